@@ -1,0 +1,4 @@
+//! The `heirloom` command line.
+#![forbid(unsafe_code)]
+
+fn main() {}

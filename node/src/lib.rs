@@ -1,0 +1,1 @@
+//! A device of a family: where the protocol meets disk, network and people.

@@ -1,0 +1,6 @@
+//! What is true on every device of a family: identities, encryption, logs, albums and sync.
+//!
+//! Nothing here performs IO, reads a clock or draws randomness. Those come in as
+//! parameters, and what must be written goes out as data. The modules read top
+//! to bottom as the story of a photo.
+#![forbid(unsafe_code)]
