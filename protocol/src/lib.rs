@@ -4,3 +4,8 @@
 //! parameters, and what must be written goes out as data. The modules read top
 //! to bottom as the story of a photo.
 #![forbid(unsafe_code)]
+
+pub mod id;
+pub mod limits;
+pub mod time;
+pub mod wire;

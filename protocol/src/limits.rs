@@ -1,0 +1,78 @@
+//! Every bound of the protocol in one table.
+//!
+//! A number here is part of the format: a device that accepts more than the
+//! others would split the family. Sizes are bytes unless the name says so.
+
+/// Largest entry on the wire: header, signature and body together.
+pub const ENTRY_BYTES: usize = 256 * 1024;
+/// Most ops in one entry.
+pub const ENTRY_OPS: usize = 512;
+/// Most blob lines in one header: three blobs for each of 64 items, and room for more parts.
+pub const ENTRY_BLOBS: usize = 1024;
+/// Most drop ranges in one header.
+pub const ENTRY_DROPS: usize = 1024;
+/// Most causal dependencies of a control entry.
+pub const ENTRY_DEPS: usize = 64;
+/// Most items an import puts into one entry.
+pub const BATCH_ITEMS: usize = 64;
+/// Most ops that the resolver weighs from one device in one space.
+pub const RESOLVER_OPS: usize = 1000;
+/// Most devices of a family, removed ones included.
+pub const DEVICES: usize = 2048;
+
+/// Longest name of a family, person, device or album, UTF-8.
+pub const NAME_BYTES: usize = 256;
+/// Longest file name kept of a part, UTF-8.
+pub const FILE_NAME_BYTES: usize = 1024;
+/// Longest caption or comment, UTF-8.
+pub const TEXT_BYTES: usize = 16 * 1024;
+/// Longest tag, UTF-8.
+pub const TAG_BYTES: usize = 128;
+/// Longest make or model of a camera, UTF-8.
+pub const CAMERA_BYTES: usize = 256;
+/// Most parts of one item.
+pub const ITEM_PARTS: usize = 16;
+/// Longest ThumbHash.
+pub const THUMBHASH_BYTES: usize = 32;
+
+/// Plaintext bytes of a segment.
+pub const SEGMENT_PLAIN_BYTES: usize = 65_520;
+/// Ciphertext bytes of a segment: the plaintext and a 16 byte tag, one BLAKE3 subtree.
+pub const LEAF_BYTES: usize = 65_536;
+/// Largest blob: 1 TiB of ciphertext.
+pub const BLOB_BYTES: u64 = 1 << 40;
+/// Blobs above this keep their leaf list on disk; below it is computed again.
+pub const LEAF_LIST_STORED_ABOVE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Largest frame of the sync stream.
+pub const FRAME_BYTES: usize = 1024 * 1024;
+/// Entries in flight that a side allows the other, in bytes.
+pub const ENTRY_CREDIT_BYTES: usize = 4 * 1024 * 1024;
+/// Entries up to this size travel inside their announcement.
+pub const ANNOUNCE_INLINE_BYTES: usize = 32 * 1024;
+/// Largest leaf range of one blob request.
+pub const BLOB_REQUEST_BYTES: usize = 1024 * 1024;
+/// Most blobs of one request for small blobs.
+pub const GET_MANY_BLOBS: usize = 64;
+
+/// Words of an invite code.
+pub const INVITE_WORDS: usize = 12;
+/// Longest validity of an invite, in seconds.
+pub const INVITE_SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// Validity of an invite when nothing else is said, in seconds.
+pub const INVITE_SECONDS_DEFAULT: u64 = 24 * 3600;
+/// Failed handshakes that burn an invite.
+pub const INVITE_FAILURES: u32 = 5;
+/// Largest message of the pairing conversation.
+pub const PAIRING_MESSAGE_BYTES: usize = 65_535;
+/// Addresses in a link or a beacon.
+pub const ADDRESSES: usize = 16;
+/// Longest address, text form.
+pub const ADDRESS_BYTES: usize = 256;
+
+/// How far ahead of this device's clock an entry may be before it is held, in milliseconds.
+pub const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1000;
+/// How long trashed items wait, in milliseconds.
+pub const TRASH_MS: u64 = 30 * 24 * 3600 * 1000;
+/// How long a dropped or purged blob is kept, in milliseconds.
+pub const DROPPED_BLOB_MS: u64 = 30 * 24 * 3600 * 1000;
