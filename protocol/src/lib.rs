@@ -5,6 +5,7 @@
 //! to bottom as the story of a photo.
 #![forbid(unsafe_code)]
 
+pub mod crypto;
 pub mod id;
 pub mod limits;
 pub mod time;

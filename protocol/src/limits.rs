@@ -41,6 +41,10 @@ pub const SEGMENT_PLAIN_BYTES: usize = 65_520;
 pub const LEAF_BYTES: usize = 65_536;
 /// Largest blob: 1 TiB of ciphertext.
 pub const BLOB_BYTES: u64 = 1 << 40;
+/// Largest plaintext of a blob with its padding: 2^24 segments, just [`BLOB_BYTES`] of ciphertext.
+pub const PADDED_BYTES: u64 = (1 << 24) * 65_520;
+/// Sizes of the ciphertext of a thumbnail that fits one leaf.
+pub const THUMBNAIL_BUCKETS: [u64; 4] = [8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024];
 /// Blobs above this keep their leaf list on disk; below it is computed again.
 pub const LEAF_LIST_STORED_ABOVE_BYTES: u64 = 8 * 1024 * 1024;
 
