@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+pub mod discovery;
+pub mod family;
 pub mod id;
 pub mod limits;
 pub mod time;

@@ -67,12 +67,29 @@ pub const INVITE_SECONDS_MAX: u64 = 7 * 24 * 3600;
 pub const INVITE_SECONDS_DEFAULT: u64 = 24 * 3600;
 /// Failed handshakes that burn an invite.
 pub const INVITE_FAILURES: u32 = 5;
+/// Longest link form of an invite code, spaces that a mail program put into it included.
+pub const INVITE_LINK_BYTES: usize = 8 * 1024;
 /// Largest message of the pairing conversation.
 pub const PAIRING_MESSAGE_BYTES: usize = 65_535;
+/// Bytes of one piece of what a newcomer receives after admission.
+pub const PAIRING_CHUNK_BYTES: usize = 60 * 1024;
+/// Most bytes that a newcomer receives after admission.
+pub const PAIRING_PAYLOAD_BYTES: usize = 64 * 1024 * 1024;
 /// Addresses in a link or a beacon.
 pub const ADDRESSES: usize = 16;
 /// Longest address, text form.
 pub const ADDRESS_BYTES: usize = 256;
+
+/// Largest beacon, encoded.
+pub const BEACON_BYTES: usize = 6 * 1024;
+/// Relays that a beacon names.
+pub const BEACON_RELAYS: usize = 8;
+/// Largest signed head, encoded.
+pub const HEAD_BYTES: usize = 256;
+/// How long a beacon counts, in milliseconds.
+pub const BEACON_MS: u64 = 30 * 24 * 3600 * 1000;
+/// How long a former net epoch's tags are recognised, in milliseconds.
+pub const NET_TAG_MS: u64 = 90 * 24 * 3600 * 1000;
 
 /// How far ahead of this device's clock an entry may be before it is held, in milliseconds.
 pub const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1000;

@@ -251,21 +251,21 @@ impl BlobKey {
 /// What an epoch is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum EpochKind {
+    /// The entries of an album.
+    Album,
     /// The names in the control space; not for keepers.
     Family,
     /// The tags of discovery; for keepers too.
     Net,
-    /// The entries of an album.
-    Album,
 }
 
 impl EpochKind {
     /// The byte that stands for it in derived and authenticated strings.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Family => 0,
-            Self::Net => 1,
-            Self::Album => 2,
+            Self::Album => 0,
+            Self::Family => 1,
+            Self::Net => 2,
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Who belongs to the family, and how someone comes to belong to it.
+
+pub mod consent;
+pub mod invite;
