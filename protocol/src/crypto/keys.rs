@@ -333,6 +333,27 @@ mod tests {
     use crate::id::BranchId;
     use crate::wire;
 
+    /// Does not compile when the type has the trait: the call is then ambiguous.
+    macro_rules! lacks {
+        ($type:ty: $($bound:path),+) => {$(
+            const _: fn() = || {
+                trait Either<Choice> {
+                    fn choose() {}
+                }
+                impl<T: ?Sized> Either<u8> for T {}
+                impl<T: ?Sized + $bound> Either<u16> for T {}
+                let _ = <$type as Either<_>>::choose;
+            };
+        )+};
+    }
+
+    lacks!(SignSecret: Clone, fmt::Debug, Serialize);
+    lacks!(SealSecret: Clone, fmt::Debug, Serialize);
+    lacks!(DeviceKeys: Clone, fmt::Debug, Serialize);
+    lacks!(RecoveryKit: Clone, fmt::Debug, Serialize);
+    lacks!(EpochKey: Clone, Serialize);
+    lacks!(BodyKey: Clone, Serialize);
+
     fn rng() -> SeededRng {
         SeededRng::from_seed([1; 32])
     }

@@ -93,6 +93,11 @@ impl InviteSecret {
         InviteId(id)
     }
 
+    /// The key that authenticates the pairing.
+    pub(crate) fn psk(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(derive(Purpose::InvitePsk, &[&self.0]))
+    }
+
     /// The identity of the joiner's outer connection, until it has one in the family.
     ///
     /// Inviter and relays let its id in, for the pairing protocol alone, until
@@ -526,6 +531,8 @@ mod tests {
         let other = InviteSecret::from_bytes([0; 16]);
         assert_ne!(secret.id(), other.id());
         assert_ne!(guest, other.guest().id());
+        assert_ne!(*secret.psk(), *other.psk());
+        assert_ne!(*secret.psk(), *secret.guest().to_bytes());
         let tag = secret.tag_key().announce([1; 8], 2);
         assert!(secret.tag_key().recognises(&tag) && !other.tag_key().recognises(&tag));
     }
