@@ -1,1 +1,3 @@
 //! A device of a family: where the protocol meets disk, network and people.
+
+pub mod store;

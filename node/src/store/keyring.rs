@@ -1,0 +1,126 @@
+//! Secrets at rest: one small file each, private, written whole.
+//!
+//! A file is a header (magic, version, how its key is derived, room for the
+//! parameters of a passphrase), the secret, and a checksum over both. Without a
+//! passphrase the mode 0600 and the disk's own encryption are what protects it;
+//! this version writes no other kind and refuses to guess at one.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::error::{Damage, Refusal, StoreError};
+use super::fs::{self, Disk};
+use super::open::check_private;
+
+const MAGIC: &[u8; 16] = b"heirloom key 1\r\n";
+/// Derivation none, then Argon2id's memory (KiB), passes, lanes and salt, all zero without one.
+const KDF_NONE: u8 = 0;
+const KDF_ARGON2ID: u8 = 1;
+const KDF_BYTES: usize = 1 + 3 * 4 + 16;
+const HEADER_BYTES: usize = MAGIC.len() + KDF_BYTES;
+const CHECK_BYTES: usize = 32;
+const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Which secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyFile {
+    /// This device's keys.
+    Device,
+    /// What the index is sealed with.
+    Store,
+}
+
+impl KeyFile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device.key",
+            Self::Store => "store.key",
+        }
+    }
+}
+
+/// The folder of secrets of one home.
+pub struct Keyring {
+    folder: PathBuf,
+}
+
+impl Keyring {
+    /// Opens the folder; refuses one that others can look into. Clears what an interrupted write
+    /// left.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let folder = home.join("keys");
+        fs::create_folder(&folder)?;
+        check_private(&folder)?;
+        for name in fs::list(&folder)? {
+            if name.ends_with(".tmp") {
+                fs::remove(&folder.join(name))?;
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// Where a secret lies.
+    pub fn path(&self, key: KeyFile) -> PathBuf {
+        self.folder.join(key.name())
+    }
+
+    /// Whether there is such a secret.
+    pub fn holds(&self, key: KeyFile) -> bool {
+        self.path(key).exists()
+    }
+
+    /// Writes a secret, replacing the old one as a whole. Durable when it returns.
+    pub fn write(&self, key: KeyFile, secret: &[u8]) -> Result<(), StoreError> {
+        if secret.len() > SECRET_BYTES_MAX {
+            let bytes = u64::try_from(secret.len()).expect("usize is at most 64 bits");
+            return Err(Refusal::TooLarge { bytes }.into());
+        }
+        let capacity = HEADER_BYTES + secret.len() + CHECK_BYTES;
+        // Reserved at once, so that no half of it is left behind by a growing buffer.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+        bytes.extend(MAGIC);
+        bytes.push(KDF_NONE);
+        bytes.extend([0; KDF_BYTES - 1]);
+        bytes.extend(secret);
+        let check = check(&bytes);
+        bytes.extend(*check);
+        Ok(fs::write_whole(&self.path(key), &bytes)?)
+    }
+
+    /// Reads a secret. Refuses a file that others can read, with the command that repairs it.
+    pub fn read(&self, key: KeyFile) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let path = self.path(key);
+        let disk = Disk::open(&path)?;
+        check_private(&path)?;
+        let damaged = || StoreError::from(Damage::Key { path: path.clone() });
+        let len = usize::try_from(disk.len()?).map_err(|_| damaged())?;
+        if len > HEADER_BYTES + SECRET_BYTES_MAX + CHECK_BYTES {
+            return Err(damaged());
+        }
+        let mut bytes = Zeroizing::new(vec![0; len]);
+        disk.read_at(0, &mut bytes)?;
+        let (body, sum) = bytes
+            .split_last_chunk::<CHECK_BYTES>()
+            .ok_or_else(damaged)?;
+        let whole = body.len() >= HEADER_BYTES && *check(body) == *sum && body.starts_with(MAGIC);
+        if !whole {
+            return Err(damaged());
+        }
+        match body[MAGIC.len()] {
+            KDF_NONE => Ok(Zeroizing::new(body[HEADER_BYTES..].to_vec())),
+            kdf => Err(StoreError::Io(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                match kdf {
+                    KDF_ARGON2ID => "the key file is closed with a passphrase",
+                    _ => "the key file is of a newer kind",
+                },
+            ))),
+        }
+    }
+}
+
+/// Keyed by a purpose, so that no other checksum of the same bytes is one of these.
+fn check(bytes: &[u8]) -> Zeroizing<[u8; CHECK_BYTES]> {
+    Zeroizing::new(blake3::derive_key("heirloom 2026 v1 key file", bytes))
+}

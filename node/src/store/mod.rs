@@ -1,0 +1,104 @@
+//! The disk of a device: logs of entries, encrypted blobs, and an index made from them.
+//!
+//! ```text
+//! home/lock            who owns the home
+//! home/version         what wrote it
+//! home/keys/           secrets (keyring.rs)
+//! home/logs/           entries, append-only: the truth (logs.rs, record.rs)
+//! home/blobs/          ciphertext (blobs.rs)
+//! home/heirloom.redb   the index, which can be made again (index.rs, tables.rs)
+//! ```
+//!
+//! One process owns a home. A [`Store`] is a handle that any thread may use; all
+//! calls block. What [`Store::commit`] acknowledged survives a crash and a loss
+//! of power at any instant. Entries that reached their file but not the index
+//! are handed back ([`Store::unindexed`]) until the caller has taken them in, so
+//! that no place in a log is ever used twice. The store never looks inside an
+//! entry or a blob and knows nothing of families, peers or albums.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use heirloom_protocol::id::LogId;
+
+pub mod blobs;
+mod commit;
+mod error;
+mod fs;
+mod index;
+pub mod keyring;
+mod logs;
+mod open;
+mod read;
+mod record;
+mod seal;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use blobs::BlobPlace;
+pub use commit::Batch;
+pub use error::{Damage, Refusal, StoreError};
+pub use index::Unusable;
+pub use open::Opened;
+pub use read::{BlobState, Head, Order};
+pub use record::{ENTRY_BYTES_MAX, EntryRecord};
+pub use tables::Table;
+
+use index::Index;
+use logs::{LogFiles, LogState};
+use seal::Sealer;
+
+/// The store of one home. Cloning gives another handle on the same.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    home: PathBuf,
+    /// Held as long as any handle lives.
+    _lock: std::fs::File,
+    sealer: Sealer,
+    index: Index,
+    files: LogFiles,
+    logs: RwLock<Logs>,
+    /// One commit at a time.
+    writer: Mutex<()>,
+    opened: Opened,
+}
+
+/// The logs as committed, and what waits in their files.
+#[derive(Default)]
+struct Logs {
+    states: BTreeMap<LogId, LogState>,
+    /// Log numbers in order.
+    numbers: Vec<LogId>,
+}
+
+impl Store {
+    /// The folder that this store owns.
+    pub fn home(&self) -> &Path {
+        &self.0.home
+    }
+
+    /// What opening found and did.
+    pub fn opened(&self) -> &Opened {
+        &self.0.opened
+    }
+
+    /// A stand-in of 16 bytes for a key that would tell something if it stood in clear; the same
+    /// for the same term of the same table in this home.
+    pub fn blind(&self, table: Table, term: &[u8]) -> [u8; 16] {
+        self.0.sealer.blind(table, term)
+    }
+}
+
+impl Inner {
+    fn logs(&self) -> RwLockReadGuard<'_, Logs> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, ()> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,388 @@
+//! How a home becomes a store: made, locked, checked, brought into order.
+//!
+//! Opening never destroys what anybody was told is safe. A newer store is refused
+//! before a byte changes; an index that is of no use is set aside and made again
+//! from the files; torn tails that no commit covered are cut off; the rest of
+//! what a crash left is cleaned away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use heirloom_protocol::id::LogId;
+use redb::ReadableTable;
+use zeroize::Zeroizing;
+
+use super::error::{Damage, Refusal, StoreError};
+use super::fs::{self, Disk};
+use super::index::{Index, Unusable, redb_error, unreadable};
+use super::keyring::{KeyFile, Keyring};
+use super::logs::{Findings, LogFiles, LogState, Trust};
+use super::seal::{self, Sealer};
+use super::tables::{LOGS, LogRow, Table};
+use super::{Inner, Logs, Store};
+
+/// The store version this program writes.
+const VERSION: u32 = 1;
+const VERSION_TEXT: &str = "heirloom store ";
+const STORE_KEY_BYTES: usize = 32;
+
+/// What opening found and did, for people and for the log.
+#[derive(Default, Debug)]
+pub struct Opened {
+    /// Why the index is being made again, if it is. Everything then counts as unindexed.
+    pub rebuilt: Option<Unusable>,
+    /// Files that were put out of the way, bytes unchanged.
+    pub set_aside: Vec<PathBuf>,
+    /// Bytes of half-written entries that were cut off; nobody was told that they were safe.
+    pub torn_bytes: u64,
+    /// Damage in the logs. Of a log of this device it means: go on in a new incarnation.
+    pub damages: Vec<Damage>,
+    /// Logs with whole entries behind a missing one: the log, the missing seq, the last seq held.
+    /// They are taken in once the missing ones were fetched. Of a log of this device it means: go
+    /// on in a new incarnation.
+    pub stranded: Vec<(LogId, u32, u32)>,
+}
+
+impl Store {
+    /// Makes a store in a folder and opens it. Anything interrupted before its end can be
+    /// repeated; a finished one is refused.
+    pub fn create(home: &Path) -> Result<Self, StoreError> {
+        fs::create_folder(home)?;
+        tighten(home)?;
+        if version(home)?.is_some() {
+            return Err(Refusal::SetUp.into());
+        }
+        let lock = lock(home)?;
+        for folder in ["keys", "logs", "blobs"] {
+            fs::create_folder(&home.join(folder))?;
+        }
+        let keyring = Keyring::open(home)?;
+        if !keyring.holds(KeyFile::Store) {
+            new_store_key(&keyring)?;
+        }
+        let text = format!("{VERSION_TEXT}{VERSION}\n");
+        fs::write_whole(&home.join("version"), text.as_bytes())?;
+        Self::load(home, lock)
+    }
+
+    /// Opens the store in a folder.
+    ///
+    /// Fails with [`StoreError::Locked`] while another handle from elsewhere lives, with
+    /// [`StoreError::NotSetUp`] where there is none. After it returns, [`Store::unindexed_logs`]
+    /// lists what the caller has to take in before it records anything new.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        match version(home)? {
+            None => return Err(StoreError::NotSetUp),
+            Some(found) if found > VERSION => {
+                let known = VERSION;
+                return Err(StoreError::Newer { found, known });
+            }
+            Some(_) => {}
+        }
+        check_private(home)?;
+        let lock = lock(home)?;
+        Self::load(home, lock)
+    }
+
+    /// Has the index made again from the files when the store is opened next.
+    pub fn rebuild_at_next_open(&self) -> Result<(), StoreError> {
+        Ok(fs::write_whole(&marker(self.home()), b"")?)
+    }
+
+    fn load(home: &Path, lock: File) -> Result<Self, StoreError> {
+        let mut opened = Opened::default();
+        let sealer = Sealer::new(&store_key(home, &mut opened)?);
+        let files = LogFiles::new(home.join("logs"));
+        let (index, states, trust) = open_index(home, &sealer, &files, &mut opened)?;
+        let logs = recover(&files, states, trust, &mut opened)?;
+        Ok(Self(Arc::new(Inner {
+            home: home.to_owned(),
+            _lock: lock,
+            sealer,
+            index,
+            files,
+            logs: RwLock::new(logs),
+            writer: Mutex::new(()),
+            opened,
+        })))
+    }
+}
+
+impl Inner {
+    /// After a failed write: opens the database again and looks what it and the files hold.
+    /// Nothing to do otherwise. Call with the writer lock held.
+    pub(super) fn reconcile(&self) -> Result<(), StoreError> {
+        if !self.index.has_failed() {
+            return Ok(());
+        }
+        self.index.reopen()?;
+        let present = self.files.list()?;
+        let states = load_states(&self.index, &self.sealer, &self.files, &present, None)?;
+        let states = states.map_err(|_| unreadable("logs"))?;
+        let mut found = Opened::default();
+        let logs = recover(&self.files, states, Trust::Index, &mut found)?;
+        *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
+        Ok(())
+    }
+}
+
+fn marker(home: &Path) -> PathBuf {
+    home.join("rebuild-index")
+}
+
+/// The version in a home, `None` where there is no store.
+fn version(home: &Path) -> Result<Option<u32>, StoreError> {
+    let path = home.join("version");
+    let text = match std::fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fs::at(&path)(error).into()),
+    };
+    let number = text.strip_prefix(VERSION_TEXT).map(str::trim_end);
+    let number = number.and_then(|number| number.parse().ok());
+    // A version file that cannot be read may be one of the future: better not touched.
+    Ok(Some(number.unwrap_or(u32::MAX)))
+}
+
+fn lock(home: &Path) -> Result<File, StoreError> {
+    let path = home.join("lock");
+    if !path.exists() {
+        match Disk::create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            other => drop(other?),
+        }
+    }
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(fs::at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => Err(fs::at(&path)(error).into()),
+    }
+}
+
+/// Refuses a folder or file that others can get at.
+pub(super) fn check_private(path: &Path) -> Result<(), StoreError> {
+    let Some(mode) = fs::loose_mode(path)? else {
+        return Ok(());
+    };
+    let wanted = if path.is_dir() { "700" } else { "600" };
+    let fix = format!("chmod {wanted} '{}'", path.display());
+    Err(StoreError::Permissions {
+        path: path.to_owned(),
+        mode,
+        fix,
+    })
+}
+
+/// A folder that a person made for the home may be open to others; with nothing in it yet, it is
+/// closed without asking.
+fn tighten(home: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if fs::loose_mode(home)?.is_some() && fs::list(home)?.is_empty() {
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(home, private).map_err(fs::at(home))?;
+    }
+    check_private(home)
+}
+
+fn new_store_key(keyring: &Keyring) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let mut key = Zeroizing::new(vec![0; STORE_KEY_BYTES]);
+    seal::fill(&mut key)?;
+    keyring.write(KeyFile::Store, &key)?;
+    Ok(key)
+}
+
+/// Reads the store key. Everything under it can be made again, so a lost or damaged one is
+/// replaced and the index with it.
+fn store_key(home: &Path, opened: &mut Opened) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let keyring = Keyring::open(home)?;
+    if keyring.holds(KeyFile::Store) {
+        match keyring.read(KeyFile::Store) {
+            Ok(key) => return Ok(key),
+            Err(StoreError::Damaged(damage)) => {
+                opened.damages.push(damage);
+                let path = keyring.path(KeyFile::Store);
+                opened.set_aside.push(fs::set_aside(&path, "damaged")?);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    new_store_key(&keyring)
+}
+
+type States = BTreeMap<LogId, LogState>;
+
+fn open_index(
+    home: &Path,
+    sealer: &Sealer,
+    files: &LogFiles,
+    opened: &mut Opened,
+) -> Result<(Index, States, Trust), StoreError> {
+    let path = home.join("heirloom.redb");
+    let present = files.list()?;
+    let unusable = if marker(home).exists() {
+        Unusable::Asked
+    } else if !path.exists() && !present.is_empty() {
+        Unusable::Missing
+    } else {
+        match try_index(&path, sealer, files, &present, opened)? {
+            Ok((index, states)) => return Ok((index, states, Trust::Index)),
+            Err(unusable) => unusable,
+        }
+    };
+    opened.rebuilt = Some(unusable);
+    let old = if path.exists() {
+        let aside = fs::set_aside(&path, "unusable")?;
+        opened.set_aside.push(aside.clone());
+        Some(aside)
+    } else {
+        None
+    };
+    let index = Index::open(&path, sealer)?.map_err(|_| unreadable("new file"))?;
+    if let Some(old) = old {
+        // What only the old index knew is worth a try, and no more than that.
+        let _ = carry_over(&old, &index, sealer);
+    }
+    fs::remove(&marker(home))?;
+    let states = present.into_iter().map(|log| (log, LogState::new(log)));
+    Ok((index, states.collect(), Trust::FilesAlone))
+}
+
+fn try_index(
+    path: &Path,
+    sealer: &Sealer,
+    files: &LogFiles,
+    present: &BTreeSet<LogId>,
+    opened: &mut Opened,
+) -> Result<Result<(Index, States), Unusable>, StoreError> {
+    let index = match Index::open(path, sealer)? {
+        Ok(index) => index,
+        Err(unusable) => return Ok(Err(unusable)),
+    };
+    match load_states(&index, sealer, files, present, Some(opened)) {
+        Ok(states) => Ok(states.map(|states| (index, states))),
+        Err(StoreError::Damaged(_)) => Ok(Err(Unusable::Rows)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The logs as the index lists them, and those that only have a file.
+fn load_states(
+    index: &Index,
+    sealer: &Sealer,
+    files: &LogFiles,
+    present: &BTreeSet<LogId>,
+    mut opened: Option<&mut Opened>,
+) -> Result<Result<States, Unusable>, StoreError> {
+    let mut states = States::new();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let mut expected = 0_u32;
+    let snapshot = index.snapshot()?;
+    snapshot.rows(sealer, LOGS, all, |key, row| {
+        let row = LogRow::decode(row).ok_or(unreadable("row"))?;
+        // Numbers are given without gaps, so a missing row shows.
+        if key != u64::from(expected) {
+            return Err(unreadable("log number"));
+        }
+        let mut state = LogState::new(row.log);
+        state.number = Some(expected);
+        expected += 1;
+        state.row = row;
+        states.insert(state.row.log, state);
+        Ok(())
+    })?;
+    let mut ahead = false;
+    for state in states.values() {
+        let log = state.row.log;
+        let bytes = match present.contains(&log) {
+            true => Disk::open(&files.path(&log))?.len()?,
+            false => 0,
+        };
+        if bytes < state.row.file_bytes {
+            ahead = true;
+            if let Some(opened) = opened.as_mut() {
+                opened.damages.push(Damage::Log {
+                    log,
+                    offset: bytes,
+                    bytes: state.row.file_bytes - bytes,
+                });
+            }
+        }
+    }
+    if ahead {
+        return Ok(Err(Unusable::Ahead));
+    }
+    for log in present {
+        states.entry(*log).or_insert_with(|| LogState::new(*log));
+    }
+    Ok(Ok(states))
+}
+
+fn recover(
+    files: &LogFiles,
+    mut states: States,
+    trust: Trust,
+    opened: &mut Opened,
+) -> Result<Logs, StoreError> {
+    let mut findings = Findings::default();
+    for state in states.values_mut() {
+        files.recover(state, trust, &mut findings)?;
+        let unindexed = state.unindexed();
+        if let Some((last, _)) = state.pending.last_key_value()
+            && *last >= unindexed.end
+        {
+            let stranded = (state.row.log, unindexed.end, *last);
+            opened.stranded.push(stranded);
+        }
+    }
+    states.retain(|_, state| state.number.is_some() || state.end > 0);
+    opened.torn_bytes += findings.torn_bytes;
+    opened.damages.append(&mut findings.damages);
+    opened.set_aside.append(&mut findings.set_aside);
+    let mut numbers: Vec<_> = states
+        .values()
+        .filter_map(|state| Some((state.number?, state.row.log)))
+        .collect();
+    numbers.sort_unstable_by_key(|(number, _)| *number);
+    let numbers = numbers.into_iter().map(|(_, log)| log).collect();
+    Ok(Logs { states, numbers })
+}
+
+/// Copies what no log tells from an old index to a new one, as far as it opens.
+fn carry_over(old: &Path, new: &Index, sealer: &Sealer) -> Result<(), StoreError> {
+    let old = Index::open(old, sealer)?.map_err(|_| unreadable("file"))?;
+    let snapshot = old.snapshot()?;
+    for table in Table::ALL.into_iter().filter(|table| table.is_local()) {
+        let kept = snapshot.read(|read| {
+            let values = read.open_table(table.definition()).map_err(redb_error)?;
+            let mut kept = Vec::new();
+            for value in values.iter().map_err(redb_error)? {
+                let (key, value) = value.map_err(redb_error)?;
+                let (key, value) = (key.value(), value.value());
+                if sealer.open(table, key, value).is_some() {
+                    kept.push((key.to_vec(), value.to_vec()));
+                }
+            }
+            Ok(kept)
+        })?;
+        let written = new.write(|write| {
+            let mut values = write.open_table(table.definition()).map_err(redb_error)?;
+            for (key, value) in &kept {
+                values
+                    .insert(key.as_slice(), value.as_slice())
+                    .map_err(redb_error)?;
+            }
+            Ok(())
+        });
+        written.map_err(super::index::Failed::into_error)?;
+    }
+    Ok(())
+}
