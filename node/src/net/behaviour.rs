@@ -1,0 +1,52 @@
+//! What runs on every connection, and the limits on their number.
+//!
+//! Gate and streams, limits on connections and memory, ping. No identify, no
+//! relay, no address exchange: whatever is not here cannot be asked of us.
+
+use std::sync::Arc;
+
+use libp2p::{
+    connection_limits::{self, ConnectionLimits},
+    ping,
+    swarm::NetworkBehaviour,
+};
+
+use super::{
+    NetLimits, Refused,
+    address::Peer,
+    gate::{Gate, Reach},
+    limits::{
+        ESTABLISHED_OUTBOUND, PENDING_INBOUND, PENDING_OUTBOUND, PING_TIMEOUT, PINGS_IN_SILENCE,
+    },
+    streams::Streams,
+};
+
+/// The behaviours in the order in which they judge a connection: the gate
+/// first, so that a stranger gets neither ping nor a place.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) streams: Streams,
+    connections: connection_limits::Behaviour,
+    memory: libp2p_memory_connection_limits::Behaviour,
+    ping: ping::Behaviour,
+}
+
+impl Behaviour {
+    pub(super) fn new(me: Peer, reach: Reach, limits: &NetLimits, refused: Arc<Refused>) -> Self {
+        let connections = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(PENDING_INBOUND))
+            .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
+            .with_max_established_incoming(Some(limits.inbound))
+            .with_max_established_outgoing(Some(ESTABLISHED_OUTBOUND))
+            .with_max_established_per_peer(Some(limits.per_peer));
+        let ping = ping::Config::new()
+            .with_interval(limits.silence / PINGS_IN_SILENCE)
+            .with_timeout(PING_TIMEOUT);
+        Self {
+            streams: Streams::new(me, Gate::new(me, reach), refused),
+            connections: connection_limits::Behaviour::new(connections),
+            memory: libp2p_memory_connection_limits::Behaviour::with_max_bytes(limits.memory_bytes),
+            ping: ping::Behaviour::new(ping),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Every bound of the network layer in one table.
+//!
+//! The values of the libp2p crates are made for open networks (1 GiB of
+//! receive window and 512 streams a connection, no connection limits at all).
+//! A family is small and known, so these are tighter.
+
+use std::time::Duration;
+
+/// Inbound connections that may be in their handshake at one time.
+pub(super) const PENDING_INBOUND: u32 = 16;
+/// Outbound connection attempts at one time.
+pub(super) const PENDING_OUTBOUND: u32 = 128;
+/// Outbound connections at one time.
+pub(super) const ESTABLISHED_OUTBOUND: u32 = 64;
+/// How long a connection without streams and without a member behind it stays.
+pub(super) const IDLE: Duration = Duration::from_secs(30);
+/// How long a connection may take to say goodbye before it is dropped.
+pub(super) const FAREWELL: Duration = Duration::from_secs(3);
+/// Pings in the time after which silence ends a connection. Both sides ping,
+/// so a live connection is never silent for much longer than one of these,
+/// whatever else it carries.
+pub(super) const PINGS_IN_SILENCE: u32 = 3;
+/// A ping that takes longer counts as lost. Nothing follows from a lost ping:
+/// a slow uplink full of photos answers late and is alive nevertheless.
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Read from the socket at once, below Noise.
+pub(super) const READ_BUFFER: usize = 128 * 1024;
+/// Largest yamux payload: with its header of 12 bytes it is 64,511 bytes, the
+/// largest Noise message libp2p writes, so one frame is one message.
+pub(super) const FRAME: usize = 64_499;
+/// Yamux streams on one connection, both directions and pings included. The
+/// connection ends where a peer opens more.
+pub(super) const YAMUX_STREAMS: usize = 64;
+/// Receive window of all streams of one connection.
+pub(super) const YAMUX_WINDOW: usize = 64 * 1024 * 1024;
+/// Streams a connection may hold that libp2p has not begun to negotiate.
+pub(super) const WAITING_STREAMS: usize = 8;
+/// Inbound streams of one connection whose protocol is being negotiated.
+pub(super) const NEGOTIATING_STREAMS: usize = 16;
+/// Streams open on one connection, in each direction. Twice this, what waits
+/// and negotiates, and the pings stay below [`YAMUX_STREAMS`].
+pub(super) const STREAMS: usize = 16;
+
+/// Addresses tried in one dial; the rest is ignored.
+pub(super) const DIAL_ADDRESSES: usize = 16;
+/// Bytes of a multiaddr as text.
+pub(super) const ADDRESS_TEXT: usize = 256;
+/// Events that wait for the application before the rest queues inside.
+pub(super) const EVENTS: usize = 256;
+/// Commands that wait for the network task.
+pub(super) const COMMANDS: usize = 64;
+
+/// Adverts of one node at one time.
+pub(super) const ADVERTS: usize = 8;
+/// Records of others reported in one minute.
+pub(super) const SIGHTINGS_A_MINUTE: u32 = 64;
+/// Records of others remembered, so that repeats are not reported.
+pub(super) const SIGHTINGS_KEPT: usize = 512;
+
+/// The bounds a node may be given other values for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetLimits {
+    /// Inbound connections at one time.
+    pub inbound: u32,
+    /// Connections to one peer at one time, both directions.
+    pub per_peer: u32,
+    /// Resident bytes of the process above which no connection is made or taken.
+    pub memory_bytes: usize,
+    /// How long a connection may take from the first byte to the multiplexer.
+    pub handshake: Duration,
+    /// A connection that brings no byte for this long is dropped, at the
+    /// latest after one and a half times this. Peers with longer values ping
+    /// too seldom for a node with a shorter one.
+    pub silence: Duration,
+}
+
+impl Default for NetLimits {
+    fn default() -> Self {
+        Self {
+            inbound: 64,
+            per_peer: 3,
+            memory_bytes: 1024 * 1024 * 1024,
+            handshake: Duration::from_secs(10),
+            silence: Duration::from_secs(18),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! All connections of this node: who they lead to and what runs over them.
+//!
+//! A libp2p behaviour that asks the [`Gate`] about every connection, gives
+//! those that pass a [`Line`], and remembers them until they end.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
+    swarm::{
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, THandlerInEvent, ToSwarm, behaviour::ConnectionEstablished,
+    },
+};
+use tokio::time::Instant;
+
+use super::{
+    NetError, Refused,
+    address::{Address, Path, Peer},
+    gate::{Gate, Refusal, Standing},
+    line::{Accepted, Line, Open, Opened, may_open},
+    stream::{Proto, Stream, Tie},
+};
+
+/// A live connection.
+pub(super) struct Live {
+    pub(super) peer: Peer,
+    pub(super) standing: Standing,
+    pub(super) address: Address,
+    pub(super) path: Path,
+    pub(super) outbound: bool,
+    pub(super) rtt: Option<Duration>,
+    pub(super) tie: Tie,
+}
+
+/// A stream that a peer has opened.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) connection: ConnectionId,
+    pub(super) peer: Peer,
+    pub(super) proto: Proto,
+    pub(super) stream: Stream,
+}
+
+/// The gate and what it has let in.
+pub(super) struct Streams {
+    me: Peer,
+    gate: Gate,
+    /// Let in a moment ago; limits may still turn them away.
+    fresh: BTreeMap<ConnectionId, (Standing, Tie)>,
+    live: BTreeMap<ConnectionId, Live>,
+    orders: VecDeque<ToSwarm<Inbound, Open>>,
+    refused: Arc<Refused>,
+}
+
+impl Streams {
+    pub(super) const fn new(me: Peer, gate: Gate, refused: Arc<Refused>) -> Self {
+        Self {
+            me,
+            gate,
+            fresh: BTreeMap::new(),
+            live: BTreeMap::new(),
+            orders: VecDeque::new(),
+            refused,
+        }
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Changes the rules and ends at once what they no longer allow.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Gate)) {
+        change(&mut self.gate);
+        let gate = &self.gate;
+        close(&mut self.orders, &self.live, |live| {
+            !gate.keeps(live.peer, live.standing)
+        });
+    }
+
+    /// Ends every connection to a peer.
+    pub(super) fn disconnect(&mut self, peer: Peer) {
+        close(&mut self.orders, &self.live, |live| live.peer == peer);
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = &Live> {
+        self.live.values()
+    }
+
+    pub(super) fn connection(&self, connection: ConnectionId) -> Option<&Live> {
+        self.live.get(&connection)
+    }
+
+    pub(super) fn measured(&mut self, connection: ConnectionId, rtt: Duration) {
+        if let Some(live) = self.live.get_mut(&connection) {
+            live.rtt = Some(rtt);
+        }
+    }
+
+    /// The connection that new streams to this peer use.
+    ///
+    /// Where two devices dialled each other, the call of the smaller key is
+    /// preferred, so both sides use the same connection.
+    pub(super) fn best(&self, peer: Peer) -> Option<(ConnectionId, &Live)> {
+        self.live
+            .iter()
+            .filter(|(_, live)| live.peer == peer && !live.tie.cut.is_cancelled())
+            .min_by_key(|(id, live)| {
+                let by_the_larger = live.outbound != (self.me < peer);
+                (live.path, by_the_larger, **id)
+            })
+            .map(|(id, live)| (*id, live))
+    }
+
+    /// Opens a stream; the answer goes to `opened` in any case.
+    pub(super) fn open(&mut self, peer: Peer, proto: Proto, opened: Opened) {
+        let refused = match self.best(peer) {
+            None => NetError::NotConnected,
+            Some((_, live)) if !may_open(live.standing, proto) => NetError::NotAllowed,
+            Some((id, _)) => {
+                return self.orders.push_back(ToSwarm::NotifyHandler {
+                    peer_id: peer.id(),
+                    handler: NotifyHandler::One(id),
+                    event: Open { proto, opened },
+                });
+            }
+        };
+        let _ = opened.send(Err(refused));
+    }
+
+    fn welcome(&mut self, connection: ConnectionId, standing: Standing) -> Line {
+        let tie = Tie::default();
+        self.fresh.insert(connection, (standing, tie.clone()));
+        Line::new(standing, tie, Arc::clone(&self.refused))
+    }
+
+    fn established(&mut self, event: &ConnectionEstablished<'_>) {
+        let id = event.connection_id;
+        self.gate.arrived(id);
+        let (remote, outbound) = match event.endpoint {
+            ConnectedPoint::Dialer { address, .. } => (address, true),
+            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr, false),
+        };
+        let fresh = self.fresh.remove(&id);
+        let peer = Peer::of(&event.peer_id);
+        let address = Address::of(remote).ok();
+        let (Some((standing, tie)), Some(peer), Some(address)) = (fresh, peer, address) else {
+            return;
+        };
+        let path = Path::of(address.ip);
+        let live = Live {
+            peer,
+            standing,
+            address,
+            path,
+            outbound,
+            rtt: None,
+            tie,
+        };
+        self.live.insert(id, live);
+    }
+}
+
+fn close(
+    orders: &mut VecDeque<ToSwarm<Inbound, Open>>,
+    live: &BTreeMap<ConnectionId, Live>,
+    which: impl Fn(&Live) -> bool,
+) {
+    for (id, live) in live.iter().filter(|(_, live)| which(live)) {
+        // Streams fail from here on, before the network task gets to closing.
+        live.tie.cut.cancel();
+        orders.push_back(ToSwarm::CloseConnection {
+            peer_id: live.peer.id(),
+            connection: CloseConnection::One(*id),
+        });
+    }
+}
+
+impl NetworkBehaviour for Streams {
+    type ConnectionHandler = Line;
+    type ToSwarm = Inbound;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let near = Address::of(remote).is_ok_and(|address| self.gate.reaches(address.ip));
+        if near {
+            return Ok(());
+        }
+        Err(ConnectionDenied::new(Refusal::Outside))
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<Line, ConnectionDenied> {
+        let judged = self.gate.inbound(Peer::of(&peer), Instant::now());
+        let standing = judged.map_err(ConnectionDenied::new)?;
+        Ok(self.welcome(connection, standing))
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: Option<PeerId>,
+        addresses: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.gate
+            .attempt(connection)
+            .map_err(ConnectionDenied::new)?;
+        let near = addresses
+            .iter()
+            .all(|address| Address::of(address).is_ok_and(|address| self.gate.reaches(address.ip)));
+        if near {
+            return Ok(Vec::new());
+        }
+        Err(ConnectionDenied::new(Refusal::Outside))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<Line, ConnectionDenied> {
+        let judged = self.gate.outbound(connection, Peer::of(&peer));
+        let standing = judged.map_err(ConnectionDenied::new)?;
+        Ok(self.welcome(connection, standing))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => self.established(&event),
+            FromSwarm::ConnectionClosed(event) => {
+                self.live.remove(&event.connection_id);
+            }
+            FromSwarm::DialFailure(event) => {
+                self.fresh.remove(&event.connection_id);
+                self.gate.failed(event.connection_id);
+            }
+            FromSwarm::ListenFailure(event) => {
+                self.fresh.remove(&event.connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        connection: ConnectionId,
+        Accepted { proto, stream }: Accepted,
+    ) {
+        let Some(live) = self.live.get(&connection) else {
+            return;
+        };
+        self.orders.push_back(ToSwarm::GenerateEvent(Inbound {
+            connection,
+            peer: live.peer,
+            proto,
+            stream,
+        }));
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Inbound, THandlerInEvent<Self>>> {
+        // No waker: the task that gives orders is the one that polls.
+        match self.orders.pop_front() {
+            Some(order) => Poll::Ready(order),
+            None => Poll::Pending,
+        }
+    }
+}

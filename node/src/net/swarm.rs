@@ -1,0 +1,303 @@
+//! The task that owns the libp2p `Swarm`: commands in, events out.
+//!
+//! It never waits for the application. Events that do not fit the channel
+//! queue here, and what a peer can add to that queue is bounded: its streams
+//! hold places, and coming and going again cancels out.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use libp2p::{
+    Multiaddr, Swarm,
+    swarm::{ConnectionId, ListenError, SwarmEvent},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
+
+use super::{
+    NetEvent, PeerPath, Shared,
+    address::{Address, Peer},
+    behaviour::{Behaviour, BehaviourEvent},
+    dial::{Dialled, Dials},
+    discovery::{Advert, Discovery, Sighting},
+    gate::{Refusal, Whom},
+    limits::FAREWELL,
+    line::Opened,
+    stream::Proto,
+    streams::Inbound,
+};
+
+/// What the handle asks of the task.
+pub(super) enum Command {
+    SetAllowed(BTreeSet<Peer>, oneshot::Sender<()>),
+    AllowGuest(Peer, Duration, oneshot::Sender<()>),
+    ForgetGuest(Peer, oneshot::Sender<()>),
+    SetAdverts(Vec<Advert>, oneshot::Sender<()>),
+    Dial(Whom, Vec<Address>, Dialled),
+    Open(Peer, Proto, Opened),
+    Disconnect(Peer, oneshot::Sender<()>),
+    Connected(oneshot::Sender<Vec<PeerPath>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Everything the network task owns.
+pub(super) struct Driver {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) discovery: Option<Discovery>,
+    pub(super) sightings: mpsc::Receiver<Sighting>,
+    pub(super) dials: Dials,
+    pub(super) outbox: Outbox,
+}
+
+impl Driver {
+    /// Runs until it is told to stop or nobody holds a handle any more.
+    pub(super) async fn run(mut self, events: mpsc::Sender<NetEvent>) {
+        let stopped = loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Shutdown(stopped)) => break Some(stopped),
+                    Some(command) => self.obey(command),
+                    None => break None,
+                },
+                event = self.swarm.select_next_some() => self.note(event),
+                Some(sighting) = self.sightings.recv() => self.sighted(sighting),
+                place = events.reserve(), if !self.outbox.waiting.is_empty() => match place {
+                    Ok(place) => {
+                        if let Some((_, event)) = self.outbox.waiting.pop_front() {
+                            place.send(event);
+                        }
+                    }
+                    Err(_) => self.outbox.waiting.clear(),
+                },
+            }
+        };
+        self.leave().await;
+        if let Some(stopped) = stopped {
+            let _ = stopped.send(());
+        }
+    }
+
+    /// Says goodbye to everybody, for a few seconds at most.
+    async fn leave(mut self) {
+        drop(self.discovery.take());
+        let peers: BTreeSet<Peer> = self.peers().collect();
+        for peer in peers {
+            self.swarm.behaviour_mut().streams.disconnect(peer);
+        }
+        let _ = timeout(FAREWELL, async {
+            while self.peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        })
+        .await;
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.swarm.behaviour().streams.live().map(|live| live.peer)
+    }
+
+    fn obey(&mut self, command: Command) {
+        let streams = &mut self.swarm.behaviour_mut().streams;
+        // Who asked may have stopped waiting for the answer.
+        let _ = match command {
+            Command::SetAllowed(members, done) => {
+                streams.change(|gate| gate.set_members(members));
+                done.send(())
+            }
+            Command::AllowGuest(guest, valid, done) => {
+                streams.change(|gate| gate.admit_guest(guest, Instant::now() + valid));
+                done.send(())
+            }
+            Command::ForgetGuest(guest, done) => {
+                streams.change(|gate| gate.forget_guest(guest));
+                done.send(())
+            }
+            Command::SetAdverts(adverts, done) => {
+                if let Some(discovery) = &mut self.discovery {
+                    discovery.publish(&adverts);
+                }
+                done.send(())
+            }
+            Command::Dial(whom, addresses, dialled) => {
+                self.dials.start(&mut self.swarm, whom, &addresses, dialled);
+                Ok(())
+            }
+            Command::Open(peer, proto, opened) => {
+                streams.open(peer, proto, opened);
+                Ok(())
+            }
+            Command::Disconnect(peer, done) => {
+                streams.disconnect(peer);
+                done.send(())
+            }
+            Command::Connected(paths) => {
+                let _ = paths.send(self.paths());
+                Ok(())
+            }
+            Command::Shutdown(done) => done.send(()),
+        };
+    }
+
+    fn paths(&self) -> Vec<PeerPath> {
+        let streams = &self.swarm.behaviour().streams;
+        let peers: BTreeSet<Peer> = self.peers().collect();
+        let best = peers.into_iter().filter_map(|peer| streams.best(peer));
+        best.map(|(_, live)| PeerPath {
+            peer: live.peer,
+            standing: live.standing,
+            address: live.address,
+            path: live.path,
+            outbound: live.outbound,
+            rtt: live.rtt,
+            received: live.tie.traffic.received.load(Ordering::Relaxed),
+            sent: live.tie.traffic.sent.load(Ordering::Relaxed),
+        })
+        .collect()
+    }
+
+    fn note(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(inbound)) => self.inbound(inbound),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => {
+                if let Ok(rtt) = ping.result {
+                    let streams = &mut self.swarm.behaviour_mut().streams;
+                    streams.measured(ping.connection, rtt);
+                }
+            }
+            SwarmEvent::ConnectionEstablished {
+                connection_id,
+                num_established,
+                ..
+            } => self.established(connection_id, num_established.get() == 1),
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                num_established,
+                ..
+            } => {
+                if let Some(peer) = Peer::of(&peer_id) {
+                    self.outbox
+                        .closed(connection_id, peer, num_established == 0);
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => self.turned_away(error),
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => self.dials.failed(connection_id, &error),
+            SwarmEvent::NewListenAddr { address, .. } => self.listening(&address, true),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.listening(&address, false),
+            _ => {}
+        }
+    }
+
+    fn inbound(&mut self, inbound: Inbound) {
+        let event = NetEvent::Stream {
+            peer: inbound.peer,
+            proto: inbound.proto,
+            stream: inbound.stream,
+        };
+        self.outbox.push(Some(inbound.connection), event);
+    }
+
+    fn established(&mut self, id: ConnectionId, first: bool) {
+        let Some(live) = self.swarm.behaviour().streams.connection(id) else {
+            return;
+        };
+        self.dials.established(id, live.peer);
+        if first {
+            let event = NetEvent::Connected {
+                peer: live.peer,
+                standing: live.standing,
+                address: live.address,
+                path: live.path,
+                outbound: live.outbound,
+            };
+            self.outbox.push(None, event);
+        }
+    }
+
+    fn turned_away(&self, error: ListenError) {
+        let refused = &self.shared.refused;
+        let counter = match error {
+            ListenError::Denied { cause } => match cause.downcast_ref::<Refusal>() {
+                Some(Refusal::Stranger) => &refused.strangers,
+                _ => &refused.connections,
+            },
+            _ => &refused.handshakes,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn listening(&mut self, multiaddr: &Multiaddr, now: bool) {
+        let Ok(mut address) = Address::of(multiaddr) else {
+            return;
+        };
+        address.peer = Some(self.shared.me);
+        if !address.can_be_dialled() {
+            return;
+        }
+        if !self.shared.set_listening(address, now) {
+            return;
+        }
+        let event = match now {
+            true => NetEvent::Listening { address },
+            false => NetEvent::NotListening { address },
+        };
+        self.outbox.push(None, event);
+    }
+
+    /// Passes on a record from the network, less the addresses that make no
+    /// sense from here. Loopback addresses are kept only where all others are
+    /// this machine's own: else a stranger could point us at our own ports.
+    fn sighted(&mut self, mut sighting: Sighting) {
+        let own: BTreeSet<_> = self.shared.listening().iter().map(|a| a.ip).collect();
+        let here = |address: &Address| own.contains(&address.ip) || address.ip.is_loopback();
+        let local = sighting.addresses.iter().all(here);
+        let gate = self.swarm.behaviour().streams.gate();
+        sighting.addresses.retain(|address| {
+            address.can_be_dialled()
+                && gate.reaches(address.ip)
+                && (local || !address.ip.is_loopback())
+        });
+        if !sighting.addresses.is_empty() {
+            self.outbox.push(None, NetEvent::Discovered(sighting));
+        }
+    }
+}
+
+/// Events on their way to the application.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: VecDeque<(Option<ConnectionId>, NetEvent)>,
+}
+
+impl Outbox {
+    fn push(&mut self, connection: Option<ConnectionId>, event: NetEvent) {
+        self.waiting.push_back((connection, event));
+    }
+
+    /// Takes back what nobody has seen yet of a connection that is gone.
+    fn closed(&mut self, connection: ConnectionId, peer: Peer, last: bool) {
+        self.waiting.retain(|(of, _)| *of != Some(connection));
+        if !last {
+            return;
+        }
+        let before = self.waiting.len();
+        self.waiting.retain(|(_, event)| {
+            !matches!(event, NetEvent::Connected { peer: other, .. } if *other == peer)
+        });
+        if self.waiting.len() == before {
+            self.push(None, NetEvent::Disconnected { peer });
+        }
+    }
+}
