@@ -30,7 +30,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Refused,
-    limits::{FAREWELL, FRAME, WAITING_STREAMS, YAMUX_STREAMS, YAMUX_WINDOW},
+    limits::{FRAME, WAITING_STREAMS, YAMUX_STREAMS, YAMUX_WINDOW},
 };
 
 /// Turns an encrypted connection into a multiplexed one.
@@ -38,6 +38,7 @@ use super::{
 pub(super) struct Mux {
     pub(super) refused: Arc<Refused>,
     pub(super) silence: Duration,
+    pub(super) farewell: Duration,
 }
 
 impl Mux {
@@ -47,21 +48,22 @@ impl Mux {
             .set_max_num_streams(YAMUX_STREAMS)
             .set_max_connection_receive_window(Some(YAMUX_WINDOW))
             .set_split_send_size(FRAME);
-        let heard = Arc::new(AtomicBool::new(true));
-        let io = Heard {
+        let state = Arc::new(LineState::default());
+        let io = Watched {
             io,
-            heard: Arc::clone(&heard),
+            state: Arc::clone(&state),
         };
         let half = self.silence / 2;
         Muxer {
             yamux: yamux::Connection::new(io, config, mode),
             waiting: VecDeque::new(),
             refused: self.refused,
-            heard,
+            state,
             silent: false,
             half,
             check: Box::pin(sleep(half)),
-            farewell: None,
+            farewell: self.farewell,
+            leaving: None,
         }
     }
 }
@@ -97,17 +99,18 @@ impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Mux {
 
 /// One multiplexed connection.
 pub(super) struct Muxer<C> {
-    yamux: yamux::Connection<Heard<C>>,
+    yamux: yamux::Connection<Watched<C>>,
     /// Inbound streams that yamux gave before libp2p asked for them. They
     /// come while the connection is driven and cannot be put back.
     waiting: VecDeque<yamux::Stream>,
     refused: Arc<Refused>,
-    heard: Arc<AtomicBool>,
+    state: Arc<LineState>,
     /// Nothing came in the last period.
     silent: bool,
     half: Duration,
     check: Pin<Box<Sleep>>,
-    farewell: Option<Pin<Box<Sleep>>>,
+    farewell: Duration,
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why a multiplexed connection ended.
@@ -123,10 +126,11 @@ pub(super) enum MuxerError {
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     fn poll_yamux(&mut self, cx: &mut Context<'_>) -> Poll<Result<yamux::Stream, MuxerError>> {
-        Poll::Ready(match ready!(self.yamux.poll_next_inbound(cx)) {
-            Some(stream) => stream.map_err(MuxerError::from),
-            None => Err(MuxerError::Closed),
-        })
+        let Some(stream) = ready!(self.yamux.poll_next_inbound(cx)) else {
+            return Poll::Ready(Err(MuxerError::Closed));
+        };
+        self.state.used.store(true, Ordering::Relaxed);
+        Poll::Ready(stream.map_err(MuxerError::from))
     }
 
     /// Two periods in a row without a byte mean that nobody is there. Both
@@ -135,7 +139,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
     /// a pong, so two sides that both do would wait for ever: this ends that.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<MuxerError> {
         while self.check.poll_unpin(cx).is_ready() {
-            let heard = self.heard.swap(false, Ordering::Relaxed);
+            let heard = self.state.heard.swap(false, Ordering::Relaxed);
             if self.silent && !heard {
                 return Poll::Ready(MuxerError::Silent);
             }
@@ -165,7 +169,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<yamux::Stream, MuxerError>> {
-        let opened = ready!(self.get_mut().yamux.poll_new_outbound(cx));
+        let this = self.get_mut();
+        let opened = ready!(this.yamux.poll_new_outbound(cx));
+        this.state.used.store(true, Ordering::Relaxed);
         Poll::Ready(opened.map_err(MuxerError::from))
     }
 
@@ -176,10 +182,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         if let Poll::Ready(closed) = this.yamux.poll_close(cx) {
             return Poll::Ready(closed.map_err(MuxerError::from));
         }
-        let farewell = this
-            .farewell
-            .get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
-        farewell.poll_unpin(cx).map(|()| Err(MuxerError::Silent))
+        let farewell = this.farewell;
+        let leaving = this
+            .leaving
+            .get_or_insert_with(|| Box::pin(sleep(farewell)));
+        leaving.poll_unpin(cx).map(|()| Err(MuxerError::Silent))
     }
 
     fn poll(
@@ -203,25 +210,34 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 }
 
-/// A connection that remembers whether anything has come in.
-struct Heard<C> {
-    io: C,
-    heard: Arc<AtomicBool>,
+/// What the muxer and the connection below yamux tell each other.
+#[derive(Default)]
+struct LineState {
+    /// Something has come in since the last look.
+    heard: AtomicBool,
+    /// There has been a stream. Who is turned away at the gate never has one.
+    used: AtomicBool,
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Heard<C> {
+/// The encrypted connection, watched for silence and closed with patience.
+struct Watched<C> {
+    io: C,
+    state: Arc<LineState>,
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.heard.store(true, Ordering::Relaxed);
+        self.state.heard.store(true, Ordering::Relaxed);
         Poll::Ready(Ok(read))
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Heard<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -234,7 +250,142 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Heard<C> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
+    /// Closes for writing, then reads until the peer closes as well. A TCP
+    /// socket that is closed with bytes unread resets the connection, and the
+    /// reset overtakes what was written just before. The muxer ends the wait;
+    /// who never had a stream is not waited for.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_close(cx)
+        ready!(Pin::new(&mut self.io).poll_close(cx))?;
+        if !self.state.used.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        let mut rest = [0; 1024];
+        loop {
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut rest)) {
+                Ok(0) | Err(_) => return Poll::Ready(Ok(())),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures::{AsyncReadExt as _, AsyncWriteExt as _, future::join};
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+    use super::*;
+
+    type Pipe = Compat<DuplexStream>;
+
+    fn muxer(io: DuplexStream, mode: yamux::Mode) -> (Muxer<Pipe>, Arc<Refused>) {
+        let refused = Arc::new(Refused::default());
+        let mux = Mux {
+            refused: Arc::clone(&refused),
+            silence: Duration::from_secs(60),
+            farewell: Duration::from_millis(50),
+        };
+        (mux.start(io.compat(), mode), refused)
+    }
+
+    async fn opened(muxer: &mut Muxer<Pipe>) -> yamux::Stream {
+        poll_fn(|cx| Pin::new(&mut *muxer).poll_outbound(cx))
+            .await
+            .unwrap()
+    }
+
+    fn drive(mut muxer: Muxer<Pipe>) {
+        tokio::spawn(async move { poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).await });
+    }
+
+    #[tokio::test]
+    async fn a_full_frame_is_one_noise_message() {
+        let (ours, mut wire) = duplex(1024 * 1024);
+        let (mut muxer, _) = muxer(ours, yamux::Mode::Client);
+        let mut stream = opened(&mut muxer).await;
+        drive(muxer);
+        let sent = 3 * FRAME + 1;
+        stream.write_all(&vec![7; sent]).await.unwrap();
+        let mut frames = Vec::new();
+        while frames.iter().sum::<usize>() < sent {
+            let mut header = [0; 12];
+            wire.read_exact(&mut header).await.unwrap();
+            // Type 0 is data; the others have no body (yamux specification).
+            if header[1] == 0 {
+                let length = u32::from_be_bytes(header[8..].try_into().unwrap());
+                let length = usize::try_from(length).unwrap();
+                wire.read_exact(&mut vec![0; length]).await.unwrap();
+                frames.push(length);
+            }
+        }
+        assert_eq!(frames, [FRAME, FRAME, FRAME, 1]);
+        assert_eq!(FRAME + 12, 65_535 - 1024);
+    }
+
+    #[tokio::test]
+    async fn peers_with_the_usual_settings_are_understood() {
+        let (ours, theirs) = duplex(64 * 1024);
+        let (mut muxer, _) = muxer(ours, yamux::Mode::Client);
+        let stream = opened(&mut muxer).await;
+        drive(muxer);
+        let usual = yamux::Config::default();
+        let mut peer = yamux::Connection::new(theirs.compat(), usual, yamux::Mode::Server);
+        tokio::spawn(async move {
+            while let Some(Ok(stream)) = poll_fn(|cx| peer.poll_next_inbound(cx)).await {
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.split();
+                    futures::io::copy(read, &mut write).await.unwrap();
+                    write.close().await.unwrap();
+                });
+            }
+        });
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(2 * 1024 * 1024).collect();
+        let (mut read, mut write) = stream.split();
+        let send = async {
+            write.write_all(&bytes).await.unwrap();
+            write.close().await.unwrap();
+        };
+        let mut back = Vec::new();
+        let (_, read) = join(send, read.read_to_end(&mut back)).await;
+        read.unwrap();
+        assert!(back == bytes);
+    }
+
+    #[tokio::test]
+    async fn streams_that_nobody_takes_are_bounded_and_counted() {
+        let (ours, theirs) = duplex(64 * 1024);
+        let (mut ours, refused) = muxer(ours, yamux::Mode::Server);
+        let (mut theirs, _) = muxer(theirs, yamux::Mode::Client);
+        let opened_streams = WAITING_STREAMS + 5;
+        let mut streams = Vec::new();
+        for _ in 0..opened_streams {
+            let mut stream = opened(&mut theirs).await;
+            stream.write_all(b"x").await.unwrap();
+            streams.push(stream);
+        }
+        drive(theirs);
+        let over = u64::try_from(opened_streams - WAITING_STREAMS).unwrap();
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut ours).poll(cx).is_pending());
+            match refused.streams.load(Ordering::Relaxed) == over {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        assert_eq!(ours.waiting.len(), WAITING_STREAMS);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_cannot_delay_the_goodbye_for_ever() {
+        let (ours, _theirs) = duplex(16);
+        let (mut muxer, _) = muxer(ours, yamux::Mode::Client);
+        let mut stream = opened(&mut muxer).await;
+        stream.write_all(&[0; 1024]).await.unwrap();
+        let closed = poll_fn(|cx| Pin::new(&mut muxer).poll_close(cx)).await;
+        assert!(matches!(closed, Err(MuxerError::Silent)));
     }
 }

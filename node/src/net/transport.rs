@@ -13,7 +13,11 @@ use libp2p::{
     noise, tcp,
 };
 
-use super::{NetLimits, Refused, limits::READ_BUFFER, muxer::Mux};
+use super::{
+    NetLimits, Refused,
+    limits::{FAREWELL, READ_BUFFER},
+    muxer::Mux,
+};
 
 /// Builds the transport of one node.
 ///
@@ -33,6 +37,7 @@ pub(super) fn build(
             .multiplex(Mux {
                 refused,
                 silence: limits.silence,
+                farewell: FAREWELL,
             })
             .timeout(limits.handshake)
             .boxed(),
