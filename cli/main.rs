@@ -1,4 +1,111 @@
-//! The `heirloom` command line.
+//! The `heirloom` command line: parse, run, exit code.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod command;
+mod door;
+mod error;
+mod home;
+mod ui;
+
+use std::{ffi::OsString, process::ExitCode, time::Duration};
+
+use crate::{
+    args::{Cli, Color, Command, Misuse},
+    error::CliError,
+    ui::{Manner, Terminal, Ui},
+};
+
+/// How long the last writes of a stopped command may take.
+const LAST_WRITES: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let peek = args::peek(&arguments);
+    let terminal = Terminal::here();
+    let mut manner = Manner {
+        json: peek.json,
+        color: (
+            is_colored(peek.color, terminal.out),
+            is_colored(peek.color, terminal.err),
+        ),
+        ..Manner::default()
+    };
+    let parsed = args::parse(&arguments, manner.color.1);
+    if let Ok(Cli {
+        command: Command::WorkerDecode,
+        ..
+    }) = parsed
+    {
+        return ExitCode::from(door::decode_worker());
+    }
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(misuse) => return ExitCode::from(tell_misuse(misuse, &mut Ui::new(manner, terminal))),
+    };
+    manner.quiet = cli.global.quiet;
+    manner.verbose = cli.global.verbose > 0;
+    manner.yes = cli.global.yes;
+    log_to_stderr(cli.global.verbose);
+    let mut ui = Ui::new(manner, terminal);
+    let outcome = run(cli, &mut ui).and_then(|exit| ui.finish().map(|()| exit));
+    ExitCode::from(outcome.unwrap_or_else(|error| {
+        ui.error(&error);
+        error.exit()
+    }))
+}
+
+fn run(cli: Cli, ui: &mut Ui) -> Result<u8, CliError> {
+    let home = home::choose(cli.global.home)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|source| CliError::File {
+        act: "start on",
+        path: home.clone(),
+        source,
+    })?;
+    let outcome = runtime.block_on(command::run(cli.command, home, ui));
+    runtime.shutdown_timeout(LAST_WRITES);
+    outcome
+}
+
+fn tell_misuse(misuse: Misuse, ui: &mut Ui) -> u8 {
+    match misuse {
+        Misuse::Asked(text) => {
+            ui.verbatim(&text);
+            0
+        }
+        Misuse::Wrong { rendered, .. } if !ui.manner.json => {
+            ui.verbatim_error(&rendered);
+            2
+        }
+        Misuse::Wrong { message, hint, .. } => {
+            let error = CliError::usage(message, hint);
+            ui.error(&error);
+            error.exit()
+        }
+    }
+}
+
+fn is_colored(wanted: Color, terminal: bool) -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    match wanted {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => terminal && !is_set("NO_COLOR") && !is_dumb,
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "warn,heirloom_node=info",
+        2 => "info,heirloom_node=debug",
+        _ => "debug,heirloom_node=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HEIRLOOM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,181 @@
+//! Arguments of the commands that run, connect and look after a node.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use clap_complete::Shell;
+
+use super::values;
+
+/// Run this device's node until stopped
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom serve
+  heirloom serve --lan-only
+  heirloom serve --port 4001 --relay")]
+pub(crate) struct Serve {
+    /// Listen on this port instead of a free one
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    pub(crate) port: Option<u16>,
+    /// Listen on this address only (repeat for more)
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::multiaddr)]
+    pub(crate) listen: Vec<String>,
+    /// Talk to nobody outside this network
+    #[arg(long)]
+    pub(crate) lan_only: bool,
+    /// Neither announce this device nor look for others
+    #[arg(long)]
+    pub(crate) no_discovery: bool,
+    /// Offer the gallery at this address
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_gallery")]
+    pub(crate) gallery: Option<SocketAddr>,
+    /// Offer no gallery
+    #[arg(long)]
+    pub(crate) no_gallery: bool,
+    /// Relay for devices of the family that cannot reach each other
+    #[arg(long)]
+    pub(crate) relay: bool,
+}
+
+/// Try two devices of an invented family in a folder of their own
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom demo
+  heirloom demo /tmp/heirloom-demo
+
+Nothing outside the folder is touched.")]
+pub(crate) struct Demo {
+    /// The folder; a temporary one when left out
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Show what is safe, what is not, who is connected and what is moving
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom status
+  heirloom status --watch
+  heirloom status --check")]
+pub(crate) struct Status {
+    /// Look again every two seconds
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) watch: bool,
+    /// Exit with 9 when something is not safe
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Exchange everything with every device in reach, then stop
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom sync
+  heirloom sync --timeout 10m")]
+pub(crate) struct Sync {
+    /// Give up after this time
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub(crate) timeout: Option<String>,
+}
+
+/// List, add and remove addresses of other devices
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom peer list
+  heirloom peer add /ip4/192.168.1.20/tcp/4001
+
+Addresses are needed only on networks where devices do not find each other by themselves.")]
+pub(crate) struct Peer {
+    #[command(subcommand)]
+    pub(crate) act: PeerAct,
+}
+
+/// What to do about peers.
+#[derive(Subcommand)]
+pub(crate) enum PeerAct {
+    /// List the devices as the network sees them
+    List,
+    /// Remember an address of another device
+    Add {
+        /// With or without /p2p/PeerId
+        #[arg(value_name = "MULTIADDR", value_parser = values::multiaddr)]
+        addr: String,
+    },
+    /// Forget an address
+    Remove {
+        /// As it was added
+        #[arg(value_name = "MULTIADDR", value_parser = values::multiaddr)]
+        addr: String,
+    },
+}
+
+/// Check everything that is stored on this device
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom verify
+  heirloom verify --read-data
+
+Exits with 0 when all is well and with 9 when something is damaged or missing.")]
+pub(crate) struct Verify {
+    /// Read every byte of every photo too
+    #[arg(long)]
+    pub(crate) read_data: bool,
+}
+
+/// Name problems of this device, each with its remedy
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom doctor")]
+pub(crate) struct Doctor {}
+
+/// Read and change settings
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom config list
+  heirloom config get lan_only
+  heirloom config set lan_only true")]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) act: ConfigAct,
+}
+
+/// What to do about settings.
+#[derive(Subcommand)]
+pub(crate) enum ConfigAct {
+    /// Print one setting
+    Get {
+        /// Its name
+        key: String,
+    },
+    /// Change one setting
+    Set {
+        /// Its name
+        key: String,
+        /// Its new value
+        value: String,
+    },
+    /// Print all settings
+    List,
+}
+
+/// Print the completion script for a shell
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom completions bash > ~/.local/share/bash-completion/completions/heirloom
+  heirloom completions fish > ~/.config/fish/completions/heirloom.fish")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Write the man pages into a folder
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom man ~/.local/share/man/man1")]
+pub(crate) struct Man {
+    /// The folder, made when missing
+    pub(crate) dir: PathBuf,
+}
+
+/// Print the version
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom version")]
+pub(crate) struct Version {}

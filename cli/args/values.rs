@@ -1,0 +1,210 @@
+//! The forms of values: durations, dates, sizes, addresses.
+//!
+//! Each parser checks the form and hands the text on as it is; what the text
+//! means (which day, in which time zone) is the node's business.
+
+/// Accepts `90m`, `24h`, `7d`, and sums such as `1d12h`.
+pub(super) fn duration(text: &str) -> Result<String, String> {
+    if seconds(text).is_some_and(|s| s > 0) {
+        Ok(text.to_owned())
+    } else {
+        Err("a duration looks like 90m, 24h or 7d".to_owned())
+    }
+}
+
+/// The seconds of a duration that [`duration`] accepts.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    let mut total = 0_u64;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let count: u64 = rest[..digits].parse().ok()?;
+        let unit = rest[digits..].chars().next()?;
+        let each = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            'w' => 7 * 24 * 3600,
+            _ => return None,
+        };
+        total = total.checked_add(count.checked_mul(each)?)?;
+        rest = &rest[digits + unit.len_utf8()..];
+    }
+    Some(total)
+}
+
+/// Accepts `2023`, `2023-05`, `2023-05-01` and `FROM..TO` of these.
+pub(super) fn dates(text: &str) -> Result<String, String> {
+    let fits = match text.split_once("..") {
+        Some((from, to)) => {
+            let both = from.len().min(to.len());
+            is_date(from) && is_date(to) && from[..both] <= to[..both]
+        }
+        None => is_date(text),
+    };
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a date looks like 2023-05, 2023-05-01 or 2023-05-01..2023-05-31".to_owned())
+    }
+}
+
+/// Accepts one date, without a range.
+pub(super) fn date(text: &str) -> Result<String, String> {
+    if is_date(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a date looks like 2023, 2023-05 or 2023-05-01".to_owned())
+    }
+}
+
+fn is_date(text: &str) -> bool {
+    let number = |part: &str, width: usize| -> Option<u32> {
+        let digits = part.len() == width && part.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| part.parse().ok()).flatten()
+    };
+    let mut parts = text.split('-');
+    let Some(year) = parts.next().and_then(|y| number(y, 4)) else {
+        return false;
+    };
+    let month = parts.next().map(|m| number(m, 2));
+    let day = parts.next().map(|d| number(d, 2));
+    let month_fits = match month {
+        None => true,
+        Some(month) => month.is_some_and(|m| (1..=12).contains(&m)),
+    };
+    let day_fits = match (month, day) {
+        (Some(Some(month)), Some(day)) => day.is_some_and(|d| 1 <= d && d <= days(year, month)),
+        (_, day) => day.is_none(),
+    };
+    month_fits && day_fits && parts.next().is_none()
+}
+
+fn days(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Accepts `500M`, `200G`, `2T` or plain bytes and gives bytes; units are powers of 1000.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = &text[digits..];
+    let unit = match unit.strip_suffix('B').unwrap_or(unit) {
+        "" => Some(1),
+        "k" | "K" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        "T" => Some(1_000_000_000_000),
+        _ => None,
+    };
+    text[..digits]
+        .parse::<u64>()
+        .ok()
+        .zip(unit)
+        .and_then(|(count, unit)| count.checked_mul(unit))
+        .ok_or_else(|| "a size looks like 500M, 200G or 2T".to_owned())
+}
+
+/// Accepts what looks like a multiaddr; the node says whether it can be dialled.
+pub(super) fn multiaddr(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && text[1..].contains('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("an address looks like /ip4/192.168.1.20/tcp/4001".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units() {
+        for (text, want) in [
+            ("24h", Some(86_400)),
+            ("90m", Some(5_400)),
+            ("7d", Some(604_800)),
+            ("1d12h", Some(129_600)),
+            ("", None),
+            ("24", None),
+            ("h", None),
+            ("-1h", None),
+            ("1 h", None),
+            ("99999999999999999999d", None),
+            ("999999999999999999w", None),
+        ] {
+            assert_eq!(seconds(text), want, "{text}");
+        }
+        assert!(duration("0h").is_err());
+    }
+
+    #[test]
+    fn dates_are_years_months_days_and_ranges() {
+        for good in [
+            "2023",
+            "2023-05",
+            "2024-02-29",
+            "2023-05-01..2023-05-31",
+            "2022..2023-06",
+            "2023-05-31..2023-05",
+        ] {
+            assert_eq!(dates(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "23",
+            "2023-5",
+            "2023-13",
+            "2023-00",
+            "2023-02-29",
+            "1900-02-29",
+            "2023-05-32",
+            "2023-05-01-01",
+            "2023..",
+            "..2023",
+            "2024..2023",
+            "2023-06..2023-05",
+            "may",
+            "2023-05-",
+            "2023--05",
+        ] {
+            assert!(dates(bad).is_err(), "{bad}");
+        }
+        assert!(date("2023..2024").is_err());
+    }
+
+    #[test]
+    fn sizes_are_bytes_with_a_unit() {
+        assert_eq!(size("200G"), Ok(200_000_000_000));
+        assert_eq!(size("500MB"), Ok(500_000_000));
+        assert_eq!(size("17"), Ok(17));
+        for bad in [
+            "",
+            "G",
+            "1.5G",
+            "10 G",
+            "99999999999999999999",
+            "99999999999T",
+        ] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_start_with_a_slash() {
+        assert!(multiaddr("/ip4/127.0.0.1/tcp/0").is_ok());
+        for bad in ["", "/", "192.168.1.2:4001", "/ip4"] {
+            assert!(multiaddr(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `heirloom album`: make, list, show and change albums.
+
+use serde_json::{Value, json};
+
+use super::{Talk, list};
+use crate::{
+    args::{Album, AlbumAct},
+    error::CliError,
+    ui::{Line, Ui, text},
+};
+
+pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    match &args.act {
+        AlbumAct::Delete { album } => {
+            talk.sure(&format!(
+                "Delete the album {album} for everybody it is shared with?"
+            ))
+            .await?;
+        }
+        AlbumAct::Leave { album } => {
+            talk.sure(&format!(
+                "Leave the album {album}? Only its managers can bring you back."
+            ))
+            .await?;
+        }
+        _ => {}
+    }
+    let mut table = text::Table::default();
+    let mut listed = 0;
+    talk.act("album", body(&args.act), |ui, line| match line.kind() {
+        "album" => match args.act {
+            AlbumAct::List => table.row(row(line)),
+            _ => say(ui, line),
+        },
+        "asset" => list::say(ui, line, &mut listed),
+        "summary" => {
+            for line in table.lines() {
+                ui.say(line);
+            }
+            if let Some(done) = done(&args.act, line) {
+                ui.say(done);
+            }
+        }
+        _ => super::unknown(ui, line),
+    })
+    .await
+}
+
+fn body(act: &AlbumAct) -> Value {
+    match act {
+        AlbumAct::Create { name } => json!({"do": "create", "name": name}),
+        AlbumAct::List => json!({"do": "list"}),
+        AlbumAct::Show { album } => json!({"do": "show", "album": album}),
+        AlbumAct::Rename { album, name } => json!({"do": "rename", "album": album, "name": name}),
+        AlbumAct::Add { album, ids } => json!({"do": "add", "album": album, "ids": ids}),
+        AlbumAct::Remove { album, ids } => json!({"do": "remove", "album": album, "ids": ids}),
+        AlbumAct::Leave { album } => json!({"do": "leave", "album": album}),
+        AlbumAct::Delete { album } => json!({"do": "delete", "album": album}),
+    }
+}
+
+fn row(album: &Line) -> [String; 4] {
+    [
+        album.text_or("name", "(no name)"),
+        text::count(album.count("assets"), "item", "items"),
+        album.text_or("role", ""),
+        shared_with(album),
+    ]
+}
+
+fn shared_with(album: &Line) -> String {
+    let names: Vec<String> = album
+        .inner("people")
+        .iter()
+        .filter_map(|person| person.text("name"))
+        .collect();
+    match names.len() {
+        0 | 1 => "only you".to_owned(),
+        _ => text::and(&names),
+    }
+}
+
+fn say(ui: &mut Ui, album: &Line) {
+    let name = ui.strong(&album.text_or("name", "(no name)"));
+    ui.say(format!(
+        "{name}  ({})",
+        text::count(album.count("assets"), "item", "items")
+    ));
+    ui.say(format!("  id:    {}", album.text_or("id", "?")));
+    for person in album.inner("people") {
+        ui.say(format!(
+            "  {}: {}",
+            person.text_or("role", "member"),
+            person.text_or("name", "?")
+        ));
+    }
+}
+
+fn done(act: &AlbumAct, summary: &Line) -> Option<String> {
+    let moved =
+        |ids: &Vec<String>| text::count(super::changed(summary, ids.len()), "item", "items");
+    let said = match act {
+        AlbumAct::List | AlbumAct::Show { .. } => return None,
+        AlbumAct::Create { name } => {
+            format!("Made the album {name}; only you can see it until you share it.")
+        }
+        AlbumAct::Rename { album, name } => format!("The album {album} is now called {name}."),
+        AlbumAct::Add { album, ids } => format!("Put {} into {album}.", moved(ids)),
+        AlbumAct::Remove { album, ids } => format!("Took {} out of {album}.", moved(ids)),
+        AlbumAct::Leave { album } => format!("Left the album {album}."),
+        AlbumAct::Delete { album } => format!("Deleted the album {album}."),
+    };
+    Some(text::plain(&said).into_owned())
+}

@@ -1,0 +1,98 @@
+//! `heirloom device`: the family's devices and what they store.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::Talk;
+use crate::{
+    args::{Device, DeviceAct},
+    error::CliError,
+    ui::{Line, text},
+};
+
+pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    if let DeviceAct::Remove { device, .. } = &args.act {
+        talk.sure(&format!("Remove the device {device} from the family?"))
+            .await?;
+    }
+    let mut table = text::Table::default();
+    talk.act("device", body(&args.act), |ui, line| match line.kind() {
+        "device" => table.row(row(line, ui.now())),
+        "summary" => {
+            for line in table.lines() {
+                ui.say(line);
+            }
+            if let Some(done) = done(&args.act) {
+                ui.say(text::plain(&done));
+            }
+        }
+        _ => super::unknown(ui, line),
+    })
+    .await
+}
+
+fn body(act: &DeviceAct) -> Value {
+    match act {
+        DeviceAct::List => json!({"do": "list"}),
+        DeviceAct::Rename { device, name } => {
+            json!({"do": "rename", "device": device, "name": name})
+        }
+        DeviceAct::Remove { device, lost } => {
+            json!({"do": "remove", "device": device, "lost": lost})
+        }
+        DeviceAct::Policy {
+            device,
+            policy,
+            limit,
+        } => {
+            json!({"do": "policy", "device": device, "policy": policy.word(), "limit": limit})
+        }
+    }
+}
+
+fn row(device: &Line, now: SystemTime) -> [String; 6] {
+    [
+        device.text_or("name", "(no name)"),
+        device
+            .text("person_name")
+            .or_else(|| device.text("person"))
+            .unwrap_or_default(),
+        device.text_or("kind", "device"),
+        device.text_or("policy", ""),
+        device.id("id"),
+        seen(device, now),
+    ]
+}
+
+/// Says whether a device is there, or when it was.
+pub(super) fn seen(device: &Line, now: SystemTime) -> String {
+    if device.is("removed") {
+        "removed".to_owned()
+    } else if device.is("this") {
+        "this device".to_owned()
+    } else if device.is("connected") {
+        device
+            .text("path")
+            .map_or("connected".to_owned(), |path| format!("connected ({path})"))
+    } else {
+        let last = device.text("last_seen");
+        last.map_or("not seen yet".to_owned(), |last| {
+            format!("seen {}", text::ago(&last, now))
+        })
+    }
+}
+
+fn done(act: &DeviceAct) -> Option<String> {
+    match act {
+        DeviceAct::List => None,
+        DeviceAct::Rename { device, name } => Some(format!("{device} is now called {name}.")),
+        DeviceAct::Remove { device, .. } => Some(format!(
+            "Removed {device}. New photos are out of its reach."
+        )),
+        DeviceAct::Policy { device, policy, .. } => Some(format!(
+            "{device} is now a device that works as {}.",
+            policy.word()
+        )),
+    }
+}

@@ -1,0 +1,56 @@
+//! `heirloom export`: every original in a plain folder.
+
+use serde_json::json;
+
+use super::Talk;
+use crate::{
+    args::Export,
+    error::CliError,
+    home::absolute,
+    ui::{Line, Ui, text},
+};
+
+pub(super) async fn run(args: Export, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    let body = json!({
+        "dir": absolute(&args.dir)?,
+        "album": args.album,
+        "layout": args.layout.word(),
+        "sidecars": args.sidecars.word(),
+    });
+    talk.act("export", body, |ui, line| match line.kind() {
+        "file" => say_file(ui, line),
+        "summary" => say_summary(ui, line, &args),
+        _ => super::unknown(ui, line),
+    })
+    .await
+}
+
+fn say_file(ui: &mut Ui, line: &Line) {
+    // Thousands of names help nobody; what failed does.
+    if line.text("outcome").as_deref() == Some("failed") || ui.manner.verbose {
+        super::get::say_file(ui, line);
+    }
+}
+
+fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
+    let written = text::count(line.count("written"), "file", "files");
+    let mut told = format!(
+        "Wrote {written} ({}) to {}",
+        text::size(line.count("bytes")),
+        args.dir.display()
+    );
+    if line.count("present") > 0 {
+        told.push_str(&format!(
+            "; {} were there already",
+            text::thousands(line.count("present"))
+        ));
+    }
+    ui.say(format!("{told}."));
+    if line.count("failed") > 0 {
+        ui.warn(format!(
+            "{} could not be written.",
+            text::count(line.count("failed"), "file", "files")
+        ));
+        ui.hint("run the same export again: it goes on where it stopped");
+    }
+}

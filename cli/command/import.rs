@@ -1,0 +1,91 @@
+//! `heirloom import`: photos and videos from files, folders and archives.
+
+use serde_json::json;
+
+use super::Talk;
+use crate::{
+    args::Import,
+    error::CliError,
+    home::absolute,
+    ui::{Line, Ui, text},
+};
+
+pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    let paths: Result<Vec<String>, CliError> =
+        args.paths.iter().map(|path| absolute(path)).collect();
+    let body = json!({
+        "paths": paths?,
+        "album": args.album,
+        "album_per_folder": args.album_per_folder,
+        "dry_run": args.dry_run,
+        "since": args.since,
+    });
+    talk.act("import", body, |ui, line| match line.kind() {
+        "file" => say_file(ui, line),
+        "summary" => say_summary(ui, line, args.dry_run),
+        _ => super::unknown(ui, line),
+    })
+    .await
+}
+
+fn say_file(ui: &mut Ui, line: &Line) {
+    let (path, outcome) = (line.text_or("path", "?"), line.text_or("outcome", "?"));
+    let told = match line.text("reason") {
+        Some(reason) => format!("{outcome}: {path}: {reason}"),
+        None => format!("{outcome}: {path}"),
+    };
+    if outcome == "failed" {
+        ui.warn(told);
+    } else if ui.manner.verbose {
+        ui.note(told);
+    }
+}
+
+fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
+    let added = text::count(line.count("added"), "photo or video", "photos and videos");
+    let verb = if dry_run { "Would import" } else { "Imported" };
+    let mut rest: Vec<String> = Vec::new();
+    for (field, words) in [
+        ("present", "already here"),
+        ("paired", "joined to another as its part"),
+        ("skipped", "left out"),
+        ("failed", "not readable"),
+    ] {
+        if line.count(field) > 0 {
+            rest.push(format!("{} {words}", text::thousands(line.count(field))));
+        }
+    }
+    let rest = if rest.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", text::and(&rest))
+    };
+    ui.say(format!(
+        "{verb} {added} ({}){rest}.",
+        text::size(line.count("bytes"))
+    ));
+    if line.count("added") > 0 {
+        say_who_sees(ui, line);
+    }
+    if line.count("failed") > 0 {
+        ui.hint("what failed was left as it is; run the same import again, nothing is added twice");
+    } else if line.count("skipped") > 0 && !ui.manner.verbose {
+        ui.hint("heirloom import -v says of each file why it was left out");
+    }
+}
+
+fn say_who_sees(ui: &mut Ui, line: &Line) {
+    let place = match line.text("album") {
+        Some(album) => format!("the album {album}"),
+        None => "your library".to_owned(),
+    };
+    let who = line.texts("seen_by");
+    if who.is_empty() {
+        ui.say(format!("They are in {place}, which only you can see."));
+    } else {
+        ui.say(format!(
+            "They are in {place}, which {} can see too.",
+            text::and(&who)
+        ));
+    }
+}

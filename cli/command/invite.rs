@@ -1,0 +1,62 @@
+//! `heirloom invite`: a one-time code for a device, a person or a keeper.
+
+use serde_json::json;
+
+use super::Talk;
+use crate::{
+    args::{self, Invite},
+    error::CliError,
+    ui::{Line, Ui, qr, text},
+};
+
+pub(super) async fn run(args: Invite, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    if !talk.ui.manner.yes && !talk.ui.can_ask() {
+        return Err(CliError::usage(
+            "an invite asks whether both screens show the same words, and there is nobody to ask",
+            "run it on a terminal, or add --yes",
+        ));
+    }
+    let body = json!({
+        "device": args.device,
+        "person": args.person,
+        "keeper": args.keeper,
+        "role": args.role.word(),
+        "album": args.album,
+        "valid": args.valid,
+    });
+    let valid = text::span(args::seconds(&args.valid).unwrap_or_default());
+    talk.act("invite", body, |ui, line| match line.kind() {
+        "invite" => say_code(ui, line, &valid),
+        "summary" => say_joined(ui, line),
+        _ => super::unknown(ui, line),
+    })
+    .await
+}
+
+fn say_code(ui: &mut Ui, line: &Line, valid: &str) {
+    let words = line.texts("words");
+    let code = ui.strong(&words.join(" "));
+    ui.note("On the other device run:  heirloom join");
+    ui.say(format!("Code:  {code}"));
+    ui.note(format!("({} words, valid {valid}, one use)", words.len()));
+    let Some(link) = line.text("code") else {
+        return;
+    };
+    if ui.terminal.out
+        && let Some(drawn) = qr(&link, ui.manner.color.0)
+    {
+        ui.say(drawn);
+    }
+    ui.say(format!("Link:  {link}"));
+    ui.note("Waiting for the other device; Ctrl+C takes the code back.");
+}
+
+fn say_joined(ui: &mut Ui, summary: &Line) {
+    let device = summary
+        .text("device_name")
+        .unwrap_or_else(|| summary.id("device"));
+    match summary.text("person_name") {
+        Some(person) => ui.say(format!("Joined: {person} with {device}.")),
+        None => ui.say(format!("Joined: {device}.")),
+    }
+}

@@ -1,0 +1,245 @@
+//! One file for each command: arguments in, a request to the node, its lines out.
+//!
+//! [`Talk`] is what they share. It prints the node's lines as they are with
+//! `--json`; without it, each command says its own lines in sentences.
+
+mod album;
+mod caption;
+mod completions;
+mod config;
+mod device;
+mod doctor;
+mod export;
+mod favorite;
+mod find;
+mod get;
+mod import;
+mod init;
+mod invite;
+mod join;
+mod list;
+mod man;
+mod paper;
+mod peer;
+mod people;
+mod purge;
+mod recovery;
+mod restore;
+mod serve;
+mod share;
+mod show;
+mod status;
+mod sync;
+mod tag;
+mod trash;
+mod unshare;
+mod verify;
+mod version;
+mod words;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::{
+    args::Command,
+    door::Door,
+    error::{CliError, Told},
+    ui::{Line, Ui, text},
+};
+
+/// Acts that change nothing: when nobody reads the answer, there is no need to finish it.
+const LOOKING: &[&str] = &["list", "find", "show", "status"];
+
+/// Runs one command to its end and gives the exit code.
+///
+/// Ctrl+C ends it early: the answer is dropped, and with it the act.
+pub(crate) async fn run(command: Command, home: PathBuf, ui: &mut Ui) -> Result<u8, CliError> {
+    if let Command::Serve(args) = command {
+        return serve::run(args, home, ui).await;
+    }
+    let mut talk = Talk {
+        home,
+        ui,
+        door: None,
+    };
+    tokio::select! {
+        outcome = dispatch(command, &mut talk) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+    }
+}
+
+async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    match command {
+        Command::Init(args) => init::run(args, talk).await,
+        Command::Join(args) => join::run(args, talk).await,
+        Command::Invite(args) => invite::run(args, talk).await,
+        Command::Import(args) => import::run(args, talk).await,
+        Command::List(args) => list::run(args, talk).await,
+        Command::Show(args) => show::run(args, talk).await,
+        Command::Find(args) => find::run(args, talk).await,
+        Command::Get(args) => get::run(args, talk).await,
+        Command::Export(args) => export::run(args, talk).await,
+        Command::Album(args) => album::run(args, talk).await,
+        Command::Share(args) => share::run(args, talk).await,
+        Command::Unshare(args) => unshare::run(args, talk).await,
+        Command::Caption(args) => caption::run(args, talk).await,
+        Command::Favorite(args) => favorite::run(args, talk).await,
+        Command::Tag(args) => tag::run(args, talk).await,
+        Command::Trash(args) => trash::run(args, talk).await,
+        Command::Restore(args) => restore::run(args, talk).await,
+        Command::Purge(args) => purge::run(args, talk).await,
+        Command::People(args) => people::run(args, talk).await,
+        Command::Device(args) => device::run(args, talk).await,
+        Command::Peer(args) => peer::run(args, talk).await,
+        Command::Words(_) => words::run(talk).await,
+        Command::Recovery(args) => recovery::run(args, talk).await,
+        Command::Status(args) => status::run(args, talk).await,
+        Command::Sync(args) => sync::run(args, talk).await,
+        Command::Verify(args) => verify::run(args, talk).await,
+        Command::Doctor(_) => doctor::run(talk).await,
+        Command::Config(args) => config::run(args, talk).await,
+        Command::Completions(args) => completions::run(args, talk),
+        Command::Man(args) => man::run(args, talk),
+        Command::Version(_) => version::run(talk),
+        // `serve` and the worker were taken out before.
+        Command::Demo(_) | Command::Serve(_) | Command::WorkerDecode => Err(CliError::NotYet),
+    }
+}
+
+/// A command's conversation with the node of its home and with the person.
+pub(crate) struct Talk<'a> {
+    home: PathBuf,
+    ui: &'a mut Ui,
+    /// Opened by the first act.
+    door: Option<Door>,
+}
+
+impl Talk<'_> {
+    /// Asks for an act and prints its answer; `human` says a line for people. Gives the exit code.
+    async fn act(
+        &mut self,
+        act: &str,
+        body: Value,
+        mut human: impl FnMut(&mut Ui, &Line),
+    ) -> Result<u8, CliError> {
+        let summary = self.answer(act, body, &mut human).await?;
+        Ok(self.close(&summary, human))
+    }
+
+    /// Asks for an act, prints its answer up to the summary, and gives that.
+    async fn answer(
+        &mut self,
+        act: &str,
+        body: Value,
+        human: &mut impl FnMut(&mut Ui, &Line),
+    ) -> Result<Line, CliError> {
+        let door = match self.door.take() {
+            Some(door) => door,
+            None => Door::open(&self.home).await?,
+        };
+        let door = self.door.insert(door);
+        let mut lines = door.call(act, &body).await?;
+        while let Some(line) = lines.next().await? {
+            match line.kind() {
+                "summary" => return Ok(line),
+                "error" => return Err(CliError::Told(Told::from_line(&line))),
+                "progress" => self.ui.progress(&line),
+                "confirm" => confirm(act, &line, door, self.ui).await?,
+                _ if self.ui.manner.json => self.ui.line(&line),
+                "note" => self.ui.note(line.text_or("text", "")),
+                "hint" => self.ui.hint(line.text_or("text", "")),
+                _ => human(self.ui, &line),
+            }
+            if self.ui.is_closed() && LOOKING.contains(&act) {
+                return Ok(Line::own("summary", json!({"act": act})));
+            }
+        }
+        Err(CliError::NodeGone)
+    }
+
+    /// Prints the summary and gives the exit code.
+    fn close(&mut self, summary: &Line, mut human: impl FnMut(&mut Ui, &Line)) -> u8 {
+        self.ui.clear_progress();
+        if self.ui.manner.json {
+            self.ui.line(summary);
+        } else {
+            human(self.ui, summary);
+        }
+        summary.exit().unwrap_or(0)
+    }
+
+    /// Goes on only with a yes, for what cannot be undone.
+    async fn sure(&mut self, question: &str) -> Result<(), CliError> {
+        let question = text::plain(question);
+        if self.ui.confirm(&question).await? {
+            Ok(())
+        } else {
+            Err(CliError::NotConfirmed)
+        }
+    }
+
+    /// Takes words that never stand in arguments: from the person, or with `-` from stdin.
+    async fn secret(&mut self, from: &[String], prompt: &str) -> Result<String, CliError> {
+        match from {
+            [] if self.ui.can_ask() => self.ui.ask(prompt).await,
+            [] => Err(CliError::usage(
+                "there is no terminal to ask on",
+                "give the words on stdin, with '-' as the last argument; through ssh: ssh -t HOST heirloom ...",
+            )),
+            [dash] if dash == "-" => self.ui.read_line().await,
+            _ => Err(CliError::usage(
+                "secret words do not go on the command line, where other programs can read them",
+                "leave them out and type them when asked, or give them on stdin with '-'",
+            )),
+        }
+    }
+}
+
+/// Shows the words that both screens show and, where the node waits for it, passes on the person's yes or no.
+async fn confirm(act: &str, line: &Line, door: &Door, ui: &mut Ui) -> Result<(), CliError> {
+    if ui.manner.json {
+        ui.line(line);
+    } else {
+        let intro = match act {
+            "invite" => "A device wants to join. Both screens show:",
+            _ => "Both screens show:",
+        };
+        ui.warn(format!("{intro}  {}", line.texts("words").join(" ")));
+    }
+    let Some(token) = line.exact("token") else {
+        return Ok(());
+    };
+    let question = line.text_or("ask", "Do both screens show the same words?");
+    let answer = ui.confirm(&question).await;
+    let accept = matches!(answer, Ok(true));
+    let mut told = door
+        .call("confirm", &json!({"token": token, "accept": accept}))
+        .await?;
+    while let Some(line) = told.next().await? {
+        if line.kind() == "error" {
+            return Err(CliError::Told(Told::from_line(&line)));
+        }
+    }
+    // A no is the person's answer, and the node says what follows from it; that nobody could be asked is an error.
+    answer.map(|_| ())
+}
+
+/// Gives how many things an edit changed: what the summary says, else how many were named.
+fn changed(summary: &Line, named: usize) -> u64 {
+    if summary.is("changed") {
+        summary.count("changed")
+    } else {
+        u64::try_from(named).unwrap_or(u64::MAX)
+    }
+}
+
+/// Says a line that the command has no sentence for.
+fn unknown(ui: &mut Ui, line: &Line) {
+    if line.kind() != "summary" {
+        ui.say(line.all_fields());
+    }
+}
+
+#[cfg(test)]
+mod tests;

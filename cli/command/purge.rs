@@ -1,0 +1,28 @@
+//! `heirloom purge`: gone from every device, and not to be undone.
+
+use serde_json::json;
+
+use super::Talk;
+use crate::{args::Purge, error::CliError, ui::text};
+
+pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    let count = u64::try_from(args.ids.len()).unwrap_or(u64::MAX);
+    let items = text::count(count, "item", "items");
+    talk.sure(&format!(
+        "Delete {items} for good, on every device? This is not undone."
+    ))
+    .await?;
+    talk.act("purge", json!({"ids": args.ids}), |ui, line| {
+        match line.kind() {
+            "summary" => {
+                let items = super::changed(line, args.ids.len());
+                ui.say(format!(
+                    "Deleted {} for good.",
+                    text::count(items, "item", "items")
+                ));
+            }
+            _ => super::unknown(ui, line),
+        }
+    })
+    .await
+}

@@ -1,0 +1,134 @@
+//! `heirloom serve`: runs the node until it is told to stop.
+
+use std::path::PathBuf;
+
+use tokio::sync::oneshot;
+
+use crate::{
+    args::Serve,
+    door::{self, LineStream, ServeOptions},
+    error::{CliError, Told},
+    ui::{Line, Ui},
+};
+
+/// Where the gallery is offered when nothing is said: on this device only, at a port of the system's choice.
+const GALLERY: &str = "127.0.0.1:0";
+
+/// Runs the node; SIGTERM ends it with 0, Ctrl+C with 130, a second Ctrl+C at once.
+pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, CliError> {
+    let gallery = args
+        .gallery
+        .unwrap_or(GALLERY.parse().expect("a constant address"));
+    let options = ServeOptions {
+        home,
+        port: args.port,
+        listen: args.listen,
+        lan_only: args.lan_only,
+        discovery: !args.no_discovery,
+        gallery: (!args.no_gallery).then_some(gallery),
+        relay: args.relay,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move {
+        // A dropped sender means the same.
+        let _ = stopped.await;
+    };
+    let mut lines = door::serve(options, stopped).await?;
+    let ended_by_person = tokio::select! {
+        ended = print(&mut lines, ui) => return ended,
+        by_person = told_to_stop() => by_person,
+    };
+    systemd("STOPPING=1");
+    drop(stop);
+    tokio::select! {
+        ended = print(&mut lines, ui) => ended?,
+        _ = told_to_stop() => return Err(CliError::Interrupted),
+    };
+    Ok(if ended_by_person {
+        CliError::Interrupted.exit()
+    } else {
+        0
+    })
+}
+
+async fn print(lines: &mut LineStream, ui: &mut Ui) -> Result<u8, CliError> {
+    while let Some(line) = lines.next().await? {
+        if line.kind() == "error" {
+            return Err(CliError::Told(Told::from_line(&line)));
+        }
+        if line.kind() == "ready" {
+            systemd("READY=1");
+        }
+        if ui.manner.json {
+            ui.line(&line);
+        } else {
+            say(ui, &line);
+        }
+        if line.is_last() {
+            return Ok(line.exit().unwrap_or(0));
+        }
+    }
+    Err(CliError::NodeGone)
+}
+
+fn say(ui: &mut Ui, line: &Line) {
+    match line.kind() {
+        "ready" => {
+            ui.say("The node is running.");
+            if let Some(gallery) = line.text("gallery") {
+                ui.say(format!("Gallery:    {gallery}"));
+            }
+            for addr in line.texts("listen") {
+                ui.say(format!("Listening:  {addr}"));
+            }
+            if line.is("lan_only") {
+                ui.say("It talks to this network only.");
+            }
+            ui.note("Stop it with Ctrl+C.");
+        }
+        "note" => ui.note(line.text_or("text", "")),
+        "hint" => ui.hint(line.text_or("text", "")),
+        "summary" => ui.note("The node has stopped."),
+        _ => ui.note(line.all_fields()),
+    }
+}
+
+/// Waits for a signal to stop; true when it came from a person at the keyboard.
+#[cfg(unix)]
+async fn told_to_stop() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return tokio::signal::ctrl_c().await.is_ok();
+    };
+    tokio::select! {
+        _ = terminate.recv() => false,
+        _ = tokio::signal::ctrl_c() => true,
+    }
+}
+
+#[cfg(not(unix))]
+async fn told_to_stop() -> bool {
+    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// Tells systemd, if it waits to be told (sd_notify(3)).
+#[cfg(target_os = "linux")]
+fn systemd(state: &str) {
+    use std::os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match path.to_str().and_then(|text| text.strip_prefix('@')) {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    // A node that nobody was told about runs all the same.
+    let _ = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn systemd(_: &str) {}

@@ -1,0 +1,117 @@
+//! `heirloom status`: what is safe, what is not, who is connected, what is moving.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Talk, device};
+use crate::{
+    args::Status,
+    error::CliError,
+    ui::{Line, Ui, text},
+};
+
+const AGAIN: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(args: Status, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    let body = json!({"check": args.check});
+    if !args.watch {
+        return talk.act("status", body, say).await;
+    }
+    // Until Ctrl+C, which the caller watches for.
+    loop {
+        if talk.ui.terminal.out {
+            talk.ui.say("\u{1b}[H\u{1b}[2J");
+        }
+        talk.answer("status", body.clone(), &mut say).await?;
+        // A node may have been started or stopped since.
+        talk.door = None;
+        if talk.ui.is_closed() {
+            return Ok(0);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn say(ui: &mut Ui, line: &Line) {
+    if line.kind() != "status" {
+        return super::unknown(ui, line);
+    }
+    let family = ui.strong(&line.text_or("family_name", &line.text_or("family", "?")));
+    let device = line
+        .text("device_name")
+        .unwrap_or_else(|| line.id("device"));
+    let running = if line.text("node").as_deref() == Some("running") {
+        "running"
+    } else {
+        "not running"
+    };
+    ui.say(format!("{family}, on {device}; the node is {running}."));
+    say_safety(ui, line);
+    say_moving(ui, line);
+    say_peers(ui, line);
+    if let Some(gallery) = line.text("gallery") {
+        ui.say(format!("Gallery:  {gallery}"));
+    }
+    for problem in line.texts_whole("problems") {
+        ui.say(format!("Problem:  {problem}"));
+    }
+    if running != "running" && !line.inner("peers").is_empty() {
+        ui.hint("heirloom serve keeps this device in step with the others");
+    }
+}
+
+fn say_safety(ui: &mut Ui, line: &Line) {
+    let (assets, exposed) = (line.count("assets"), line.count("unsafe"));
+    let items = text::count(assets, "photo or video", "photos and videos");
+    let size = text::size(line.count("bytes"));
+    let wanted = text::count(line.count("copies_wanted"), "copy", "copies");
+    if assets == 0 {
+        ui.say("There are no photos yet.");
+        ui.hint("add some: heirloom import ~/Pictures");
+    } else if exposed == 0 {
+        ui.say(format!("Safe:      all {items} ({size}) have {wanted}."));
+    } else {
+        let safe = text::thousands(line.count("safe"));
+        ui.say(format!(
+            "Safe:      {safe} of {items} ({size}) have {wanted}."
+        ));
+        ui.say(format!(
+            "Not safe:  {}, of which {} only on this device.",
+            text::thousands(exposed),
+            text::thousands(line.count("only_here"))
+        ));
+        if line.inner("peers").is_empty() {
+            ui.hint("a second device makes them safe: heirloom invite --device");
+        }
+    }
+}
+
+fn say_moving(ui: &mut Ui, line: &Line) {
+    let Some(moving) = line.inner("moving").into_iter().next() else {
+        return;
+    };
+    let told: Vec<String> = ["sending", "receiving", "waiting"]
+        .into_iter()
+        .filter(|way| moving.count(way) > 0)
+        .map(|way| format!("{} {way}", text::thousands(moving.count(way))))
+        .collect();
+    if !told.is_empty() {
+        ui.say(format!("Moving:    {}.", text::and(&told)));
+    }
+}
+
+fn say_peers(ui: &mut Ui, line: &Line) {
+    let mut table = text::Table::default();
+    for peer in line.inner("peers") {
+        let name = peer.text("name").unwrap_or_else(|| peer.id("device"));
+        table.row([name, device::seen(&peer, ui.now())]);
+    }
+    let lines = table.lines();
+    if !lines.is_empty() {
+        ui.say("Devices:");
+    }
+    for line in lines {
+        ui.say(format!("  {line}"));
+    }
+}

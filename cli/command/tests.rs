@@ -1,0 +1,474 @@
+//! That commands ask for what they were told to and say what they were answered.
+
+use std::ffi::OsString;
+
+use super::*;
+use crate::{
+    args,
+    door::recorded,
+    ui::{Manner, Terminal, recorded as streams},
+};
+
+/// What a command did.
+struct Done {
+    /// The exit code, or the id of the error.
+    end: Result<u8, String>,
+    out: String,
+    err: String,
+    asked: Vec<(String, Value)>,
+}
+
+impl Done {
+    fn body(&self) -> &Value {
+        &self.asked.first().expect("a request").1
+    }
+}
+
+struct Person {
+    input: &'static str,
+    terminal: Terminal,
+}
+
+const NOBODY: Person = Person {
+    input: "",
+    terminal: Terminal {
+        input: false,
+        out: false,
+        err: false,
+    },
+};
+
+fn typing(input: &'static str) -> Person {
+    Person {
+        input,
+        terminal: Terminal {
+            input: true,
+            ..Terminal::default()
+        },
+    }
+}
+
+fn piping(input: &'static str) -> Person {
+    Person { input, ..NOBODY }
+}
+
+async fn run(line: &[&str], person: Person, answers: &[(&str, &str)]) -> Done {
+    let line: Vec<OsString> = ["heirloom"]
+        .iter()
+        .chain(line)
+        .map(OsString::from)
+        .collect();
+    let Ok(cli) = args::parse(&line, false) else {
+        panic!("{line:?} is not understood");
+    };
+    let manner = Manner {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+        yes: cli.global.yes,
+        ..Manner::default()
+    };
+    let (mut ui, out, err) = streams::ui(manner, person.terminal, person.input);
+    let (door, asked) = recorded::door(answers);
+    let mut talk = Talk {
+        home: "/nowhere".into(),
+        ui: &mut ui,
+        door: Some(door),
+    };
+    let end = dispatch(cli.command, &mut talk)
+        .await
+        .map_err(|error| error.id().to_owned());
+    Done {
+        end,
+        out: out.text(),
+        err: err.text(),
+        asked: asked.acts(),
+    }
+}
+
+const INVITED: &str = r#"{"type":"invite","v":1,"code":"heirloom:join/xyz","words":["orbit","walnut"],"expires":"2024-01-01T00:00:00Z"}
+{"type":"confirm","v":1,"words":["river","copper","napkin","amused"],"ask":"Let it join as a device of Anna?","token":"t1"}
+{"type":"summary","v":1,"act":"invite","device":"ab12cd34ef","device_name":"hallway-pi","person":"p"}
+"#;
+const ACCEPTED: &str = "{\"type\":\"summary\",\"v\":1,\"act\":\"confirm\"}\n";
+
+#[tokio::test]
+async fn an_invite_shows_its_code_and_joins_after_a_yes() {
+    let answers = [("invite", INVITED), ("confirm", ACCEPTED)];
+    let done = run(&["invite", "--device"], typing("y\n"), &answers).await;
+    assert_eq!(done.end, Ok(0));
+    assert_eq!(
+        done.out,
+        "Code:  orbit walnut\nLink:  heirloom:join/xyz\nJoined: hallway-pi.\n"
+    );
+    assert!(
+        done.err.contains("(2 words, valid 24 hours, one use)"),
+        "{}",
+        done.err
+    );
+    assert!(done.err.contains(
+        "Both screens show:  river copper napkin amused\nLet it join as a device of Anna? [y/N] "
+    ));
+    let want = json!({"device": true, "person": null, "keeper": null, "role": "member", "album": [], "valid": "24h"});
+    assert_eq!(done.body(), &want);
+    assert_eq!(
+        done.asked[1],
+        ("confirm".into(), json!({"token": "t1", "accept": true}))
+    );
+}
+
+#[tokio::test]
+async fn a_no_is_passed_on_to_the_node() {
+    let refused = "{\"type\":\"confirm\",\"v\":1,\"words\":[],\"token\":\"t\"}\n\
+                   {\"type\":\"error\",\"v\":1,\"id\":\"E-REFUSED\",\"message\":\"you said no\",\"hint\":null}\n";
+    let answers = [("invite", refused), ("confirm", ACCEPTED)];
+    let done = run(&["invite", "--device"], typing("n\n"), &answers).await;
+    assert_eq!(done.end, Err("E-REFUSED".into()));
+    assert_eq!(done.asked[1].1["accept"], false);
+}
+
+#[tokio::test]
+async fn an_invite_that_nobody_can_accept_is_never_made() {
+    let done = run(&["invite", "--device"], NOBODY, &[("invite", INVITED)]).await;
+    assert_eq!(done.end, Err("E-USAGE".into()));
+    assert!(done.asked.is_empty());
+    let done = run(
+        &["--yes", "invite", "--device"],
+        NOBODY,
+        &[("invite", INVITED), ("confirm", ACCEPTED)],
+    )
+    .await;
+    assert_eq!(done.end, Ok(0));
+    assert_eq!(done.asked[1].1["accept"], true);
+}
+
+#[tokio::test]
+async fn a_program_gets_the_lines_and_nothing_else() {
+    let answers = [("invite", INVITED), ("confirm", ACCEPTED)];
+    let done = run(&["--json", "--yes", "invite", "--device"], NOBODY, &answers).await;
+    assert_eq!(done.err, "");
+    let want: Vec<&str> = INVITED.lines().collect();
+    let got: Vec<&str> = done.out.lines().collect();
+    assert_eq!((got[0], got[2]), (want[0], want[2]));
+    assert!(
+        got[1].contains("river") && !got[1].contains("token"),
+        "{}",
+        got[1]
+    );
+}
+
+const JOINED: &str = "{\"type\":\"summary\",\"v\":1,\"act\":\"join\",\"family_name\":\"Berger\",\"person_name\":\"Anna\",\"words\":[]}\n";
+
+#[tokio::test]
+async fn a_code_comes_from_the_person_or_from_stdin_and_never_from_arguments() {
+    let typed = run(&["join"], typing("orbit walnut \n"), &[("join", JOINED)]).await;
+    assert_eq!(typed.end, Ok(0));
+    assert_eq!(typed.body()["code"], "orbit walnut");
+    assert_eq!(typed.out, "Joined the family Berger as a device of Anna.\n");
+    assert!(typed.err.starts_with("Code: "));
+    let piped = run(
+        &["join", "-"],
+        piping("heirloom:join/xyz\nmore"),
+        &[("join", JOINED)],
+    )
+    .await;
+    assert_eq!(piped.body()["code"], "heirloom:join/xyz");
+    for (line, person) in [
+        (&["join"][..], NOBODY),
+        (&["join", "-"], NOBODY),
+        (&["join", "orbit", "walnut"], typing("")),
+    ] {
+        let refused = run(line, person, &[("join", JOINED)]).await;
+        assert_eq!(refused.end, Err("E-USAGE".into()), "{line:?}");
+        assert!(refused.asked.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_exit_code_is_the_nodes_and_is_not_printed() {
+    let damaged = "{\"type\":\"damage\",\"v\":1,\"what\":\"blob\",\"id\":\"0123456789\",\"asset\":null,\"problem\":\"wrong hash\"}\n\
+                   {\"type\":\"summary\",\"v\":1,\"act\":\"verify\",\"checked\":12,\"damaged\":1,\"repaired\":0,\"exit\":9}\n";
+    let done = run(&["verify", "--read-data"], NOBODY, &[("verify", damaged)]).await;
+    assert_eq!(done.end, Ok(9));
+    assert_eq!(
+        done.out,
+        "damaged: blob 01234567: wrong hash\nChecked 12 things: 1 damaged or missing.\n"
+    );
+    let done = run(&["--json", "verify"], NOBODY, &[("verify", damaged)]).await;
+    assert_eq!(done.end, Ok(9));
+    assert!(!done.out.contains("exit"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_an_error() {
+    let done = run(
+        &["list"],
+        NOBODY,
+        &[("list", "{\"type\":\"asset\",\"v\":1}\n")],
+    )
+    .await;
+    assert_eq!(done.end, Err("E-NODE-GONE".into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_needs_a_yes() {
+    let summary = "{\"type\":\"summary\",\"v\":1}\n";
+    for (line, act) in [
+        (&["purge", "abcd"][..], "purge"),
+        (&["album", "delete", "A"], "album"),
+        (&["album", "leave", "A"], "album"),
+        (&["people", "remove", "Ben"], "people"),
+        (&["device", "remove", "phone"], "device"),
+    ] {
+        let answers = [(act, summary)];
+        assert_eq!(
+            run(line, NOBODY, &answers).await.end,
+            Err("E-USAGE".into()),
+            "{line:?}"
+        );
+        let no = run(line, typing("n\n"), &answers).await;
+        assert_eq!(no.end, Err("E-NOT-CONFIRMED".into()), "{line:?}");
+        assert!(no.asked.is_empty());
+        assert_eq!(
+            run(line, typing("y\n"), &answers).await.end,
+            Ok(0),
+            "{line:?}"
+        );
+        let yes: Vec<&str> = ["--yes"].iter().chain(line).copied().collect();
+        assert_eq!(run(&yes, NOBODY, &answers).await.end, Ok(0), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_request_carries_its_arguments() {
+    let here = std::env::current_dir().expect("a folder");
+    let here = |name: &str| here.join(name).to_str().expect("UTF-8").to_owned();
+    let cases: Vec<(&[&str], &str, Value)> = vec![
+        (
+            &["import", "a", "/b", "--album", "A"],
+            "import",
+            json!({"paths": [here("a"), "/b"], "album": "A", "album_per_folder": false, "dry_run": false, "since": null}),
+        ),
+        (
+            &["list", "--taken", "2023-05", "--type", "photo"],
+            "list",
+            json!({"album": null, "taken": "2023-05", "type": "photo", "only_here": false, "trashed": false}),
+        ),
+        (
+            &["find", "two", "words"],
+            "find",
+            json!({"words": "two words"}),
+        ),
+        (
+            &["get", "abcd", "-o", "out"],
+            "get",
+            json!({"ids": ["abcd"], "output": here("out")}),
+        ),
+        (
+            &["export", "out"],
+            "export",
+            json!({"dir": here("out"), "album": [], "layout": "album", "sidecars": "json"}),
+        ),
+        (
+            &["caption", "abcd", "text"],
+            "caption",
+            json!({"id": "abcd", "text": "text"}),
+        ),
+        (
+            &["favorite", "abcd", "--remove"],
+            "favorite",
+            json!({"ids": ["abcd"], "remove": true}),
+        ),
+        (
+            &["tag", "abcd", "--add", "T"],
+            "tag",
+            json!({"ids": ["abcd"], "add": ["T"], "remove": []}),
+        ),
+        (
+            &["trash", "abcd"],
+            "trash",
+            json!({"ids": ["abcd"], "album": null}),
+        ),
+        (
+            &["album", "add", "A", "abcd"],
+            "album",
+            json!({"do": "add", "album": "A", "ids": ["abcd"]}),
+        ),
+        (
+            &["share", "A", "Ben"],
+            "share",
+            json!({"album": "A", "person": "Ben", "role": "contributor"}),
+        ),
+        (&["people", "list"], "people", json!({"do": "list"})),
+        (
+            &["device", "policy", "D", "cache", "--limit", "50G"],
+            "device",
+            json!({"do": "policy", "device": "D", "policy": "cache", "limit": 50_000_000_000_u64}),
+        ),
+        (
+            &["peer", "add", "/ip4/1.2.3.4/tcp/5"],
+            "peer",
+            json!({"do": "add", "addr": "/ip4/1.2.3.4/tcp/5"}),
+        ),
+        (&["status", "--check"], "status", json!({"check": true})),
+        (
+            &["sync", "--timeout", "10m"],
+            "sync",
+            json!({"timeout": "10m"}),
+        ),
+        (
+            &["config", "set", "k", "v"],
+            "config",
+            json!({"do": "set", "key": "k", "value": "v"}),
+        ),
+        (&["words"], "words", json!({})),
+        (&["doctor"], "doctor", json!({})),
+    ];
+    for (line, act, body) in cases {
+        let done = run(line, NOBODY, &[(act, "{\"type\":\"summary\",\"v\":1}\n")]).await;
+        assert_eq!(done.end, Ok(0), "{line:?}");
+        assert_eq!(done.asked, [(act.to_owned(), body)]);
+    }
+}
+
+#[tokio::test]
+async fn recovery_words_are_shown_once_or_written_to_a_file() {
+    let made =
+        "{\"type\":\"summary\",\"v\":1,\"act\":\"init\",\"recovery\":[\"abandon\",\"zoo\"]}\n";
+    let line = ["init", "--family", "Ber\u{202e}ger", "--person", "Anna"];
+    let done = run(&line, NOBODY, &[("init", made)]).await;
+    assert!(
+        done.out
+            .starts_with("Made the family Ber\\u{202e}ger, with Anna on this device.\n"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.out.contains("   1. abandon      2. zoo\n"),
+        "{}",
+        done.out
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("words.txt");
+    let to_file: Vec<&str> = ["--json"]
+        .iter()
+        .chain(&line)
+        .copied()
+        .chain(["--recovery-out", path.to_str().expect("UTF-8")])
+        .collect();
+    let done = run(&to_file, NOBODY, &[("init", made)]).await;
+    assert_eq!(done.end, Ok(0));
+    assert!(done.out.contains("\"recovery\":null"), "{}", done.out);
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("written"),
+        "abandon zoo\n"
+    );
+    let again = run(&to_file, NOBODY, &[("init", made)]).await;
+    assert_eq!(again.end, Err("E-IO".into()));
+    assert!(
+        again.asked.is_empty(),
+        "the family was made although the words had nowhere to go"
+    );
+}
+
+#[tokio::test]
+async fn the_old_words_may_be_gone() {
+    let replaced =
+        "{\"type\":\"summary\",\"v\":1,\"act\":\"recovery\",\"recovery\":[\"abandon\"]}\n";
+    let done = run(
+        &["recovery", "replace"],
+        typing("\n"),
+        &[("recovery", replaced)],
+    )
+    .await;
+    assert_eq!(done.body(), &json!({"do": "replace", "words": null}));
+    assert!(done.out.contains("1. abandon"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn a_list_is_one_line_for_each_photo() {
+    let listed = r#"{"type":"asset","v":1,"id":"3f2a91c0ffee","name":"IMG\n1.JPG","taken":"2023-05-14T12:41:35","bytes":3400000,"copies":2,"favorite":true,"caption":"Beach"}
+{"type":"asset","v":1,"id":"77e01b52ffee","name":"clip.mp4","taken":null,"bytes":12,"copies":["a"],"favorite":false,"caption":""}
+{"type":"summary","v":1,"act":"list"}
+"#;
+    let done = run(&["list"], NOBODY, &[("list", listed)]).await;
+    assert_eq!(
+        done.out,
+        "3f2a91c0  2023-05-14 12:41    3.4 MB  2 copies   IMG\\n1.JPG  *  \"Beach\"\n\
+         77e01b52  no date               12 B  1 copy     clip.mp4\n"
+    );
+    assert_eq!(done.err, "2 items.\n");
+}
+
+#[tokio::test]
+async fn an_import_says_what_came_and_who_sees_it() {
+    let imported = r#"{"type":"file","v":1,"path":"/p/a.jpg","outcome":"added","asset":"ab"}
+{"type":"file","v":1,"path":"/p/b.jpg","outcome":"failed","asset":null,"reason":"it cannot be read"}
+{"type":"summary","v":1,"act":"import","added":1204,"present":3,"paired":0,"skipped":0,"failed":1,"bytes":2300000000,"album":"Summer","seen_by":["Ben","Carla"],"exit":3}
+"#;
+    let done = run(
+        &["import", "/p", "--album", "Summer"],
+        NOBODY,
+        &[("import", imported)],
+    )
+    .await;
+    assert_eq!(done.end, Ok(3));
+    assert_eq!(
+        done.out,
+        "Imported 1,204 photos and videos (2.3 GB); 3 already here and 1 not readable.\n\
+         They are in the album Summer, which Ben and Carla can see too.\n"
+    );
+    assert!(
+        done.err
+            .starts_with("failed: /p/b.jpg: it cannot be read\n"),
+        "{}",
+        done.err
+    );
+}
+
+#[tokio::test]
+async fn status_tells_what_is_safe_and_what_is_not() {
+    let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":0,"receiving":3,"waiting":1},"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
+{"type":"summary","v":1,"act":"status"}
+"#;
+    let done = run(&["status"], NOBODY, &[("status", status)]).await;
+    assert_eq!(
+        done.out,
+        "Berger, on laptop; the node is not running.\n\
+         Safe:      10 of 12 photos and videos (34.0 MB) have 2 copies.\n\
+         Not safe:  2, of which 1 only on this device.\n\
+         Moving:    3 receiving and 1 waiting.\n\
+         Devices:\n  hallway-pi  not seen yet\n\
+         Problem:  The disk is nearly full.\n"
+    );
+}
+
+#[tokio::test]
+async fn what_the_node_says_besides_is_said_too() {
+    let spoken = "{\"type\":\"note\",\"v\":1,\"text\":\"a note\"}\n{\"type\":\"hint\",\"v\":1,\"text\":\"do this\"}\n\
+                  {\"type\":\"novelty\",\"v\":1,\"name\":\"new\"}\n{\"type\":\"summary\",\"v\":1}\n";
+    let done = run(&["words"], NOBODY, &[("words", spoken)]).await;
+    assert_eq!(
+        done.err.lines().take(2).collect::<Vec<_>>(),
+        ["a note", "hint: do this"]
+    );
+    assert!(done.out.starts_with("novelty  name: new\n"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn completions_and_the_version_need_no_node() {
+    let script = run(&["completions", "bash"], NOBODY, &[]).await;
+    assert!(
+        script.out.contains("complete -F _heirloom"),
+        "{}",
+        script.out
+    );
+    let version = run(&["--json", "version"], NOBODY, &[]).await;
+    assert_eq!(
+        version.out,
+        format!(
+            "{{\"type\":\"summary\",\"v\":1,\"act\":\"version\",\"version\":\"{}\"}}\n",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    assert!(version.asked.is_empty());
+}

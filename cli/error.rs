@@ -1,0 +1,297 @@
+//! What can go wrong, with its exit code and its words for people.
+//!
+//! The table of ids is the contract of `docs/errors.md`. Most errors are told by
+//! the node as an `error` line and passed on as they are; the rest arise here.
+
+use std::{io, path::PathBuf};
+
+use crate::ui::Line;
+
+/// Every error id with its exit code; `docs/errors.md` explains each.
+pub(crate) const ERRORS: &[(&str, u8)] = &[
+    ("E-NOT-SET-UP", 5),
+    ("E-ALREADY-SET-UP", 1),
+    ("E-LOCKED", 7),
+    ("E-USAGE", 2),
+    ("E-NOT-YET", 2),
+    ("E-NOT-CONFIRMED", 1),
+    ("E-NO-PEER", 6),
+    ("E-CODE", 8),
+    ("E-REFUSED", 8),
+    ("E-NOT-FOUND", 4),
+    ("E-AMBIGUOUS", 2),
+    ("E-NOT-ALLOWED", 1),
+    ("E-PARTLY", 3),
+    ("E-DAMAGED", 9),
+    ("E-DISK-FULL", 1),
+    ("E-IO", 1),
+    ("E-KEY-PERMISSIONS", 1),
+    ("E-NEWER-FORMAT", 1),
+    ("E-TRY-LATER", 75),
+    ("E-NODE-GONE", 75),
+    ("E-INTERRUPTED", 130),
+    ("E-INTERNAL", 1),
+];
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The arguments, the terminal or the input do not fit the command.
+    #[error("{message}")]
+    Usage {
+        message: String,
+        hint: Option<String>,
+    },
+    /// The node's own error line.
+    #[error("{}", .0.message)]
+    Told(Told),
+    #[error("cannot {act} {}", path.display())]
+    File {
+        act: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("the node stopped answering")]
+    NodeGone,
+    #[error("the node answers what this command does not understand")]
+    Garbled,
+    #[error("nobody said yes")]
+    NotConfirmed,
+    #[error("stopped")]
+    Interrupted,
+    #[error("this build cannot do that yet")]
+    NotYet,
+}
+
+/// An error in the words of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) message: String,
+    pub(crate) safe: Option<String>,
+    pub(crate) hint: Option<String>,
+    pub(crate) exit: u8,
+}
+
+impl Told {
+    /// Reads an `error` line; its exit code is the line's own, else the one of its id.
+    pub(crate) fn from_line(line: &Line) -> Self {
+        let id = line.exact("id").unwrap_or("E-INTERNAL").to_owned();
+        Self {
+            exit: line.exit().unwrap_or_else(|| exit_of(&id)),
+            message: line
+                .exact("message")
+                .unwrap_or("something failed")
+                .to_owned(),
+            safe: line.exact("safe").map(str::to_owned),
+            hint: line.exact("hint").map(str::to_owned),
+            id,
+        }
+    }
+}
+
+fn exit_of(id: &str) -> u8 {
+    ERRORS
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map_or(1, |(_, exit)| *exit)
+}
+
+impl CliError {
+    /// Wrong usage, with the remedy.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    /// The id of `docs/errors.md`.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Usage { .. } => "E-USAGE",
+            Self::Told(told) => &told.id,
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "E-DISK-FULL",
+                _ => "E-IO",
+            },
+            Self::NodeGone => "E-NODE-GONE",
+            Self::Garbled => "E-INTERNAL",
+            Self::NotConfirmed => "E-NOT-CONFIRMED",
+            Self::Interrupted => "E-INTERRUPTED",
+            Self::NotYet => "E-NOT-YET",
+        }
+    }
+
+    /// The exit code of the process.
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Told(told) => told.exit,
+            _ => exit_of(self.id()),
+        }
+    }
+
+    /// What happened, in one sentence.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::File { source, .. } => format!("{self}: {}", reason(source)),
+            _ => self.to_string(),
+        }
+    }
+
+    /// What is safe all the same.
+    pub(crate) fn safe(&self) -> Option<&str> {
+        match self {
+            Self::Told(told) => told.safe.as_deref(),
+            Self::NotConfirmed => Some("Nothing was changed."),
+            Self::NodeGone | Self::Garbled => {
+                Some("What was reported as done is done; your photos are safe.")
+            }
+            Self::Interrupted => Some("What was done so far is safe; it can be run again."),
+            Self::Usage { .. } | Self::File { .. } | Self::NotYet => None,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Told(told) => told.hint.as_deref(),
+            Self::Usage { hint, .. } => hint.as_deref(),
+            Self::NodeGone => Some("see how it is with heirloom status, then run this again"),
+            Self::Garbled => Some("stop the node and start it again: it may be of another version"),
+            Self::NotConfirmed => Some("run it again and answer y, or add --yes"),
+            Self::File { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Some("free some space, then run this again")
+                }
+                io::ErrorKind::AlreadyExists => {
+                    Some("name a file that does not exist yet; nothing is overwritten")
+                }
+                io::ErrorKind::PermissionDenied => Some("choose a place that you may write to"),
+                _ => None,
+            },
+            Self::NotYet => Some("heirloom --help lists what it can do"),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+// The system's words without its error number.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::Path};
+
+    use super::*;
+
+    fn one_of_each() -> Vec<CliError> {
+        let file = |kind: io::ErrorKind| CliError::File {
+            act: "write",
+            path: PathBuf::from("words.txt"),
+            source: kind.into(),
+        };
+        vec![
+            CliError::usage("m", "h"),
+            file(io::ErrorKind::StorageFull),
+            file(io::ErrorKind::PermissionDenied),
+            CliError::NodeGone,
+            CliError::Garbled,
+            CliError::NotConfirmed,
+            CliError::Interrupted,
+            CliError::NotYet,
+        ]
+    }
+
+    #[test]
+    fn every_error_has_an_id_of_the_table() {
+        for error in one_of_each() {
+            assert!(
+                ERRORS.iter().any(|(id, _)| *id == error.id()),
+                "{}",
+                error.id()
+            );
+            assert!(error.exit() > 0);
+        }
+    }
+
+    #[test]
+    fn the_exit_codes_are_those_of_the_contract() {
+        let exits: BTreeMap<_, _> = ERRORS.iter().copied().collect();
+        assert_eq!(exits.len(), ERRORS.len(), "an id stands twice");
+        for (id, exit) in [
+            ("E-NOT-SET-UP", 5),
+            ("E-LOCKED", 7),
+            ("E-USAGE", 2),
+            ("E-NO-PEER", 6),
+            ("E-CODE", 8),
+            ("E-NOT-FOUND", 4),
+            ("E-DAMAGED", 9),
+            ("E-PARTLY", 3),
+            ("E-TRY-LATER", 75),
+            ("E-INTERRUPTED", 130),
+        ] {
+            assert_eq!(exits.get(id), Some(&exit), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_node_tells_the_exit_code_or_its_id_does() {
+        let told =
+            |text: &str| Told::from_line(&Line::parse(text.as_bytes()).expect("a line")).exit;
+        assert_eq!(
+            told(r#"{"type":"error","v":1,"id":"E-CODE","message":"used"}"#),
+            8
+        );
+        assert_eq!(
+            told(r#"{"type":"error","v":1,"id":"E-CODE","message":"used","exit":3}"#),
+            3
+        );
+        assert_eq!(
+            told(r#"{"type":"error","v":1,"id":"E-UNHEARD-OF","message":"x"}"#),
+            1
+        );
+        assert_eq!(
+            told(r#"{"type":"error","v":1,"id":"E-CODE","message":"x","exit":0}"#),
+            8
+        );
+    }
+
+    #[test]
+    fn the_manual_explains_every_error_and_no_other() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/errors.md");
+        let manual = std::fs::read_to_string(path).expect("docs/errors.md");
+        let told: BTreeMap<String, u8> = manual
+            .lines()
+            .filter_map(|line| line.strip_prefix("## E-"))
+            .map(|rest| {
+                let (id, exit) = rest.split_once(" (exit ").expect("## E-ID (exit N)");
+                let exit = exit.trim_end_matches(')').parse().expect("an exit code");
+                (format!("E-{id}"), exit)
+            })
+            .collect();
+        let known = ERRORS
+            .iter()
+            .map(|(id, exit)| ((*id).to_owned(), *exit))
+            .collect();
+        assert_eq!(told, known);
+    }
+
+    #[test]
+    fn a_reason_is_the_systems_sentence_without_its_number() {
+        let missing = io::Error::from_raw_os_error(2);
+        assert!(
+            !reason(&missing).contains("os error"),
+            "{}",
+            reason(&missing)
+        );
+    }
+}
