@@ -256,7 +256,7 @@ mod tests {
             3
         );
         assert_eq!(
-            told(r#"{"type":"error","v":1,"id":"E-UNHEARD-OF","message":"x"}"#),
+            told(r#"{"type":"error","v":1,"id":"E-of-a-newer-node","message":"x"}"#),
             1
         );
         assert_eq!(
