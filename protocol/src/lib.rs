@@ -5,6 +5,7 @@
 //! to bottom as the story of a photo.
 #![forbid(unsafe_code)]
 
+mod causal;
 pub mod crypto;
 pub mod discovery;
 pub mod family;

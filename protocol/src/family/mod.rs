@@ -3,3 +3,4 @@
 pub mod consent;
 pub mod invite;
 pub mod pairing;
+pub mod resolver;
