@@ -5,11 +5,15 @@
 //! to bottom as the story of a photo.
 #![forbid(unsafe_code)]
 
+pub mod album;
 mod causal;
 pub mod crypto;
 pub mod discovery;
 pub mod family;
 pub mod id;
 pub mod limits;
+pub mod log;
+pub mod op;
+pub mod replica;
 pub mod time;
 pub mod wire;

@@ -63,6 +63,32 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Re
     Ok(value)
 }
 
+/// Largest row that a device keeps for itself.
+pub const ROW_BYTES: usize = 16 * 1024 * 1024;
+
+/// Encodes a row of this device's own index; it is never signed or sent.
+///
+/// # Errors
+///
+/// [`WireError::Malformed`] for a row of more than [`ROW_BYTES`].
+pub fn encode_row<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
+    let config = bincode::config::standard().with_limit::<ROW_BYTES>();
+    bincode::serde::encode_to_vec(value, config).map_err(|_| WireError::Malformed)
+}
+
+/// Decodes a row that this device wrote, which its seal has shown to be unchanged.
+///
+/// # Errors
+///
+/// [`WireError::Malformed`]; nothing beyond [`ROW_BYTES`] is allocated.
+pub fn decode_row<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    let config = bincode::config::standard().with_limit::<ROW_BYTES>();
+    match bincode::serde::decode_from_slice(bytes, config) {
+        Ok((value, used)) if used == bytes.len() => Ok(value),
+        _ => Err(WireError::Malformed),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -234,16 +234,7 @@ pub fn parse(text: &str) -> Result<InviteText, InviteError> {
     }
 }
 
-/// What a person may do in the family.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum Role {
-    /// Reads what is shared with them.
-    Viewer,
-    /// Makes albums and contributes.
-    Member,
-    /// Adds and removes people, devices and keepers as well.
-    Admin,
-}
+pub use super::resolver::Role;
 
 /// Whom an invite is for; fixed when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -22,6 +22,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use self::{pass::Memo, standing::View};
 use crate::{
     causal::{Bits, Graph, Line},
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// What a person may do in the family.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Role {
     /// Reads what is shared with them.
     Viewer,
@@ -144,7 +146,7 @@ pub enum Act {
 }
 
 /// Whom a profile or policy value is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Subject {
     /// The family.
     Family,

@@ -1,0 +1,5 @@
+//! Albums: assets as ops made them, who may do what, and the keys of the space.
+
+pub mod asset;
+pub mod epoch;
+pub mod merge;

@@ -1,0 +1,4 @@
+//! The signed append-only log of one device in one space.
+
+pub mod entry;
+pub mod graph;

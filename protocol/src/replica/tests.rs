@@ -1,0 +1,389 @@
+//! A family's life in memory: two replicas that hand each other entries.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::*;
+use crate::{
+    album::{asset::Asset, merge},
+    crypto::{BlobKey, SeededRng},
+    id::{BlobId, OpId, PlainHash},
+    log::entry::BlobLine,
+    op::{
+        AddItem, AddPerson, AlbumUse, Captured, DeviceKind, Field, ItemKind, Items, Level, Op,
+        Part, PartRole, Role, SetField, Subject,
+    },
+};
+
+struct Device {
+    replica: Replica,
+    entries: BTreeMap<EntryId, Entry>,
+    rng: SeededRng,
+    now: Timestamp,
+}
+
+impl Device {
+    fn keep(&mut self, recorded: Recorded) {
+        self.entries.extend(
+            recorded
+                .entries
+                .into_iter()
+                .map(|entry| (entry.id(), entry)),
+        );
+    }
+
+    fn record(&mut self, space: SpaceId, ops: Vec<Op>, blobs: Vec<BlobLine>) -> EntryId {
+        self.now.0 += 1;
+        let recorded = self
+            .replica
+            .record(space, ops, blobs, Vec::new(), self.now, &mut self.rng);
+        let recorded = recorded.unwrap();
+        let last = recorded.entries.last().unwrap().id();
+        self.keep(recorded);
+        last
+    }
+
+    fn add_photo(&mut self, space: SpaceId, name: &str) -> OpId {
+        let part = Part {
+            role: PartRole::Still,
+            name: name.into(),
+            len: 3,
+            pt_hash: PlainHash([7; 32]),
+            key: BlobKey::from_bytes([9; 32]),
+            blob: 0,
+        };
+        let item = AddItem {
+            kind: ItemKind::Photo,
+            media: 1,
+            captured: Captured::default(),
+            width: 4,
+            height: 3,
+            duration_ms: 0,
+            place: None,
+            camera: None,
+            parts: vec![part],
+        };
+        let line = BlobLine {
+            part: 0,
+            class: 0,
+            id: BlobId([5; 32]),
+            padded: 3,
+        };
+        let entry = self.record(space, vec![Op::AddItem(item)], vec![line]);
+        OpId::of(entry, 0)
+    }
+
+    /// Every asset of an album as this device sees it.
+    fn assets(&self, space: SpaceId) -> BTreeMap<OpId, Asset> {
+        let mut assets: BTreeMap<OpId, Asset> = BTreeMap::new();
+        for entry in self
+            .entries
+            .values()
+            .filter(|entry| entry.header().space == space)
+        {
+            let projection = self.replica.project(entry, self.now);
+            for projected in &projection.ops {
+                for target in merge::targets(&projected.op, projected.origin.op) {
+                    let asset = assets.entry(target).or_default();
+                    merge::apply(
+                        asset,
+                        &projected.op,
+                        projection.context(entry, projected.origin),
+                    );
+                }
+            }
+        }
+        assets
+    }
+}
+
+/// Gives `to` everything `from` may send, in any order, until nothing more is taken.
+fn pull(to: &mut Device, from: &Device) {
+    loop {
+        let mut taken = 0;
+        for entry in from.entries.values() {
+            let peer = to.replica.device();
+            if to.entries.contains_key(&entry.id())
+                || !from.replica.may_replicate(&peer, &entry.header().space)
+            {
+                continue;
+            }
+            let entry = Entry::verify(to.replica.family(), entry.bytes().clone()).unwrap();
+            if to.replica.accept(&entry, to.now).is_ok() {
+                to.entries.insert(entry.id(), entry);
+                taken += 1;
+            }
+        }
+        if taken == 0 {
+            return;
+        }
+    }
+}
+
+fn founder() -> Device {
+    let mut rng = SeededRng::from_seed([1; 32]);
+    let keys = Arc::new(DeviceKeys::generate(&mut rng));
+    let now = Timestamp(1_700_000_000_000);
+    let founded = found(&keys, None, now, &mut rng);
+    let person = founded.genesis.person;
+    let replica = Replica::new(keys.clone(), 11, founded.family, founded.genesis);
+    let mut device = Device {
+        replica,
+        entries: BTreeMap::new(),
+        rng,
+        now,
+    };
+    let names = [
+        (Subject::Family, "Berger"),
+        (Subject::Person(person), "Anna"),
+    ];
+    let recorded = device
+        .replica
+        .record_founding(&names, now, &mut device.rng)
+        .unwrap();
+    device.keep(recorded);
+    device
+}
+
+/// A second device, of a new person or of the same one, admitted by `by`.
+fn joins(by: &mut Device, seed: u8, person: Option<(PersonId, Role)>) -> Device {
+    let mut rng = SeededRng::from_seed([seed; 32]);
+    let keys = Arc::new(DeviceKeys::generate(&mut rng));
+    let whose = person.map_or_else(|| by.replica.person().unwrap(), |(id, _)| id);
+    let add = sign_device(&keys, by.replica.family(), whose, DeviceKind::Device);
+    let mut ops = Vec::new();
+    if let Some((person, role)) = person {
+        ops.push(Op::AddPerson(AddPerson {
+            person,
+            role,
+            kit: None,
+        }));
+    }
+    ops.push(Op::AddDevice(add));
+    let recorded = by.replica.record_control(ops, by.now).unwrap();
+    by.keep(recorded);
+    let recorded = by.replica.tend(by.now, &mut by.rng).unwrap();
+    by.keep(recorded);
+    let genesis = by.replica.control().genesis().clone();
+    let replica = Replica::new(keys, u64::from(seed), by.replica.family(), genesis);
+    Device {
+        replica,
+        entries: BTreeMap::new(),
+        rng,
+        now: by.now,
+    }
+}
+
+fn album(of: &mut Device, name: &str) -> SpaceId {
+    let made = of
+        .replica
+        .record_album(name, AlbumUse::Album, of.now, &mut of.rng);
+    let (space, recorded) = made.unwrap();
+    of.keep(recorded);
+    space
+}
+
+#[test]
+fn a_second_device_of_the_same_person_reads_everything() {
+    let mut laptop = founder();
+    let space = album(&mut laptop, "Summer");
+    let photo = laptop.add_photo(space, "one.jpg");
+    let mut pi = joins(&mut laptop, 2, None);
+    pull(&mut pi, &laptop);
+    assert_eq!(pi.replica.family_name().as_deref(), Some("Berger"));
+    assert_eq!(pi.assets(space), laptop.assets(space));
+    assert!(pi.assets(space)[&photo].added.is_some());
+    assert_eq!(pi.replica.words(), laptop.replica.words());
+}
+
+#[test]
+fn an_album_is_readable_only_for_those_it_is_shared_with() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    anna.add_photo(space, "one.jpg");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    pull(&mut bens, &anna);
+    assert!(bens.replica.album(&space).is_none());
+    let shared =
+        anna.replica
+            .record_access(space, ben, Level::Contributor, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    pull(&mut bens, &anna);
+    assert_eq!(bens.assets(space), anna.assets(space));
+    let photo = bens.add_photo(space, "two.jpg");
+    pull(&mut anna, &bens);
+    assert!(anna.assets(space)[&photo].added.is_some());
+}
+
+#[test]
+fn a_removed_person_cannot_read_what_is_added_afterwards() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let old = anna.add_photo(space, "one.jpg");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let shared =
+        anna.replica
+            .record_access(space, ben, Level::Contributor, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    pull(&mut bens, &anna);
+    let removal = Op::RemovePerson((ben,));
+    let removed = anna
+        .replica
+        .record_removal(removal, anna.now, &mut anna.rng)
+        .unwrap();
+    anna.keep(removed);
+    let new = anna.add_photo(space, "two.jpg");
+    assert!(!anna.replica.may_replicate(&bens.replica.device(), &space));
+    // All the ciphertext there is, by whatever way it came.
+    let all: Vec<_> = anna.entries.values().cloned().collect();
+    for _ in 0..all.len() {
+        for entry in &all {
+            if bens.replica.accept(entry, bens.now).is_ok() {
+                bens.entries.insert(entry.id(), entry.clone());
+            }
+        }
+    }
+    assert_eq!(bens.entries.len(), anna.entries.len());
+    let seen = bens.assets(space);
+    assert!(seen[&old].added.is_some());
+    assert!(!seen.contains_key(&new));
+    assert!(anna.assets(space)[&new].added.is_some());
+}
+
+#[test]
+fn what_a_removed_person_wrote_before_the_cut_stays_and_nothing_after_it_counts() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let shared =
+        anna.replica
+            .record_access(space, ben, Level::Contributor, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    pull(&mut bens, &anna);
+    let before = bens.add_photo(space, "before.jpg");
+    pull(&mut anna, &bens);
+    let removed = anna
+        .replica
+        .record_removal(Op::RemovePerson((ben,)), anna.now, &mut anna.rng);
+    anna.keep(removed.unwrap());
+    let after = bens.add_photo(space, "after.jpg");
+    let refused = bens
+        .entries
+        .values()
+        .find(|entry| entry.op_id(0) == after)
+        .unwrap();
+    assert_eq!(anna.replica.accept(refused, anna.now), Err(Refusal::Cut));
+    assert!(anna.assets(space)[&before].added.is_some());
+}
+
+#[test]
+fn a_contributor_trashes_own_items_and_a_manager_any() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let annas = anna.add_photo(space, "one.jpg");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let shared =
+        anna.replica
+            .record_access(space, ben, Level::Contributor, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    pull(&mut bens, &anna);
+    let own = bens.add_photo(space, "two.jpg");
+    bens.record(
+        space,
+        vec![Op::Trash(Items {
+            items: vec![annas, own],
+        })],
+        Vec::new(),
+    );
+    pull(&mut anna, &bens);
+    let seen = anna.assets(space);
+    assert!(seen[&annas].trashed().is_none());
+    assert!(seen[&own].trashed().is_some());
+    anna.now.0 += 1000;
+    anna.record(
+        space,
+        vec![Op::Restore(Items { items: vec![own] })],
+        Vec::new(),
+    );
+    assert!(anna.assets(space)[&own].trashed().is_none());
+}
+
+#[test]
+fn edits_settle_alike_whatever_order_entries_come_in() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    let photo = anna.add_photo(space, "one.jpg");
+    let caption = |text: &str| {
+        let value = text.as_bytes().to_vec();
+        Op::SetField(SetField {
+            item: photo,
+            field: Field::Caption.code(),
+            value,
+        })
+    };
+    anna.record(space, vec![caption("at sea")], Vec::new());
+    pi.now.0 += 50;
+    pi.record(space, vec![caption("at the lake")], Vec::new());
+    pull(&mut anna, &pi);
+    pull(&mut pi, &anna);
+    assert_eq!(anna.assets(space), pi.assets(space));
+    assert_eq!(
+        anna.assets(space)[&photo].text(Field::Caption),
+        Some("at the lake")
+    );
+}
+
+#[test]
+fn a_far_future_edit_is_held_until_the_clock_has_caught_up() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let photo = anna.add_photo(space, "one.jpg");
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    pi.now.0 += 1_000_000_000;
+    let value = b"from the future".to_vec();
+    pi.record(
+        space,
+        vec![Op::SetField(SetField {
+            item: photo,
+            field: 0,
+            value,
+        })],
+        Vec::new(),
+    );
+    let added = pi.add_photo(space, "two.jpg");
+    pull(&mut anna, &pi);
+    let seen = anna.assets(space);
+    assert_eq!(seen[&photo].text(Field::Caption), None);
+    assert!(seen[&added].added.is_some());
+    assert!(anna.replica.due(anna.now).is_empty());
+    anna.now = pi.now;
+    assert_eq!(anna.replica.due(anna.now).len(), 2);
+    assert_eq!(
+        anna.assets(space)[&photo].text(Field::Caption),
+        Some("from the future")
+    );
+}
+
+#[test]
+fn a_stranger_and_a_break_in_the_chain_are_refused() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    anna.add_photo(space, "one.jpg");
+    anna.add_photo(space, "two.jpg");
+    let mut pi = joins(&mut anna, 2, None);
+    let last = anna
+        .entries
+        .values()
+        .max_by_key(|entry| entry.header().hlc)
+        .unwrap()
+        .clone();
+    assert_eq!(pi.replica.accept(&last, pi.now), Err(Refusal::Waiting));
+    pull(&mut pi, &anna);
+    assert_eq!(pi.replica.accept(&last, pi.now), Err(Refusal::AlreadyHere));
+}

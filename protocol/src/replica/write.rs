@@ -1,0 +1,676 @@
+//! What this device says: ops become signed entries, sealed where they must be.
+
+use rand_core::CryptoRng;
+
+use super::{
+    Effect, Refusal, Replica,
+    control::{Control, Hit},
+    keys::{value_aad, value_key},
+    space::album_id,
+};
+use crate::{
+    album::epoch::Epochs,
+    crypto::{
+        DeviceKeys, EpochKind,
+        body::{self, BodyNonce},
+    },
+    family::consent::Certificate,
+    id::{AlbumId, BranchId, DeviceId, EntryId, EpochId, FamilyId, LogId, OpId, PersonId, SpaceId},
+    limits,
+    log::entry::{BlobLine, Drop, Entry, Header, SUITE, VERSION, first_prev},
+    op::{
+        ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, KitPublic, Level,
+        Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile, Subject,
+    },
+    time::Timestamp,
+};
+
+/// Entries of ours, in the order in which they are to be committed, and what follows from them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recorded {
+    /// To commit, all or none.
+    pub entries: Vec<Entry>,
+    /// What follows.
+    pub effects: Vec<Effect>,
+}
+
+/// Why this device may not say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The album is not here.
+    #[error("there is no such album")]
+    NoAlbum,
+    /// The role or level does not allow it.
+    #[error("not allowed")]
+    NotAllowed,
+    /// No key of the album has reached this device yet.
+    #[error("the album's key has not arrived yet")]
+    NoKey,
+    /// More than an entry holds.
+    #[error("more than an entry holds")]
+    TooLarge,
+    /// The entry does not follow from what is here; memory and disk disagree.
+    #[error("own entry refused: {0}")]
+    Refused(Refusal),
+}
+
+/// A family of one person on one device: the genesis entry and the one after it.
+pub struct Founded {
+    /// The family's id.
+    pub family: FamilyId,
+    /// Its first op.
+    pub genesis: Genesis,
+}
+
+/// Makes the first op of a family.
+pub fn found(
+    keys: &DeviceKeys,
+    kit: Option<KitPublic>,
+    now: Timestamp,
+    rng: &mut impl CryptoRng,
+) -> Founded {
+    let mut nonce = [0; 32];
+    rng.fill_bytes(&mut nonce);
+    let mut person = [0; 16];
+    rng.fill_bytes(&mut person);
+    let genesis = Genesis {
+        suite: SUITE,
+        nonce,
+        person: PersonId(person),
+        device: keys.device_id(),
+        seal: keys.seal_public(),
+        kit,
+        created: now.0,
+        prev_family: None,
+    };
+    let family = FamilyId(*blake3::hash(&crate::wire::encode(&genesis)).as_bytes());
+    Founded { family, genesis }
+}
+
+/// The device's own word that it joins as this person's ("device").
+pub fn sign_device(
+    keys: &DeviceKeys,
+    family: FamilyId,
+    person: PersonId,
+    kind: crate::op::DeviceKind,
+) -> AddDevice {
+    let certificate = Certificate::of(keys, person, kind);
+    let device_sig = certificate.sign(keys, &family);
+    AddDevice {
+        person,
+        device: certificate.device,
+        seal: certificate.seal,
+        kind,
+        device_sig,
+    }
+}
+
+impl Replica {
+    /// Writes the first entries of a family just founded on this device.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Refused`] when anything was written before.
+    pub fn record_founding(
+        &mut self,
+        names: &[(Subject, &str)],
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let genesis = self.control.genesis().clone();
+        let mut recorded = self.record_control(vec![Op::Genesis(genesis)], now)?;
+        let ops = [EpochKind::Family, EpochKind::Net]
+            .map(|kind| Op::Epoch(self.mint_control(kind, &[], rng)));
+        recorded.extend(self.record_control(ops.to_vec(), now)?);
+        recorded.extend(self.record_names(names, now, rng)?);
+        Ok(recorded)
+    }
+
+    /// Names the family, persons or devices.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NoKey`] before the family's key is here; [`WriteError::TooLarge`] for a long name.
+    pub fn record_names(
+        &mut self,
+        names: &[(Subject, &str)],
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let ops = names
+            .iter()
+            .map(|(subject, name)| self.name_op(*subject, name, rng));
+        let ops = ops.collect::<Result<Vec<_>, _>>()?;
+        self.record_control(ops, now)
+    }
+
+    /// The op that names somebody, sealed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::record_names`].
+    pub fn name_op(
+        &self,
+        subject: Subject,
+        name: &str,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Op, WriteError> {
+        if name.is_empty() || name.len() > limits::NAME_BYTES {
+            return Err(WriteError::TooLarge);
+        }
+        let epoch = self
+            .control_epoch(EpochKind::Family)
+            .ok_or(WriteError::NoKey)?;
+        let key = value_key(self, &epoch).ok_or(WriteError::NoKey)?;
+        let nonce = BodyNonce::generate(rng);
+        let aad = value_aad(
+            self.family().control_space(),
+            self.device(),
+            PROFILE_NAME,
+            &subject,
+        );
+        let ciphertext = body::seal(&key, &nonce, &aad, name.as_bytes());
+        let value = Sealed {
+            epoch,
+            nonce,
+            ciphertext,
+        };
+        Ok(Op::SetProfile(SetProfile {
+            subject,
+            field: PROFILE_NAME,
+            value,
+        }))
+    }
+
+    /// Writes control ops, joining heads first where there are more than an entry may name.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has changed then, but for joins.
+    pub fn record_control(&mut self, ops: Vec<Op>, now: Timestamp) -> Result<Recorded, WriteError> {
+        let space = self.family().control_space();
+        let mut recorded = Recorded::default();
+        while self.control.graph.heads().len() > limits::ENTRY_DEPS {
+            let deps = self
+                .control
+                .graph
+                .heads()
+                .into_iter()
+                .take(limits::ENTRY_DEPS)
+                .collect();
+            recorded.extend(self.write_control(space, deps, &[], now)?);
+        }
+        let deps = self.control.graph.heads();
+        recorded.extend(self.write_control(space, deps, &ops, now)?);
+        Ok(recorded)
+    }
+
+    /// Writes control ops of an album, such as `CloseAlbum`.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NotAllowed`] unless this person manages the album.
+    pub fn record_album_ops(
+        &mut self,
+        space: SpaceId,
+        ops: &[Op],
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        let manages = self
+            .person()
+            .is_some_and(|me| album.level(&me) == Level::Manager);
+        if !manages {
+            return Err(WriteError::NotAllowed);
+        }
+        self.record_album_control(space, ops, now)
+    }
+
+    fn record_album_control(
+        &mut self,
+        space: SpaceId,
+        ops: &[Op],
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
+        let mut deps = self.control.graph.heads();
+        deps.extend(
+            self.albums
+                .get(&space)
+                .map(|album| album.graph.heads())
+                .unwrap_or_default(),
+        );
+        deps.truncate(limits::ENTRY_DEPS);
+        self.write_control(space, deps, ops, now)
+    }
+
+    fn write_control(
+        &mut self,
+        space: SpaceId,
+        deps: Vec<EntryId>,
+        ops: &[Op],
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
+        let mut header = self.next_header(space, now)?;
+        header.deps = deps;
+        let entry = Entry::sign_control(self.family(), &self.keys.clone(), header, ops);
+        self.take_own(entry, now)
+    }
+
+    fn take_own(&mut self, entry: Entry, now: Timestamp) -> Result<Recorded, WriteError> {
+        if entry.bytes().size() > limits::ENTRY_BYTES {
+            return Err(WriteError::TooLarge);
+        }
+        let effects = self.accept(&entry, now).map_err(WriteError::Refused)?;
+        Ok(Recorded {
+            entries: vec![entry],
+            effects,
+        })
+    }
+
+    fn next_header(&mut self, space: SpaceId, now: Timestamp) -> Result<Header, WriteError> {
+        let device = self.device();
+        let log = self.own_log(space);
+        let (seq, prev, first_item, first_blob, last) = match self.logs.get(&log) {
+            Some(state) => {
+                let (seq, prev) = state.head().ok_or(WriteError::NotAllowed)?;
+                (seq + 1, prev, state.items, state.blobs, state.hlc)
+            }
+            None => {
+                let cert = self.own_cert().ok_or(WriteError::NotAllowed)?;
+                let prev = first_prev(space, device, self.incarnation, cert);
+                (0, prev, 0, 0, crate::time::Hlc::default())
+            }
+        };
+        self.clock = self.clock.max(last).next(now);
+        Ok(Header {
+            version: VERSION,
+            suite: SUITE,
+            flags: 0,
+            space,
+            device,
+            inc: self.incarnation,
+            seq,
+            prev,
+            hlc: self.clock,
+            control_seen: self.control.graph.weighed(),
+            control_digest: if self.control.graph.weighed() == 0 {
+                [0; 16]
+            } else {
+                self.control.graph.digest()
+            },
+            epoch: EpochId::ZERO,
+            nonce: BodyNonce::ZERO,
+            first_item,
+            first_blob,
+            blobs: Vec::new(),
+            drops: Vec::new(),
+            deps: Vec::new(),
+            body_hash: [0; 32],
+        })
+    }
+
+    fn own_cert(&self) -> Option<OpId> {
+        Some(self.control.resolution().devices.get(&self.device())?.cert)
+    }
+
+    /// This device's log in a space.
+    pub fn own_log(&self, space: SpaceId) -> LogId {
+        LogId {
+            space,
+            device: self.device(),
+            inc: self.incarnation,
+            branch: BranchId::ZERO,
+        }
+    }
+
+    fn mint_control(
+        &self,
+        kind: EpochKind,
+        without: &[Hit],
+        rng: &mut impl CryptoRng,
+    ) -> crate::op::Epoch {
+        let mut readers = self.control.readers_of(kind);
+        readers.retain(|reader| {
+            !without.contains(&Hit::Device(reader.id))
+                && !self
+                    .control
+                    .owner_of(&reader.id)
+                    .is_some_and(|p| without.contains(&Hit::Person(p)))
+        });
+        let space = self.family().control_space();
+        self.control.epochs.mint(
+            self.family(),
+            space,
+            kind,
+            self.device(),
+            &readers,
+            true,
+            rng,
+        )
+    }
+
+    /// Removes a person or a device and renews the control space's keys in the same entry.
+    ///
+    /// Albums' keys are renewed when somebody next writes to them.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; whether the removal counts is for the resolver to say.
+    pub fn record_removal(
+        &mut self,
+        removal: Op,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let hit = match &removal {
+            Op::RemoveDevice((device,)) => Hit::Device(*device),
+            Op::RemovePerson((person,)) => Hit::Person(*person),
+            _ => return Err(WriteError::NotAllowed),
+        };
+        let epochs = [EpochKind::Family, EpochKind::Net]
+            .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
+        let mut ops = vec![removal];
+        ops.extend(epochs);
+        let gone: Vec<_> = self.keys_hit(hit);
+        let mut recorded = self.record_control(ops, now)?;
+        for space in self.managed_albums() {
+            let cuts: Vec<_> = gone
+                .iter()
+                .map(|device| Op::Cut(self.cut_here(space, *device)))
+                .collect();
+            if !cuts.is_empty() {
+                recorded.extend(self.record_album_control(space, &cuts, now)?);
+            }
+        }
+        Ok(recorded)
+    }
+
+    fn keys_hit(&self, hit: Hit) -> Vec<DeviceId> {
+        let owned = self.control.resolution().owners.keys();
+        let fits = |id: &&DeviceId| match hit {
+            Hit::Device(device) => **id == device,
+            Hit::Person(person) => self.control.owner_of(id) == Some(person),
+        };
+        owned.filter(fits).copied().collect()
+    }
+
+    fn managed_albums(&self) -> Vec<SpaceId> {
+        let Some(person) = self.person() else {
+            return Vec::new();
+        };
+        let managed = self
+            .albums
+            .iter()
+            .filter(|(_, album)| album.level(&person) == Level::Manager);
+        managed.map(|(space, _)| *space).collect()
+    }
+
+    /// A cut of a device's logs in a space at what this device holds of them.
+    fn cut_here(&self, space: SpaceId, device: DeviceId) -> Cut {
+        let logs = self.logs_of(space).filter(|(log, _)| log.device == device);
+        let positions = logs.filter_map(|(log, state)| {
+            let (seq, entry) = state.head()?;
+            Some(Position {
+                inc: log.inc,
+                seq,
+                entry,
+            })
+        });
+        Cut {
+            device,
+            positions: positions.collect(),
+        }
+    }
+
+    /// Makes an album and names it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::TooLarge`] for a long name, [`WriteError::NotAllowed`] for a viewer or keeper.
+    pub fn record_album(
+        &mut self,
+        name: &str,
+        purpose: AlbumUse,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(AlbumId, Recorded), WriteError> {
+        if name.is_empty() || name.len() > limits::NAME_BYTES {
+            return Err(WriteError::TooLarge);
+        }
+        let person = self.person().ok_or(WriteError::NotAllowed)?;
+        let role = self
+            .control
+            .resolution()
+            .persons
+            .get(&person)
+            .map(|p| p.role);
+        if role.is_none_or(|role| role < Role::Member) && purpose != AlbumUse::Library {
+            return Err(WriteError::NotAllowed);
+        }
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let genesis = AlbumGenesis {
+            suite: SUITE,
+            nonce,
+            person,
+            device: self.device(),
+            created: now.0,
+            from_now: false,
+        };
+        let space = album_id(&genesis);
+        let readers = self.control.readers(|reader| reader == Some(person));
+        let epoch = Epochs::default().mint(
+            self.family(),
+            space,
+            EpochKind::Album,
+            self.device(),
+            &readers,
+            true,
+            rng,
+        );
+        let ops = [Op::AlbumGenesis(genesis), Op::Epoch(epoch)];
+        let deps = self.control.graph.heads();
+        let mut recorded = self.write_control(space, deps, &ops, now)?;
+        let use_byte = crate::wire::encode(&purpose);
+        let ops = vec![
+            Op::SetAlbum(SetAlbum {
+                field: ALBUM_NAME,
+                value: name.as_bytes().to_vec(),
+            }),
+            Op::SetAlbum(SetAlbum {
+                field: ALBUM_USE,
+                value: use_byte,
+            }),
+        ];
+        recorded.extend(self.record(space, ops, Vec::new(), Vec::new(), now, rng)?);
+        Ok((space, recorded))
+    }
+
+    /// Gives or lowers a person's level in an album, with the keys or the cuts that go with it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NotAllowed`] unless this person manages the album, or lowers itself.
+    pub fn record_access(
+        &mut self,
+        space: SpaceId,
+        person: PersonId,
+        level: Level,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let me = self.person().ok_or(WriteError::NotAllowed)?;
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        let leaves = me == person && level == Level::None;
+        if (album.level(&me) != Level::Manager && !leaves) || album.genesis().person == person {
+            return Err(WriteError::NotAllowed);
+        }
+        let lowers = level < album.level(&person);
+        let devices = if lowers {
+            self.keys_hit(Hit::Person(person))
+        } else {
+            Vec::new()
+        };
+        let cuts = devices
+            .into_iter()
+            .map(|device| self.cut_here(space, device))
+            .collect();
+        let op = Op::SetAccess(SetAccess {
+            person,
+            level,
+            cuts,
+        });
+        let mut recorded = self.record_album_control(space, &[op], now)?;
+        recorded.extend(self.tend_space(space, now, rng)?);
+        Ok(recorded)
+    }
+
+    /// Gives keys to entitled devices that have none yet, as far as this device holds them.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`].
+    pub fn tend(
+        &mut self,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let mut spaces = vec![self.family().control_space()];
+        spaces.extend(self.albums.keys().copied());
+        let mut recorded = Recorded::default();
+        for space in spaces {
+            recorded.extend(self.tend_space(space, now, rng)?);
+        }
+        Ok(recorded)
+    }
+
+    fn tend_space(
+        &mut self,
+        space: SpaceId,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let me = self.person();
+        let may = match self.albums.get(&space) {
+            Some(album) => me.is_some_and(|me| album.may_read(&me)),
+            None => me.is_some(),
+        };
+        if !may {
+            return Ok(Recorded::default());
+        }
+        let (family, device) = (self.family(), self.device());
+        let mut ops = Vec::new();
+        for (epoch, readers) in self.keyless(&space) {
+            let epochs = match self.albums.get(&space) {
+                Some(album) => &album.epochs,
+                None => &self.control.epochs,
+            };
+            let seals = epochs.seal_more(family, epoch, device, &readers, rng);
+            if !seals.is_empty() {
+                ops.push(Op::Seal(Seal { epoch, seals }));
+            }
+        }
+        if ops.is_empty() {
+            return Ok(Recorded::default());
+        }
+        self.write_control(space, Vec::new(), &ops, now)
+    }
+
+    /// Says something in an album, under a fresh key where somebody lost access since.
+    ///
+    /// `ops` name blobs by their place in `blobs`. The blobs are durable before
+    /// this is called, and the entries are committed before anybody hears of them.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has changed then, but for a fresh epoch.
+    pub fn record(
+        &mut self,
+        space: SpaceId,
+        ops: Vec<Op>,
+        blobs: Vec<BlobLine>,
+        drops: Vec<Drop>,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let mut recorded = Recorded::default();
+        if ops.len() > limits::ENTRY_OPS || blobs.len() > limits::ENTRY_BLOBS {
+            return Err(WriteError::TooLarge);
+        }
+        let me = self.person().ok_or(WriteError::NotAllowed)?;
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        if album.level(&me) == Level::None {
+            return Err(WriteError::NotAllowed);
+        }
+        let epoch = match self.album_epoch(&space) {
+            Some(epoch) => epoch,
+            None if album.level(&me) >= Level::Contributor => {
+                let op = self.mint_album(&space, rng)?;
+                let id = op.id;
+                recorded.extend(self.record_album_control(space, &[Op::Epoch(op)], now)?);
+                id
+            }
+            None => return Err(WriteError::NoKey),
+        };
+        let mut header = self.next_header(space, now)?;
+        header.nonce = BodyNonce::generate(rng);
+        header.epoch = epoch;
+        header.blobs = blobs;
+        header.drops = drops;
+        let items = ops.iter().filter(|op| matches!(op, Op::AddItem(_))).count();
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        let key = album.epochs.key(&epoch).ok_or(WriteError::NoKey)?;
+        let entry = Entry::seal(self.family(), &self.keys, header, key, &ops);
+        recorded.extend(self.take_own(entry, now)?);
+        self.count_items(
+            &self.own_log(space),
+            u32::try_from(items).unwrap_or(u32::MAX),
+        );
+        Ok(recorded)
+    }
+
+    fn mint_album(
+        &self,
+        space: &SpaceId,
+        rng: &mut impl CryptoRng,
+    ) -> Result<crate::op::Epoch, WriteError> {
+        let album = self.albums.get(space).ok_or(WriteError::NoAlbum)?;
+        if !self.can_read(space) {
+            return Err(WriteError::NoKey);
+        }
+        let readers = self.album_readers(album);
+        let history = !album.genesis().from_now;
+        let kind = EpochKind::Album;
+        Ok(album.epochs.mint(
+            self.family(),
+            *space,
+            kind,
+            self.device(),
+            &readers,
+            history,
+            rng,
+        ))
+    }
+}
+
+impl Recorded {
+    /// Adds what was recorded later.
+    pub fn extend(&mut self, later: Self) {
+        self.entries.extend(later.entries);
+        for effect in later.effects {
+            if effect == Effect::Project || !self.effects.contains(&effect) {
+                self.effects.push(effect);
+            }
+        }
+    }
+}
+
+impl Control {
+    /// Whether a person is an admin now.
+    pub fn is_admin(&self, person: &PersonId) -> bool {
+        self.resolution()
+            .persons
+            .get(person)
+            .is_some_and(|p| p.role == Role::Admin)
+    }
+}
