@@ -195,6 +195,20 @@ fn more_payload_than_announced_is_refused() {
 }
 
 #[test]
+fn a_whole_payload_needs_no_connection_any_more() {
+    let (mut joiner, mut channel) = invite(commitment(End::Inviter, &[1; 32]));
+    tell(&mut joiner, &mut channel, &Message::Reveal([1; 32]));
+    joiner.handle(JoinerInput::Approve);
+    tell(&mut joiner, &mut channel, &Message::Begin(0));
+    joiner.handle(JoinerInput::Lost);
+    let last = std::iter::from_fn(|| joiner.poll()).last();
+    assert!(matches!(last, Some(JoinerOutput::Complete)));
+    joiner.handle(JoinerInput::Stored);
+    let last = std::iter::from_fn(|| joiner.poll()).last();
+    assert!(matches!(last, Some(JoinerOutput::Closed(Outcome::Done))));
+}
+
+#[test]
 fn newcomers_that_do_not_fit_the_invite_are_refused() {
     let bound = commitment(End::Joiner, &[1; 32]);
     let unnamed = Newcomer {
@@ -299,6 +313,31 @@ fn a_key_that_is_not_held_is_not_enrolled() {
     let mut honest = offered(|c| c);
     let outputs: Vec<_> = std::iter::from_fn(|| honest.poll()).collect();
     assert!(matches!(outputs.last(), Some(InviterOutput::Spend)));
+}
+
+#[test]
+fn one_key_is_not_taken_as_device_and_kit() {
+    // Everything is signed as it should be; only the two keys are one.
+    let both = DeviceKeys {
+        sign: kit().sign(),
+        seal: keys(2).seal,
+    };
+    let claim = Newcomer {
+        device: both.device_id(),
+        ..newcomer()
+    };
+    let (mut inviter, talk) = join(&claim, commitment(End::Joiner, &[1; 32]));
+    let (mut channel, hash) = talk.unwrap();
+    say(&mut inviter, &mut channel, &Message::Reveal([1; 32]));
+    inviter.handle(InviterInput::Approve);
+    let consent = Consent {
+        device_sig: Certificate::of(&both, PERSON, DeviceKind::Device).sign(&both, &FAMILY),
+        pair_sig: sign(&both.sign, SignKind::Pair, &FAMILY, &hash),
+        kit: Some(KitProof::make(&kit(), &FAMILY, &PERSON)),
+    };
+    let message = Message::Consent(Box::new(consent));
+    say(&mut inviter, &mut channel, &message);
+    assert!(is_broken(&mut inviter));
 }
 
 #[test]
