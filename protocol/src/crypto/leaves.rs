@@ -320,7 +320,10 @@ mod tests {
                 assert_eq!(list.verify_leaf(index, leaf).is_ok(), index == at);
             }
         }
-        assert!(list.verify_leaf(u64::MAX, &data[..LEAF_BYTES]).is_err());
+        for past in [5, 1 << 40, u64::MAX] {
+            assert!(list.verify_leaf(past, &data[..LEAF_BYTES]).is_err());
+            assert!(list.verify_leaf(past, &[]).is_err());
+        }
         assert!(list.verify_leaf(4, &data[4 * LEAF_BYTES..][..4]).is_err());
     }
 
