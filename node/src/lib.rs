@@ -1,4 +1,8 @@
 //! A device of a family: where the protocol meets disk, network and people.
 
-pub mod store;
+pub mod api;
+pub mod catalog;
 pub mod net;
+pub mod node;
+pub mod runtime;
+pub mod store;

@@ -1,0 +1,169 @@
+//! What goes wrong, as people and scripts are told: what happened, what is safe, what to do.
+
+use serde_json::{Value, json};
+
+use crate::{
+    runtime::RuntimeError,
+    store::{Refusal, StoreError},
+};
+use heirloom_protocol::replica::WriteError;
+
+/// The last line of an act that failed. docs/errors.md explains each id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiError {
+    /// `E-..`.
+    pub id: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What is safe all the same.
+    pub safe: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// The exit code of the command.
+    pub exit: u8,
+}
+
+impl ApiError {
+    /// An error of a kind.
+    pub fn new(id: &'static str, exit: u8, message: impl Into<String>) -> Self {
+        Self {
+            id,
+            message: message.into(),
+            safe: None,
+            hint: None,
+            exit,
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what is safe.
+    #[must_use]
+    pub fn safe(mut self, safe: impl Into<String>) -> Self {
+        self.safe = Some(safe.into());
+        self
+    }
+
+    /// The home has no family yet.
+    pub fn not_set_up() -> Self {
+        Self::new(
+            "E-NOT-SET-UP",
+            5,
+            "Heirloom is not set up on this device yet",
+        )
+        .hint("heirloom init starts a family, heirloom join joins one")
+    }
+
+    /// The home has a family already.
+    pub fn already_set_up() -> Self {
+        Self::new(
+            "E-ALREADY-SET-UP",
+            1,
+            "Heirloom is already set up on this device",
+        )
+        .safe("Nothing was changed.")
+        .hint("another home needs another folder: heirloom --home DIR ...")
+    }
+
+    /// The request makes no sense.
+    pub fn usage(message: &str) -> Self {
+        Self::new("E-USAGE", 2, message)
+    }
+
+    /// Nothing fits what was asked for.
+    pub fn not_found(what: &str) -> Self {
+        Self::new("E-NOT-FOUND", 4, format!("there is no {what}"))
+    }
+
+    /// More than one thing fits.
+    pub fn ambiguous(what: &str) -> Self {
+        Self::new("E-AMBIGUOUS", 2, format!("more than one {what}"))
+            .hint("give more of the id, or the whole of it")
+    }
+
+    /// The family's rules do not allow it.
+    pub fn not_allowed(message: &str) -> Self {
+        Self::new("E-NOT-ALLOWED", 1, message)
+    }
+
+    /// The code is wrong, used, expired, or was refused.
+    pub fn code(message: &str) -> Self {
+        Self::new("E-CODE", 8, message)
+            .safe("Your photos are safe; nothing was shared.")
+            .hint("ask for a new code: heirloom invite")
+    }
+
+    /// Nobody answers.
+    pub fn no_peer(message: &str) -> Self {
+        Self::new("E-NO-PEER", 6, message)
+            .hint("is the other device on, on the same network, and running: heirloom serve ?")
+    }
+
+    /// The line.
+    pub fn line(&self) -> Value {
+        json!({
+            "type": "error", "v": 1, "id": self.id, "message": self.message,
+            "safe": self.safe, "hint": self.hint, "exit": self.exit,
+        })
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let text = error.to_string();
+        match error {
+            StoreError::NotSetUp => Self::not_set_up(),
+            StoreError::Locked => Self::new("E-LOCKED", 7, "another heirloom works on this home")
+                .hint("wait for it to finish, or stop it"),
+            StoreError::Newer { .. } => Self::new("E-NEWER", 1, text)
+                .safe("Nothing was touched.")
+                .hint("update heirloom"),
+            StoreError::Permissions { fix, .. } => {
+                Self::new("E-KEY-PERMISSIONS", 1, text).hint(fix)
+            }
+            StoreError::DiskFull => Self::new("E-DISK-FULL", 1, "the disk is full")
+                .safe("Everything that was reported as added is safe.")
+                .hint("free some space and run it again"),
+            StoreError::Damaged(_) => Self::new("E-DAMAGED", 9, text)
+                .hint("heirloom verify --read-data names everything that is damaged"),
+            StoreError::Refused(Refusal::SetUp) => Self::already_set_up(),
+            StoreError::Refused(_) | StoreError::Io(_) => {
+                Self::new("E-IO", 1, text).safe("Everything that was reported as done is safe.")
+            }
+        }
+    }
+}
+
+impl From<RuntimeError> for ApiError {
+    fn from(error: RuntimeError) -> Self {
+        match error {
+            RuntimeError::Store(error) => error.into(),
+            RuntimeError::Write(error) => error.into(),
+            RuntimeError::NoRandomness | RuntimeError::Stopped => {
+                Self::new("E-IO", 1, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NoAlbum => Self::not_found("such album"),
+            WriteError::NotAllowed => Self::not_allowed("you may not do this here")
+                .hint("ask somebody who manages the album, or an admin of the family"),
+            WriteError::NoKey => {
+                Self::new("E-TRY-LATER", 75, "the key has not reached this device yet")
+                    .hint("run heirloom sync, then try again")
+            }
+            WriteError::TooLarge => Self::usage("that is longer than it may be"),
+            WriteError::Refused(_) => Self::new("E-DAMAGED", 9, error.to_string())
+                .hint("heirloom verify names what is wrong"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The one router: what a person can do, as HTTP and JSON.
+//!
+//! Every act is `POST /v1/<act>` with a JSON object, and answers with lines of
+//! JSON (`application/x-ndjson`): objects of the act, `progress`, and at the end
+//! exactly one `summary` or `error`. A running node offers the router on its
+//! socket file; without one the command line calls it in process. Whoever drops
+//! the answer cancels the act; what was committed by then stays.
+
+mod answer;
+mod error;
+mod pick;
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::Value;
+use tokio::sync::RwLock;
+
+use crate::node::{Node, Options};
+
+pub use self::{
+    answer::{Answer, Lines},
+    error::ApiError,
+};
+
+/// Largest body of a request.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// A home and the node in it, once it is set up.
+pub struct Doorway {
+    home: PathBuf,
+    options: Options,
+    node: RwLock<Option<Node>>,
+}
+
+impl Doorway {
+    /// Opens a home; one that is not set up is no error, and knows `init` and `join` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`] when the home is locked, damaged or readable by others.
+    pub async fn open(home: PathBuf, options: Options) -> Result<Arc<Self>, ApiError> {
+        let node = Node::open(&home, &options).await?;
+        Ok(Arc::new(Self {
+            home,
+            options,
+            node: RwLock::new(node),
+        }))
+    }
+
+    /// The node.
+    ///
+    /// # Errors
+    ///
+    /// `E-NOT-SET-UP`.
+    pub async fn node(&self) -> Result<Node, ApiError> {
+        self.node
+            .read()
+            .await
+            .clone()
+            .ok_or_else(ApiError::not_set_up)
+    }
+
+    /// The folder.
+    pub fn home(&self) -> &std::path::Path {
+        &self.home
+    }
+
+    /// How nodes are run here.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Puts the node in place that `init` or `join` made.
+    pub async fn settle(&self, node: Node) {
+        *self.node.write().await = Some(node);
+    }
+}
+
+/// The router of a home.
+pub fn router(doorway: Arc<Doorway>) -> Router {
+    Router::new()
+        .route("/v1/{act}", post(act))
+        .route("/healthz", get(|| async { "ok" }))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(doorway)
+}
+
+async fn act(
+    State(doorway): State<Arc<Doorway>>,
+    Path(act): Path<String>,
+    body: Bytes,
+) -> Response {
+    let body = if body.is_empty() {
+        Ok(Value::Null)
+    } else {
+        serde_json::from_slice(&body)
+    };
+    let (answer, lines) = Answer::new(&act);
+    tokio::spawn(async move {
+        let done = match body {
+            Ok(body) => dispatch(&doorway, &act, body, &answer).await,
+            Err(_) => Err(ApiError::usage("the request is not JSON")),
+        };
+        answer.finish(done).await;
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
+}
+
+/// What an act came to: the fields of its summary.
+pub type Done = Result<Value, ApiError>;
+
+async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Answer) -> Done {
+    let _ = (doorway, body, answer);
+    Err(ApiError::usage(&format!("there is no act {act}")))
+}

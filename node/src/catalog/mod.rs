@@ -1,0 +1,155 @@
+//! What people look at: assets of all albums, equal content folded into one.
+//!
+//! Rows are read from the store at one moment; names come from a [`View`].
+//! Two items with the same bytes are shown as one asset in several albums
+//! (display only: each stays an item of its own, docs/spec/04-albums.md).
+
+mod find;
+mod listed;
+mod text;
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use heirloom_protocol::{
+    album::asset::{Asset, BlobRef},
+    id::{OpId, PlainHash},
+};
+
+use crate::{
+    runtime::{AssetKey, BlobHere, View, decode_asset},
+    store::{BlobState, Store, StoreError, Table},
+};
+
+pub use self::{
+    find::{Filter, Lookup, by_id, items_in},
+    listed::{Listed, ListedPart, source_name},
+    text::{instant_text, parse_range, wall_text},
+};
+
+/// One item of an album with its key.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Album and op.
+    pub key: AssetKey,
+    /// What ops made of it.
+    pub asset: Asset,
+}
+
+impl Item {
+    /// The content that folds it with others.
+    pub fn content(&self) -> Option<PlainHash> {
+        let added = self.asset.added.as_ref()?;
+        added.item.parts.first().map(|part| part.pt_hash)
+    }
+
+    fn order(&self) -> (u64, OpId) {
+        let hlc = self
+            .asset
+            .added
+            .as_ref()
+            .map_or(0, |added| added.origin.stamp.hlc.0);
+        (hlc, self.key.item)
+    }
+}
+
+/// Items with the same content, the one whose id stands for all first.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// Never empty.
+    pub items: Vec<Item>,
+}
+
+impl Folded {
+    /// The item that gives the asset its id: the oldest that is not in the trash.
+    pub fn first(&self) -> &Item {
+        &self.items[0]
+    }
+
+    /// Whether every one of its items is in the trash.
+    pub fn is_trashed(&self) -> bool {
+        self.items.iter().all(|item| item.asset.trashed().is_some())
+    }
+}
+
+/// Reads every item this person can see that was added and is not purged, folded by content.
+///
+/// Holds all of them in memory; about a kilobyte each.
+pub fn read(store: &Store, view: &View) -> Result<Vec<Folded>, StoreError> {
+    let mut by_content: BTreeMap<PlainHash, Vec<Item>> = BTreeMap::new();
+    for album in view.albums.keys() {
+        let mut damaged = None;
+        store.scan(Table::Assets, &album.0, |key, value| {
+            match (AssetKey::from_bytes(key), value) {
+                (_, Err(damage)) => damaged = Some(damage),
+                (Some(key), Ok(row)) => {
+                    let Some(asset) = decode_asset(&row) else {
+                        return ControlFlow::Continue(());
+                    };
+                    let item = Item { key, asset };
+                    if let Some(content) = item.content().filter(|_| !item.asset.is_purged()) {
+                        by_content.entry(content).or_default().push(item);
+                    }
+                }
+                (None, Ok(_)) => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(damage) = damaged {
+            return Err(damage.into());
+        }
+    }
+    Ok(by_content.into_values().map(fold).collect())
+}
+
+/// Reads the items that have the same content as one, that one included.
+pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Folded>, StoreError> {
+    let asset = key.load(store)?;
+    let one = Item { key, asset };
+    let Some(content) = one.content().filter(|_| !one.asset.is_purged()) else {
+        return Ok(None);
+    };
+    let mut items = Vec::new();
+    for key in crate::runtime::items_with(store, content)? {
+        if !view.albums.contains_key(&key.album) {
+            continue;
+        }
+        let item = Item {
+            key,
+            asset: key.load(store)?,
+        };
+        if item.content() == Some(content) && !item.asset.is_purged() {
+            items.push(item);
+        }
+    }
+    Ok((!items.is_empty()).then(|| fold(items)))
+}
+
+fn fold(mut items: Vec<Item>) -> Folded {
+    items.sort_by_key(|item| (item.asset.trashed().is_some(), item.order()));
+    Folded { items }
+}
+
+/// Which blobs of an asset are here.
+pub fn here(store: &Store, folded: &Folded) -> Result<BlobHere, StoreError> {
+    let mut here = BlobHere::default();
+    for item in &folded.items {
+        let mut originals = item.asset.all_parts().map(|(_, blob)| *blob);
+        here.original |= originals.try_fold(true, |all, blob| {
+            Ok::<_, StoreError>(all && is_here(store, &blob)?)
+        })?;
+        for (class, flag) in [(1, &mut here.preview), (2, &mut here.thumbnail)] {
+            if let Some(made) = item.asset.shown_blob(0, class) {
+                *flag |= is_here(store, &made.blob)?;
+            }
+        }
+    }
+    Ok(here)
+}
+
+/// Whether a blob's bytes are on this device.
+pub fn is_here(store: &Store, blob: &BlobRef) -> Result<bool, StoreError> {
+    Ok(matches!(
+        store.blob_state(&blob.log, blob.ordinal)?,
+        BlobState::Here(_)
+    ))
+}

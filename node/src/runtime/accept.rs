@@ -1,0 +1,91 @@
+//! Entries from peers: checked, taken, committed; only then does anybody hear of them.
+
+use heirloom_protocol::{
+    id::DeviceId,
+    log::entry::{Entry, EntryBytes, EntryError},
+    replica::Refusal,
+};
+
+use super::{Runtime, RuntimeError, commit::Stage};
+
+/// What became of one entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Committed, or here already.
+    Taken,
+    /// It names something that is not here.
+    Waits,
+    /// It is not valid: whoever sent it broke the rules.
+    Invalid,
+    /// It is valid but does not count here.
+    Refused(Refusal),
+}
+
+impl Runtime {
+    /// Takes entries that a peer sent, in order, and says what became of each.
+    ///
+    /// Durable when it returns. One commit for all of them.
+    pub fn accept(
+        &mut self,
+        from: DeviceId,
+        entries: Vec<EntryBytes>,
+    ) -> Result<Vec<Verdict>, RuntimeError> {
+        let mut stage = Stage::default();
+        let mut verdicts = Vec::with_capacity(entries.len());
+        for bytes in entries {
+            let verdict = self.accept_one(&mut stage, bytes)?;
+            if let Verdict::Invalid | Verdict::Refused(_) = verdict {
+                tracing::debug!(peer = %from.short(), ?verdict, "entry not taken");
+            }
+            verdicts.push(verdict);
+        }
+        if !stage.logs.is_empty() {
+            self.finish(stage)?;
+        }
+        Ok(verdicts)
+    }
+
+    fn accept_one(
+        &mut self,
+        stage: &mut Stage,
+        bytes: EntryBytes,
+    ) -> Result<Verdict, RuntimeError> {
+        let entry = match Entry::verify(self.replica.family(), bytes) {
+            Ok(entry) => entry,
+            // A later version of the program may read it; it is asked for again then.
+            Err(EntryError::UnknownVersion(..)) => return Ok(Verdict::Waits),
+            Err(_) => return Ok(Verdict::Invalid),
+        };
+        match self.replica.accept(&entry, Self::now()) {
+            Ok(effects) => {
+                stage.take_effects(&effects);
+                self.stage_entry(stage, &entry)?;
+                Ok(Verdict::Taken)
+            }
+            Err(Refusal::AlreadyHere) => Ok(Verdict::Taken),
+            Err(Refusal::Waiting) => Ok(Verdict::Waits),
+            Err(refusal) => Ok(Verdict::Refused(refusal)),
+        }
+    }
+
+    /// Projects entries again whose clocks were too far ahead and no longer are.
+    pub fn release_held(&mut self) -> Result<(), RuntimeError> {
+        let due = self.replica.due(Self::now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut stage = Stage::default();
+        for (log, seq) in due {
+            let Some(record) = self.store.entry(&log, seq)? else {
+                continue;
+            };
+            let Some(entry) = super::load::entry_of(&record) else {
+                continue;
+            };
+            let projection = self.replica.project(&entry, Self::now());
+            self.stage_projection(&mut stage, &entry, &projection)?;
+            stage.logs.insert(log);
+        }
+        self.finish(stage)
+    }
+}

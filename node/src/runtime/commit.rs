@@ -1,0 +1,201 @@
+//! From entries to one batch for the store: rows of assets and albums follow what the entries say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom_protocol::{
+    album::{asset::Asset, merge},
+    id::{AlbumId, LogId},
+    log::entry::Entry,
+    op::Op,
+    replica::{Effect, Projection, Recorded, log_of},
+    wire,
+};
+
+use super::{AlbumRow, AssetKey, News, Runtime, RuntimeError, asset};
+use crate::store::{Batch, BlobPlace, EntryRecord, StoreError, Table};
+
+/// What waits to become one commit.
+#[derive(Default)]
+pub(super) struct Stage {
+    pub(super) batch: Batch,
+    assets: BTreeMap<AssetKey, Asset>,
+    albums: BTreeSet<AlbumId>,
+    pub(super) rebuild: BTreeSet<AlbumId>,
+    roster: bool,
+    pub(super) logs: BTreeSet<LogId>,
+}
+
+/// How the store keeps an entry.
+pub(super) fn record_of(entry: &Entry, items: u32) -> EntryRecord {
+    let header = entry.header();
+    EntryRecord {
+        log: log_of(entry),
+        seq: header.seq,
+        id: entry.id(),
+        control: header.is_control(),
+        hlc: header.hlc.0,
+        first_item: header.first_item,
+        first_blob: header.first_blob,
+        items,
+        blobs: u32::try_from(header.blobs.len()).unwrap_or(u32::MAX),
+        bytes: wire::encode(entry.bytes()),
+    }
+}
+
+/// The row that says that an album is being projected anew.
+pub(super) fn rebuild_key(album: &AlbumId) -> Vec<u8> {
+    [b"rebuild/", &album.0[..]].concat()
+}
+
+impl Runtime {
+    /// Commits what this device recorded, with where the blobs of its last entry lie.
+    ///
+    /// Durable when it returns. After an error the replica is made again from
+    /// the store, so that memory never runs ahead of the disk.
+    pub fn commit(
+        &mut self,
+        recorded: &Recorded,
+        places: &[BlobPlace],
+    ) -> Result<(), RuntimeError> {
+        let mut stage = Stage::default();
+        for entry in &recorded.entries {
+            self.stage_entry(&mut stage, entry)?;
+        }
+        if let Some(entry) = recorded
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| !entry.header().is_control())
+        {
+            let first = entry.header().first_blob;
+            for (ordinal, place) in (first..).zip(places) {
+                stage.batch.places.push((log_of(entry), ordinal, *place));
+            }
+        }
+        stage.take_effects(&recorded.effects);
+        self.finish(stage)
+    }
+
+    /// Adds one accepted entry and what it says to a stage.
+    pub(super) fn stage_entry(
+        &mut self,
+        stage: &mut Stage,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
+        let projection = self.replica.project(entry, Self::now());
+        self.stage_projection(stage, entry, &projection)?;
+        stage.batch.entries.push(record_of(entry, projection.items));
+        stage.logs.insert(log_of(entry));
+        Ok(())
+    }
+
+    /// Applies what an entry says to the assets and albums of a stage.
+    pub(super) fn stage_projection(
+        &mut self,
+        stage: &mut Stage,
+        entry: &Entry,
+        projection: &Projection,
+    ) -> Result<(), StoreError> {
+        let album = entry.header().space;
+        for projected in &projection.ops {
+            if let Op::SetAlbum(set) = &projected.op {
+                let row = self.albums.entry(album).or_default();
+                if row.apply(set, projected.origin.stamp) {
+                    stage.albums.insert(album);
+                }
+                continue;
+            }
+            for item in merge::targets(&projected.op, projected.origin.op) {
+                let key = AssetKey { album, item };
+                if !stage.assets.contains_key(&key) {
+                    stage.assets.insert(key, key.load(&self.store)?);
+                }
+                let Some(asset) = stage.assets.get_mut(&key) else {
+                    continue;
+                };
+                merge::apply(
+                    asset,
+                    &projected.op,
+                    projection.context(entry, projected.origin),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a stage and tells what changed.
+    pub(super) fn finish(&mut self, mut stage: Stage) -> Result<(), RuntimeError> {
+        for (key, asset) in &stage.assets {
+            stage
+                .batch
+                .puts
+                .push((Table::Assets, key.to_bytes(), asset::encode(asset)));
+            for (part, _) in asset.all_parts() {
+                let row = asset::hash_key(&self.store, part.pt_hash, *key);
+                stage.batch.puts.push((Table::PlainHashes, row, Vec::new()));
+            }
+        }
+        for album in &stage.albums {
+            let row = self
+                .albums
+                .get(album)
+                .map(AlbumRow::encode)
+                .unwrap_or_default();
+            stage
+                .batch
+                .puts
+                .push((Table::Albums, album.0.to_vec(), row));
+        }
+        for album in &stage.rebuild {
+            stage
+                .batch
+                .puts
+                .push((Table::Kv, rebuild_key(album), Vec::new()));
+        }
+        if let Err(error) = self.store.commit(&stage.batch) {
+            self.reload()?;
+            return Err(error.into());
+        }
+        for album in &stage.rebuild {
+            self.rebuild(*album)?;
+        }
+        self.after_commit(stage);
+        Ok(())
+    }
+
+    fn after_commit(&mut self, stage: Stage) {
+        if stage.roster {
+            self.news.push(News::Roster);
+        }
+        for entry in &stage.batch.entries {
+            self.want_blobs_of(entry);
+        }
+        let blobs: BTreeSet<_> = stage.batch.places.iter().map(|(log, _, _)| *log).collect();
+        if !blobs.is_empty() {
+            self.news.push(News::Blobs(blobs));
+        }
+        if !stage.logs.is_empty() {
+            self.news.push(News::Entries(stage.logs));
+        }
+    }
+}
+
+impl Stage {
+    /// Takes note of what follows from entries.
+    pub(super) fn take_effects(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Project | Effect::Album(_) => {}
+                Effect::Rebuild(album) => {
+                    self.rebuild.insert(*album);
+                }
+                Effect::Roster => self.roster = true,
+            }
+        }
+    }
+
+    /// Whether it is time to commit, so that memory stays bounded.
+    pub(super) fn is_large(&self) -> bool {
+        self.assets.len() > 4096 || self.batch.entries.len() > 256
+    }
+}

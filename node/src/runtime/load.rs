@@ -1,0 +1,282 @@
+//! A runtime from what is on disk, and the first one of a new home.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use heirloom_protocol::{
+    crypto::DeviceKeys,
+    id::{FamilyId, LogId, SpaceId},
+    log::entry::{Entry, EntryBytes},
+    op::Genesis,
+    replica::{LogState, Refusal, Replica},
+    time::Hlc,
+    wire,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage};
+use crate::store::{EntryRecord, KeyFile, Keyring, Store, Table};
+
+/// Entries taken in at once after a crash or a rebuild, in bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the key file holds: with it and the logs everything else can be made again.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Identity {
+    sign: [u8; 32],
+    seal: [u8; 32],
+    /// The family's id.
+    #[zeroize(skip)]
+    pub family: FamilyId,
+    /// The family's first op.
+    #[zeroize(skip)]
+    pub genesis: Genesis,
+    /// The incarnation under which this device writes.
+    #[zeroize(skip)]
+    pub incarnation: u64,
+}
+
+impl Identity {
+    /// The identity of a device in a family.
+    pub fn new(keys: &DeviceKeys, family: FamilyId, genesis: Genesis, incarnation: u64) -> Self {
+        let secret = keys.to_secret_bytes();
+        let (mut sign, mut seal) = ([0; 32], [0; 32]);
+        sign.copy_from_slice(&secret[..32]);
+        seal.copy_from_slice(&secret[32..]);
+        Self {
+            sign,
+            seal,
+            family,
+            genesis,
+            incarnation,
+        }
+    }
+
+    fn keys(&self) -> DeviceKeys {
+        let mut secret = zeroize::Zeroizing::new([0; 64]);
+        secret[..32].copy_from_slice(&self.sign);
+        secret[32..].copy_from_slice(&self.seal);
+        DeviceKeys::from_secret_bytes(&secret)
+    }
+
+    /// Writes the key file. Durable when it returns.
+    pub fn save(&self, store: &Store) -> Result<(), RuntimeError> {
+        let bytes = zeroize::Zeroizing::new(wire::encode(self));
+        Ok(Keyring::open(store.home())?.write(KeyFile::Device, &bytes)?)
+    }
+
+    /// Reads the key file; `None` on a home whose setting up was interrupted.
+    pub fn load(store: &Store) -> Result<Option<Self>, RuntimeError> {
+        let keyring = Keyring::open(store.home())?;
+        if !keyring.holds(KeyFile::Device) {
+            return Ok(None);
+        }
+        let bytes = keyring.read(KeyFile::Device)?;
+        Ok(wire::decode(&bytes, wire::MAX_BYTES).ok())
+    }
+}
+
+/// The entry in a record that this device verified before it stored it.
+pub(super) fn entry_of(record: &EntryRecord) -> Option<Entry> {
+    let bytes: EntryBytes = wire::decode_row(&record.bytes).ok()?;
+    Entry::trust(bytes).ok()
+}
+
+impl Runtime {
+    /// Opens a family on a store: control entries are replayed, what a crash left behind is taken in.
+    pub fn open(store: Store, identity: &Identity) -> Result<Self, RuntimeError> {
+        let keys = Arc::new(identity.keys());
+        let replica = Replica::new(
+            keys.clone(),
+            identity.incarnation,
+            identity.family,
+            identity.genesis.clone(),
+        );
+        let mut runtime = Self {
+            store,
+            keys,
+            replica,
+            albums: BTreeMap::new(),
+            peers: Peers::default(),
+            news: Vec::new(),
+            drawn: 0,
+        };
+        runtime.fill()?;
+        Ok(runtime)
+    }
+
+    /// Makes memory agree with the disk again after a commit that failed.
+    pub(super) fn reload(&mut self) -> Result<(), RuntimeError> {
+        let identity = Identity::load(&self.store)?.ok_or(RuntimeError::Stopped)?;
+        self.replica = Replica::new(
+            self.keys.clone(),
+            identity.incarnation,
+            identity.family,
+            identity.genesis.clone(),
+        );
+        self.albums.clear();
+        self.fill()
+    }
+
+    fn fill(&mut self) -> Result<(), RuntimeError> {
+        let control = self.replica.family().control_space();
+        let mut spaces = self.store.spaces();
+        spaces.sort_by_key(|space| (*space != control, *space));
+        let mut logs = BTreeMap::new();
+        for space in &spaces {
+            for head in self.store.logs(*space) {
+                logs.insert(head.log, self.log_state(&head.log)?);
+            }
+        }
+        self.replica.restore(logs);
+        for space in spaces {
+            self.replay(space)?;
+            if let Some(row) = self.store.get(Table::Albums, &space.0)? {
+                self.albums
+                    .insert(space, AlbumRow::decode(&row).unwrap_or_default());
+            }
+        }
+        self.hold_again()?;
+        self.take_unindexed()?;
+        self.resume_rebuilds()?;
+        self.load_peers()
+    }
+
+    fn log_state(&self, log: &LogId) -> Result<LogState, RuntimeError> {
+        let head = self.store.head(log);
+        let mut chain = Vec::new();
+        let mut state = LogState {
+            chain: Vec::new(),
+            hlc: Hlc::default(),
+            items: 0,
+            blobs: 0,
+        };
+        if let Some(head) = head {
+            for seq in 0..=head.seq {
+                chain.extend(self.store.entry_id(log, seq)?);
+            }
+            state = LogState {
+                chain,
+                hlc: Hlc(head.hlc),
+                items: head.items,
+                blobs: head.blobs,
+            };
+        }
+        Ok(state)
+    }
+
+    /// Replays the control entries of a space, each after what it names.
+    fn replay(&mut self, space: SpaceId) -> Result<(), RuntimeError> {
+        let mut left: Vec<_> = self
+            .store
+            .control_entries(space)?
+            .iter()
+            .filter_map(entry_of)
+            .collect();
+        left.sort_by_key(|entry| (entry.header().hlc, entry.id()));
+        loop {
+            let before = left.len();
+            left.retain(|entry| matches!(self.replica.replay(entry), Err(Refusal::Waiting)));
+            if left.is_empty() || left.len() == before {
+                break;
+            }
+        }
+        for entry in &left {
+            tracing::warn!(entry = %entry.id().short(), "a control entry could not be replayed");
+        }
+        Ok(())
+    }
+
+    /// Finds entries that wait for this device's clock: only the last ones of a log can be so far ahead.
+    fn hold_again(&mut self) -> Result<(), RuntimeError> {
+        let ahead: Vec<_> = self
+            .replica
+            .logs()
+            .filter(|(_, state)| state.hlc.is_held(Self::now()))
+            .map(|(log, state)| (*log, state.chain.len()))
+            .collect();
+        for (log, length) in ahead {
+            for seq in (0..u32::try_from(length).unwrap_or(u32::MAX)).rev() {
+                let Some(record) = self.store.entry(&log, seq)? else {
+                    break;
+                };
+                if !Hlc(record.hlc).is_held(Self::now()) {
+                    break;
+                }
+                if !record.control {
+                    self.replica.hold(Hlc(record.hlc), log, seq);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in entries that reached their files but not the index; after the loss of the index, all.
+    fn take_unindexed(&mut self) -> Result<(), RuntimeError> {
+        loop {
+            let mut taken = 0;
+            let mut logs = self.store.unindexed_logs()?;
+            let control = self.replica.family().control_space();
+            logs.sort_by_key(|(log, _)| (log.space != control, *log));
+            for (log, range) in logs {
+                taken += self.take_unindexed_log(&log, range.start)?;
+            }
+            if taken == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_unindexed_log(&mut self, log: &LogId, from: u32) -> Result<usize, RuntimeError> {
+        let mut taken = 0;
+        let mut from = from;
+        loop {
+            let records = self.store.unindexed(log, from, READ_BYTES)?;
+            let Some(last) = records.last() else {
+                return Ok(taken);
+            };
+            from = last.seq + 1;
+            let mut stage = Stage::default();
+            let mut waits = false;
+            for record in &records {
+                let Some(entry) = entry_of(record) else {
+                    continue;
+                };
+                match self.replica.accept(&entry, Self::now()) {
+                    Ok(effects) => {
+                        stage.take_effects(&effects);
+                        self.stage_entry(&mut stage, &entry)?;
+                        self.replica.count_items(log, record.items);
+                        taken += 1;
+                    }
+                    Err(_) => {
+                        waits = true;
+                        break;
+                    }
+                }
+            }
+            if !stage.logs.is_empty() {
+                self.finish(stage)?;
+            }
+            if waits {
+                return Ok(taken);
+            }
+        }
+    }
+
+    fn resume_rebuilds(&mut self) -> Result<(), RuntimeError> {
+        let mut albums = Vec::new();
+        self.store.scan(Table::Kv, b"rebuild/", |key, _| {
+            albums.extend(
+                key.strip_prefix(b"rebuild/")
+                    .and_then(|id| id.try_into().ok())
+                    .map(SpaceId),
+            );
+            std::ops::ControlFlow::Continue(())
+        })?;
+        for album in albums {
+            self.rebuild(album)?;
+        }
+        Ok(())
+    }
+}

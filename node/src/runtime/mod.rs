@@ -1,0 +1,207 @@
+//! The one place where things change: a thread that owns the replica and writes the store.
+//!
+//! Everybody else holds a [`Node`](crate::Node) and sends it work. The thread
+//! takes one piece at a time, in order; local work and remote work wait in the
+//! same bounded queue. Nothing here waits for the network.
+
+mod accept;
+mod album;
+mod asset;
+mod commit;
+mod load;
+mod rebuild;
+mod sync;
+mod view;
+mod write;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use heirloom_protocol::{
+    crypto::{DeviceKeys, Purpose, SeededRng},
+    id::{AlbumId, DeviceId, LogId, PlainHash},
+    replica::{Replica, WriteError},
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::store::{Store, StoreError};
+
+pub(crate) use self::asset::{decode as decode_asset, items_with};
+pub use self::{
+    accept::Verdict,
+    album::AlbumRow,
+    asset::{AssetKey, BlobHere},
+    load::Identity,
+    sync::Peers,
+    view::{People, SeenAlbum, View},
+    write::system_rng,
+};
+
+/// Why the runtime did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The family's rules say no.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    NoRandomness,
+    /// The thread has ended.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// Something that changed, for whoever shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Who belongs, or a name.
+    Roster,
+    /// Entries were committed.
+    Entries(BTreeSet<LogId>),
+    /// Blobs arrived or were dropped.
+    Blobs(BTreeSet<LogId>),
+    /// A peer's news changed what is known of copies.
+    Peers,
+}
+
+/// What the thread owns.
+pub struct Runtime {
+    store: Store,
+    keys: Arc<DeviceKeys>,
+    replica: Replica,
+    albums: BTreeMap<AlbumId, AlbumRow>,
+    peers: Peers,
+    news: Vec<News>,
+    drawn: u64,
+}
+
+/// Work for the thread.
+pub(crate) type Work = Box<dyn FnOnce(&mut Runtime) + Send>;
+
+/// Most pieces of work that wait.
+const QUEUE: usize = 256;
+
+/// The queue to the runtime and what it tells.
+#[derive(Clone)]
+pub(crate) struct Line {
+    work: mpsc::Sender<Work>,
+    news: watch::Sender<u64>,
+}
+
+impl Line {
+    /// Has the runtime do something and gives its answer.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Runtime) -> T + Send + 'static,
+    ) -> Result<T, RuntimeError> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work: Work = Box::new(move |runtime| {
+            // Nobody waits any more when the caller has gone; the work is done all the same.
+            let _ = tell.send(work(runtime));
+        });
+        self.work
+            .send(work)
+            .await
+            .map_err(|_| RuntimeError::Stopped)?;
+        told.await.map_err(|_| RuntimeError::Stopped)
+    }
+
+    /// The same from a thread that may block.
+    pub(crate) fn ask_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Runtime) -> T + Send + 'static,
+    ) -> Result<T, RuntimeError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let work: Work = Box::new(move |runtime| {
+            let _ = tell.send(work(runtime));
+        });
+        self.work
+            .blocking_send(work)
+            .map_err(|_| RuntimeError::Stopped)?;
+        told.recv().map_err(|_| RuntimeError::Stopped)
+    }
+
+    /// Wakes whenever something changed; the number has no meaning.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+}
+
+/// Starts the thread. It ends, and the home is free, when every handle is dropped.
+pub(crate) fn start(
+    mut runtime: Runtime,
+) -> Result<(Line, mpsc::UnboundedReceiver<News>), std::io::Error> {
+    let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
+    let (tell, news) = mpsc::unbounded_channel();
+    let changed = watch::Sender::new(0);
+    let line = Line {
+        work,
+        news: changed.clone(),
+    };
+    std::thread::Builder::new()
+        .name("runtime".into())
+        .spawn(move || {
+            while let Some(work) = queue.blocking_recv() {
+                work(&mut runtime);
+                if runtime.news.is_empty() {
+                    continue;
+                }
+                for news in std::mem::take(&mut runtime.news) {
+                    let _ = tell.send(news);
+                }
+                changed.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        })?;
+    Ok((line, news))
+}
+
+impl Runtime {
+    /// The time that new entries carry.
+    pub fn now() -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Fresh randomness, hedged against a system that repeats itself.
+    pub fn rng(&mut self) -> Result<SeededRng, RuntimeError> {
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(random.as_mut()).map_err(|_| RuntimeError::NoRandomness)?;
+        self.drawn = self.drawn.wrapping_add(1);
+        let mut position = self.drawn.to_be_bytes().to_vec();
+        position.extend_from_slice(&Self::now().0.to_be_bytes());
+        let seed = self
+            .keys
+            .hedge(Purpose::RandomId, &random, &PlainHash::ZERO, &position);
+        Ok(SeededRng::from_seed(seed))
+    }
+
+    /// The family as this device knows it.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// The disk.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.keys.device_id()
+    }
+
+    /// This device's keys.
+    pub fn keys(&self) -> &Arc<DeviceKeys> {
+        &self.keys
+    }
+}

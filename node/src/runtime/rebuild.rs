@@ -1,0 +1,89 @@
+//! An album's rows made anew from its entries, when access, cuts or keys changed.
+
+use std::ops::ControlFlow;
+
+use heirloom_protocol::id::AlbumId;
+
+use super::{
+    AlbumRow, AssetKey, Runtime, RuntimeError, asset,
+    commit::{Stage, rebuild_key},
+    load::entry_of,
+};
+use crate::store::{Batch, Table};
+
+/// Entries read at once, in bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+/// Rows removed in one commit.
+const REMOVE_ROWS: usize = 4096;
+
+impl Runtime {
+    /// Projects every entry of an album that counts now.
+    ///
+    /// Interrupted at any point, it starts over when the store is opened next:
+    /// the rows follow from the entries, and nothing is lost.
+    pub(super) fn rebuild(&mut self, album: AlbumId) -> Result<(), RuntimeError> {
+        while self.remove_rows(album)? {}
+        self.albums.insert(album, AlbumRow::default());
+        let logs: Vec<_> = self
+            .store
+            .logs(album)
+            .into_iter()
+            .map(|head| head.log)
+            .collect();
+        let mut stage = Stage::default();
+        for log in logs {
+            let mut from = 0;
+            loop {
+                let records = self.store.entries(&log, from, READ_BYTES)?;
+                let Some(last) = records.last() else { break };
+                from = last.seq + 1;
+                for record in &records {
+                    let Some(entry) = entry_of(record) else {
+                        continue;
+                    };
+                    let projection = self.replica.project(&entry, Self::now());
+                    self.stage_projection(&mut stage, &entry, &projection)?;
+                }
+                if stage.is_large() {
+                    self.finish(std::mem::take(&mut stage))?;
+                }
+            }
+        }
+        stage.batch.deletes.push((Table::Kv, rebuild_key(&album)));
+        let row = self
+            .albums
+            .get(&album)
+            .map(AlbumRow::encode)
+            .unwrap_or_default();
+        stage
+            .batch
+            .puts
+            .push((Table::Albums, album.0.to_vec(), row));
+        self.finish(stage)
+    }
+
+    fn remove_rows(&mut self, album: AlbumId) -> Result<bool, RuntimeError> {
+        let mut batch = Batch::default();
+        let store = self.store.clone();
+        store.scan(Table::Assets, &album.0, |key, value| {
+            batch.deletes.push((Table::Assets, key.to_vec()));
+            let row = AssetKey::from_bytes(key).zip(value.ok().and_then(|v| asset::decode(&v)));
+            if let Some((key, asset)) = row {
+                for (part, _) in asset.all_parts() {
+                    let row = asset::hash_key(&store, part.pt_hash, key);
+                    batch.deletes.push((Table::PlainHashes, row));
+                }
+            }
+            if batch.deletes.len() < REMOVE_ROWS {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        let any = !batch.deletes.is_empty();
+        if any {
+            store.commit(&batch)?;
+        }
+        Ok(any)
+    }
+}

@@ -1,0 +1,125 @@
+//! Names of people, devices and albums, taken at one moment for whoever lists things.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use heirloom_protocol::{
+    id::{AlbumId, DeviceId, FamilyId, PersonId},
+    op::{AlbumUse, Level},
+    replica::{DeviceRow, PersonRow},
+};
+
+use super::{AlbumRow, Peers, Runtime};
+
+/// Who belongs.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    /// Persons of the family now.
+    pub persons: Vec<PersonRow>,
+    /// Devices, removed ones included.
+    pub devices: Vec<DeviceRow>,
+}
+
+/// One album as this person sees it.
+#[derive(Clone, Debug)]
+pub struct SeenAlbum {
+    /// Which.
+    pub id: AlbumId,
+    /// Its own fields.
+    pub row: AlbumRow,
+    /// What this person may do.
+    pub level: Level,
+    /// Everyone who may read it, and more.
+    pub people: Vec<(PersonId, Level)>,
+    /// Who made it.
+    pub creator: PersonId,
+}
+
+impl SeenAlbum {
+    /// Its name; a library is called after its person.
+    pub fn name(&self, view: &View) -> String {
+        match (self.row.purpose(), self.row.name()) {
+            (AlbumUse::Library, _) if Some(self.creator) == view.person => "Library".into(),
+            (AlbumUse::Library, _) => format!("Library of {}", view.person_name(&self.creator)),
+            (_, Some(name)) => name.into(),
+            (_, None) => self.id.short(),
+        }
+    }
+}
+
+/// The family and its albums at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The family.
+    pub family: FamilyId,
+    /// Its name.
+    pub family_name: String,
+    /// This device.
+    pub device: DeviceId,
+    /// This device's person.
+    pub person: Option<PersonId>,
+    /// Who belongs.
+    pub people: People,
+    /// The albums this device can read.
+    pub albums: BTreeMap<AlbumId, SeenAlbum>,
+    /// What other devices are known to hold.
+    pub peers: Arc<Peers>,
+}
+
+impl View {
+    /// A person's name; their short id while it is not known.
+    pub fn person_name(&self, id: &PersonId) -> String {
+        let row = self.people.persons.iter().find(|row| row.id == *id);
+        row.and_then(|row| row.name.clone())
+            .unwrap_or_else(|| id.short())
+    }
+
+    /// A device's name; its short id while it is not known.
+    pub fn device_name(&self, id: &DeviceId) -> String {
+        let row = self.people.devices.iter().find(|row| row.id == *id);
+        row.and_then(|row| row.name.clone())
+            .unwrap_or_else(|| id.short())
+    }
+
+    /// The album for what a person imports and names no album for.
+    pub fn library(&self) -> Option<&SeenAlbum> {
+        let own = |album: &&SeenAlbum| {
+            album.row.purpose() == AlbumUse::Library && Some(album.creator) == self.person
+        };
+        self.albums.values().find(own)
+    }
+}
+
+impl Runtime {
+    /// The family and its albums now.
+    pub fn view(&self) -> View {
+        let replica = &self.replica;
+        let person = replica.person();
+        let mut albums = BTreeMap::new();
+        for (id, space) in replica.albums() {
+            let level = person.map_or(Level::None, |person| space.level(&person));
+            if level == Level::None || space.is_closed() {
+                continue;
+            }
+            let seen = SeenAlbum {
+                id: *id,
+                row: self.albums.get(id).cloned().unwrap_or_default(),
+                level,
+                people: space.people().collect(),
+                creator: space.genesis().person,
+            };
+            albums.insert(*id, seen);
+        }
+        View {
+            family: replica.family(),
+            family_name: replica.family_name().unwrap_or_default(),
+            device: self.device(),
+            person,
+            people: People {
+                persons: replica.persons(),
+                devices: replica.devices(),
+            },
+            albums,
+            peers: Arc::new(self.peers.clone()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a person does: ops recorded and committed.
+
+use heirloom_protocol::{
+    crypto::SeededRng,
+    id::{AlbumId, PersonId},
+    log::entry::BlobLine,
+    op::{AlbumUse, Level, Op, Subject},
+};
+use zeroize::Zeroizing;
+
+use super::{Runtime, RuntimeError};
+use crate::store::BlobPlace;
+
+/// Randomness of the system alone, for a device that has no secret yet.
+///
+/// # Errors
+///
+/// [`RuntimeError::NoRandomness`].
+pub fn system_rng() -> Result<SeededRng, RuntimeError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|_| RuntimeError::NoRandomness)?;
+    Ok(SeededRng::from_seed(*seed))
+}
+
+impl Runtime {
+    /// Writes the first entries of a family just founded. Durable when it returns.
+    pub fn found(&mut self, names: &[(Subject, &str)]) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self.replica.record_founding(names, Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Makes an album. Durable when it returns.
+    pub fn make_album(&mut self, name: &str, purpose: AlbumUse) -> Result<AlbumId, RuntimeError> {
+        let mut rng = self.rng()?;
+        let (album, recorded) = self
+            .replica
+            .record_album(name, purpose, Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])?;
+        Ok(album)
+    }
+
+    /// Says something in an album. Durable when it returns.
+    ///
+    /// `ops` name blobs by their place in `blobs`, which are durable at `places`.
+    /// One entry: at most 512 ops. Returns the id of each op.
+    pub fn record(
+        &mut self,
+        album: AlbumId,
+        ops: Vec<Op>,
+        blobs: Vec<BlobLine>,
+        places: &[BlobPlace],
+    ) -> Result<Vec<heirloom_protocol::id::OpId>, RuntimeError> {
+        let mut rng = self.rng()?;
+        let count = ops.len();
+        let recorded = self
+            .replica
+            .record(album, ops, blobs, Vec::new(), Self::now(), &mut rng)?;
+        self.commit(&recorded, places)?;
+        let entry = recorded.entries.last();
+        Ok(entry
+            .map(|entry| (0..count).map(|index| entry.op_id(index)).collect())
+            .unwrap_or_default())
+    }
+
+    /// Writes ops of the control space. Durable when it returns.
+    pub fn record_control(&mut self, ops: Vec<Op>) -> Result<(), RuntimeError> {
+        let recorded = self.replica.record_control(ops, Self::now())?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Names somebody. Durable when it returns.
+    pub fn name(&mut self, subject: Subject, name: &str) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self
+            .replica
+            .record_names(&[(subject, name)], Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Removes a person or a device: `Op::RemovePerson` or `Op::RemoveDevice`. Durable when it returns.
+    pub fn remove(&mut self, removal: Op) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self
+            .replica
+            .record_removal(removal, Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Gives or lowers a person's level in an album. Durable when it returns.
+    pub fn set_access(
+        &mut self,
+        album: AlbumId,
+        person: PersonId,
+        level: Level,
+    ) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self
+            .replica
+            .record_access(album, person, level, Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Gives keys to entitled devices that have none yet. Durable when it returns.
+    pub fn tend(&mut self) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self.replica.tend(Self::now(), &mut rng)?;
+        if recorded.entries.is_empty() {
+            return Ok(());
+        }
+        self.commit(&recorded, &[])
+    }
+
+    /// Writes control ops of an album. Durable when it returns.
+    pub fn record_in_album(&mut self, album: AlbumId, ops: &[Op]) -> Result<(), RuntimeError> {
+        let recorded = self.replica.record_album_ops(album, ops, Self::now())?;
+        self.commit(&recorded, &[])
+    }
+}
