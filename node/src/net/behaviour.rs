@@ -12,11 +12,12 @@ use libp2p::{
 };
 
 use super::{
-    NetLimits, Refused,
     address::Peer,
+    event::Counters,
     gate::{Gate, Reach},
     limits::{
-        ESTABLISHED_OUTBOUND, PENDING_INBOUND, PENDING_OUTBOUND, PING_TIMEOUT, PINGS_IN_SILENCE,
+        ESTABLISHED_OUTBOUND, NetLimits, PENDING_INBOUND, PENDING_OUTBOUND, PING_TIMEOUT,
+        PINGS_IN_SILENCE,
     },
     streams::Streams,
 };
@@ -32,7 +33,7 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(super) fn new(me: Peer, reach: Reach, limits: &NetLimits, refused: Arc<Refused>) -> Self {
+    pub(super) fn new(me: Peer, reach: Reach, limits: &NetLimits, refused: Arc<Counters>) -> Self {
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INBOUND))
             .with_max_pending_outgoing(Some(PENDING_OUTBOUND))

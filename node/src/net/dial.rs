@@ -16,10 +16,10 @@ use libp2p::{
 use tokio::sync::oneshot;
 
 use super::{
-    NetError,
-    address::{Address, Peer},
+    address::{Address, Path, Peer},
     behaviour::Behaviour,
-    gate::Whom,
+    event::NetError,
+    gate::{Refusal, Whom},
     limits::DIAL_ADDRESSES,
 };
 
@@ -30,6 +30,8 @@ struct Dial {
     dialled: Dialled,
     left: usize,
     somebody_else: bool,
+    /// Connected already, in a less good way.
+    anyway: Option<Peer>,
 }
 
 /// The dials of one node.
@@ -54,9 +56,17 @@ impl Dials {
             Whom::Device(peer) | Whom::Host(Some(peer)) => Some(peer),
             Whom::Member | Whom::Host(None) => None,
         };
+        let nearer = |path| {
+            let near = |address: &Address| Path::of(address.ip) < path;
+            addresses.iter().any(near)
+        };
+        let mut anyway = None;
         if let Some((_, live)) = known.and_then(|peer| streams.best(peer)) {
-            let _ = dialled.send(Ok(live.peer));
-            return;
+            if !nearer(live.path) {
+                let _ = dialled.send(Ok(live.peer));
+                return;
+            }
+            anyway = Some(live.peer);
         }
         if !streams.gate().may_dial(whom) {
             let _ = dialled.send(Err(NetError::NotAllowed));
@@ -76,7 +86,7 @@ impl Dials {
             })
             .map(|address| (*address, known.or(address.peer)))
             .collect();
-        targets.sort();
+        targets.sort_by_key(|(address, _)| (Path::of(address.ip), *address));
         targets.dedup_by_key(|(address, peer)| (address.ip, address.port, *peer));
         targets.truncate(DIAL_ADDRESSES);
         self.last += 1;
@@ -84,6 +94,7 @@ impl Dials {
             dialled,
             left: targets.len(),
             somebody_else: false,
+            anyway,
         };
         self.dials.insert(self.last, dial);
         for (address, peer) in targets {
@@ -143,12 +154,13 @@ impl Dials {
         };
         if let Some(dial) = self.dials.get_mut(&number) {
             dial.left -= 1;
-            dial.somebody_else |= matches!(
-                error,
-                DialError::WrongPeerId { .. }
-                    | DialError::LocalPeerId { .. }
-                    | DialError::Denied { .. }
-            );
+            dial.somebody_else |= match error {
+                DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => true,
+                DialError::Denied { cause } => {
+                    matches!(cause.downcast_ref(), Some(Refusal::Stranger))
+                }
+                _ => false,
+            };
         }
         self.finish(number);
     }
@@ -157,11 +169,12 @@ impl Dials {
         if self.dials.get(&number).is_some_and(|dial| dial.left == 0)
             && let Some(dial) = self.dials.remove(&number)
         {
-            let error = match dial.somebody_else {
-                true => NetError::WrongPeer,
-                false => NetError::Unreachable,
+            let outcome = match (dial.anyway, dial.somebody_else) {
+                (Some(peer), _) => Ok(peer),
+                (None, true) => Err(NetError::WrongPeer),
+                (None, false) => Err(NetError::Unreachable),
             };
-            let _ = dial.dialled.send(Err(error));
+            let _ = dial.dialled.send(outcome);
         }
     }
 }

@@ -8,10 +8,10 @@
 //! family's key: that somebody here runs Heirloom.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     fmt::Write as _,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::{
     address::Address,
-    limits::{ADVERTS, DIAL_ADDRESSES, SIGHTINGS_A_MINUTE, SIGHTINGS_KEPT},
+    limits::{ADVERTS, DIAL_ADDRESSES, NAMES_KEPT, SIGHTINGS_A_MINUTE, SIGHTINGS_KEPT},
 };
 
 /// At most 15 bytes before the dot, or mdns-sd drops the registration without
@@ -52,15 +52,17 @@ pub struct Sighting {
     pub addresses: Vec<Address>,
 }
 
-type Names = Arc<Mutex<BTreeSet<String>>>;
+type Names = Arc<Mutex<VecDeque<String>>>;
 
 /// The multicast DNS responder and browser of one node.
 pub(super) struct Discovery {
     daemon: ServiceDaemon,
-    /// Every name this node has published, so that it does not find itself.
+    /// The names this node has published lately, so that it does not find
+    /// itself.
     names: Names,
     published: Vec<String>,
-    port: u16,
+    /// A node that listens on nothing only browses.
+    port: Option<u16>,
     /// The addresses to publish; none means all of this machine, as they come
     /// and go.
     addresses: Vec<IpAddr>,
@@ -69,7 +71,7 @@ pub(super) struct Discovery {
 impl Discovery {
     /// Starts browsing on the interfaces that belong to `addresses`, or on all.
     pub(super) fn start(
-        port: u16,
+        port: Option<u16>,
         addresses: Vec<IpAddr>,
         sightings: mpsc::Sender<Sighting>,
     ) -> mdns_sd::Result<Self> {
@@ -98,15 +100,18 @@ impl Discovery {
                 tracing::warn!(%error, "an old advert could not be withdrawn");
             }
         }
+        let Some(port) = self.port else {
+            return;
+        };
         for advert in adverts.iter().take(ADVERTS) {
-            match self.register(advert) {
+            match self.register(advert, port) {
                 Ok(name) => self.published.push(name),
                 Err(error) => tracing::warn!(%error, "an advert could not be published"),
             }
         }
     }
 
-    fn register(&self, advert: &Advert) -> mdns_sd::Result<String> {
+    fn register(&self, advert: &Advert, port: u16) -> mdns_sd::Result<String> {
         let instance = random_name()?;
         let host = format!("{}.local.", random_name()?);
         let text = [
@@ -115,15 +120,19 @@ impl Discovery {
             ("t", hex(&advert.tag)),
         ];
         let addresses = self.addresses.as_slice();
-        let mut service =
-            ServiceInfo::new(SERVICE, &instance, &host, addresses, self.port, &text[..])?;
+        let mut service = ServiceInfo::new(SERVICE, &instance, &host, addresses, port, &text[..])?;
         if self.addresses.is_empty() {
             service = service.enable_addr_auto();
         }
         // 64 random bits need no probing for a name clash, which takes a second.
         service.set_requires_probe(false);
         let name = service.get_fullname().to_owned();
-        lock(&self.names).insert(name.to_lowercase());
+        let mut names = lock(&self.names);
+        names.push_back(name.to_lowercase());
+        if names.len() > NAMES_KEPT {
+            names.pop_front();
+        }
+        drop(names);
         self.daemon.register(service)?;
         Ok(name)
     }
@@ -139,7 +148,7 @@ impl Drop for Discovery {
     }
 }
 
-fn lock(names: &Mutex<BTreeSet<String>>) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+fn lock(names: &Mutex<VecDeque<String>>) -> MutexGuard<'_, VecDeque<String>> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -231,6 +240,7 @@ fn read(service: &ResolvedService) -> Option<Sighting> {
         .get_addresses()
         .iter()
         .map(|scoped| Address::new(scoped.to_ip_addr(), port))
+        .filter(Address::can_be_dialled)
         .collect();
     addresses.sort();
     addresses.truncate(DIAL_ADDRESSES);
@@ -350,6 +360,43 @@ mod tests {
         assert_eq!(flood(&mut seen, now + MINUTE / 2), 0);
         assert_eq!(flood(&mut seen, now + MINUTE), allowed);
         assert!(seen.last.len() <= SIGHTINGS_KEPT);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_only_browses_finds_adverts_under_ever_new_names() {
+        let home = vec![IpAddr::from([127, 0, 0, 1])];
+        let (found, mut sightings) = mpsc::channel(64);
+        let (unused, _) = mpsc::channel(1);
+        let _browser = Discovery::start(None, home.clone(), found).unwrap();
+        // A port that no other test listens on.
+        let mut host = Discovery::start(Some(1), home, unused).unwrap();
+        let advert = |byte| Advert {
+            nonce: [byte; 8],
+            tag: [byte; 16],
+        };
+        let both = async {
+            for byte in [3, 4] {
+                host.publish(&[advert(byte)]);
+                while let Some(sighting) = sightings.recv().await {
+                    if sighting.port == 1 && sighting.advert == advert(byte) {
+                        break;
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), both)
+            .await
+            .is_err()
+        {
+            #[expect(clippy::print_stdout, reason = "a test that could not run says so")]
+            {
+                println!("skipped: no multicast on the loopback interface here");
+            }
+            return;
+        }
+        let names = lock(&host.names).clone();
+        assert_eq!(names.len(), 2);
+        assert_ne!(names[0], names[1]);
     }
 
     #[test]

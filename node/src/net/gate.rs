@@ -28,7 +28,9 @@ pub enum Standing {
     Host,
 }
 
-/// Whom a dial is meant to reach.
+/// Whom a dial is meant to reach. Where that is not known beforehand, all the
+/// addresses of one dial must be those of one node: the first who answers and
+/// proves to be somebody acceptable ends the other attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// This device, which must be in the roster.

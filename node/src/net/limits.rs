@@ -48,11 +48,16 @@ pub(super) const DIAL_ADDRESSES: usize = 16;
 pub(super) const ADDRESS_TEXT: usize = 256;
 /// Events that wait for the application before the rest queues inside.
 pub(super) const EVENTS: usize = 256;
+/// Events that wait inside above which records of others are dropped; they
+/// come again.
+pub(super) const EVENTS_WAITING: usize = 1024;
 /// Commands that wait for the network task.
 pub(super) const COMMANDS: usize = 64;
 
 /// Adverts of one node at one time.
 pub(super) const ADVERTS: usize = 8;
+/// Own names remembered; each new advert takes one.
+pub(super) const NAMES_KEPT: usize = 64;
 /// Records of others reported in one minute.
 pub(super) const SIGHTINGS_A_MINUTE: u32 = 64;
 /// Records of others remembered, so that repeats are not reported.

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::DropGuard;
 
 use super::{
-    NetError, Refused,
+    event::{Counters, NetError},
     gate::Standing,
     limits::STREAMS,
     stream::{Proto, Stream, Tie},
@@ -115,12 +115,12 @@ pub(super) struct Line {
     asked: VecDeque<(Proto, Opened, OwnedSemaphorePermit)>,
     /// Holds no more than the places of `inbound`.
     accepted: VecDeque<Accepted>,
-    refused: Arc<Refused>,
+    refused: Arc<Counters>,
     _cut: DropGuard,
 }
 
 impl Line {
-    pub(super) fn new(standing: Standing, tie: Tie, refused: Arc<Refused>) -> Self {
+    pub(super) fn new(standing: Standing, tie: Tie, refused: Arc<Counters>) -> Self {
         Self {
             standing,
             inbound: Arc::new(Semaphore::new(STREAMS)),

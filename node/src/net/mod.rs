@@ -20,10 +20,12 @@ mod address;
 mod behaviour;
 mod dial;
 mod discovery;
+mod event;
 mod gate;
 mod limits;
 mod line;
 mod muxer;
+mod start;
 mod stream;
 mod streams;
 mod swarm;
@@ -32,224 +34,20 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::StreamExt;
-use libp2p::{
-    Swarm,
-    identity::Keypair,
-    swarm::{Config as SwarmConfig, SwarmEvent},
-};
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
-use zeroize::Zeroizing;
 
 pub use address::{Address, AddressError, Path, Peer};
 pub use discovery::{Advert, Sighting};
+pub use event::{NetError, NetEvent, PeerPath, Refusals};
 pub use gate::{Reach, Standing, Whom};
 pub use limits::NetLimits;
+pub use start::NetConfig;
 pub use stream::{Proto, Stream};
 
-use behaviour::Behaviour;
-use dial::Dials;
-use discovery::Discovery;
-use swarm::{Command, Driver, Outbox};
-
-/// How a node takes part in the network.
-pub struct NetConfig {
-    /// The seed of the Ed25519 key that this node proves to hold (RFC 8032):
-    /// the device's own, or that of an invite's guest while joining.
-    pub seed: Zeroizing<[u8; 32]>,
-    /// Where to listen; empty for a node that only dials. Port 0 takes a
-    /// random one, the same for every address that asks for it.
-    pub listen: Vec<Address>,
-    /// Whether to announce and browse with multicast DNS.
-    pub discovery: bool,
-    /// Which addresses are spoken to.
-    pub reach: Reach,
-    /// Other bounds than the usual.
-    pub limits: NetLimits,
-}
-
-impl NetConfig {
-    /// Listens on all interfaces at a random port, with discovery.
-    pub fn new(seed: Zeroizing<[u8; 32]>) -> Self {
-        let any = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        Self {
-            seed,
-            listen: any.map(|ip| Address::new(ip, 0)).to_vec(),
-            discovery: true,
-            reach: Reach::default(),
-            limits: NetLimits::default(),
-        }
-    }
-}
-
-/// Why something on the network did not happen.
-#[derive(Debug, Error)]
-pub enum NetError {
-    /// No address could be listened on; the cause is that of the first.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The first address that failed.
-        address: Address,
-        /// What the operating system said.
-        #[source]
-        cause: io::Error,
-    },
-    /// Nobody answered, or there was no address that may be dialled.
-    #[error("no address answered")]
-    Unreachable,
-    /// Somebody answered who is not the one asked for.
-    #[error("another device answered")]
-    WrongPeer,
-    /// The roster or the standing of the peer does not allow it.
-    #[error("not allowed with this device")]
-    NotAllowed,
-    /// There is no connection, or it ended meanwhile.
-    #[error("the device is not connected")]
-    NotConnected,
-    /// The peer does not speak this protocol with us.
-    #[error("the device refused")]
-    Refused,
-    /// 16 streams to this peer are open already.
-    #[error("too many streams to this device are open")]
-    Busy,
-    /// The network task has ended.
-    #[error("the network is stopped")]
-    Stopped,
-}
-
-/// Something that happened on the network.
-#[derive(Debug)]
-pub enum NetEvent {
-    /// This node can be dialled there. Comes at the start and whenever an
-    /// interface appears, which is also when adverts want a new nonce.
-    Listening {
-        /// The address, with this node's own peer.
-        address: Address,
-    },
-    /// This node can no longer be dialled there.
-    NotListening {
-        /// The address that went away.
-        address: Address,
-    },
-    /// The first connection to a peer stands. At the caller's side this comes
-    /// before the other side has judged: it may close again at once.
-    Connected {
-        /// Who it is, proved by the handshake.
-        peer: Peer,
-        /// What it may do.
-        standing: Standing,
-        /// Its address; for an inbound connection with the port it called from.
-        address: Address,
-        /// How it is reached.
-        path: Path,
-        /// Whether this side dialled.
-        outbound: bool,
-    },
-    /// The last connection to a peer ended.
-    Disconnected {
-        /// Who is gone.
-        peer: Peer,
-    },
-    /// A peer opened a stream.
-    Stream {
-        /// Who opened it.
-        peer: Peer,
-        /// What it is for; for a guest always pairing.
-        proto: Proto,
-        /// The stream.
-        stream: Stream,
-    },
-    /// A record of some Heirloom node was seen on the local network.
-    Discovered(Sighting),
-}
-
-/// A connected peer, as `peer list` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerPath {
-    /// Who it is.
-    pub peer: Peer,
-    /// What it may do.
-    pub standing: Standing,
-    /// The address of the connection that new streams use.
-    pub address: Address,
-    /// How it is reached.
-    pub path: Path,
-    /// Whether this side dialled.
-    pub outbound: bool,
-    /// The last measured round trip.
-    pub rtt: Option<Duration>,
-    /// Bytes that the streams of this connection have brought so far.
-    pub received: u64,
-    /// Bytes that the streams of this connection have taken so far.
-    pub sent: u64,
-}
-
-/// How often the network said no, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refusals {
-    /// Peers that are neither in the roster nor a guest.
-    pub strangers: u64,
-    /// Inbound connections beyond a limit or from outside the local network.
-    pub connections: u64,
-    /// Inbound connections that broke or timed out in the handshake.
-    pub handshakes: u64,
-    /// Inbound streams beyond a limit.
-    pub streams: u64,
-}
-
-/// The counters behind [`Refusals`].
-#[derive(Default)]
-struct Refused {
-    strangers: AtomicU64,
-    connections: AtomicU64,
-    handshakes: AtomicU64,
-    streams: AtomicU64,
-}
-
-/// What the handle reads without asking the task.
-struct Shared {
-    me: Peer,
-    port: Option<u16>,
-    refused: Arc<Refused>,
-    listening: Mutex<BTreeSet<Address>>,
-}
-
-impl Shared {
-    /// Whether that was news.
-    fn set_listening(&self, address: Address, now: bool) -> bool {
-        let mut listening = self
-            .listening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match now {
-            true => listening.insert(address),
-            false => listening.remove(&address),
-        }
-    }
-
-    fn listening(&self) -> Vec<Address> {
-        let listening = self
-            .listening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        listening.iter().copied().collect()
-    }
-}
+use start::Shared;
+use swarm::Command;
 
 /// A handle to the network task. Cheap to clone; the task ends when the last
 /// handle is dropped or [`Net::shutdown`] is called.
@@ -269,49 +67,11 @@ impl Net {
     /// The events must be received: what is left waiting keeps its streams'
     /// places, so peers find them busy. Failing discovery is logged and left
     /// out; failing to listen on every address is an error.
-    pub async fn start(
-        mut config: NetConfig,
-    ) -> Result<(Self, mpsc::Receiver<NetEvent>), NetError> {
-        let key = Keypair::ed25519_from_bytes(config.seed.as_mut_slice())
-            .expect("every 32 bytes are a seed");
-        let id = key.public().to_peer_id();
-        let me = Peer::of(&id).expect("the key is Ed25519");
-        let refused = Arc::new(Refused::default());
-        let transport = transport::build(&key, Arc::clone(&refused), &config.limits)
-            .expect("an Ed25519 key signs the Noise key");
-        let behaviour = Behaviour::new(me, config.reach, &config.limits, Arc::clone(&refused));
-        let settings = SwarmConfig::with_tokio_executor()
-            .with_idle_connection_timeout(limits::IDLE)
-            .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
-        let mut swarm = Swarm::new(transport, behaviour, id, settings);
-        let port = listen(&mut swarm, &config.listen).await?;
-
-        let (sighted, sightings) = mpsc::channel(limits::COMMANDS);
-        let discovery = match port {
-            Some(port) if config.discovery => browse(port, &config.listen, sighted),
-            _ => None,
-        };
-        let shared = Arc::new(Shared {
-            me,
-            port,
-            refused,
-            listening: Mutex::default(),
-        });
-        let (events, received) = mpsc::channel(limits::EVENTS);
+    pub async fn start(config: NetConfig) -> Result<(Self, mpsc::Receiver<NetEvent>), NetError> {
         let (commands, commanded) = mpsc::channel(limits::COMMANDS);
-        let addresses: Vec<_> = swarm.listeners().cloned().collect();
-        let mut driver = Driver {
-            swarm,
-            shared: Arc::clone(&shared),
-            commands: commanded,
-            discovery,
-            sightings,
-            dials: Dials::default(),
-            outbox: Outbox::default(),
-        };
-        for address in addresses {
-            driver.listening(&address, true);
-        }
+        let (events, received) = mpsc::channel(limits::EVENTS);
+        let driver = start::driver(config, commanded).await?;
+        let shared = Arc::clone(&driver.shared);
         tokio::spawn(driver.run(events));
         Ok((Self { commands, shared }, received))
     }
@@ -333,13 +93,7 @@ impl Net {
 
     /// How often the network said no.
     pub fn refusals(&self) -> Refusals {
-        let refused = &self.shared.refused;
-        Refusals {
-            strangers: refused.strangers.load(Ordering::Relaxed),
-            connections: refused.connections.load(Ordering::Relaxed),
-            handshakes: refused.handshakes.load(Ordering::Relaxed),
-            streams: refused.streams.load(Ordering::Relaxed),
-        }
+        self.shared.refused.read()
     }
 
     /// Replaces the roster. Connections of devices that are no longer in it
@@ -367,11 +121,13 @@ impl Net {
 
     /// Connects, or finds that a connection stands already.
     ///
-    /// Tries at most 16 addresses at once and keeps the first connection to
-    /// the one asked for. This node's own addresses, those outside the reach
-    /// and those of a known other peer are left out. Fails after 10 seconds
-    /// at the latest. Success means that the other side proved who it is, not
-    /// yet that it lets this device in. Dropping the future does not stop it.
+    /// Tries at most 16 addresses of one node at once and keeps the first
+    /// connection to the one asked for. A device that is connected the long
+    /// way is dialled again where there is an address in the home. This node's
+    /// own addresses, those outside the reach and those of a known other peer
+    /// are left out. Fails after 10 seconds at the latest. Success means that
+    /// the other side proved who it is, not yet that it lets this device in.
+    /// Dropping the future does not stop it.
     pub async fn dial(&self, whom: Whom, addresses: Vec<Address>) -> Result<Peer, NetError> {
         self.ask(|dialled| Command::Dial(whom, addresses, dialled))
             .await?
@@ -417,63 +173,4 @@ impl Net {
         sent.map_err(|_| NetError::Stopped)?;
         answer.await.map_err(|_| NetError::Stopped)
     }
-}
-
-/// Listens on what can be listened on; a machine may lack IPv6. The port of
-/// the first is used wherever none was named, because a record in the local
-/// network has one port for all addresses.
-async fn listen(
-    swarm: &mut Swarm<Behaviour>,
-    addresses: &[Address],
-) -> Result<Option<u16>, NetError> {
-    let mut port = None;
-    let mut failed = None;
-    for address in addresses {
-        let mut wanted = *address;
-        if wanted.port == 0 {
-            wanted.port = port.unwrap_or(0);
-        }
-        match swarm.listen_on(wanted.multiaddr()) {
-            Ok(_) if port.is_none() => port = listening_port(swarm).await,
-            Ok(_) => {}
-            Err(error) => {
-                let cause = io::Error::other(error);
-                tracing::warn!(%address, %cause, "cannot listen");
-                failed.get_or_insert(NetError::Listen {
-                    address: *address,
-                    cause,
-                });
-            }
-        }
-    }
-    match (port, failed) {
-        (None, Some(error)) => Err(error),
-        (port, _) => Ok(port),
-    }
-}
-
-/// Waits for the first listener to name its port, which is the first thing
-/// that a new swarm has to tell.
-async fn listening_port(swarm: &mut Swarm<Behaviour>) -> Option<u16> {
-    loop {
-        match swarm.select_next_some().await {
-            SwarmEvent::NewListenAddr { address, .. } => {
-                return Address::of(&address).ok().map(|address| address.port);
-            }
-            SwarmEvent::ListenerClosed { .. } => return None,
-            _ => {}
-        }
-    }
-}
-
-fn browse(port: u16, listen: &[Address], sighted: mpsc::Sender<Sighting>) -> Option<Discovery> {
-    let everywhere = listen.iter().any(|address| address.ip.is_unspecified());
-    let addresses = match everywhere {
-        true => Vec::new(),
-        false => listen.iter().map(|address| address.ip).collect(),
-    };
-    let started = Discovery::start(port, addresses, sighted);
-    started
-        .inspect_err(|error| tracing::warn!(%error, "discovery is off"))
-        .ok()
 }

@@ -29,14 +29,14 @@ use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    Refused,
+    event::Counters,
     limits::{FRAME, WAITING_STREAMS, YAMUX_STREAMS, YAMUX_WINDOW},
 };
 
 /// Turns an encrypted connection into a multiplexed one.
 #[derive(Clone)]
 pub(super) struct Mux {
-    pub(super) refused: Arc<Refused>,
+    pub(super) refused: Arc<Counters>,
     pub(super) silence: Duration,
     pub(super) farewell: Duration,
 }
@@ -103,7 +103,7 @@ pub(super) struct Muxer<C> {
     /// Inbound streams that yamux gave before libp2p asked for them. They
     /// come while the connection is driven and cannot be put back.
     waiting: VecDeque<yamux::Stream>,
-    refused: Arc<Refused>,
+    refused: Arc<Counters>,
     state: Arc<LineState>,
     /// Nothing came in the last period.
     silent: bool,
@@ -281,8 +281,8 @@ mod tests {
 
     type Pipe = Compat<DuplexStream>;
 
-    fn muxer(io: DuplexStream, mode: yamux::Mode) -> (Muxer<Pipe>, Arc<Refused>) {
-        let refused = Arc::new(Refused::default());
+    fn muxer(io: DuplexStream, mode: yamux::Mode) -> (Muxer<Pipe>, Arc<Counters>) {
+        let refused = Arc::new(Counters::default());
         let mux = Mux {
             refused: Arc::clone(&refused),
             silence: Duration::from_secs(60),

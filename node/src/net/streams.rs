@@ -21,8 +21,8 @@ use libp2p::{
 use tokio::time::Instant;
 
 use super::{
-    NetError, Refused,
     address::{Address, Path, Peer},
+    event::{Counters, NetError},
     gate::{Gate, Refusal, Standing},
     line::{Accepted, Line, Open, Opened, may_open},
     stream::{Proto, Stream, Tie},
@@ -56,11 +56,11 @@ pub(super) struct Streams {
     fresh: BTreeMap<ConnectionId, (Standing, Tie)>,
     live: BTreeMap<ConnectionId, Live>,
     orders: VecDeque<ToSwarm<Inbound, Open>>,
-    refused: Arc<Refused>,
+    refused: Arc<Counters>,
 }
 
 impl Streams {
-    pub(super) const fn new(me: Peer, gate: Gate, refused: Arc<Refused>) -> Self {
+    pub(super) const fn new(me: Peer, gate: Gate, refused: Arc<Counters>) -> Self {
         Self {
             me,
             gate,
@@ -154,6 +154,10 @@ impl Streams {
             return;
         };
         let path = Path::of(address.ip);
+        let address = Address {
+            peer: Some(peer),
+            ..address
+        };
         let live = Live {
             peer,
             standing,

@@ -21,14 +21,15 @@ use tokio::{
 };
 
 use super::{
-    NetEvent, PeerPath, Shared,
     address::{Address, Peer},
     behaviour::{Behaviour, BehaviourEvent},
     dial::{Dialled, Dials},
     discovery::{Advert, Discovery, Sighting},
+    event::{NetEvent, PeerPath},
     gate::{Refusal, Whom},
-    limits::FAREWELL,
+    limits::{EVENTS_WAITING, FAREWELL},
     line::Opened,
+    start::Shared,
     stream::Proto,
     streams::Inbound,
 };
@@ -257,21 +258,25 @@ impl Driver {
     }
 
     /// Passes on a record from the network, less the addresses that make no
-    /// sense from here. Loopback addresses are kept only where all others are
-    /// this machine's own: else a stranger could point us at our own ports.
+    /// sense from here.
     fn sighted(&mut self, mut sighting: Sighting) {
-        let own: BTreeSet<_> = self.shared.listening().iter().map(|a| a.ip).collect();
-        let here = |address: &Address| own.contains(&address.ip) || address.ip.is_loopback();
-        let local = sighting.addresses.iter().all(here);
         let gate = self.swarm.behaviour().streams.gate();
-        sighting.addresses.retain(|address| {
-            address.can_be_dialled()
-                && gate.reaches(address.ip)
-                && (local || !address.ip.is_loopback())
-        });
-        if !sighting.addresses.is_empty() {
+        let addresses = &mut sighting.addresses;
+        addresses.retain(|address| gate.reaches(address.ip));
+        drop_foreign_loopback(addresses, &self.shared.listening());
+        if !addresses.is_empty() && self.outbox.waiting.len() < EVENTS_WAITING {
             self.outbox.push(None, NetEvent::Discovered(sighting));
         }
+    }
+}
+
+/// Keeps loopback addresses only where all the others are this machine's own:
+/// else a stranger could point this node at its own machine's ports.
+fn drop_foreign_loopback(addresses: &mut Vec<Address>, own: &[Address]) {
+    let here =
+        |address: &Address| address.ip.is_loopback() || own.iter().any(|own| own.ip == address.ip);
+    if !addresses.iter().all(here) {
+        addresses.retain(|address| !address.ip.is_loopback());
     }
 }
 
@@ -299,5 +304,46 @@ impl Outbox {
         if self.waiting.len() == before {
             self.push(None, NetEvent::Disconnected { peer });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::gate::Standing, *};
+    use crate::net::address::Path;
+
+    #[test]
+    fn a_record_from_elsewhere_does_not_lead_to_our_own_machine() {
+        let at = |ip: [u8; 4]| Address::new(ip.into(), 1);
+        let (loopback, mine, other) = (at([127, 0, 0, 1]), at([10, 0, 0, 1]), at([10, 0, 0, 2]));
+        for (record, kept) in [
+            (vec![loopback, mine], vec![loopback, mine]),
+            (vec![loopback], vec![loopback]),
+            (vec![loopback, other], vec![other]),
+        ] {
+            let mut addresses = record;
+            drop_foreign_loopback(&mut addresses, &[mine]);
+            assert_eq!(addresses, kept);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_comes_and_goes_does_not_fill_the_queue() {
+        let mut outbox = Outbox::default();
+        let peer = Peer([1; 32]);
+        for number in 0..1000 {
+            let connected = NetEvent::Connected {
+                peer,
+                standing: Standing::Member,
+                address: Address::new([10, 0, 0, 1].into(), 1),
+                path: Path::Lan,
+                outbound: false,
+            };
+            outbox.push(None, connected);
+            outbox.closed(ConnectionId::new_unchecked(number), peer, true);
+        }
+        assert!(outbox.waiting.is_empty());
+        outbox.closed(ConnectionId::new_unchecked(1000), peer, true);
+        assert_eq!(outbox.waiting.len(), 1);
     }
 }

@@ -14,8 +14,8 @@ use libp2p::{
 };
 
 use super::{
-    NetLimits, Refused,
-    limits::{FAREWELL, READ_BUFFER},
+    event::Counters,
+    limits::{FAREWELL, NetLimits, READ_BUFFER},
     muxer::Mux,
 };
 
@@ -25,7 +25,7 @@ use super::{
 /// call brings up to 128 KiB.
 pub(super) fn build(
     key: &Keypair,
-    refused: Arc<Refused>,
+    refused: Arc<Counters>,
     limits: &NetLimits,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let noise = noise::Config::new(key)?;
