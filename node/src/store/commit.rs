@@ -16,9 +16,10 @@ use super::blobs::BlobPlace;
 use super::error::{Refusal, StoreError};
 use super::index::{Failed, redb_error, unreadable};
 use super::logs::{Append, LogState, Pending};
+use super::pack::PackEnd;
 use super::record::{self, ENTRY_BYTES_MAX, EntryRecord, HEADER_BYTES};
 use super::tables::{BLOBS, CONTROL, DROPPED, ENTRIES, ENTRY_IDS, EntryRow, HAVE, LOGS};
-use super::tables::{Table, key};
+use super::tables::{META, Table, key};
 use super::{Inner, Logs, Store};
 
 type RowTable<'t> = RedbTable<'t, u64, &'static [u8]>;
@@ -54,6 +55,10 @@ impl Store {
         let inner = &*self.0;
         let _writer = inner.writer();
         inner.reconcile()?;
+        if inner.blobs.is_dirty() {
+            // An entry must never name a blob of ours that is not durable.
+            inner.blobs.sync()?;
+        }
         let mut plan = Plan::of(inner, batch)?;
         let appends = plan.take_appends();
         inner.files.append(&appends)?;
@@ -62,6 +67,9 @@ impl Store {
             Ok(()) => {
                 let mut logs = inner.logs.write().unwrap_or_else(PoisonError::into_inner);
                 plan.apply(&mut logs);
+                if logs.states.values().all(|log| log.pending.is_empty()) {
+                    inner.blobs.end_survey();
+                }
                 Ok(())
             }
             Err(Failed::Before(error)) => {
@@ -108,7 +116,9 @@ impl Plan {
         }
         for (log, _, place) in &batch.places {
             plan.touch(&known, log);
-            let _ = place;
+            if !inner.blobs.0.is_at(place)? {
+                return Err(Refusal::BlobGone(*place).into());
+            }
         }
         Ok(plan)
     }
@@ -191,6 +201,12 @@ impl Plan {
     ) -> Result<(), StoreError> {
         self.write_entries(inner, write)?;
         self.write_blobs(inner, write, batch)?;
+        if let Some(PackEnd { pack, end }) = inner.blobs.pack_end() {
+            let mut row = pack.to_le_bytes().to_vec();
+            row.extend(end.to_le_bytes());
+            let mut meta = write.open_table(META).map_err(redb_error)?;
+            meta.insert("pack", row.as_slice()).map_err(redb_error)?;
+        }
         for table in Table::ALL {
             write_values(inner, write, batch, table)?;
         }

@@ -87,6 +87,16 @@ pub enum Damage {
         /// The blob's number in it.
         ordinal: u32,
     },
+    /// Bytes of a pack between two good records are not what was written.
+    #[error("{bytes} bytes at {offset} in pack {pack}")]
+    Pack {
+        /// Number of the pack.
+        pack: u32,
+        /// Where.
+        offset: u64,
+        /// How many.
+        bytes: u64,
+    },
     /// A sealed value does not open under this store's key, table and key.
     #[error("a value in table {table:?}")]
     Value {
@@ -155,6 +165,18 @@ pub enum Refusal {
     WrongBlob {
         /// The name that was expected.
         expected: BlobId,
+    },
+    /// Leaves of a partial blob are still missing.
+    #[error("blob {cid} is not complete")]
+    Incomplete {
+        /// The blob.
+        cid: BlobId,
+    },
+    /// Somebody else is working on this partial blob.
+    #[error("blob {cid} is being worked on")]
+    Busy {
+        /// The blob.
+        cid: BlobId,
     },
 }
 

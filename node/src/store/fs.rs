@@ -232,13 +232,23 @@ fn write_all_at(file: &File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()
 /// Creates a folder (0700) and those above it that are missing, each name durable. An existing
 /// folder is left as it is.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    for folder in create_folder_unsynced(path)? {
+        sync_folder(&folder)?;
+    }
+    Ok(())
+}
+
+/// Like [`create_folder`], but the names are durable only once the folders that this returns
+/// were synced.
+pub(crate) fn create_folder_unsynced(path: &Path) -> io::Result<Vec<PathBuf>> {
     if path.is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    if let Some(above) = above {
-        create_folder(above)?;
-    }
+    let mut changed = match above {
+        Some(above) => create_folder_unsynced(above)?,
+        None => Vec::new(),
+    };
     note(Change::CreateFolder(path))?;
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -250,7 +260,8 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         other => other.map_err(at(path))?,
     }
-    sync_folder(above.unwrap_or_else(|| Path::new(".")))
+    changed.push(above.unwrap_or_else(|| Path::new(".")).to_owned());
+    Ok(changed)
 }
 
 /// Makes the names in a folder durable.

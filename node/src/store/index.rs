@@ -20,6 +20,8 @@ use redb::{
 
 use super::error::{Damage, StoreError};
 use super::fs::{self, Change, Disk, note};
+use super::pack::PackEnd;
+use super::record::Fields;
 use super::seal::Sealer;
 use super::tables::{BLOBS, CONTROL, DROPPED, ENTRIES, ENTRY_IDS, HAVE, LOGS};
 use super::tables::{META, SCHEMA, Table};
@@ -235,6 +237,19 @@ impl Snapshot {
             let name = redb::TableHandle::name(&table).to_owned();
             let row = sealer.open_row(&name, key, found.value());
             Ok(Some(row.ok_or(unreadable("row"))?.to_vec()))
+        })
+    }
+
+    /// How far the newest pack was committed.
+    pub(crate) fn pack_end(&self) -> Result<Option<PackEnd>, StoreError> {
+        self.read(|read| {
+            let meta = read.open_table(META).map_err(redb_error)?;
+            let found = meta.get("pack").map_err(redb_error)?;
+            let Some(row) = found else { return Ok(None) };
+            let mut fields = Fields(row.value());
+            let (pack, end) = (fields.u32(), fields.u64());
+            // Checked against the pack's length: a wrong one only begins the next pack.
+            Ok(pack.zip(end).map(|(pack, end)| PackEnd { pack, end }))
         })
     }
 

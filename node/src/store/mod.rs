@@ -22,14 +22,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use heirloom_protocol::id::LogId;
 
-pub mod blobs;
+mod blobs;
 mod commit;
 mod error;
 mod fs;
 mod index;
-pub mod keyring;
+mod keyring;
 mod logs;
 mod open;
+mod pack;
+mod partial;
 mod read;
 mod record;
 mod seal;
@@ -37,11 +39,13 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use blobs::BlobPlace;
+pub use blobs::{BlobPlace, BlobReader, BlobStore, BlobWriter, Stored};
 pub use commit::Batch;
 pub use error::{Damage, Refusal, StoreError};
 pub use index::Unusable;
+pub use keyring::{KeyFile, Keyring};
 pub use open::Opened;
+pub use partial::PartialBlob;
 pub use read::{BlobState, Head, Order};
 pub use record::{ENTRY_BYTES_MAX, EntryRecord};
 pub use tables::Table;
@@ -61,6 +65,7 @@ struct Inner {
     sealer: Sealer,
     index: Index,
     files: LogFiles,
+    blobs: BlobStore,
     logs: RwLock<Logs>,
     /// One commit at a time.
     writer: Mutex<()>,
@@ -84,6 +89,16 @@ impl Store {
     /// What opening found and did.
     pub fn opened(&self) -> &Opened {
         &self.0.opened
+    }
+
+    /// The blobs of this home.
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.blobs
+    }
+
+    /// The secrets of this home.
+    pub fn keyring(&self) -> Result<Keyring, StoreError> {
+        Keyring::open(self.home())
     }
 
     /// A stand-in of 16 bytes for a key that would tell something if it stood in clear; the same

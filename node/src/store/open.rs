@@ -15,6 +15,7 @@ use heirloom_protocol::id::LogId;
 use redb::ReadableTable;
 use zeroize::Zeroizing;
 
+use super::blobs::BlobStore;
 use super::error::{Damage, Refusal, StoreError};
 use super::fs::{self, Disk};
 use super::index::{Index, Unusable, redb_error, unreadable};
@@ -98,12 +99,16 @@ impl Store {
         let files = LogFiles::new(home.join("logs"));
         let (index, states, trust) = open_index(home, &sealer, &files, &mut opened)?;
         let logs = recover(&files, states, trust, &mut opened)?;
+        let pack = index.snapshot()?.pack_end()?;
+        let survey = logs.states.values().any(|log| !log.pending.is_empty());
+        let blobs = BlobStore::open(home.join("blobs"), pack, survey)?;
         Ok(Self(Arc::new(Inner {
             home: home.to_owned(),
             _lock: lock,
             sealer,
             index,
             files,
+            blobs,
             logs: RwLock::new(logs),
             writer: Mutex::new(()),
             opened,

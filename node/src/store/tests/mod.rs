@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{Batch, EntryRecord, Store};
 
+mod blobs;
 mod damage;
 mod faults;
 mod logs;

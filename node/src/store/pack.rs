@@ -1,0 +1,440 @@
+//! Small blobs side by side in append-only files of at most 64 MiB.
+//!
+//! A record is a header (magic, length, name, checksum, one byte that says
+//! whether it still counts) and the blob. Records are found by their place; the
+//! walk over a whole pack is for making the index again. A pack is continued only
+//! where its length is what the index last committed; otherwise the next one
+//! begins, so that a torn record is always the last of its file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use heirloom_protocol::id::BlobId;
+
+use super::blobs::BlobPlace;
+use super::error::{Damage, Refusal, StoreError};
+use super::fs::{self, Disk};
+use super::record::Fields;
+
+/// Blobs below this go into packs.
+pub(crate) const SMALL_BYTES: usize = 256 * 1024;
+/// Largest pack.
+pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
+
+const FILE_MAGIC: &[u8; 16] = b"heirloom pack 1\n";
+const MAGIC: [u8; 4] = [0xd7, b'B', b'l', 0x1a];
+const HEAD: usize = 56;
+const STATE_AT: u64 = 48;
+const LIVE: u8 = 0;
+const GONE: u8 = 1;
+const OPEN_PACKS: usize = 32;
+/// Unsynced bytes after which the system is told to start writing.
+const WRITE_BACK_BYTES: u64 = 4 * 1024 * 1024;
+/// Smallest unit that a file system can take back.
+const PAGE: u64 = 4096;
+
+/// How far a pack is committed: its number and its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PackEnd {
+    pub(crate) pack: u32,
+    pub(crate) end: u64,
+}
+
+/// A record found by the walk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Packed {
+    pub(crate) cid: BlobId,
+    pub(crate) pack: u32,
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+}
+
+/// The pack being written.
+#[derive(Default)]
+struct Active {
+    pack: u32,
+    disk: Option<Arc<Disk>>,
+    end: u64,
+    /// Up to here it is durable.
+    synced: u64,
+    /// Up to here write-back was asked for.
+    started: u64,
+    /// Full packs that still want a sync, with what was durable of them.
+    full: Vec<(u32, Arc<Disk>, u64)>,
+    /// Packs whose sync failed, and how much of them counts.
+    failed: BTreeMap<u32, u64>,
+}
+
+/// The folder of packs.
+pub(crate) struct Packs {
+    root: PathBuf,
+    active: Mutex<Active>,
+    open: Mutex<BTreeMap<u32, Arc<Disk>>>,
+}
+
+impl Packs {
+    /// Opens the folder; goes on with the pack that the index committed to, if it is as long as
+    /// it said.
+    pub(crate) fn open(root: PathBuf, committed: Option<PackEnd>) -> Result<Self, StoreError> {
+        let packs = Self {
+            root,
+            active: Mutex::default(),
+            open: Mutex::default(),
+        };
+        let last = packs.numbers()?.last().copied();
+        let mut active = lock(&packs.active);
+        active.pack = last.map_or(1, |last| last.saturating_add(1));
+        if let (Some(last), Some(committed)) = (last, committed)
+            && last == committed.pack
+            && committed.end < PACK_BYTES
+        {
+            let disk = Disk::open_to_write(&packs.path(last))?;
+            if disk.len()? == committed.end {
+                active.pack = last;
+                active.disk = Some(Arc::new(disk));
+                active.end = committed.end;
+                active.synced = committed.end;
+                active.started = committed.end;
+            }
+        }
+        drop(active);
+        Ok(packs)
+    }
+
+    fn path(&self, pack: u32) -> PathBuf {
+        self.root.join(format!("{pack:06}.pack"))
+    }
+
+    /// All packs that have a file, in order.
+    pub(crate) fn numbers(&self) -> Result<Vec<u32>, StoreError> {
+        let names = fs::list(&self.root)?;
+        let mut numbers: Vec<u32> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".pack")?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Appends a blob. Durable after [`sync`](Self::sync).
+    pub(crate) fn append(&self, cid: BlobId, bytes: &[u8]) -> Result<BlobPlace, StoreError> {
+        let len = u32::try_from(bytes.len()).expect("small blobs are below 256 KiB");
+        let record = [header(cid, len).as_slice(), bytes].concat();
+        let record_bytes = u64::from(len) + HEAD_BYTES;
+        let mut active = lock(&self.active);
+        if active.disk.is_some() && active.end + record_bytes > PACK_BYTES {
+            active.roll();
+        }
+        let disk = match &active.disk {
+            Some(disk) => Arc::clone(disk),
+            None => self.begin(&mut active)?,
+        };
+        let start = active.end;
+        if let Err(error) = disk.write_at(start, &record) {
+            if disk.set_len(start).is_err() {
+                active.roll();
+            }
+            return Err(error.into());
+        }
+        active.end = start + record_bytes;
+        if active.end - active.started > WRITE_BACK_BYTES {
+            active.started = active.end;
+            disk.start_write_back();
+        }
+        let offset = u32::try_from(start).expect("a pack is below 4 GiB");
+        let pack = active.pack;
+        Ok(BlobPlace::Pack { pack, offset, len })
+    }
+
+    fn begin(&self, active: &mut Active) -> Result<Arc<Disk>, StoreError> {
+        fs::create_folder(&self.root)?;
+        let path = self.path(active.pack);
+        let disk = Arc::new(Disk::create(&path)?);
+        active.end = u64::try_from(FILE_MAGIC.len()).expect("16 fits");
+        if let Err(error) = disk.write_at(0, FILE_MAGIC) {
+            active.pack += 1;
+            return Err(error.into());
+        }
+        active.synced = 0;
+        active.started = active.end;
+        active.disk = Some(Arc::clone(&disk));
+        Ok(disk)
+    }
+
+    /// Makes everything appended durable and returns how far that is.
+    ///
+    /// After a failed sync what was not durable before is lost: the pack is cut back and closed,
+    /// and places in the lost part are refused.
+    pub(crate) fn sync(&self) -> Result<Option<PackEnd>, StoreError> {
+        let (mut todo, current) = {
+            let mut active = lock(&self.active);
+            let todo = std::mem::take(&mut active.full);
+            let current = active
+                .disk
+                .as_ref()
+                .map(|disk| (active.pack, Arc::clone(disk), active.synced, active.end));
+            (todo, current)
+        };
+        let new_file = current.as_ref().is_some_and(|current| current.2 == 0)
+            || todo.iter().any(|(_, _, synced)| *synced == 0);
+        if let Some((pack, disk, synced, end)) = &current
+            && synced < end
+        {
+            todo.push((*pack, Arc::clone(disk), *synced));
+        }
+        let mut result = Ok(());
+        for (pack, disk, synced) in todo {
+            if let Err(error) = disk.sync() {
+                let _ = disk.set_len(synced);
+                lock(&self.active).fail(pack, synced);
+                result = result.and(Err(error));
+            }
+        }
+        if new_file {
+            result = result.and(fs::sync_folder(&self.root));
+        }
+        result?;
+        let Some((pack, _, _, end)) = current else {
+            return Ok(None);
+        };
+        let mut active = lock(&self.active);
+        if active.pack == pack {
+            active.synced = active.synced.max(end);
+        }
+        Ok(Some(PackEnd { pack, end }))
+    }
+
+    /// Whether anything waits for a sync.
+    pub(crate) fn is_dirty(&self) -> bool {
+        let active = lock(&self.active);
+        !active.full.is_empty() || (active.disk.is_some() && active.synced < active.end)
+    }
+
+    fn file(&self, pack: u32) -> Result<Arc<Disk>, StoreError> {
+        let mut open = lock(&self.open);
+        if let Some(disk) = open.get(&pack) {
+            return Ok(Arc::clone(disk));
+        }
+        let disk = Arc::new(Disk::open_to_write(&self.path(pack))?);
+        if open.len() >= OPEN_PACKS {
+            open.clear();
+        }
+        open.insert(pack, Arc::clone(&disk));
+        Ok(disk)
+    }
+
+    /// The file with a blob and where its bytes begin, or nothing where that blob does not lie.
+    pub(crate) fn locate(
+        &self,
+        cid: Option<&BlobId>,
+        pack: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<Option<(Arc<Disk>, u64)>, StoreError> {
+        let offset = u64::from(offset);
+        let lost = lock(&self.active).failed.get(&pack).copied();
+        if lost.is_some_and(|counts| offset >= counts) || !self.path(pack).exists() {
+            return Ok(None);
+        }
+        let disk = self.file(pack)?;
+        let mut head = [0; HEAD];
+        let start = offset + HEAD_BYTES;
+        if start + u64::from(len) > disk.len()? {
+            return Ok(None);
+        }
+        disk.read_at(offset, &mut head)?;
+        let found = parse(&head).filter(|head| head.live && head.len == len);
+        let found = found.filter(|head| cid.is_none_or(|cid| head.cid == *cid));
+        Ok(found.map(|_| (disk, start)))
+    }
+
+    /// The name of the blob at a place, or nothing where none lies.
+    pub(crate) fn name(&self, pack: u32, offset: u32) -> Result<Option<BlobId>, StoreError> {
+        if !self.path(pack).exists() {
+            return Ok(None);
+        }
+        let disk = self.file(pack)?;
+        if u64::from(offset) + HEAD_BYTES > disk.len()? {
+            return Ok(None);
+        }
+        let mut head = [0; HEAD];
+        disk.read_at(u64::from(offset), &mut head)?;
+        Ok(parse(&head).filter(|head| head.live).map(|head| head.cid))
+    }
+
+    /// Erases a blob: marks its record, durably, then gives its pages back.
+    pub(crate) fn erase(&self, pack: u32, offset: u32, len: u32) -> Result<u64, StoreError> {
+        let Some((disk, start)) = self.locate(None, pack, offset, len)? else {
+            return Ok(0);
+        };
+        disk.write_at(u64::from(offset) + STATE_AT, &[GONE])?;
+        disk.sync()?;
+        let first = start.next_multiple_of(PAGE);
+        let last = (start + u64::from(len)) / PAGE * PAGE;
+        if first >= last || !disk.punch(first, last - first) {
+            return Ok(0);
+        }
+        Ok(last - first)
+    }
+
+    /// Shows the live records of all packs, and the damage between them. Reads headers only.
+    pub(crate) fn walk(
+        &self,
+        mut each: impl FnMut(Result<Packed, Damage>),
+    ) -> Result<(), StoreError> {
+        for pack in self.numbers()? {
+            let disk = self.file(pack)?;
+            // Whatever lies here is soon relied upon, and no sync may have reached it.
+            disk.sync()?;
+            walk_pack(&disk, pack, &mut each)?;
+        }
+        if self.root.exists() {
+            fs::sync_folder(&self.root)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all packs as allocated by length.
+    pub(crate) fn bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for pack in self.numbers()? {
+            bytes += self.file(pack)?.len()?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Active {
+    /// Ends the pack; the next append begins another.
+    fn roll(&mut self) {
+        if let Some(disk) = self.disk.take() {
+            self.full.push((self.pack, disk, self.synced));
+            self.pack += 1;
+            self.end = 0;
+            self.synced = 0;
+        }
+    }
+
+    fn fail(&mut self, pack: u32, counts: u64) {
+        self.failed.insert(pack, counts);
+        if self.pack == pack {
+            self.disk = None;
+            self.pack += 1;
+            self.end = 0;
+            self.synced = 0;
+        }
+    }
+}
+
+struct Head {
+    cid: BlobId,
+    len: u32,
+    live: bool,
+}
+
+const HEAD_BYTES: u64 = 56;
+
+fn check(len: u32, cid: &BlobId) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new_derive_key("heirloom 2026 v1 pack record");
+    hasher.update(&len.to_le_bytes());
+    hasher.update(&cid.0);
+    let mut check = [0; 8];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    check
+}
+
+fn header(cid: BlobId, len: u32) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..8].copy_from_slice(&len.to_le_bytes());
+    head[8..40].copy_from_slice(&cid.0);
+    head[40..48].copy_from_slice(&check(len, &cid));
+    head[48] = LIVE;
+    head
+}
+
+fn parse(head: &[u8; HEAD]) -> Option<Head> {
+    let mut fields = Fields(head);
+    let magic: [u8; 4] = fields.array()?;
+    let len = fields.u32()?;
+    let cid = BlobId(fields.array()?);
+    let sum: [u8; 8] = fields.array()?;
+    let state = fields.byte()?;
+    let whole = magic == MAGIC && sum == check(len, &cid);
+    let live = state == LIVE;
+    whole.then_some(Head { cid, len, live })
+}
+
+fn walk_pack(
+    disk: &Disk,
+    pack: u32,
+    each: &mut impl FnMut(Result<Packed, Damage>),
+) -> Result<(), StoreError> {
+    let end = disk.len()?;
+    let mut at = u64::try_from(FILE_MAGIC.len()).expect("16 fits");
+    let mut damaged = None;
+    while at + HEAD_BYTES <= end {
+        let mut head = [0; HEAD];
+        disk.read_at(at, &mut head)?;
+        let found = parse(&head).filter(|head| at + HEAD_BYTES + u64::from(head.len) <= end);
+        let Some(head) = found else {
+            damaged.get_or_insert(at);
+            match resume(disk, at + 1, end)? {
+                Some(next) => at = next,
+                // No whole record follows: torn, and nobody was told otherwise.
+                None => return Ok(()),
+            }
+            continue;
+        };
+        if let Some(offset) = damaged.take() {
+            let bytes = at - offset;
+            each(Err(Damage::Pack {
+                pack,
+                offset,
+                bytes,
+            }));
+        }
+        if head.live {
+            let offset = u32::try_from(at).map_err(|_| Refusal::TooLarge { bytes: at })?;
+            let (cid, len) = (head.cid, head.len);
+            each(Ok(Packed {
+                cid,
+                pack,
+                offset,
+                len,
+            }));
+        }
+        at += HEAD_BYTES + u64::from(head.len);
+    }
+    Ok(())
+}
+
+/// The next offset with a whole header.
+fn resume(disk: &Disk, from: u64, end: u64) -> Result<Option<u64>, StoreError> {
+    let mut window = vec![0; SMALL_BYTES];
+    let mut at = from;
+    while at + HEAD_BYTES <= end {
+        let left = usize::try_from(end - at).unwrap_or(window.len());
+        let left = left.min(window.len());
+        disk.read_at(at, &mut window[..left])?;
+        for (index, head) in window[..left].windows(HEAD).enumerate() {
+            let head: &[u8; HEAD] = head.try_into().expect("windows of this size");
+            if head.starts_with(&MAGIC) && parse(head).is_some() {
+                return Ok(Some(at + u64::try_from(index).expect("a window fits")));
+            }
+        }
+        at += u64::try_from(left - HEAD + 1).expect("a window fits");
+    }
+    Ok(None)
+}
+
+/// Whether a path is a pack of this folder; for tests that damage one.
+#[cfg(test)]
+pub(crate) fn path_of(root: &Path, pack: u32) -> PathBuf {
+    root.join(format!("packs/{pack:06}.pack"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
