@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage};
-use crate::store::{EntryRecord, KeyFile, Keyring, Store, Table};
+use crate::store::{EntryRecord, KeyFile, Store, Table};
 
 /// Entries taken in at once after a crash or a rebuild, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -62,12 +62,12 @@ impl Identity {
     /// Writes the key file. Durable when it returns.
     pub fn save(&self, store: &Store) -> Result<(), RuntimeError> {
         let bytes = zeroize::Zeroizing::new(wire::encode(self));
-        Ok(Keyring::open(store.home())?.write(KeyFile::Device, &bytes)?)
+        Ok(store.keyring()?.write(KeyFile::Device, &bytes)?)
     }
 
     /// Reads the key file; `None` on a home whose setting up was interrupted.
     pub fn load(store: &Store) -> Result<Option<Self>, RuntimeError> {
-        let keyring = Keyring::open(store.home())?;
+        let keyring = store.keyring()?;
         if !keyring.holds(KeyFile::Device) {
             return Ok(None);
         }
