@@ -15,5 +15,6 @@ pub mod limits;
 pub mod log;
 pub mod op;
 pub mod replica;
+pub mod sync;
 pub mod time;
 pub mod wire;

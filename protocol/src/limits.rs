@@ -97,3 +97,32 @@ pub const CLOCK_AHEAD_MS: u64 = 10 * 60 * 1000;
 pub const TRASH_MS: u64 = 30 * 24 * 3600 * 1000;
 /// How long a dropped or purged blob is kept, in milliseconds.
 pub const DROPPED_BLOB_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Most rows in one frame that lists spaces, positions or bitmaps.
+pub const SYNC_PAGE_ROWS: usize = 16_384;
+/// Most spaces that a session keeps in mind.
+pub const SYNC_SPACES: usize = 16_384;
+/// Most positions of one ask, over all its frames.
+pub const SYNC_HEADS: usize = 65_536;
+/// Most devices in a session's dictionary: every device and kit that ever wrote.
+pub const SYNC_DEVICES: usize = 8192;
+/// Most forked logs named in one answer.
+pub const SYNC_FORKS: usize = 64;
+/// Asks that one side may have open.
+pub const SYNC_ASKS: usize = 16;
+/// Bytes of entries after which a frame is sent.
+pub const ENTRIES_FRAME_BYTES: usize = 512 * 1024;
+/// Smallest credit that a device may offer: an entry must fit when a quarter is not yet granted again.
+pub const ENTRY_CREDIT_BYTES_MIN: usize = 2 * ENTRY_BYTES;
+/// Announced entries that a session hands on before the first of them is committed.
+pub const ANNOUNCES_IN_FLIGHT: usize = 64;
+/// Largest signed statement that is passed on: the proof of a fork holds two headers.
+pub const GOSSIP_BYTES: usize = 512 * 1024;
+/// Most ranges in one request to hold blobs.
+pub const HOLD_RANGES: usize = 1024;
+/// Most blobs of one log.
+pub const LOG_BLOBS: u32 = 1 << 24;
+/// Blob ordinals that one bitmap on the wire spans at most, so that it fits a frame.
+pub const HAVE_SPAN: u32 = 1 << 22;
+/// Largest bitmap on the wire: 64 containers of 8 KiB and their table.
+pub const HAVE_BYTES: usize = 520 * 1024;

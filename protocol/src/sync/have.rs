@@ -1,0 +1,193 @@
+//! Which blobs a device holds: bitmaps over the blob ordinals of each log.
+//!
+//! On the wire a bitmap is the portable Roaring format. What a peer sends is
+//! bounded in size and in ordinals before anything is done with it, since a few
+//! bytes can stand for billions of numbers.
+
+use roaring::RoaringBitmap;
+
+use super::{Digest, cut};
+use crate::{id::LogId, limits};
+
+/// Why bytes are not a bitmap of blob ordinals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HaveError {
+    /// More bytes than a bitmap of allowed ordinals needs.
+    #[error("bitmap is too large")]
+    TooLarge,
+    /// Not the portable Roaring format.
+    #[error("bitmap is malformed")]
+    Malformed,
+    /// An ordinal that no blob has.
+    #[error("bitmap names an impossible blob")]
+    Ordinal,
+}
+
+/// Encodes a bitmap in its smallest form.
+pub fn encode(bits: &RoaringBitmap) -> Vec<u8> {
+    let mut bits = bits.clone();
+    bits.optimize();
+    let mut bytes = Vec::with_capacity(bits.serialized_size());
+    bits.serialize_into(&mut bytes)
+        .expect("writing to memory cannot fail");
+    bytes
+}
+
+/// The parts of a bitmap that [`encode`] into a frame each; none for an empty one.
+pub fn pieces(bits: &RoaringBitmap) -> Vec<RoaringBitmap> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while from < limits::LOG_BLOBS {
+        let mut span = RoaringBitmap::new();
+        span.insert_range(from..from + limits::HAVE_SPAN);
+        span &= bits;
+        if !span.is_empty() {
+            pieces.push(span);
+        }
+        from += limits::HAVE_SPAN;
+    }
+    pieces
+}
+
+/// Decodes a bitmap from a peer.
+///
+/// # Errors
+///
+/// [`HaveError`]. It takes no more memory than its bytes, and at most 2 MiB once it is changed.
+pub fn decode(mut bytes: &[u8]) -> Result<RoaringBitmap, HaveError> {
+    if bytes.len() > limits::HAVE_BYTES {
+        return Err(HaveError::TooLarge);
+    }
+    let bits = RoaringBitmap::deserialize_from(&mut bytes).map_err(|_| HaveError::Malformed)?;
+    if !bytes.is_empty() {
+        return Err(HaveError::Malformed);
+    }
+    if bits.max().is_some_and(|max| max >= limits::LOG_BLOBS) {
+        return Err(HaveError::Ordinal);
+    }
+    Ok(bits)
+}
+
+/// One digest for all bitmaps of a space: over the runs of ordinals, log after log in order.
+///
+/// Logs without a blob do not count.
+pub fn digest<'a>(rows: impl IntoIterator<Item = (&'a LogId, &'a RoaringBitmap)>) -> Digest {
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, bits)| !bits.is_empty())
+        .collect();
+    rows.sort_unstable_by_key(|(log, _)| **log);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"heirloom have v1");
+    for (log, bits) in rows {
+        hasher.update(&log.device.0);
+        hasher.update(&log.inc.to_be_bytes());
+        hasher.update(&log.branch.0);
+        let mut iter = bits.iter();
+        while let Some(run) = iter.next_range() {
+            hasher.update(&run.start().to_be_bytes());
+            hasher.update(&run.end().to_be_bytes());
+        }
+        // No run starts after it ends: this one closes the log.
+        hasher.update(&[255, 255, 255, 255, 0, 0, 0, 0]);
+    }
+    cut(&hasher)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{BranchId, DeviceId, SpaceId};
+
+    fn log(n: u8) -> LogId {
+        LogId {
+            space: SpaceId([1; 16]),
+            device: DeviceId([n; 32]),
+            inc: 1,
+            branch: BranchId::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_complete_log_of_a_million_blobs_takes_few_bytes() {
+        let mut bits = RoaringBitmap::new();
+        bits.insert_range(0..3_000_000);
+        assert!(encode(&bits).len() < 700);
+    }
+
+    #[test]
+    fn a_bitmap_beyond_the_ordinals_is_refused() {
+        let last = limits::LOG_BLOBS - 1;
+        assert!(decode(&encode(&RoaringBitmap::from_iter([last]))).is_ok());
+        let beyond = encode(&RoaringBitmap::from_iter([last + 1]));
+        assert_eq!(decode(&beyond), Err(HaveError::Ordinal));
+        let mut all = RoaringBitmap::new();
+        all.insert_range(0..=u32::MAX);
+        assert_eq!(decode(&encode(&all)), Err(HaveError::TooLarge));
+    }
+
+    #[test]
+    fn the_worst_bitmap_fits_in_pieces() {
+        let bits: RoaringBitmap = (0..limits::LOG_BLOBS / 2).map(|n| n * 2).collect();
+        let pieces = pieces(&bits);
+        assert_eq!(pieces.len(), 4);
+        let mut whole = RoaringBitmap::new();
+        for piece in &pieces {
+            whole |= decode(&encode(piece)).unwrap();
+        }
+        assert_eq!(whole, bits);
+    }
+
+    #[test]
+    fn trailing_bytes_and_size_are_checked() {
+        let mut bytes = encode(&RoaringBitmap::from_iter([1, 2, 9]));
+        bytes.push(0);
+        assert_eq!(decode(&bytes), Err(HaveError::Malformed));
+        assert_eq!(
+            decode(&vec![0; limits::HAVE_BYTES + 1]),
+            Err(HaveError::TooLarge)
+        );
+        assert_eq!(decode(&[]), Err(HaveError::Malformed));
+    }
+
+    #[test]
+    fn the_digest_knows_the_log_and_ignores_form_and_empty_logs() {
+        let mut runs = RoaringBitmap::new();
+        runs.insert_range(3..900);
+        let single = RoaringBitmap::from_iter(3..900);
+        let empty = RoaringBitmap::new();
+        let (a, b) = (log(1), log(2));
+        assert_eq!(digest([(&a, &runs)]), digest([(&b, &empty), (&a, &single)]));
+        assert_ne!(digest([(&a, &runs)]), digest([(&b, &runs)]));
+        assert_ne!(digest([(&a, &runs)]), digest([(&a, &runs), (&b, &single)]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bitmap_round_trips(set in prop::collection::btree_set(0..limits::LOG_BLOBS, 0..300)) {
+            let bits: RoaringBitmap = set.into_iter().collect();
+            prop_assert_eq!(decode(&encode(&bits)), Ok(bits));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0..3) {
+            let mut bytes = bytes;
+            if kind > 0 && bytes.len() >= 4 {
+                // The two cookies of the format, so that what follows is looked at.
+                let cookie: u32 = if kind == 1 { 12346 } else { 12347 };
+                bytes[..2].copy_from_slice(&cookie.to_le_bytes()[..2]);
+                if kind == 1 { bytes[2..4].fill(0); }
+            }
+            if let Ok(bits) = decode(&bytes) {
+                // What was accepted must stand use.
+                let mut other = RoaringBitmap::new();
+                other.insert_range(5..100_000);
+                other |= &bits;
+                prop_assert!(other.len() >= bits.len());
+                prop_assert_eq!(decode(&encode(&bits)), Ok(bits));
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Serving: taking asks, and sending what they ask for within the credit.
+
+use super::{CloseReason, Session};
+use crate::{
+    id::SpaceId,
+    limits,
+    sync::{
+        LogView,
+        heads::{Place, Places, Plan},
+        message::{Entries, Heads, Message, Refused, Sent},
+    },
+};
+
+/// An ask whose positions are still coming.
+#[derive(Debug)]
+pub(super) struct Gather {
+    ask: u32,
+    pub(super) space: SpaceId,
+    places: Places,
+}
+
+impl Session {
+    pub(super) fn asked(&mut self, heads: Heads, view: &impl LogView) -> Result<(), CloseReason> {
+        if self.last_ask.is_some_and(|last| heads.ask <= last) {
+            // A frame that came twice.
+            return Ok(());
+        }
+        let expected = self.last_ask.map_or(0, |last| last + 1);
+        if heads.ask != expected {
+            return Err(CloseReason::Order);
+        }
+        let mut gather = self.gather.take().unwrap_or_else(|| Gather {
+            ask: heads.ask,
+            space: heads.space,
+            places: Places::default(),
+        });
+        if (gather.ask, gather.space) != (heads.ask, heads.space) {
+            return Err(CloseReason::Order);
+        }
+        for row in &heads.rows {
+            let log = self.peer_log(heads.space, &row.log)?;
+            let place = Place {
+                branch: log.branch,
+                seq: row.seq,
+                hash: row.hash,
+            };
+            gather.places.add(log.device, log.inc, place);
+        }
+        if gather.places.len() > limits::SYNC_HEADS {
+            return Err(CloseReason::TooMuch);
+        }
+        if heads.more {
+            self.gather = Some(gather);
+            return Ok(());
+        }
+        self.last_ask = Some(heads.ask);
+        if !self.is_allowed(heads.space) {
+            self.send(Message::Refused(Refused { ask: heads.ask }));
+            return Ok(());
+        }
+        if self.plans.len() >= limits::SYNC_ASKS {
+            return Err(CloseReason::TooMuch);
+        }
+        if let Some(space) = self.spaces.get_mut(&heads.space) {
+            space.expect = None;
+        }
+        self.plans
+            .push_back(Plan::new(view, heads.ask, heads.space, &gather.places));
+        Ok(())
+    }
+
+    /// Makes the next frame of the foremost answer; false when there is nothing to send, or no credit.
+    pub(super) fn answer(&mut self, view: &impl LogView) -> bool {
+        let Some(plan) = self.plans.front_mut() else {
+            return false;
+        };
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut is_done = false;
+        while bytes < limits::ENTRIES_FRAME_BYTES {
+            let Some(entry) = plan.peek(view) else {
+                is_done = true;
+                break;
+            };
+            let size = u64::try_from(entry.size()).unwrap_or(u64::MAX);
+            if size > self.allowance.saturating_sub(self.sent) {
+                break;
+            }
+            self.sent += size;
+            bytes += entry.size();
+            entries.push(entry);
+            plan.advance();
+        }
+        let sent_some = !entries.is_empty();
+        if sent_some {
+            let answer = Entries {
+                ask: plan.ask,
+                part: plan.part,
+                entries,
+            };
+            plan.part += 1;
+            self.send(Message::Entries(answer));
+        }
+        if is_done {
+            self.end_answer();
+        }
+        sent_some || is_done
+    }
+
+    fn end_answer(&mut self) {
+        let Some(plan) = self.plans.pop_front() else {
+            return;
+        };
+        let forks = self.log_refs(plan.forks.into_iter());
+        self.send(Message::Sent(Sent {
+            ask: plan.ask,
+            digest: plan.digest,
+            forks,
+        }));
+        if let Some(space) = self.spaces.get_mut(&plan.space) {
+            space.told = Some(plan.digest);
+        }
+        self.tell();
+    }
+}
