@@ -146,6 +146,7 @@ impl BlobStore {
             small: Vec::new(),
             large: None,
             started: 0,
+            failed: false,
         }
     }
 
@@ -163,29 +164,48 @@ impl BlobStore {
         writer.finish_as(cid)
     }
 
-    /// Makes every blob put so far durable, name and bytes. After an error those put since the
-    /// last success are to be put again.
+    /// Makes every blob put so far durable, name and bytes.
+    ///
+    /// An error says that some are not: a blob whose bytes did not reach the disk is thrown away,
+    /// and a commit that names its place is refused.
     pub fn sync(&self) -> Result<(), StoreError> {
         let _turn = lock(&self.0.syncing);
-        let mut dirty = lock(&self.0.dirty);
-        let files = std::mem::take(&mut dirty.files);
-        let mut folders = std::mem::take(&mut dirty.folders);
-        drop(dirty);
+        let (files, mut folders) = {
+            let mut dirty = lock(&self.0.dirty);
+            (
+                std::mem::take(&mut dirty.files),
+                std::mem::take(&mut dirty.folders),
+            )
+        };
         // All content first, then all names, then all folders: the journal commits once for many.
-        for file in &files {
-            file.disk.sync()?;
+        let mut result = Ok(());
+        let synced = files.into_iter().filter_map(|file| {
+            let synced = file.disk.sync();
+            if synced.is_ok() {
+                return Some(file);
+            }
+            let _ = fs::remove(file.disk.path());
+            self.0.release(&file);
+            result = std::mem::replace(&mut result, Ok(())).and(synced);
+            None
+        });
+        let synced: Vec<_> = synced.collect();
+        for file in &synced {
+            result = result.and(self.0.settle(file, &mut folders));
         }
-        for file in &files {
-            self.0.settle(file, &mut folders)?;
-        }
-        for folder in folders {
-            fs::sync_folder(&folder)?;
+        while let Some(folder) = folders.pop_first() {
+            if let Err(error) = fs::sync_folder(&folder) {
+                // The names in it are not to be relied upon before this has succeeded.
+                folders.insert(folder);
+                lock(&self.0.dirty).folders.append(&mut folders);
+                result = result.and(Err(error));
+            }
         }
         let end = self.0.packs.sync()?;
         if end.is_some() {
             lock(&self.0.dirty).end = end;
         }
-        Ok(())
+        Ok(result?)
     }
 
     /// Whether something was put and not yet made durable.
@@ -319,14 +339,17 @@ impl Blobs {
 
     /// Gives a durable file its name. The folders to sync are added to the set.
     fn settle(&self, file: &DirtyFile, folders: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
+        self.release(file);
         let path = self.path(&file.cid);
         let folder = path.parent().unwrap_or(&self.root);
-        for made in fs::create_folder_unsynced(folder)? {
-            folders.insert(made);
-        }
-        fs::rename(file.disk.path(), &path)?;
+        folders.extend(fs::create_folder_unsynced(folder)?);
         folders.insert(folder.to_owned());
-        Ok(())
+        // One that is here already was perhaps promised to somebody: it is replaced only where it
+        // is damaged.
+        if path.exists() && is_whole(&path, &file.cid)? {
+            return fs::remove(file.disk.path());
+        }
+        fs::rename(file.disk.path(), &path)
     }
 
     /// Queues a finished file for the next sync.
@@ -334,6 +357,13 @@ impl Blobs {
         let mut dirty = lock(&self.dirty);
         dirty.files.push(DirtyFile { disk, cid });
         dirty.files.len()
+    }
+
+    /// A partial blob is busy until its file has gone to its place.
+    fn release(&self, file: &DirtyFile) {
+        if file.disk.path().starts_with(self.root.join("partial")) {
+            lock(&self.partial).remove(&file.cid);
+        }
     }
 
     fn reader(&self, cid: &BlobId, place: &BlobPlace) -> Result<Option<BlobReader>, StoreError> {
@@ -364,16 +394,21 @@ impl Blobs {
         }
     }
 
-    /// Removes a blob for good and returns the bytes that became free.
-    pub(super) fn erase(&self, place: &BlobPlace) -> Result<u64, StoreError> {
-        match place {
-            BlobPlace::File { cid, len } => {
-                fs::remove(&self.leaves_path(cid))?;
-                fs::remove(&self.path(cid))?;
-                Ok(*len)
+    /// Removes blobs for good and returns the bytes that became free.
+    pub(super) fn erase(&self, places: &[BlobPlace]) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        let mut packed = Vec::new();
+        for place in places {
+            match place {
+                BlobPlace::File { cid, len } => {
+                    fs::remove(&self.leaves_path(cid))?;
+                    fs::remove(&self.path(cid))?;
+                    bytes += len;
+                }
+                BlobPlace::Pack { pack, offset, len } => packed.push((*pack, *offset, *len)),
             }
-            BlobPlace::Pack { pack, offset, len } => self.packs.erase(*pack, *offset, *len),
         }
+        Ok(bytes + self.packs.erase(&packed)?)
     }
 
     /// Shows the name, length and age of every large blob on disk.
@@ -415,6 +450,7 @@ pub struct BlobWriter {
     small: Vec<u8>,
     large: Option<Disk>,
     started: u64,
+    failed: bool,
 }
 
 impl BlobWriter {
@@ -436,19 +472,38 @@ impl BlobWriter {
             Some(disk) => disk,
             None => {
                 let disk = Disk::create(&self.blobs.0.temporary())?;
-                disk.write_at(0, &self.small)?;
-                self.small = Vec::new();
+                let small = std::mem::take(&mut self.small);
+                if let Err(error) = disk.write_at(0, &small) {
+                    self.large = Some(disk);
+                    self.abandon();
+                    return Err(error.into());
+                }
                 disk
             }
         };
         let written = disk.write_at(self.len, bytes);
+        self.large = Some(disk);
+        if let Err(error) = written {
+            self.abandon();
+            return Err(error.into());
+        }
         self.len = len;
-        if self.len - self.started > WRITE_BACK_BYTES {
+        if let Some(disk) = &self.large
+            && self.len - self.started > WRITE_BACK_BYTES
+        {
             self.started = self.len;
             disk.start_write_back();
         }
-        self.large = Some(disk);
-        Ok(written?)
+        Ok(())
+    }
+
+    /// After a failed write the blob can only be begun again.
+    fn abandon(&mut self) {
+        self.failed = true;
+        if let Some(disk) = self.large.take() {
+            // Opening clears the folder anyway.
+            let _ = fs::remove(disk.path());
+        }
     }
 
     /// Bytes so far.
@@ -478,6 +533,10 @@ impl BlobWriter {
     }
 
     fn store(&mut self, cid: BlobId) -> Result<Stored, StoreError> {
+        if self.failed {
+            let what = "an earlier write of this blob failed";
+            return Err(StoreError::Io(std::io::Error::other(what)));
+        }
         let Some(disk) = self.large.take() else {
             let place = self.blobs.0.packs.append(cid, &self.small)?;
             return Ok(Stored { cid, place });
@@ -494,10 +553,7 @@ impl BlobWriter {
 
 impl Drop for BlobWriter {
     fn drop(&mut self) {
-        if let Some(disk) = self.large.take() {
-            // Opening clears the folder anyway.
-            let _ = fs::remove(disk.path());
-        }
+        self.abandon();
     }
 }
 
@@ -536,12 +592,17 @@ impl BlobReader {
 
     /// BLAKE3 of the whole blob as it lies on disk.
     pub fn hash(&self) -> Result<BlobId, StoreError> {
-        hash(&self.disk, self.start, self.len)
+        Ok(hash(&self.disk, self.start, self.len)?)
     }
 }
 
+fn is_whole(path: &Path, cid: &BlobId) -> std::io::Result<bool> {
+    let disk = Disk::open(path)?;
+    Ok(hash(&disk, 0, disk.len()?)? == *cid)
+}
+
 /// BLAKE3 of a part of a file.
-pub(super) fn hash(disk: &Disk, start: u64, len: u64) -> Result<BlobId, StoreError> {
+pub(super) fn hash(disk: &Disk, start: u64, len: u64) -> std::io::Result<BlobId> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; READ_BYTES];
     let mut at = 0;

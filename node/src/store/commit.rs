@@ -60,6 +60,8 @@ impl Store {
             inner.blobs.sync()?;
         }
         let mut plan = Plan::of(inner, batch)?;
+        let places = batch.places.iter().map(|(_, _, place)| *place);
+        inner.collecting.note(places);
         let appends = plan.take_appends();
         inner.files.append(&appends)?;
         let written = inner.index.write(|write| plan.write(inner, write, batch));

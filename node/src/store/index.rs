@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 use std::{fmt, io};
 
 use redb::backends::FileBackend;
@@ -29,6 +30,9 @@ use super::tables::{META, SCHEMA, Table};
 /// Pages kept in memory. Listing 100,000 assets needs about 30 MB of pages; the rest of the
 /// 150 MB that an idle node may take belongs to others.
 const CACHE_BYTES: usize = 48 * 1024 * 1024;
+/// How often and in what rhythm the check of all pages waits for other reads to end.
+const CHECK_ATTEMPTS: u32 = 200;
+const CHECK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a database file is of no use: it is set aside and the index made again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +117,11 @@ impl Index {
         self.failed.load(Ordering::Acquire)
     }
 
+    fn fail(&self) -> bool {
+        self.failed.store(true, Ordering::Release);
+        false
+    }
+
     /// A consistent view; short-lived, because the file cannot shrink under it.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.opened()?;
@@ -189,22 +198,29 @@ impl Index {
         })
     }
 
-    /// Verifies every page. Reads and writes wait meanwhile. False: it was not clean.
-    pub(crate) fn check_integrity(&self) -> Result<bool, StoreError> {
+    /// Verifies every page. Reads and writes wait meanwhile. `None` where other reads go on for so
+    /// long that it could not begin.
+    pub(crate) fn check_integrity(&self) -> Result<Option<bool>, StoreError> {
         self.opened()?;
-        let mut slot = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let database = slot.as_mut().ok_or(unreadable("closed"))?;
-        let checked = guarded(|| database.check_integrity().map_err(redb_error));
-        match checked {
-            Err(StoreError::Damaged(_)) => {
-                self.failed.store(true, Ordering::Release);
-                Ok(false)
+        for _ in 0..CHECK_ATTEMPTS {
+            let mut slot = self
+                .database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let database = slot.as_mut().ok_or(unreadable("closed"))?;
+            let checked = catch_unwind(AssertUnwindSafe(|| database.check_integrity()));
+            drop(slot);
+            match checked {
+                Ok(Ok(clean)) => return Ok(Some(clean)),
+                Ok(Err(DatabaseError::TransactionInProgress)) => std::thread::sleep(CHECK_PAUSE),
+                Ok(Err(error)) => match redb_error(error) {
+                    StoreError::Damaged(_) => return Ok(Some(self.fail())),
+                    other => return Err(other),
+                },
+                Err(_) => return Ok(Some(self.fail())),
             }
-            other => other,
         }
+        Ok(None)
     }
 }
 
@@ -259,12 +275,24 @@ impl Snapshot {
         sealer: &Sealer,
         table: redb::TableDefinition<'static, u64, &'static [u8]>,
         range: (Bound<u64>, Bound<u64>),
+        each: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.rows_limited(sealer, table, range, usize::MAX, each)
+    }
+
+    /// The first rows of a range of keys.
+    pub(crate) fn rows_limited(
+        &self,
+        sealer: &Sealer,
+        table: redb::TableDefinition<'static, u64, &'static [u8]>,
+        range: (Bound<u64>, Bound<u64>),
+        limit: usize,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let name = redb::TableHandle::name(&table).to_owned();
         self.read(|read| {
             let rows = read.open_table(table).map_err(redb_error)?;
-            for row in rows.range::<u64>(range).map_err(redb_error)? {
+            for row in rows.range::<u64>(range).map_err(redb_error)?.take(limit) {
                 let (key, row) = row.map_err(redb_error)?;
                 let key = key.value();
                 let row = sealer.open_row(&name, key, row.value());
@@ -291,6 +319,7 @@ pub(crate) fn redb_error(error: impl Into<redb::Error>) -> StoreError {
         redb::Error::Io(error) => error.into(),
         redb::Error::DatabaseAlreadyOpen => StoreError::Locked,
         redb::Error::PreviousIo => StoreError::Io(io::Error::other("an earlier write failed")),
+        redb::Error::DatabaseClosed => StoreError::Io(io::Error::other("the index was reopened")),
         _ => unreadable("database"),
     }
 }

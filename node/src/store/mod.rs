@@ -16,13 +16,14 @@
 //! that no place in a log is ever used twice. The store never looks inside an
 //! entry or a blob and knows nothing of families, peers or albums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use heirloom_protocol::id::LogId;
 
 mod blobs;
+mod collect;
 mod commit;
 mod error;
 mod fs;
@@ -34,12 +35,14 @@ mod pack;
 mod partial;
 mod read;
 mod record;
+mod scrub;
 mod seal;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use blobs::{BlobPlace, BlobReader, BlobStore, BlobWriter, Stored};
+pub use collect::Collected;
 pub use commit::Batch;
 pub use error::{Damage, Refusal, StoreError};
 pub use index::Unusable;
@@ -48,6 +51,7 @@ pub use open::Opened;
 pub use partial::PartialBlob;
 pub use read::{BlobState, Head, Order};
 pub use record::{ENTRY_BYTES_MAX, EntryRecord};
+pub use scrub::{Depth, Finding, Stats, Verified};
 pub use tables::Table;
 
 use index::Index;
@@ -69,6 +73,7 @@ struct Inner {
     logs: RwLock<Logs>,
     /// One commit at a time.
     writer: Mutex<()>,
+    collecting: Collecting,
     opened: Opened,
 }
 
@@ -78,6 +83,33 @@ struct Logs {
     states: BTreeMap<LogId, LogState>,
     /// Log numbers in order.
     numbers: Vec<LogId>,
+}
+
+/// Blobs that commits named while a collection is looking for unused ones.
+#[derive(Default)]
+struct Collecting {
+    turn: Mutex<()>,
+    named: Mutex<Option<BTreeSet<BlobPlace>>>,
+}
+
+impl Collecting {
+    fn start(&self) {
+        *blobs::lock(&self.named) = Some(BTreeSet::new());
+    }
+
+    fn stop(&self) {
+        *blobs::lock(&self.named) = None;
+    }
+
+    fn note(&self, places: impl IntoIterator<Item = BlobPlace>) {
+        if let Some(named) = blobs::lock(&self.named).as_mut() {
+            named.extend(places);
+        }
+    }
+
+    fn named(&self) -> BTreeSet<BlobPlace> {
+        blobs::lock(&self.named).clone().unwrap_or_default()
+    }
 }
 
 impl Store {

@@ -23,7 +23,7 @@ use super::keyring::{KeyFile, Keyring};
 use super::logs::{Findings, LogFiles, LogState, Trust};
 use super::seal::{self, Sealer};
 use super::tables::{LOGS, LogRow, Table};
-use super::{Inner, Logs, Store};
+use super::{Collecting, Inner, Logs, Store};
 
 /// The store version this program writes.
 const VERSION: u32 = 1;
@@ -111,6 +111,7 @@ impl Store {
             blobs,
             logs: RwLock::new(logs),
             writer: Mutex::new(()),
+            collecting: Collecting::default(),
             opened,
         })))
     }

@@ -6,9 +6,10 @@
 //! where its length is what the index last committed; otherwise the next one
 //! begins, so that a torn record is always the last of its file.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use heirloom_protocol::id::BlobId;
 
@@ -183,18 +184,22 @@ impl Packs {
         {
             todo.push((*pack, Arc::clone(disk), *synced));
         }
+        // A new file counts for nothing before its name is durable.
+        let named = match new_file {
+            true => fs::sync_folder(&self.root),
+            false => Ok(()),
+        };
         let mut result = Ok(());
         for (pack, disk, synced) in todo {
-            if let Err(error) = disk.sync() {
+            let lost = synced == 0 && named.is_err();
+            let written = disk.sync();
+            if lost || written.is_err() {
                 let _ = disk.set_len(synced);
                 lock(&self.active).fail(pack, synced);
-                result = result.and(Err(error));
             }
+            result = result.and(written);
         }
-        if new_file {
-            result = result.and(fs::sync_folder(&self.root));
-        }
-        result?;
+        named.and(result)?;
         let Some((pack, _, _, end)) = current else {
             return Ok(None);
         };
@@ -263,19 +268,54 @@ impl Packs {
         Ok(parse(&head).filter(|head| head.live).map(|head| head.cid))
     }
 
-    /// Erases a blob: marks its record, durably, then gives its pages back.
-    pub(crate) fn erase(&self, pack: u32, offset: u32, len: u32) -> Result<u64, StoreError> {
-        let Some((disk, start)) = self.locate(None, pack, offset, len)? else {
-            return Ok(0);
-        };
-        disk.write_at(u64::from(offset) + STATE_AT, &[GONE])?;
-        disk.sync()?;
-        let first = start.next_multiple_of(PAGE);
-        let last = (start + u64::from(len)) / PAGE * PAGE;
-        if first >= last || !disk.punch(first, last - first) {
-            return Ok(0);
+    /// Erases blobs: marks their records, durably, then gives their pages back. Returns how many
+    /// bytes that were.
+    pub(crate) fn erase(&self, records: &[(u32, u32, u32)]) -> Result<u64, StoreError> {
+        let mut marked = Vec::new();
+        for (pack, offset, len) in records {
+            if let Some((disk, start)) = self.locate(None, *pack, *offset, *len)? {
+                disk.write_at(u64::from(*offset) + STATE_AT, &[GONE])?;
+                marked.push((disk, start, u64::from(*len)));
+            }
         }
-        Ok(last - first)
+        let mut synced: Vec<&Arc<Disk>> = Vec::new();
+        for (disk, ..) in &marked {
+            if !synced.iter().any(|done| Arc::ptr_eq(done, disk)) {
+                disk.sync()?;
+                synced.push(disk);
+            }
+        }
+        let mut bytes = 0;
+        for (disk, start, len) in &marked {
+            let first = start.next_multiple_of(PAGE);
+            let last = (start + len) / PAGE * PAGE;
+            if first < last && disk.punch(first, last - first) {
+                bytes += last - first;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Removes packs that hold nothing that is used and were last written before then.
+    pub(crate) fn remove_unused(
+        &self,
+        used: &BTreeSet<u32>,
+        older: SystemTime,
+    ) -> Result<u64, StoreError> {
+        let active = lock(&self.active).pack;
+        let mut bytes = 0;
+        for pack in self.numbers()? {
+            let path = self.path(pack);
+            let metadata = std::fs::metadata(&path).map_err(fs::at(&path))?;
+            let changed = metadata.modified().map_err(fs::at(&path))?;
+            // The last pack stays, so that its number is not given again.
+            if pack + 1 < active && !used.contains(&pack) && changed < older {
+                bytes += metadata.len();
+                lock(&self.open).remove(&pack);
+                fs::remove(&path)?;
+            }
+        }
+        Ok(bytes)
     }
 
     /// Shows the live records of all packs, and the damage between them. Reads headers only.
@@ -295,7 +335,7 @@ impl Packs {
         Ok(())
     }
 
-    /// Bytes of all packs as allocated by length.
+    /// Lengths of all packs.
     pub(crate) fn bytes(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for pack in self.numbers()? {
@@ -429,9 +469,9 @@ fn resume(disk: &Disk, from: u64, end: u64) -> Result<Option<u64>, StoreError> {
     Ok(None)
 }
 
-/// Whether a path is a pack of this folder; for tests that damage one.
+/// Where a pack lies under the folder of blobs; for tests that damage one.
 #[cfg(test)]
-pub(crate) fn path_of(root: &Path, pack: u32) -> PathBuf {
+pub(crate) fn path_of(root: &std::path::Path, pack: u32) -> PathBuf {
     root.join(format!("packs/{pack:06}.pack"))
 }
 

@@ -30,6 +30,8 @@ pub struct PartialBlob {
     len: u64,
     disk: Option<Disk>,
     progress: Mutex<Progress>,
+    /// Finished: stays busy until the sync has moved the file.
+    queued: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,7 @@ impl BlobStore {
             len,
             disk: None,
             progress: Mutex::default(),
+            queued: false,
         };
         let path = self.0.partial_path(cid);
         if path.exists() {
@@ -218,6 +221,7 @@ impl PartialBlob {
             return Ok(stored);
         }
         fs::remove(&blobs.note_path(&cid))?;
+        self.queued = true;
         blobs.queue(disk, cid);
         let place = BlobPlace::File { cid, len };
         Ok(Stored { cid, place })
@@ -284,7 +288,9 @@ impl PartialBlob {
 
 impl Drop for PartialBlob {
     fn drop(&mut self) {
-        lock(&self.blobs.0.partial).remove(&self.cid);
+        if !self.queued {
+            lock(&self.blobs.0.partial).remove(&self.cid);
+        }
     }
 }
 

@@ -554,6 +554,25 @@ impl Inner {
         Ok(record.ok_or(Damage::Entry { log, seq, id })?)
     }
 
+    /// The place of a blob, dropped or not.
+    pub(super) fn place(&self, number: u32, ordinal: u32) -> Result<Option<BlobPlace>, StoreError> {
+        let snapshot = self.index.snapshot()?;
+        let row = snapshot.row(&self.sealer, BLOBS, key(number, ordinal))?;
+        Ok(row.and_then(|row| BlobPlace::decode(&row)))
+    }
+
+    /// Whether the bitmap agrees with the place of a blob: listed, or dropped and not listed.
+    pub(super) fn is_listed(&self, number: u32, ordinal: u32) -> Result<bool, StoreError> {
+        let place = key(number, ordinal);
+        let snapshot = self.index.snapshot()?;
+        let here = snapshot.row(&self.sealer, BLOBS, place)?.is_some();
+        let dropped = snapshot.row(&self.sealer, DROPPED, place)?.is_some();
+        let listed = self
+            .have(&snapshot, number, ordinal >> 16)?
+            .contains(ordinal);
+        Ok(listed == (here && !dropped))
+    }
+
     /// The last entry of a log whose row satisfies a condition that holds up to some point.
     fn last_where(
         &self,

@@ -7,33 +7,7 @@ use heirloom_protocol::limits::LEAF_BYTES;
 
 use super::super::pack::{PACK_BYTES, path_of};
 use super::super::{Batch, BlobPlace, BlobState, Damage, Refusal, Store, StoreError, Stored};
-use super::{batch, copy, entry, home, log, take_in};
-
-fn bytes(seed: u8, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(&[seed])
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes
-}
-
-fn places(stored: &[Stored]) -> Batch {
-    let places = stored.iter().zip(0..);
-    Batch {
-        places: places
-            .map(|(stored, ordinal)| (log(1, 1), ordinal, stored.place))
-            .collect(),
-        ..batch([entry(log(1, 1), 0)])
-    }
-}
-
-fn place(store: &Store, ordinal: u32) -> BlobPlace {
-    match store.blob_state(&log(1, 1), ordinal).unwrap() {
-        BlobState::Here(place) => place,
-        other => panic!("{other:?}"),
-    }
-}
+use super::{batch, bytes, copy, entry, home, log, place, places, take_in};
 
 #[test]
 fn small_and_large_blobs_are_read_back_after_reopening() {

@@ -5,11 +5,13 @@ use std::path::Path;
 use heirloom_protocol::id::{BranchId, DeviceId, EntryId, LogId, SpaceId};
 use tempfile::TempDir;
 
-use super::{Batch, EntryRecord, Store};
+use super::{Batch, BlobPlace, BlobState, EntryRecord, Store, Stored};
 
 mod blobs;
+mod collect;
 mod damage;
 mod faults;
+mod keys;
 mod logs;
 mod values;
 
@@ -54,10 +56,13 @@ fn batch(entries: impl IntoIterator<Item = EntryRecord>) -> Batch {
 fn home() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let private = std::fs::Permissions::from_mode(0o700);
-    tempfile::Builder::new()
-        .permissions(private)
-        .tempdir()
-        .unwrap()
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.permissions(private);
+    // In memory where that is to be had: a sync costs nothing there.
+    let made = builder
+        .tempdir_in("/dev/shm")
+        .or_else(|_| builder.tempdir());
+    made.unwrap()
 }
 
 /// A store with `count` entries in one log, in batches of two.
@@ -113,5 +118,31 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(item.path(), &target).unwrap();
             std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o600)).unwrap();
         }
+    }
+}
+
+fn bytes(seed: u8, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+fn places(stored: &[Stored]) -> Batch {
+    let places = stored.iter().zip(0..);
+    Batch {
+        places: places
+            .map(|(stored, ordinal)| (log(1, 1), ordinal, stored.place))
+            .collect(),
+        ..batch([entry(log(1, 1), 0)])
+    }
+}
+
+fn place(store: &Store, ordinal: u32) -> BlobPlace {
+    match store.blob_state(&log(1, 1), ordinal).unwrap() {
+        BlobState::Here(place) => place,
+        other => panic!("{other:?}"),
     }
 }

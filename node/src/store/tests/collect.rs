@@ -1,0 +1,220 @@
+//! What may go goes, what anybody still refers to stays, and verification tells the difference.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime};
+
+use heirloom_protocol::id::BlobId;
+
+use super::super::pack::path_of;
+use super::super::{Batch, BlobState, Collected, Damage, Depth, Store, Stored, Verified};
+use super::{bytes, entry, home, log, place, places};
+
+fn here(store: &Store, stored: &Stored) -> bool {
+    store.blobs().is_whole(&stored.cid, &stored.place).unwrap()
+}
+
+fn drop_at(store: &Store, drops: &[(u32, u64)]) {
+    let drops = drops.iter();
+    let drops = drops.map(|(ordinal, since)| (log(1, 1), *ordinal, *since));
+    let drops = drops.collect();
+    store
+        .commit(&Batch {
+            drops,
+            ..Batch::default()
+        })
+        .unwrap();
+}
+
+fn verified(store: &Store, depth: Depth) -> Verified {
+    store
+        .verify(depth, |_, _| None, |_| ControlFlow::Continue(()))
+        .unwrap()
+}
+
+fn tomorrow() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(86_400)
+}
+
+#[test]
+fn a_dropped_blob_goes_when_its_time_has_come() {
+    for len in [30_000, 400_000] {
+        let home = home();
+        let store = Store::create(home.path()).unwrap();
+        let stored = [1, 2].map(|seed| store.blobs().put(&bytes(seed, len)).unwrap());
+        store.commit(&places(&stored)).unwrap();
+        drop_at(&store, &[(0, 100)]);
+        assert_eq!(store.collect(99).unwrap(), Collected::default());
+        assert!(here(&store, &stored[0]));
+        let collected = store.collect(100).unwrap();
+        assert_eq!(collected.blobs, 1);
+        assert!(!here(&store, &stored[0]));
+        assert!(here(&store, &stored[1]));
+        assert_eq!(store.blob_state(&log(1, 1), 0).unwrap(), BlobState::Absent);
+        assert_eq!(store.collect(100).unwrap(), Collected::default());
+        assert!(verified(&store, Depth::Data).findings.is_empty());
+        // It may come again.
+        let again = store.blobs().put(&bytes(1, len)).unwrap();
+        store.commit(&places(&[again])).unwrap();
+        assert!(here(&store, &again));
+    }
+}
+
+#[test]
+fn a_blob_stays_as_long_as_one_reference_does() {
+    for len in [30_000, 400_000] {
+        let home = home();
+        let store = Store::create(home.path()).unwrap();
+        let stored = store.blobs().put(&bytes(1, len)).unwrap();
+        store.commit(&places(&[stored, stored, stored])).unwrap();
+        drop_at(&store, &[(0, 100), (1, 500)]);
+        assert_eq!(store.collect(200).unwrap().blobs, 0);
+        assert_eq!(store.blob_state(&log(1, 1), 0).unwrap(), BlobState::Absent);
+        drop_at(&store, &[(2, 100)]);
+        assert_eq!(store.collect(200).unwrap().blobs, 0);
+        assert!(here(&store, &stored));
+        assert_eq!(store.collect(500).unwrap().blobs, 1);
+        assert!(!here(&store, &stored));
+    }
+}
+
+#[test]
+fn a_sweep_takes_what_nothing_names_and_nothing_else() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [1, 2, 3].map(|seed| store.blobs().put(&bytes(seed, 400_000)).unwrap());
+    store.commit(&places(&stored[..1])).unwrap();
+    let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+    assert_eq!(store.sweep(yesterday, |_| false).unwrap().blobs, 0);
+    let swept = store
+        .sweep(tomorrow(), |cid| *cid == stored[1].cid)
+        .unwrap();
+    assert_eq!(
+        swept,
+        Collected {
+            blobs: 1,
+            bytes: 400_000
+        }
+    );
+    assert_eq!(
+        stored.map(|stored| here(&store, &stored)),
+        [true, true, false]
+    );
+    drop(store);
+    fs::remove_file(home.path().join("heirloom.redb")).unwrap();
+    let store = Store::open(home.path()).unwrap();
+    assert!(store.sweep(tomorrow(), |_| false).is_err());
+}
+
+#[test]
+fn verification_names_every_kind_of_damage() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [30_000, 400_000, 500_000].map(|len| store.blobs().put(&bytes(1, len)).unwrap());
+    store.commit(&places(&stored)).unwrap();
+    let clean = verified(&store, Depth::Data);
+    assert_eq!((clean.entries, clean.blobs, clean.bytes), (1, 3, 930_000));
+    assert!(clean.pages && clean.findings.is_empty());
+
+    let flip = |path: &std::path::Path, from_end: usize| {
+        let mut raw = fs::read(path).unwrap();
+        let at = raw.len() - from_end;
+        raw[at] ^= 1;
+        fs::write(path, raw).unwrap();
+    };
+    flip(&path_of(&home.path().join("blobs"), 1), 7);
+    flip(&store.blobs().0.path(&stored[1].cid), 7);
+    fs::remove_file(store.blobs().0.path(&stored[2].cid)).unwrap();
+    flip(&store.0.files.path(&log(1, 1)), 7);
+    let entry_damage = Damage::Entry {
+        log: log(1, 1),
+        seq: 0,
+        id: Some(entry(log(1, 1), 0).id),
+    };
+    let quick = verified(&store, Depth::Structure).findings;
+    // The entry twice, since it is a control entry too, and the blob that is gone.
+    assert_eq!(quick.len(), 3);
+    let found: Vec<_> = verified(&store, Depth::Data)
+        .findings
+        .into_iter()
+        .map(|finding| (finding.damage, finding.blob.map(|(_, ordinal)| ordinal)))
+        .collect();
+    let blob = |index: usize| Damage::Blob {
+        cid: stored[index].cid,
+    };
+    let missing = Damage::Place {
+        log: log(1, 1),
+        ordinal: 2,
+    };
+    assert_eq!(
+        found[..],
+        [
+            (entry_damage.clone(), None),
+            (blob(0), Some(0)),
+            (blob(1), Some(1)),
+            (missing, Some(2)),
+            // The control entry cannot be read either.
+            (entry_damage, None),
+        ]
+    );
+
+    store.repair_entry(&entry(log(1, 1), 0)).unwrap();
+    let mut other = entry(log(1, 1), 0);
+    other.id.0[0] ^= 1;
+    assert!(store.repair_entry(&other).is_err());
+    let lost = (0..3).map(|ordinal| (log(1, 1), ordinal)).collect();
+    store
+        .commit(&Batch {
+            lost,
+            ..Batch::default()
+        })
+        .unwrap();
+    let again = [30_000, 400_000, 500_000].map(|len| store.blobs().put(&bytes(1, len)).unwrap());
+    store.commit(&places(&again)).unwrap();
+    assert!(verified(&store, Depth::Data).findings.is_empty());
+    assert!(here(&store, &again[1]));
+}
+
+#[test]
+fn verification_holds_a_blob_against_the_name_its_entry_gives() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [1, 2].map(|seed| store.blobs().put(&bytes(seed, 1000)).unwrap());
+    // A row that points to the wrong blob of the right size.
+    store.commit(&places(&[stored[1]])).unwrap();
+    assert!(verified(&store, Depth::Data).findings.is_empty());
+    let found = store
+        .verify(
+            Depth::Data,
+            |_, _| Some(stored[0].cid),
+            |_| ControlFlow::Continue(()),
+        )
+        .unwrap();
+    assert_eq!(
+        found.findings[0].damage,
+        Damage::Blob { cid: stored[0].cid }
+    );
+    let stopped = store
+        .verify(Depth::Data, |_, _| None, |_| ControlFlow::Break(()))
+        .unwrap();
+    assert_eq!(stopped.blobs, 0);
+}
+
+#[test]
+fn sizes_and_counts_add_up() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [1000, 2000, 400_000].map(|len| store.blobs().put(&bytes(1, len)).unwrap());
+    store.commit(&places(&stored)).unwrap();
+    drop_at(&store, &[(1, 5)]);
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.logs, stats.entries), (1, 1));
+    assert_eq!((stats.small_blobs, stats.small_bytes), (2, 3000));
+    assert_eq!((stats.large_blobs, stats.large_bytes), (1, 400_000));
+    assert_eq!(stats.dropped, 1);
+    assert!(stats.pack_bytes > 3000 && stats.index_bytes > 0);
+    let file = fs::metadata(store.0.files.path(&log(1, 1))).unwrap();
+    assert_eq!(stats.log_bytes, file.len());
+    let _ = place(&store, 0);
+    assert_eq!(store.blobs().find(&BlobId([0; 32])).unwrap(), None);
+}
