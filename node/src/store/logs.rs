@@ -1,8 +1,8 @@
 //! The logs as files: where they lie, how they grow, what is in them after a crash.
 //!
 //! An append either is on disk as a whole in every file it touches, or the files
-//! are cut back to where they were. Where even that fails, the log takes nothing
-//! more until it could be cut back: after a failed sync nobody knows what the
+//! are cut back to where they were. Where even that fails, nothing more is
+//! committed until it could be done: after a failed sync nobody knows what the
 //! disk holds. Bytes that the index covers are never cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,8 +202,6 @@ impl LogFiles {
 
     /// Appends to several logs; durable when this returns, undone when it fails.
     pub(crate) fn append(&self, appends: &[Append]) -> Result<(), StoreError> {
-        let logs: Vec<LogId> = appends.iter().map(|append| append.log).collect();
-        self.heal(&logs)?;
         let result = self.append_all(appends);
         if result.is_err() {
             self.undo(appends);
@@ -252,16 +250,19 @@ impl LogFiles {
         }
     }
 
-    /// Cuts suspect logs back, or says why nothing may be appended to them.
-    fn heal(&self, logs: &[LogId]) -> Result<(), StoreError> {
-        for log in logs {
-            let start = lock(&self.suspect).get(log).copied();
-            if let Some(start) = start {
-                self.cut(log, start)?;
-                lock(&self.suspect).remove(log);
-            }
+    /// Cuts suspect logs back, or says why nothing may be committed. Before that their files hold
+    /// records that must not be taken for entries.
+    pub(crate) fn heal(&self) -> Result<(), StoreError> {
+        loop {
+            let first = lock(&self.suspect)
+                .first_key_value()
+                .map(|(log, len)| (*log, *len));
+            let Some((log, len)) = first else {
+                return Ok(());
+            };
+            self.cut(&log, len)?;
+            lock(&self.suspect).remove(&log);
         }
-        Ok(())
     }
 
     fn cut(&self, log: &LogId, len: u64) -> io::Result<()> {
@@ -335,7 +336,12 @@ impl LogFiles {
         }
         self.check_header(state, findings)?;
         if !state.pending.is_empty() {
-            // Read back from a cache that no sync may have reached; soon the index relies on it.
+            // This was read from a cache that perhaps never reached the disk, and soon the index
+            // relies on it. After a failed sync the pages count as clean: only writing them again
+            // makes the next sync mean something.
+            if trust == Trust::Index {
+                write_again(&file, from, state.end)?;
+            }
             file.sync()?;
             fs::sync_folder_of(&path)?;
         }
@@ -391,7 +397,6 @@ impl LogFiles {
 
 /// Copies the end of a file beside it.
 fn keep_tail(path: &Path, offset: u64, end: u64) -> Result<PathBuf, StoreError> {
-    let source = Disk::open(path)?;
     let mut number = 1_u32;
     let kept = loop {
         let kept = path.with_extension(format!("torn-{number}"));
@@ -401,18 +406,35 @@ fn keep_tail(path: &Path, offset: u64, end: u64) -> Result<PathBuf, StoreError> 
         number += 1;
     };
     let copy = Disk::create(&kept)?;
-    let mut at = offset;
-    let mut buffer = vec![0; 1024 * 1024];
-    while at < end {
-        let left = usize::try_from(end - at).unwrap_or(buffer.len());
-        let part = left.min(buffer.len());
-        source.read_at(at, &mut buffer[..part])?;
-        copy.write_at(at - offset, &buffer[..part])?;
-        at += u64::try_from(part).expect("a buffer fits");
-    }
+    pieces(&Disk::open(path)?, offset, end, |at, piece| {
+        copy.write_at(at - offset, piece)
+    })?;
     copy.sync()?;
     fs::sync_folder_of(&kept)?;
     Ok(kept)
+}
+
+fn write_again(file: &Disk, from: u64, end: u64) -> io::Result<()> {
+    pieces(file, from, end, |at, piece| file.write_at(at, piece))
+}
+
+/// Shows a part of a file in pieces.
+fn pieces(
+    file: &Disk,
+    from: u64,
+    end: u64,
+    mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut at = from;
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(buffer.len());
+        let piece = left.min(buffer.len());
+        file.read_at(at, &mut buffer[..piece])?;
+        each(at, &buffer[..piece])?;
+        at += u64::try_from(piece).expect("a buffer fits");
+    }
+    Ok(())
 }
 
 fn log_of_name(space: SpaceId, name: &str) -> Option<LogId> {

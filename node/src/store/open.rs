@@ -118,9 +118,10 @@ impl Store {
 }
 
 impl Inner {
-    /// After a failed write: opens the database again and looks what it and the files hold.
-    /// Nothing to do otherwise. Call with the writer lock held.
+    /// After a failed write: cuts back what it left in the logs, opens the database again and looks
+    /// what it and the files hold. Nothing to do otherwise. Call with the writer lock held.
     pub(super) fn reconcile(&self) -> Result<(), StoreError> {
+        self.files.heal()?;
         if !self.index.has_failed() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use heirloom_protocol::limits::LEAF_BYTES;
 
 use super::super::pack::{PACK_BYTES, path_of};
 use super::super::{Batch, BlobPlace, BlobState, Damage, Refusal, Store, StoreError, Stored};
-use super::{batch, bytes, copy, entry, home, log, place, places, take_in};
+use super::{bytes, copy, home, log, place, places, take_in};
 
 #[test]
 fn small_and_large_blobs_are_read_back_after_reopening() {

@@ -11,8 +11,11 @@ mod blobs;
 mod collect;
 mod damage;
 mod faults;
+mod full;
 mod keys;
 mod logs;
+mod power;
+mod random;
 mod values;
 
 fn log(space: u8, device: u8) -> LogId {
