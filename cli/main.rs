@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long the last writes of a stopped command may take.
-const LAST_WRITES: Duration = Duration::from_secs(30);
+const LAST_WRITES: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -64,6 +64,8 @@ pub(crate) struct Ui {
     err: Box<dyn Write + Send>,
     input: Option<Box<dyn BufRead + Send>>,
     progress: Progress,
+    /// A prompt stands at the end of the last line.
+    asking: bool,
     /// The first failure to write to stdout.
     failed: Option<io::Error>,
 }
@@ -78,6 +80,7 @@ impl Ui {
             err: Box::new(io::stderr()),
             input: Some(Box::new(BufReader::new(io::stdin()))),
             progress: Progress::default(),
+            asking: false,
             failed: None,
         }
     }
@@ -117,6 +120,9 @@ impl Ui {
     /// Tells an error: one line for programs, three for people.
     pub(crate) fn error(&mut self, error: &CliError) {
         self.clear_progress();
+        if std::mem::take(&mut self.asking) {
+            self.write_err("");
+        }
         let plain = |sentence: &str| text::plain(sentence).into_owned();
         if self.manner.json {
             let mut fields =
@@ -216,7 +222,10 @@ impl Ui {
         // A prompt that cannot be shown is not worth failing for: the answer still counts.
         let _ = self.err.write_all(prompt.as_bytes());
         let _ = self.err.flush();
-        self.read_line().await
+        self.asking = true;
+        let answer = self.read_line().await;
+        self.asking = false;
+        answer
     }
 
     /// Reads one line of stdin, trimmed; an error at its end.
@@ -325,6 +334,7 @@ pub(crate) mod recorded {
             err: Box::new(err.clone()),
             input: Some(Box::new(Cursor::new(input.to_owned()))),
             progress: Progress::default(),
+            asking: false,
             failed: None,
         };
         (ui, out, err)
