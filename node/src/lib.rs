@@ -3,6 +3,7 @@
 pub mod api;
 pub mod catalog;
 pub mod net;
+pub mod network;
 pub mod node;
 pub mod runtime;
 pub mod store;

@@ -74,18 +74,17 @@ impl Node {
     }
 
     fn run(store: Store, runtime: Runtime, options: Options) -> Result<Self, ApiError> {
-        let (line, news) = runtime::start(runtime).map_err(crate::store::StoreError::Io)?;
-        let node = Self(Arc::new(Inner {
+        let line = runtime::start(runtime).map_err(crate::store::StoreError::Io)?;
+        Ok(Self(Arc::new(Inner {
             store,
             line,
             options,
-        }));
-        node.follow(news);
-        Ok(node)
+        })))
     }
 
-    fn follow(&self, news: tokio::sync::mpsc::UnboundedReceiver<News>) {
-        drop(news);
+    /// What changes from now on.
+    pub fn news(&self) -> tokio::sync::broadcast::Receiver<News> {
+        self.0.line.news()
     }
 
     /// Founds a family in a home that has none: its first person, this device, a library and the album Family.

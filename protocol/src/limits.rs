@@ -126,3 +126,20 @@ pub const LOG_BLOBS: u32 = 1 << 24;
 pub const HAVE_SPAN: u32 = 1 << 22;
 /// Largest bitmap on the wire: 64 containers of 8 KiB and their table.
 pub const HAVE_BYTES: usize = 520 * 1024;
+
+/// Largest request of the blob stream.
+pub const BLOB_ASK_BYTES: usize = 16 * 1024;
+/// Largest payload of one answer: four leaves, or a page of a list of leaves.
+pub const DATA_BYTES: usize = 256 * 1024;
+/// Most leaves of one request.
+pub const RANGE_LEAVES: u32 = 16;
+/// Most lines of a list of leaves in one request.
+pub const LEAF_PAGE: u32 = 8192;
+/// Blobs up to this size come whole.
+pub const SMALL_BLOB_BYTES: u64 = 1024 * 1024;
+/// Most bytes of whole blobs in one request.
+pub const GET_MANY_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest blob that is fetched: its list of leaves takes 32 MiB of memory.
+pub const FETCH_BLOB_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// How long ago an archive may have been seen for its copies to count, in milliseconds.
+pub const SEEN_MS: u64 = 14 * 24 * 3600 * 1000;

@@ -11,8 +11,10 @@ use super::{Runtime, RuntimeError, commit::Stage};
 /// What became of one entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// Committed, or here already.
+    /// It is new here and durable.
     Taken,
+    /// It was here already.
+    Here,
     /// It names something that is not here.
     Waits,
     /// It is not valid: whoever sent it broke the rules.
@@ -30,7 +32,7 @@ impl Runtime {
         from: DeviceId,
         entries: Vec<EntryBytes>,
     ) -> Result<Vec<Verdict>, RuntimeError> {
-        let mut stage = Stage::default();
+        let mut stage = Stage::from_peer(from);
         let mut verdicts = Vec::with_capacity(entries.len());
         for bytes in entries {
             let verdict = self.accept_one(&mut stage, bytes)?;
@@ -62,7 +64,7 @@ impl Runtime {
                 self.stage_entry(stage, &entry)?;
                 Ok(Verdict::Taken)
             }
-            Err(Refusal::AlreadyHere) => Ok(Verdict::Taken),
+            Err(Refusal::AlreadyHere) => Ok(Verdict::Here),
             Err(Refusal::Waiting) => Ok(Verdict::Waits),
             Err(refusal) => Ok(Verdict::Refused(refusal)),
         }

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom_protocol::{
     album::{asset::Asset, merge},
-    id::{AlbumId, LogId},
+    id::{AlbumId, DeviceId, LogId},
     log::entry::Entry,
     op::Op,
     replica::{Effect, Projection, Recorded, log_of},
+    sync::session::News as EntryNews,
     wire,
 };
+
+use roaring::RoaringBitmap;
 
 use super::{AlbumRow, AssetKey, News, Runtime, RuntimeError, asset};
 use crate::store::{Batch, BlobPlace, EntryRecord, StoreError, Table};
@@ -23,6 +26,8 @@ pub(super) struct Stage {
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
     pub(super) logs: BTreeSet<LogId>,
+    /// The peer who sent the entries.
+    pub(super) from: Option<DeviceId>,
 }
 
 /// How the store keeps an entry.
@@ -167,20 +172,36 @@ impl Runtime {
         if stage.roster {
             self.news.push(News::Roster);
         }
-        for entry in &stage.batch.entries {
-            self.want_blobs_of(entry);
+        let mut blobs: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        for (log, ordinal, _) in &stage.batch.places {
+            blobs.entry(*log).or_default().insert(*ordinal);
         }
-        let blobs: BTreeSet<_> = stage.batch.places.iter().map(|(log, _, _)| *log).collect();
         if !blobs.is_empty() {
             self.news.push(News::Blobs(blobs));
         }
-        if !stage.logs.is_empty() {
-            self.news.push(News::Entries(stage.logs));
+        let entries = stage.batch.entries.iter();
+        let entries: Vec<_> = entries
+            .map(|entry| EntryNews {
+                log: entry.log,
+                seq: entry.seq,
+                id: entry.id,
+            })
+            .collect();
+        if !entries.is_empty() {
+            self.news.push(News::Entries(stage.from, entries));
         }
     }
 }
 
 impl Stage {
+    /// A stage for what a peer sent.
+    pub(super) fn from_peer(peer: DeviceId) -> Self {
+        Self {
+            from: Some(peer),
+            ..Self::default()
+        }
+    }
+
     /// Takes note of what follows from entries.
     pub(super) fn take_effects(&mut self, effects: &[Effect]) {
         for effect in effects {

@@ -98,6 +98,7 @@ impl Runtime {
             replica,
             albums: BTreeMap::new(),
             peers: Peers::default(),
+            sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,
         };
@@ -115,6 +116,7 @@ impl Runtime {
             identity.genesis.clone(),
         );
         self.albums.clear();
+        self.sessions.clear();
         self.fill()
     }
 

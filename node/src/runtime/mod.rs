@@ -15,7 +15,7 @@ mod view;
 mod write;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -24,9 +24,11 @@ use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
     id::{AlbumId, DeviceId, LogId, PlainHash},
     replica::{Replica, WriteError},
+    sync::session::News as EntryNews,
     time::Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use roaring::RoaringBitmap;
+use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
 use crate::store::{Store, StoreError};
@@ -37,7 +39,7 @@ pub use self::{
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
     load::Identity,
-    sync::Peers,
+    sync::{Peers, Step},
     view::{People, SeenAlbum, View},
     write::system_rng,
 };
@@ -64,10 +66,10 @@ pub enum RuntimeError {
 pub enum News {
     /// Who belongs, or a name.
     Roster,
-    /// Entries were committed.
-    Entries(BTreeSet<LogId>),
-    /// Blobs arrived or were dropped.
-    Blobs(BTreeSet<LogId>),
+    /// Entries were committed, from a peer or by this device.
+    Entries(Option<DeviceId>, Vec<EntryNews>),
+    /// Blobs of a log arrived.
+    Blobs(BTreeMap<LogId, RoaringBitmap>),
     /// A peer's news changed what is known of copies.
     Peers,
 }
@@ -79,6 +81,7 @@ pub struct Runtime {
     replica: Replica,
     albums: BTreeMap<AlbumId, AlbumRow>,
     peers: Peers,
+    sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,
     drawn: u64,
 }
@@ -88,12 +91,14 @@ pub(crate) type Work = Box<dyn FnOnce(&mut Runtime) + Send>;
 
 /// Most pieces of work that wait.
 const QUEUE: usize = 256;
+/// Most pieces of news that wait for a slow listener, who then looks at everything.
+const NEWS: usize = 1024;
 
 /// The queue to the runtime and what it tells.
 #[derive(Clone)]
 pub(crate) struct Line {
     work: mpsc::Sender<Work>,
-    news: watch::Sender<u64>,
+    news: broadcast::Sender<News>,
 }
 
 impl Line {
@@ -129,38 +134,32 @@ impl Line {
         told.recv().map_err(|_| RuntimeError::Stopped)
     }
 
-    /// Wakes whenever something changed; the number has no meaning.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+    /// What changes from now on.
+    pub(crate) fn news(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
 }
 
 /// Starts the thread. It ends, and the home is free, when every handle is dropped.
-pub(crate) fn start(
-    mut runtime: Runtime,
-) -> Result<(Line, mpsc::UnboundedReceiver<News>), std::io::Error> {
+pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
     let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
-    let (tell, news) = mpsc::unbounded_channel();
-    let changed = watch::Sender::new(0);
+    let news = broadcast::Sender::new(NEWS);
     let line = Line {
         work,
-        news: changed.clone(),
+        news: news.clone(),
     };
     std::thread::Builder::new()
         .name("runtime".into())
         .spawn(move || {
             while let Some(work) = queue.blocking_recv() {
                 work(&mut runtime);
-                if runtime.news.is_empty() {
-                    continue;
+                for told in std::mem::take(&mut runtime.news) {
+                    // Nobody may be listening.
+                    let _ = news.send(told);
                 }
-                for news in std::mem::take(&mut runtime.news) {
-                    let _ = tell.send(news);
-                }
-                changed.send_modify(|count| *count = count.wrapping_add(1));
             }
         })?;
-    Ok((line, news))
+    Ok(line)
 }
 
 impl Runtime {

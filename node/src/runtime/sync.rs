@@ -1,15 +1,28 @@
-//! What is known of other devices, and the conversations with them.
+//! The sessions' side of the runtime: what they may read, what they have committed, what peers hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Instant,
+};
 
 use heirloom_protocol::{
     album::asset::Asset,
-    id::{DeviceId, LogId},
+    id::{DeviceId, EntryId, LogId, SpaceId},
+    log::entry::EntryBytes,
+    op::Policy,
+    replica::Refusal,
+    sync::{
+        Digest, Head, LogView, have, heads_digest,
+        message::{HaveMode, PeerRole},
+        session::{CloseReason, Input, Opening, Output, Session, Verdict as Answer},
+    },
+    wire,
 };
 use roaring::RoaringBitmap;
 
-use super::{Runtime, RuntimeError};
-use crate::store::EntryRecord;
+use super::{Runtime, RuntimeError, Verdict, load::entry_of};
+use crate::store::{Batch, Table};
 
 /// Which blobs other devices say they hold.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -22,24 +35,368 @@ impl Peers {
     pub fn holders_of<'a>(&self, items: impl Iterator<Item = &'a Asset>) -> BTreeSet<DeviceId> {
         let mut holders = BTreeSet::new();
         for asset in items {
-            for (device, logs) in &self.have {
-                let has = |log: &LogId, ordinal: u32| {
-                    logs.get(log).is_some_and(|bits| bits.contains(ordinal))
-                };
+            for device in self.have.keys() {
                 let mut blobs = asset.all_parts().map(|(_, blob)| blob).peekable();
-                if blobs.peek().is_some() && blobs.all(|blob| has(&blob.log, blob.ordinal)) {
+                if blobs.peek().is_some()
+                    && blobs.all(|blob| self.has(device, &blob.log, blob.ordinal))
+                {
                     holders.insert(*device);
                 }
             }
         }
         holders
     }
+
+    /// Whether a device says that it holds a blob.
+    pub fn has(&self, device: &DeviceId, log: &LogId, ordinal: u32) -> bool {
+        self.of(device, log)
+            .is_some_and(|bits| bits.contains(ordinal))
+    }
+
+    /// The blobs of a log that a device says it holds.
+    pub fn of(&self, device: &DeviceId, log: &LogId) -> Option<&RoaringBitmap> {
+        self.have.get(device)?.get(log)
+    }
+}
+
+/// A session and what came of it that is not yet told.
+pub(super) struct Slot {
+    session: Session,
+    settled: bool,
+}
+
+/// What a step of a session leads to.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Frames to write, in order.
+    pub frames: Vec<Vec<u8>>,
+    /// Nothing is left to be said for now.
+    pub idle: bool,
+    /// Both sides had nothing left to get from each other.
+    pub settled: bool,
+    /// The peer's holdings changed.
+    pub peer_has: bool,
+    /// Write what is left, then close.
+    pub closed: Option<CloseReason>,
+    /// When the session wants a tick.
+    pub deadline: Option<Instant>,
+    /// Entries taken from the peer in this step.
+    pub received: u64,
+    /// Entries given to the peer in this step.
+    pub sent: u64,
+}
+
+fn peers_key(device: &DeviceId, space: &SpaceId) -> Vec<u8> {
+    [b"have/", &device.0[..], &space.0[..]].concat()
+}
+
+impl LogView for Runtime {
+    fn spaces_for(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        let control = self.replica.family().control_space();
+        let spaces = std::iter::once(control).chain(self.replica.albums().map(|(id, _)| *id));
+        let mut rows: Vec<_> = spaces
+            .filter(|space| self.replica.may_replicate(&peer, space))
+            .map(|space| (space, heads_digest(self.heads(space))))
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    fn heads(&self, space: SpaceId) -> Vec<Head> {
+        let logs = self.replica.logs_of(space);
+        logs.filter_map(|(log, state)| {
+            let (seq, id) = state.head()?;
+            Some(Head {
+                log: *log,
+                first: 0,
+                seq,
+                id,
+            })
+        })
+        .collect()
+    }
+
+    fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
+        match self.store.entry(log, seq) {
+            Ok(record) => entry_of(&record?).map(|entry| entry.bytes().clone()),
+            Err(error) => {
+                tracing::error!(%error, "an entry cannot be read");
+                None
+            }
+        }
+    }
+
+    fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
+        self.replica
+            .log(log)?
+            .chain
+            .get(usize::try_from(seq).ok()?)
+            .copied()
+    }
+
+    fn causal(&self, space: SpaceId) -> Vec<(LogId, u32)> {
+        let control = self.replica.family().control_space();
+        let entries: Vec<EntryId> = if space == control {
+            self.replica.control().entries().collect()
+        } else {
+            self.replica
+                .album(&space)
+                .map(|album| album.control_entries().collect())
+                .unwrap_or_default()
+        };
+        entries
+            .iter()
+            .filter_map(|id| self.store.locate(id).ok().flatten())
+            .collect()
+    }
+
+    fn is_pulled_elsewhere(&self, space: SpaceId, peer: DeviceId) -> bool {
+        self.sessions
+            .iter()
+            .any(|(other, slot)| *other != peer && slot.session.is_pulling(space))
+    }
+
+    fn have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        let spaces = self.spaces_for(peer).into_iter().map(|(space, _)| space);
+        spaces
+            .map(|space| (space, digest_of(&self.have(space))))
+            .collect()
+    }
+
+    fn have(&self, space: SpaceId) -> Vec<(LogId, RoaringBitmap)> {
+        let logs = self
+            .replica
+            .logs_of(space)
+            .filter(|(_, state)| state.blobs > 0);
+        logs.filter_map(|(log, _)| Some((*log, self.store.here(log).ok()?)))
+            .collect()
+    }
+
+    fn peer_have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        let mut by_space: BTreeMap<SpaceId, Vec<(LogId, RoaringBitmap)>> = BTreeMap::new();
+        for (log, bits) in self.peers.have.get(&peer).into_iter().flatten() {
+            by_space
+                .entry(log.space)
+                .or_default()
+                .push((*log, bits.clone()));
+        }
+        by_space
+            .into_iter()
+            .map(|(space, rows)| (space, digest_of(&rows)))
+            .collect()
+    }
+}
+
+fn digest_of(rows: &[(LogId, RoaringBitmap)]) -> Digest {
+    have::digest(rows.iter().map(|(log, bits)| (log, bits)))
 }
 
 impl Runtime {
-    pub(super) fn want_blobs_of(&mut self, _entry: &EntryRecord) {}
+    /// Opens a session with a peer, replacing one that is there.
+    pub fn open_session(&mut self, peer: DeviceId) {
+        let role = match self.replica.control().policy(&self.device()) {
+            Policy::Archive => PeerRole::Archive,
+            Policy::Cache(_) => PeerRole::Cache,
+        };
+        let opening = Opening {
+            peer,
+            control: self.replica.family().control_space(),
+            role,
+            incarnation: self.replica.incarnation(),
+        };
+        self.sessions.remove(&peer);
+        let session = Session::open(opening, self, Instant::now());
+        self.sessions.insert(
+            peer,
+            Slot {
+                session,
+                settled: false,
+            },
+        );
+    }
+
+    /// Ends a session.
+    pub fn close_session(&mut self, peer: &DeviceId) {
+        self.sessions.remove(peer);
+    }
+
+    /// Feeds a session and takes from it about `room` bytes of frames.
+    ///
+    /// Entries that the peer sent are durable before the step that acknowledges
+    /// them returns.
+    pub fn step_session(
+        &mut self,
+        peer: DeviceId,
+        input: Option<Input>,
+        room: usize,
+    ) -> Result<Step, RuntimeError> {
+        let mut step = Step::default();
+        let Some(mut slot) = self.sessions.remove(&peer) else {
+            step.closed = Some(CloseReason::Order);
+            return Ok(step);
+        };
+        if let Some(input) = input {
+            slot.session.handle(input, self, Instant::now());
+        }
+        let mut bytes = 0;
+        step.idle = true;
+        loop {
+            if bytes >= room {
+                step.idle = false;
+                break;
+            }
+            let Some(output) = slot.session.poll(self) else {
+                break;
+            };
+            if let Output::Send(message) = &output {
+                let frame = message.to_frame();
+                bytes += frame.len();
+                step.sent += message.entry_count();
+                step.frames.push(frame);
+                continue;
+            }
+            self.session_output(&mut slot, output, &mut step)?;
+        }
+        step.settled = slot.settled && slot.session.is_settled();
+        step.deadline = slot.session.deadline();
+        if step.closed.is_none() {
+            self.sessions.insert(peer, slot);
+        }
+        Ok(step)
+    }
+
+    fn session_output(
+        &mut self,
+        slot: &mut Slot,
+        output: Output,
+        step: &mut Step,
+    ) -> Result<(), RuntimeError> {
+        let peer = slot.session.peer();
+        match output {
+            Output::Commit { batch, entries, .. } => {
+                let ids: Vec<_> = entries.iter().map(entry_name).collect();
+                let verdicts = self.accept(peer, entries)?;
+                let answers: Vec<_> = verdicts
+                    .into_iter()
+                    .zip(ids)
+                    .map(|(v, id)| answer(v, id))
+                    .collect();
+                let taken = answers
+                    .iter()
+                    .filter(|a| matches!(a, Answer::Accepted(_)))
+                    .count();
+                step.received += u64::try_from(taken).unwrap_or(0);
+                let input = Input::Committed {
+                    batch,
+                    verdicts: answers,
+                };
+                slot.session.handle(input, self, Instant::now());
+            }
+            Output::PeerHas { mode, rows, space } => {
+                self.peer_has(peer, space, mode, rows)?;
+                step.peer_has = true;
+            }
+            // A key travels as a Seal op in the log, so that it is there for the next one as well.
+            Output::KeyAsked { .. } => self.tend()?,
+            Output::Settled => slot.settled = true,
+            Output::Close(reason) => step.closed = Some(reason),
+            Output::Send(_)
+            | Output::PeerHello { .. }
+            | Output::PeerRoom { .. }
+            | Output::KeyGiven { .. }
+            | Output::HoldAsked { .. }
+            | Output::Gossip(_) => {}
+        }
+        Ok(())
+    }
+
+    fn peer_has(
+        &mut self,
+        peer: DeviceId,
+        space: SpaceId,
+        mode: HaveMode,
+        rows: Vec<(LogId, RoaringBitmap)>,
+    ) -> Result<(), RuntimeError> {
+        let known = self.peers.have.entry(peer).or_default();
+        if mode == HaveMode::Full {
+            known.retain(|log, _| log.space != space);
+        }
+        for (log, bits) in rows {
+            let there = known.entry(log).or_default();
+            match mode {
+                HaveMode::Full | HaveMode::Added => *there |= bits,
+                HaveMode::Removed => *there -= bits,
+            }
+        }
+        let rows: Vec<_> = known
+            .iter()
+            .filter(|(log, _)| log.space == space)
+            .map(|(log, bits)| (*log, serde_bytes::ByteBuf::from(have::encode(bits))))
+            .collect();
+        if let Ok(row) = wire::encode_row(&rows) {
+            let puts = vec![(Table::Peers, peers_key(&peer, &space), row)];
+            self.store.commit(&Batch {
+                puts,
+                ..Batch::default()
+            })?;
+        }
+        self.news.push(super::News::Peers);
+        Ok(())
+    }
 
     pub(super) fn load_peers(&mut self) -> Result<(), RuntimeError> {
+        let mut have: BTreeMap<DeviceId, BTreeMap<LogId, RoaringBitmap>> = BTreeMap::new();
+        self.store.scan(Table::Peers, b"have/", |key, value| {
+            let device = key
+                .get(5..37)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(DeviceId);
+            // What a peer holds is asked for again, so a damaged row is no more than a delay.
+            let rows = value
+                .ok()
+                .and_then(|row| wire::decode_row::<Vec<(LogId, serde_bytes::ByteBuf)>>(&row).ok());
+            for (device, (log, bits)) in device
+                .into_iter()
+                .flat_map(|d| rows.iter().flatten().map(move |r| (d, r)))
+            {
+                if let Ok(bits) = have::decode(bits) {
+                    have.entry(device).or_default().insert(*log, bits);
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        self.peers = Peers { have };
         Ok(())
+    }
+
+    /// Devices and kits that may connect, this one included.
+    pub fn live_keys(&self) -> Vec<DeviceId> {
+        let resolution = self.replica.control().resolution();
+        let kits = resolution.kits.values().map(|kit| kit.kit);
+        resolution.devices.keys().copied().chain(kits).collect()
+    }
+}
+
+fn entry_name(bytes: &EntryBytes) -> Named {
+    let id = EntryId(*blake3::hash(&bytes.header).as_bytes());
+    let log = heirloom_protocol::log::entry::Entry::trust(bytes.clone())
+        .ok()
+        .map(|entry| heirloom_protocol::replica::log_of(&entry));
+    Named { id, log }
+}
+
+struct Named {
+    id: EntryId,
+    log: Option<LogId>,
+}
+
+fn answer(verdict: Verdict, named: Named) -> Answer {
+    match (verdict, named.log) {
+        (Verdict::Taken, _) => Answer::Accepted(named.id),
+        (Verdict::Here, _) => Answer::Known,
+        (Verdict::Waits, _) => Answer::Waiting,
+        (Verdict::Invalid | Verdict::Refused(Refusal::BadChain | Refusal::WrongSpace), _)
+        | (_, None) => Answer::Forged,
+        (Verdict::Refused(_), Some(log)) => Answer::Refused(log),
     }
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     album::epoch::{Known, Opener, Reader},
     crypto::{BodyKey, EpochKind},
+    discovery::NetTagKey,
     id::{DeviceId, EpochId, SpaceId},
     op::{Sealed, Subject},
 };
@@ -68,19 +69,21 @@ impl Replica {
         self.control.resolution().accepted.contains(&loss.op)
     }
 
-    /// The key under which devices tag their announcements, newest first, old ones for recognising.
-    pub fn net_keys(&self) -> Vec<[u8; 32]> {
+    /// The keys of discovery tags: first the one to announce under, then older ones to recognise.
+    pub fn net_tag_keys(&self) -> Vec<NetTagKey> {
         let best = self.control_epoch(EpochKind::Net);
-        let mut keys: Vec<_> = self
-            .control
-            .epochs
-            .of_kind(EpochKind::Net)
-            .filter_map(|(id, known)| Some((id, known.name.generation, *known.key()?.as_bytes())))
-            .collect();
-        keys.sort_by_key(|(id, generation, _)| {
-            (Some(*id) != best, std::cmp::Reverse(*generation), *id)
+        let mut known: Vec<_> = self.control.epochs.of_kind(EpochKind::Net).collect();
+        known.sort_by_key(|(id, known)| {
+            (
+                Some(*id) != best,
+                std::cmp::Reverse(known.name.generation),
+                *id,
+            )
         });
-        keys.into_iter().map(|(_, _, key)| key).collect()
+        known
+            .into_iter()
+            .filter_map(|(_, known)| known.key().map(NetTagKey::new))
+            .collect()
     }
 
     /// Opens a sealed value of a control entry; `None` without its key, and for what is not UTF-8.

@@ -136,6 +136,11 @@ impl Replica {
         self.keys.device_id()
     }
 
+    /// The incarnation under which this device writes.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// This device's person, unless it is a keeper or was removed.
     pub fn person(&self) -> Option<PersonId> {
         self.control.person_of(&self.device())

@@ -72,6 +72,11 @@ impl AlbumSpace {
         &self.genesis
     }
 
+    /// The control entries in an order in which each follows what it names.
+    pub fn control_entries(&self) -> impl Iterator<Item = EntryId> + '_ {
+        self.graph.entries()
+    }
+
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
         self.levels.get(person).copied().unwrap_or(Level::None)

@@ -4,10 +4,15 @@
 //! bounded in size and in ordinals before anything is done with it, since a few
 //! bytes can stand for billions of numbers.
 
+use std::collections::BTreeMap;
+
 use roaring::RoaringBitmap;
 
-use super::{Digest, cut};
-use crate::{id::LogId, limits};
+use super::{Digest, cut, message::HaveMode};
+use crate::{
+    id::{DeviceId, LogId, SpaceId},
+    limits,
+};
 
 /// Why bytes are not a bitmap of blob ordinals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +26,89 @@ pub enum HaveError {
     /// An ordinal that no blob has.
     #[error("bitmap names an impossible blob")]
     Ordinal,
+}
+
+/// What each peer says that it holds.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct PeerHaves {
+    peers: BTreeMap<DeviceId, BTreeMap<LogId, RoaringBitmap>>,
+}
+
+impl PeerHaves {
+    /// Takes what a session brought.
+    pub fn apply(
+        &mut self,
+        peer: DeviceId,
+        space: SpaceId,
+        mode: HaveMode,
+        rows: Vec<(LogId, RoaringBitmap)>,
+    ) {
+        let logs = self.peers.entry(peer).or_default();
+        if mode == HaveMode::Full {
+            logs.retain(|log, _| log.space != space);
+        }
+        for (log, bits) in rows.into_iter().filter(|(log, _)| log.space == space) {
+            let held = logs.entry(log).or_default();
+            match mode {
+                HaveMode::Full | HaveMode::Added => *held |= bits,
+                HaveMode::Removed => *held -= bits,
+            }
+            if held.is_empty() {
+                logs.remove(&log);
+            }
+        }
+    }
+
+    /// Takes back one blob that a peer turned out not to hold.
+    pub fn lacks(&mut self, peer: &DeviceId, log: &LogId, ordinal: u32) {
+        if let Some(held) = self.peers.get_mut(peer).and_then(|logs| logs.get_mut(log)) {
+            held.remove(ordinal);
+        }
+    }
+
+    /// Forgets a peer.
+    pub fn forget(&mut self, peer: &DeviceId) {
+        self.peers.remove(peer);
+    }
+
+    /// The peers of which anything is known.
+    pub fn peers(&self) -> impl Iterator<Item = &DeviceId> {
+        self.peers.keys()
+    }
+
+    /// What a peer holds, in order of logs.
+    pub fn logs(&self, peer: &DeviceId) -> impl Iterator<Item = (&LogId, &RoaringBitmap)> {
+        self.peers.get(peer).into_iter().flatten()
+    }
+
+    /// What a peer holds of one log.
+    pub fn bits(&self, peer: &DeviceId, log: &LogId) -> Option<&RoaringBitmap> {
+        self.peers.get(peer)?.get(log)
+    }
+
+    /// Whether a peer holds a blob.
+    pub fn holds(&self, peer: &DeviceId, log: &LogId, ordinal: u32) -> bool {
+        self.bits(peer, log)
+            .is_some_and(|bits| bits.contains(ordinal))
+    }
+
+    /// The peers that hold a blob.
+    pub fn holders(&self, log: &LogId, ordinal: u32) -> impl Iterator<Item = &DeviceId> {
+        let holds = move |peer: &&DeviceId| self.holds(peer, log, ordinal);
+        self.peers.keys().filter(holds)
+    }
+
+    /// [`digest`] of each space, as [`super::LogView::peer_have_digests`] gives it.
+    pub fn digests(&self, peer: &DeviceId) -> Vec<(SpaceId, Digest)> {
+        let mut spaces: BTreeMap<SpaceId, Vec<(&LogId, &RoaringBitmap)>> = BTreeMap::new();
+        for (log, bits) in self.logs(peer) {
+            spaces.entry(log.space).or_default().push((log, bits));
+        }
+        spaces
+            .into_iter()
+            .map(|(space, rows)| (space, digest(rows)))
+            .collect()
+    }
 }
 
 /// Encodes a bitmap in its smallest form.
@@ -99,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::{BranchId, DeviceId, SpaceId};
+    use crate::id::BranchId;
 
     fn log(n: u8) -> LogId {
         LogId {
@@ -162,6 +250,50 @@ mod tests {
         assert_eq!(digest([(&a, &runs)]), digest([(&b, &empty), (&a, &single)]));
         assert_ne!(digest([(&a, &runs)]), digest([(&b, &runs)]));
         assert_ne!(digest([(&a, &runs)]), digest([(&a, &runs), (&b, &single)]));
+    }
+
+    #[test]
+    fn what_peers_hold_is_replaced_added_and_removed() {
+        let space = log(1).space;
+        let (one, two) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let bits = |from: u32| RoaringBitmap::from_iter(from..from + 10);
+        let mut haves = PeerHaves::default();
+        haves.apply(
+            one,
+            space,
+            HaveMode::Full,
+            vec![(log(1), bits(0)), (log(2), bits(0))],
+        );
+        haves.apply(one, space, HaveMode::Added, vec![(log(1), bits(5))]);
+        haves.apply(
+            one,
+            space,
+            HaveMode::Removed,
+            vec![(log(1), bits(0)), (log(2), bits(0))],
+        );
+        haves.apply(two, space, HaveMode::Added, vec![(log(1), bits(12))]);
+        assert_eq!(
+            haves.bits(&one, &log(1)),
+            Some(&RoaringBitmap::from_iter(10..15))
+        );
+        assert_eq!(haves.bits(&one, &log(2)), None);
+        assert_eq!(haves.holders(&log(1), 14).count(), 2);
+        assert_eq!(haves.holders(&log(1), 10).collect::<Vec<_>>(), [&one]);
+        haves.lacks(&one, &log(1), 10);
+        assert!(!haves.holds(&one, &log(1), 10));
+        assert_eq!(
+            haves.digests(&two),
+            [(space, digest([(&log(1), &bits(12))]))]
+        );
+        // A row of another space than the frame's is passed over.
+        let foreign = LogId {
+            space: SpaceId([9; 16]),
+            ..log(1)
+        };
+        haves.apply(two, space, HaveMode::Full, vec![(foreign, bits(0))]);
+        assert_eq!(haves.logs(&two).count(), 0);
+        haves.forget(&one);
+        assert_eq!(haves.peers().collect::<Vec<_>>(), [&two]);
     }
 
     proptest! {

@@ -491,6 +491,17 @@ impl Message {
     }
 }
 
+impl Message {
+    /// How many entries the message carries.
+    pub fn entry_count(&self) -> u64 {
+        match self {
+            Self::Entries(entries) => u64::try_from(entries.entries.len()).unwrap_or(u64::MAX),
+            Self::Announce(_) => 1,
+            _ => 0,
+        }
+    }
+}
+
 impl HaveRow {
     /// The row of a log.
     pub fn new(log: LogRef, bits: &RoaringBitmap) -> Self {

@@ -35,10 +35,14 @@ use crate::{
     log::entry::EntryBytes,
 };
 
+pub mod blob;
+pub mod fetch;
 pub mod have;
 mod heads;
+pub mod keep;
 pub mod message;
 pub mod session;
+pub mod want;
 
 #[cfg(test)]
 mod memory;

@@ -1,0 +1,77 @@
+//! What this node announces, and whom it recognises.
+
+use heirloom_protocol::discovery::{Announcement, recognise_device};
+
+use super::{Network, device_of, peer_of};
+use crate::{
+    net::{Advert, Sighting, Whom},
+    runtime::{RuntimeError, system_rng},
+};
+
+impl Network {
+    /// Puts out fresh tags: one for the family, one for each live invite.
+    pub(super) async fn renew_adverts(&self) -> Result<(), RuntimeError> {
+        let Some(port) = self.0.net.port().filter(|_| self.0.discovery) else {
+            return Ok(());
+        };
+        let mut rng = system_rng()?;
+        let device = device_of(self.0.net.me());
+        let keys = self
+            .0
+            .node
+            .ask(|runtime| runtime.replica().net_tag_keys())
+            .await?;
+        let mut adverts = Vec::new();
+        if let Some(key) = keys.first() {
+            adverts.push(key.announce(&device, Announcement::nonce(&mut rng), port));
+        }
+        for (_, key) in &self.state().invites {
+            adverts.push(key.announce(Announcement::nonce(&mut rng), port));
+        }
+        let adverts = adverts
+            .into_iter()
+            .map(|a| Advert {
+                nonce: a.nonce,
+                tag: a.tag,
+            })
+            .collect();
+        self.0.net.set_adverts(adverts).await;
+        Ok(())
+    }
+
+    pub(super) async fn renew_adverts_logged(&self) {
+        if let Err(error) = self.renew_adverts().await {
+            tracing::warn!(%error, "adverts");
+        }
+    }
+
+    /// Calls the device behind a sighting, if it is one of the family.
+    pub(super) async fn recognise(&self, sighting: Sighting) {
+        let asked = self
+            .0
+            .node
+            .ask(|runtime| (runtime.replica().net_tag_keys(), runtime.live_keys()));
+        let Ok((keys, live)) = asked.await else {
+            return;
+        };
+        let heard = Announcement {
+            nonce: sighting.advert.nonce,
+            port: sighting.port,
+            tag: sighting.advert.tag,
+        };
+        let Some(device) = recognise_device(&keys, live.iter(), &heard) else {
+            return;
+        };
+        if device == device_of(self.0.net.me()) || self.is_kept_away(&device) {
+            return;
+        }
+        if let Err(error) = self
+            .0
+            .net
+            .dial(Whom::Device(peer_of(device)), sighting.addresses)
+            .await
+        {
+            tracing::debug!(device = %device.short(), %error, "a device was seen but does not answer");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Calling devices whose addresses are known.
+
+use heirloom_protocol::id::DeviceId;
+use tokio::time::{Duration, Instant};
+
+use super::{Network, device_of, peer_of};
+use crate::{
+    net::{Address, Peer, Whom},
+    runtime::RuntimeError,
+    store::{Batch, Table},
+};
+
+/// How long a device that broke the protocol is not called, and its sessions are refused.
+const KEEP_AWAY: Duration = Duration::from_secs(300);
+/// Addresses remembered of one device, the latest first.
+const ADDRESSES: usize = 8;
+
+fn key(device: &DeviceId) -> Vec<u8> {
+    [b"addr/", &device.0[..]].concat()
+}
+
+/// The addresses a device was reached at, or that a person gave, the latest first.
+pub fn addresses_of(
+    store: &crate::store::Store,
+    device: &DeviceId,
+) -> Result<Vec<Address>, RuntimeError> {
+    let row = store.get(Table::Peers, &key(device))?.unwrap_or_default();
+    let text = String::from_utf8(row).unwrap_or_default();
+    Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+}
+
+/// Remembers an address of a device. Durable when it returns.
+pub fn remember(
+    store: &crate::store::Store,
+    device: &DeviceId,
+    address: Address,
+) -> Result<(), RuntimeError> {
+    let mut all = addresses_of(store, device)?;
+    if all.first() == Some(&address) {
+        return Ok(());
+    }
+    all.retain(|known| *known != address);
+    all.insert(0, address);
+    all.truncate(ADDRESSES);
+    let text: Vec<_> = all.iter().map(ToString::to_string).collect();
+    let puts = vec![(Table::Peers, key(device), text.join("\n").into_bytes())];
+    Ok(store.commit(&Batch {
+        puts,
+        ..Batch::default()
+    })?)
+}
+
+/// Forgets the addresses of a device. Durable when it returns.
+pub fn forget(store: &crate::store::Store, device: &DeviceId) -> Result<(), RuntimeError> {
+    let deletes = vec![(Table::Peers, key(device))];
+    Ok(store.commit(&Batch {
+        deletes,
+        ..Batch::default()
+    })?)
+}
+
+impl Network {
+    /// Calls every live device that is not connected and whose address is known, each in a task of its own.
+    pub(super) fn call_absent(&self) {
+        let network = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = network.call_round().await {
+                tracing::debug!(%error, "calling");
+            }
+        });
+    }
+
+    /// One round of calls; returns when each was answered or given up. Says how many answered.
+    pub async fn call_round(&self) -> Result<usize, RuntimeError> {
+        let live = self.0.node.ask(|runtime| runtime.live_keys()).await?;
+        let connected: Vec<Peer> = self
+            .connected()
+            .await
+            .iter()
+            .map(|path| path.peer)
+            .collect();
+        let me = self.0.net.me();
+        let mut calls = tokio::task::JoinSet::new();
+        for device in live {
+            let peer = peer_of(device);
+            if peer == me || connected.contains(&peer) || self.is_kept_away(&device) {
+                continue;
+            }
+            let addresses = addresses_of(self.0.node.store(), &device)?;
+            if addresses.is_empty() || !self.state().calling.insert(device) {
+                continue;
+            }
+            let network = self.clone();
+            calls.spawn(async move {
+                let answered = network.0.net.dial(Whom::Device(peer), addresses).await;
+                network.state().calling.remove(&device);
+                answered.is_ok()
+            });
+        }
+        let mut answered = 0;
+        while let Some(call) = calls.join_next().await {
+            answered += usize::from(call.unwrap_or(false));
+        }
+        Ok(answered)
+    }
+
+    /// Calls one address and remembers who answered.
+    ///
+    /// # Errors
+    ///
+    /// What the network says.
+    pub async fn call(&self, address: Address) -> Result<DeviceId, crate::net::NetError> {
+        let whom = address.peer.map_or(Whom::Member, Whom::Device);
+        let device = device_of(self.0.net.dial(whom, vec![address]).await?);
+        if let Err(error) = remember(self.0.node.store(), &device, address) {
+            tracing::warn!(%error, "an address could not be kept");
+        }
+        Ok(device)
+    }
+
+    /// Keeps a device away for a while because it broke the protocol.
+    pub(super) fn keep_away(&self, device: DeviceId) {
+        self.state()
+            .misbehaved
+            .insert(device, Instant::now() + KEEP_AWAY);
+    }
+
+    pub(super) fn is_kept_away(&self, device: &DeviceId) -> bool {
+        self.state()
+            .misbehaved
+            .get(device)
+            .is_some_and(|until| *until > Instant::now())
+    }
+}

@@ -1,0 +1,315 @@
+//! The node on the network: who is let in, who is called, and what runs over the streams.
+//!
+//! [`crate::net`] moves bytes and knows nothing of families; this is where the
+//! roster, the discovery tags and the sessions meet it. One task takes the
+//! events in order and starts a task for each stream; it never waits for a peer.
+
+mod adverts;
+mod blobs;
+mod calls;
+mod sync;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use heirloom_protocol::{crypto::SignSecret, discovery::InviteTagKey, id::DeviceId};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::{
+    api::ApiError,
+    net::{Address, Net, NetConfig, NetEvent, Peer, PeerPath, Proto, Sighting, Standing, Stream},
+    node::Node,
+    runtime::{News, RuntimeError},
+};
+
+pub use self::{
+    calls::{addresses_of, forget, remember},
+    sync::{Moved, SyncState},
+};
+
+/// How a node takes part in the network.
+#[derive(Clone, Debug)]
+pub struct NetworkOptions {
+    /// Where to listen; empty for all interfaces at a random port.
+    pub listen: Vec<Address>,
+    /// Whether to find other devices by multicast DNS.
+    pub discovery: bool,
+    /// Whether only the local network is spoken to.
+    pub lan_only: bool,
+}
+
+/// A pairing stream from a guest, for whoever redeems invites.
+pub struct GuestStream {
+    /// The guest's identity on the outer connection.
+    pub guest: Peer,
+    /// The stream.
+    pub stream: Stream,
+}
+
+/// A node on the network. It leaves when the last handle is dropped or [`Network::stop`] is called.
+#[derive(Clone)]
+pub struct Network(Arc<Inner>);
+
+struct Inner {
+    node: Node,
+    net: Net,
+    discovery: bool,
+    state: Mutex<State>,
+    /// Raised whenever sessions, transfers or connections changed.
+    stirred: watch::Sender<u64>,
+    cancel: tokio_util::sync::CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    sessions: BTreeMap<DeviceId, sync::Running>,
+    /// Who redeems invites, and the tag keys of those that are live.
+    guests: Option<mpsc::Sender<GuestStream>>,
+    invites: Vec<(u64, InviteTagKey)>,
+    nonce_round: u64,
+    misbehaved: BTreeMap<DeviceId, tokio::time::Instant>,
+    moved: Moved,
+    calling: BTreeSet<DeviceId>,
+}
+
+/// How long between two rounds of calling devices that are not connected.
+const CALL_EVERY: Duration = Duration::from_secs(15);
+/// How long adverts keep their nonces.
+const ADVERT_EVERY: Duration = Duration::from_secs(3600);
+
+impl Network {
+    /// Joins the network: listens, announces, lets the roster in and calls it.
+    ///
+    /// # Errors
+    ///
+    /// `E-IO` when no address can be listened on.
+    pub async fn start(node: Node, options: NetworkOptions) -> Result<Self, ApiError> {
+        let keys = node.ask(|runtime| runtime.keys().clone()).await?;
+        let mut config = NetConfig::new(keys.sign.to_bytes());
+        if !options.listen.is_empty() {
+            config.listen = options.listen.clone();
+        }
+        config.discovery = options.discovery;
+        if options.lan_only {
+            config.reach = crate::net::Reach::LanOnly;
+        }
+        let (net, events) = Net::start(config)
+            .await
+            .map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
+        let network = Self(Arc::new(Inner {
+            node,
+            net,
+            discovery: options.discovery,
+            state: Mutex::default(),
+            stirred: watch::Sender::new(0),
+            cancel: tokio_util::sync::CancellationToken::new(),
+        }));
+        network.let_roster_in().await?;
+        network.renew_adverts().await?;
+        tokio::spawn(network.clone().drive(events));
+        Ok(network)
+    }
+
+    /// The node behind it.
+    pub fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    /// The streams and connections beneath.
+    pub fn net(&self) -> &Net {
+        &self.0.net
+    }
+
+    /// Where this node can be dialled.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.0.net.addresses()
+    }
+
+    /// Who is connected.
+    pub async fn connected(&self) -> Vec<PeerPath> {
+        self.0.net.connected().await.unwrap_or_default()
+    }
+
+    /// Wakes whenever a session, a transfer or a connection changed.
+    pub fn stirs(&self) -> watch::Receiver<u64> {
+        self.0.stirred.subscribe()
+    }
+
+    /// Leaves the network, telling peers goodbye.
+    pub async fn stop(&self) {
+        self.0.cancel.cancel();
+        self.0.net.clone().shutdown().await;
+    }
+
+    /// Lets the guest of an invite in for pairing, announces the invite, and gives its streams.
+    ///
+    /// One receiver at a time: the last one asked for gets all guests.
+    pub async fn welcome(
+        &self,
+        guest: &SignSecret,
+        tag: InviteTagKey,
+        valid: Duration,
+    ) -> mpsc::Receiver<GuestStream> {
+        let (tell, guests) = mpsc::channel(16);
+        {
+            let mut state = self.state();
+            state.guests = Some(tell);
+            state.nonce_round += 1;
+            let round = state.nonce_round;
+            state.invites = vec![(round, tag)];
+        }
+        self.0.net.allow_guest(peer_of(guest.id()), valid).await;
+        self.renew_adverts_logged().await;
+        guests
+    }
+
+    /// Ends what [`Self::welcome`] began.
+    pub async fn dismiss(&self, guest: &SignSecret) {
+        {
+            let mut state = self.state();
+            state.guests = None;
+            state.invites.clear();
+        }
+        self.0.net.forget_guest(peer_of(guest.id())).await;
+        self.renew_adverts_logged().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stir(&self) {
+        self.0
+            .stirred
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    async fn let_roster_in(&self) -> Result<(), RuntimeError> {
+        let me = self.0.net.me();
+        let live = self.0.node.ask(|runtime| runtime.live_keys()).await?;
+        let allowed: BTreeSet<_> = live
+            .into_iter()
+            .map(peer_of)
+            .filter(|peer| *peer != me)
+            .collect();
+        self.0.net.set_allowed(allowed).await;
+        Ok(())
+    }
+
+    async fn drive(self, mut events: mpsc::Receiver<NetEvent>) {
+        let mut news = self.0.node.news();
+        let mut call = tokio::time::interval(CALL_EVERY);
+        let mut adverts = tokio::time::interval(ADVERT_EVERY);
+        adverts.reset();
+        loop {
+            tokio::select! {
+                () = self.0.cancel.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(event) => self.event(event).await,
+                    None => return,
+                },
+                told = news.recv() => match told {
+                    Ok(news) => self.news(news).await,
+                    // Too much happened to be told one by one: look at everything.
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.all_news().await,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                },
+                _ = call.tick() => self.call_absent(),
+                _ = adverts.tick() => self.renew_adverts_logged().await,
+            }
+        }
+    }
+
+    async fn event(&self, event: NetEvent) {
+        match event {
+            NetEvent::Listening { .. } | NetEvent::NotListening { .. } => {
+                self.renew_adverts_logged().await;
+                self.stir();
+            }
+            NetEvent::Connected {
+                peer,
+                standing: Standing::Member,
+                address,
+                outbound,
+                ..
+            } => {
+                self.connected_to(device_of(peer), address, outbound);
+            }
+            NetEvent::Connected { .. } => {}
+            NetEvent::Disconnected { peer } => {
+                self.state().sessions.remove(&device_of(peer));
+                self.stir();
+            }
+            NetEvent::Stream {
+                peer,
+                proto,
+                stream,
+            } => self.take_stream(peer, proto, stream),
+            NetEvent::Discovered(sighting) => self.sighted(sighting),
+        }
+    }
+
+    fn take_stream(&self, peer: Peer, proto: Proto, stream: Stream) {
+        let device = device_of(peer);
+        match proto {
+            Proto::Sync => self.begin_session(device, stream),
+            Proto::Blob => self.serve_blobs(device, stream),
+            Proto::Pair => {
+                let guests = self.state().guests.clone();
+                if let Some(guests) = guests {
+                    // A guest beyond the queue finds the stream closed and tries again.
+                    let _ = guests.try_send(GuestStream {
+                        guest: peer,
+                        stream,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn news(&self, news: News) {
+        match news {
+            News::Roster => {
+                if let Err(error) = self.let_roster_in().await {
+                    tracing::warn!(%error, "roster");
+                }
+                self.renew_adverts_logged().await;
+                self.tick_sessions();
+                self.call_absent();
+            }
+            News::Entries(from, entries) => self.tell_sessions(from, &entries),
+            News::Blobs(changes) => self.tell_have(&changes),
+            News::Peers => {}
+        }
+        self.stir();
+    }
+
+    async fn all_news(&self) {
+        self.news(News::Roster).await;
+        self.tick_sessions();
+    }
+
+    fn sighted(&self, sighting: Sighting) {
+        let network = self.clone();
+        tokio::spawn(async move { network.recognise(sighting).await });
+    }
+}
+
+/// A device as the network names it.
+pub(crate) fn peer_of(device: DeviceId) -> Peer {
+    Peer(device.0)
+}
+
+/// A peer as the family names it.
+pub(crate) fn device_of(peer: Peer) -> DeviceId {
+    DeviceId(peer.0)
+}
+
+/// The seed of a guest's identity.
+pub(crate) fn guest_seed(guest: &SignSecret) -> Zeroizing<[u8; 32]> {
+    guest.to_bytes()
+}

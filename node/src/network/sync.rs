@@ -1,0 +1,317 @@
+//! Pumps sessions over their streams: one task a peer, a reader and a writer apart.
+//!
+//! The reader goes on while the writer waits, so two devices that both have
+//! much to say never wait for each other (rust-libp2p #5410). Frames are taken
+//! from the session only while the writer has room for them.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use heirloom_protocol::{
+    id::{DeviceId, LogId},
+    sync::{
+        message::{Message, PREFIX_BYTES},
+        session::{CloseReason, Input, News as EntryNews},
+    },
+};
+use roaring::RoaringBitmap;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::mpsc,
+};
+
+use super::{Network, calls, peer_of};
+use crate::{
+    net::{Address, Proto, Stream},
+    runtime::{RuntimeError, Step},
+};
+
+/// Frames read ahead of the session.
+const READ_AHEAD: usize = 8;
+/// Bytes of frames taken from a session at once.
+const WRITE_BYTES: usize = 1024 * 1024;
+/// Pieces of local news that wait for a session.
+const NEWS: usize = 256;
+
+/// What moved since the node joined the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moved {
+    /// Entries that peers took.
+    pub entries_sent: u64,
+    /// Entries taken from peers.
+    pub entries_received: u64,
+    /// Blobs that peers took.
+    pub blobs_sent: u64,
+    /// Blobs taken from peers.
+    pub blobs_received: u64,
+    /// Bytes of blobs that peers took.
+    pub bytes_sent: u64,
+    /// Bytes of blobs taken from peers.
+    pub bytes_received: u64,
+}
+
+/// How far the session with a peer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncState {
+    /// The peer.
+    pub device: DeviceId,
+    /// Neither side has entries to get from the other.
+    pub settled: bool,
+}
+
+/// A session that runs.
+pub(super) struct Running {
+    inputs: mpsc::Sender<Input>,
+    settled: bool,
+    number: u64,
+    pub(super) fetching: bool,
+}
+
+impl Network {
+    /// What moved since this node joined.
+    pub fn moved(&self) -> Moved {
+        self.state().moved
+    }
+
+    /// The sessions that run.
+    pub fn sessions(&self) -> Vec<SyncState> {
+        let state = self.state();
+        state
+            .sessions
+            .iter()
+            .map(|(device, run)| SyncState {
+                device: *device,
+                settled: run.settled,
+            })
+            .collect()
+    }
+
+    pub(super) fn connected_to(&self, device: DeviceId, address: Address, outbound: bool) {
+        if outbound && let Err(error) = calls::remember(self.node().store(), &device, address) {
+            tracing::warn!(%error, "an address could not be kept");
+        }
+        self.stir();
+        // One stream a pair: the side that called opens it.
+        if !outbound || self.is_kept_away(&device) {
+            return;
+        }
+        let network = self.clone();
+        tokio::spawn(async move {
+            match network.net().open(peer_of(device), Proto::Sync).await {
+                Ok(stream) => network.begin_session(device, stream),
+                Err(error) => tracing::debug!(device = %device.short(), %error, "no session"),
+            }
+        });
+    }
+
+    pub(super) fn begin_session(&self, device: DeviceId, stream: Stream) {
+        if self.is_kept_away(&device) {
+            return;
+        }
+        let (inputs, waiting) = mpsc::channel(NEWS);
+        let number = {
+            let mut state = self.state();
+            state.nonce_round += 1;
+            let number = state.nonce_round;
+            let running = Running {
+                inputs,
+                settled: false,
+                number,
+                fetching: false,
+            };
+            state.sessions.insert(device, running);
+            number
+        };
+        let network = self.clone();
+        tokio::spawn(async move {
+            let ended = network.pump(device, stream, waiting).await;
+            match ended {
+                Ok(Some(reason)) if reason.is_misbehaviour() => {
+                    tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
+                    network.keep_away(device);
+                    network.net().disconnect(peer_of(device)).await;
+                }
+                Ok(reason) => tracing::debug!(device = %device.short(), ?reason, "session ended"),
+                Err(error) => tracing::warn!(device = %device.short(), %error, "session failed"),
+            }
+            let is_latest = network
+                .state()
+                .sessions
+                .get(&device)
+                .is_some_and(|run| run.number == number);
+            if is_latest {
+                network.state().sessions.remove(&device);
+                // The connection is of no use without its session; whoever wants one calls again.
+                network.net().disconnect(peer_of(device)).await;
+            }
+            network.stir();
+        });
+    }
+
+    async fn pump(
+        &self,
+        device: DeviceId,
+        stream: Stream,
+        mut waiting: mpsc::Receiver<Input>,
+    ) -> Result<Option<CloseReason>, RuntimeError> {
+        self.node()
+            .ask(move |runtime| runtime.open_session(device))
+            .await?;
+        let (read, write) = tokio::io::split(stream);
+        let (heard, mut frames) = mpsc::channel(READ_AHEAD);
+        let reader = tokio::spawn(read_frames(read, heard));
+        let (say, said) = mpsc::channel(1);
+        let writer = tokio::spawn(write_frames(write, said));
+        let mut deadline: Option<Instant> = None;
+        let mut idle = false;
+        let ended = loop {
+            let wakes = tokio::time::Instant::from(deadline.unwrap_or_else(far));
+            let (input, room) = tokio::select! {
+                frame = frames.recv() => match frame {
+                    Some(Ok(message)) => (Some(Input::Message(message)), 0),
+                    Some(Err(())) => (Some(Input::Malformed), 0),
+                    None => break None,
+                },
+                input = waiting.recv() => match input {
+                    Some(input) => (Some(input), 0),
+                    None => break None,
+                },
+                permit = say.reserve(), if !idle => match permit {
+                    Ok(permit) => {
+                        let step = self.step(device, None, WRITE_BYTES).await?;
+                        (idle, deadline) = (step.idle, step.deadline);
+                        let closed = step.closed;
+                        permit.send(step.frames);
+                        if closed.is_some() {
+                            break closed;
+                        }
+                        continue;
+                    }
+                    Err(_) => break None,
+                },
+                () = tokio::time::sleep_until(wakes) => (Some(Input::Tick), 0),
+            };
+            let step = self.step(device, input, room).await?;
+            (idle, deadline) = (false, step.deadline);
+            if step.closed.is_some() {
+                break step.closed;
+            }
+        };
+        drop(say);
+        reader.abort();
+        // What was said last still goes out; a peer that does not read it is cut off by the network.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), writer).await;
+        self.node()
+            .ask(move |runtime| runtime.close_session(&device))
+            .await?;
+        Ok(ended)
+    }
+
+    async fn step(
+        &self,
+        device: DeviceId,
+        input: Option<Input>,
+        room: usize,
+    ) -> Result<Step, RuntimeError> {
+        let step = self
+            .node()
+            .ask(move |runtime| runtime.step_session(device, input, room))
+            .await??;
+        let changed = {
+            let mut state = self.state();
+            state.moved.entries_received += step.received;
+            state.moved.entries_sent += step.sent;
+            let running = state.sessions.get_mut(&device);
+            running.is_some_and(|running| {
+                std::mem::replace(&mut running.settled, step.settled) != step.settled
+            })
+        };
+        if step.peer_has || step.received > 0 || step.settled {
+            self.fetch_from(device);
+        }
+        if changed || step.peer_has {
+            self.stir();
+        }
+        Ok(step)
+    }
+
+    /// Tells every session but the one they came through of new entries.
+    pub(super) fn tell_sessions(&self, from: Option<DeviceId>, entries: &[EntryNews]) {
+        self.tell(|device| (Some(*device) != from).then(|| Input::LocalNews(entries.to_vec())));
+        for device in self.session_devices() {
+            self.fetch_from(device);
+        }
+    }
+
+    /// Tells every session which blobs came.
+    pub(super) fn tell_have(&self, changes: &BTreeMap<LogId, RoaringBitmap>) {
+        for (log, added) in changes {
+            self.tell(|_| {
+                let (log, added) = (*log, added.clone());
+                Some(Input::HaveChanged {
+                    log,
+                    added,
+                    removed: RoaringBitmap::new(),
+                })
+            });
+        }
+    }
+
+    /// Has every session look again at who may read what.
+    pub(super) fn tick_sessions(&self) {
+        self.tell(|_| Some(Input::Tick));
+    }
+
+    fn session_devices(&self) -> Vec<DeviceId> {
+        self.state().sessions.keys().copied().collect()
+    }
+
+    fn tell(&self, input: impl Fn(&DeviceId) -> Option<Input>) {
+        let mut state = self.state();
+        // A session that does not keep up is ended; the next one begins from the heads.
+        state
+            .sessions
+            .retain(|device, running| match input(device) {
+                Some(input) => running.inputs.try_send(input).is_ok(),
+                None => true,
+            });
+    }
+}
+
+fn far() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(3600)
+}
+
+async fn read_frames(mut read: ReadHalf<Stream>, heard: mpsc::Sender<Result<Message, ()>>) {
+    loop {
+        let mut prefix = [0; PREFIX_BYTES];
+        if read.read_exact(&mut prefix).await.is_err() {
+            return;
+        }
+        let Ok(length) = Message::frame_len(prefix) else {
+            let _ = heard.send(Err(())).await;
+            return;
+        };
+        let mut frame = vec![0; length];
+        if read.read_exact(&mut frame).await.is_err() {
+            return;
+        }
+        let message = Message::from_frame(&frame).map_err(drop);
+        if heard.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_frames(mut write: WriteHalf<Stream>, mut said: mpsc::Receiver<Vec<Vec<u8>>>) {
+    while let Some(frames) = said.recv().await {
+        for frame in frames {
+            if write.write_all(&frame).await.is_err() {
+                return;
+            }
+        }
+        if said.is_empty() && write.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = write.shutdown().await;
+}

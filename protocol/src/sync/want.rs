@@ -1,0 +1,553 @@
+//! Which blobs this device lacks, and which of them to ask a peer for next.
+//!
+//! What is on a screen comes first, then thumbnails, previews, originals; newest
+//! first within a class. A device that keeps everything wants all; one that may
+//! drop what others keep wants originals only when somebody looks at them.
+//!
+//! A blob that is lacking takes four bytes and some bits, so a library of a
+//! million costs a few megabytes; what is here costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+
+use roaring::RoaringBitmap;
+
+use super::{blob::BlobPlace, have::PeerHaves};
+use crate::{
+    crypto::Class,
+    id::{DeviceId, LogId},
+    op::Policy,
+    time::Hlc,
+};
+
+/// The classes in the order in which they are got.
+const ORDER: [Class; 3] = [Class::Thumbnail, Class::Preview, Class::Original];
+/// Blobs that a screen may ask for at once; the oldest wish gives way.
+const URGENT: usize = 4096;
+/// Blobs that one peer is remembered to have failed at; then all of them may be tried again.
+const SHUNNED: usize = 65_536;
+
+/// What the way to a peer costs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Path {
+    /// Nothing to speak of.
+    Free,
+    /// Money or another's bandwidth: originals are got over it only when somebody looks at them.
+    Costly,
+}
+
+/// A blob that is to be got.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Wanted {
+    /// Its place.
+    pub place: BlobPlace,
+    /// Which picture of its asset it is.
+    pub class: Class,
+    /// Its length in KiB, rounded up.
+    pub kib: u32,
+}
+
+/// Why a blob did not come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Failure {
+    /// The peer does not give it: another is to be tried.
+    Lacking,
+    /// The connection ended, or time ran out: any peer may be tried.
+    Interrupted,
+}
+
+/// How much of a class is lacking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lacking {
+    /// Blobs.
+    pub blobs: u64,
+    /// KiB, each blob rounded up.
+    pub kib: u64,
+}
+
+/// The blobs of one entry.
+#[derive(Debug)]
+struct Batch {
+    hlc: Hlc,
+    /// Class in two bits, KiB in thirty.
+    lines: Box<[u32]>,
+    left: u32,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    batches: BTreeMap<u32, Batch>,
+    missing: [RoaringBitmap; 3],
+    taken: RoaringBitmap,
+}
+
+/// The blobs that this device lacks.
+#[derive(Debug)]
+pub struct Want {
+    policy: Policy,
+    logs: BTreeMap<LogId, Log>,
+    lacking: [Lacking; 3],
+    taken: BTreeMap<BlobPlace, DeviceId>,
+    urgent: VecDeque<BlobPlace>,
+    shunned: BTreeSet<(DeviceId, BlobPlace)>,
+}
+
+fn slot(class: Class) -> usize {
+    usize::from(class.code())
+}
+
+fn pack(class: Class, bytes: u64) -> u32 {
+    let kib = u32::try_from(bytes.div_ceil(1024))
+        .unwrap_or(u32::MAX)
+        .min((1 << 30) - 1);
+    u32::from(class.code()) << 30 | kib
+}
+
+fn unpack(line: u32) -> (Class, u32) {
+    let class = match line >> 30 {
+        0 => Class::Original,
+        1 => Class::Preview,
+        _ => Class::Thumbnail,
+    };
+    (class, line & ((1 << 30) - 1))
+}
+
+impl Log {
+    fn line(&self, ordinal: u32) -> Option<(Class, u32, Hlc)> {
+        let (first, batch) = self.batches.range(..=ordinal).next_back()?;
+        let at = usize::try_from(ordinal - first).ok()?;
+        let (class, kib) = unpack(*batch.lines.get(at)?);
+        self.missing[slot(class)]
+            .contains(ordinal)
+            .then_some((class, kib, batch.hlc))
+    }
+}
+
+impl Want {
+    /// Wants nothing yet.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            logs: BTreeMap::new(),
+            lacking: Default::default(),
+            taken: BTreeMap::new(),
+            urgent: VecDeque::new(),
+            shunned: BTreeSet::new(),
+        }
+    }
+
+    /// Changes whether originals are wanted.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// Wants the blobs of an entry that are not here.
+    ///
+    /// `lines` are the class and the bytes of the blobs from `first` on. An entry
+    /// that was added before is passed over.
+    pub fn add(
+        &mut self,
+        log: LogId,
+        first: u32,
+        hlc: Hlc,
+        lines: &[(Class, u64)],
+        held: &RoaringBitmap,
+    ) {
+        let state = self.logs.entry(log).or_default();
+        let mut left = 0;
+        if !state.batches.contains_key(&first) {
+            for ((class, bytes), ordinal) in lines.iter().zip(first..) {
+                if !held.contains(ordinal) {
+                    let (_, kib) = unpack(pack(*class, *bytes));
+                    state.missing[slot(*class)].insert(ordinal);
+                    self.lacking[slot(*class)].blobs += 1;
+                    self.lacking[slot(*class)].kib += u64::from(kib);
+                    left += 1;
+                }
+            }
+        }
+        if left > 0 {
+            let lines = lines
+                .iter()
+                .map(|(class, bytes)| pack(*class, *bytes))
+                .collect();
+            state.batches.insert(first, Batch { hlc, lines, left });
+        } else if state.batches.is_empty() {
+            self.logs.remove(&log);
+        }
+    }
+
+    /// Wants a blob no more: it is here, or nobody needs it.
+    pub fn done(&mut self, place: &BlobPlace) {
+        self.taken.remove(place);
+        let Some(log) = self.logs.get_mut(&place.log) else {
+            return;
+        };
+        log.taken.remove(place.ordinal);
+        let Some((class, kib, _)) = log.line(place.ordinal) else {
+            return;
+        };
+        log.missing[slot(class)].remove(place.ordinal);
+        self.lacking[slot(class)].blobs -= 1;
+        self.lacking[slot(class)].kib -= u64::from(kib);
+        if let Some((first, batch)) = log.batches.range_mut(..=place.ordinal).next_back() {
+            batch.left -= 1;
+            if batch.left == 0 {
+                let first = *first;
+                log.batches.remove(&first);
+            }
+        }
+        if log.batches.is_empty() {
+            self.logs.remove(&place.log);
+        }
+    }
+
+    /// Wants the blob still, but did not get it from this peer.
+    pub fn failed(&mut self, place: &BlobPlace, peer: DeviceId, failure: Failure) {
+        self.release(place);
+        if failure == Failure::Lacking {
+            if self.shunned.len() >= SHUNNED {
+                self.shunned.clear();
+            }
+            self.shunned.insert((peer, *place));
+        }
+    }
+
+    /// A peer is gone: what it was asked for may be asked of others, and of it when it is back.
+    pub fn lost(&mut self, peer: &DeviceId) {
+        let places: Vec<BlobPlace> = self
+            .taken
+            .iter()
+            .filter(|(_, by)| *by == peer)
+            .map(|(place, _)| *place)
+            .collect();
+        for place in places {
+            self.release(&place);
+        }
+        self.shunned.retain(|(shunned, _)| shunned != peer);
+    }
+
+    fn release(&mut self, place: &BlobPlace) {
+        self.taken.remove(place);
+        if let Some(log) = self.logs.get_mut(&place.log) {
+            log.taken.remove(place.ordinal);
+        }
+    }
+
+    /// Gets a blob before all others, an original on any device and any way; the last wish first.
+    pub fn look_at(&mut self, place: BlobPlace) {
+        self.urgent.retain(|urgent| *urgent != place);
+        self.urgent.push_front(place);
+        self.urgent.truncate(URGENT);
+    }
+
+    /// Whether a blob is lacking.
+    pub fn is_wanted(&self, place: &BlobPlace) -> bool {
+        self.logs
+            .get(&place.log)
+            .is_some_and(|log| log.line(place.ordinal).is_some())
+    }
+
+    /// How much of a class is lacking, wanted or not.
+    pub fn lacking(&self, class: Class) -> Lacking {
+        self.lacking[slot(class)]
+    }
+
+    /// Whether nothing is lacking that this device wants by itself.
+    pub fn is_empty(&self) -> bool {
+        self.classes(Path::Free)
+            .all(|class| self.lacking(class).blobs == 0)
+    }
+
+    fn classes(&self, path: Path) -> impl Iterator<Item = Class> {
+        let originals = self.policy == Policy::Archive && path == Path::Free;
+        ORDER
+            .into_iter()
+            .filter(move |class| *class != Class::Original || originals)
+    }
+
+    /// The blobs to ask a peer for now, at most `max`, the most wanted first. They count as
+    /// asked for until they are done, failed or the peer is lost.
+    ///
+    /// All of one class, so that an answer is of one kind; blobs on a screen come by themselves.
+    pub fn next(
+        &mut self,
+        peer: DeviceId,
+        haves: &PeerHaves,
+        path: Path,
+        max: usize,
+    ) -> Vec<Wanted> {
+        let mut wanted = self.next_urgent(peer, haves, max);
+        if wanted.is_empty() {
+            let found = self.classes(path).find_map(|class| {
+                let found = self.newest(class, peer, haves, max);
+                (!found.is_empty()).then_some(found)
+            });
+            wanted = found.unwrap_or_default();
+        }
+        for blob in &wanted {
+            self.taken.insert(blob.place, peer);
+            if let Some(log) = self.logs.get_mut(&blob.place.log) {
+                log.taken.insert(blob.place.ordinal);
+            }
+        }
+        wanted
+    }
+
+    fn next_urgent(&mut self, peer: DeviceId, haves: &PeerHaves, max: usize) -> Vec<Wanted> {
+        let logs = &self.logs;
+        let line = |place: &BlobPlace| logs.get(&place.log)?.line(place.ordinal);
+        self.urgent.retain(|place| line(place).is_some());
+        let free = self.urgent.iter().filter(|place| {
+            let is_taken = self.taken.contains_key(place);
+            let is_shunned = self.shunned.contains(&(peer, **place));
+            !is_taken && !is_shunned && haves.holds(&peer, &place.log, place.ordinal)
+        });
+        let wanted = free.filter_map(|place| {
+            let (class, kib, _) = line(place)?;
+            Some(Wanted {
+                place: *place,
+                class,
+                kib,
+            })
+        });
+        wanted.take(max).collect()
+    }
+
+    /// The newest blobs of a class that a peer holds.
+    fn newest(&self, class: Class, peer: DeviceId, haves: &PeerHaves, max: usize) -> Vec<Wanted> {
+        let mut offers = Vec::new();
+        for (log, held) in haves.logs(&peer) {
+            let Some(state) = self.logs.get(log) else {
+                continue;
+            };
+            let mut offer = &state.missing[slot(class)] & held;
+            offer -= &state.taken;
+            if !offer.is_empty() {
+                offers.push((*log, state, offer));
+            }
+        }
+        // Within a log the newest has the greatest ordinal; between logs the clock decides.
+        let mut heap = BinaryHeap::new();
+        for (at, (_, state, offer)) in offers.iter().enumerate() {
+            heap.extend(newest_of(state, offer, at));
+        }
+        let mut wanted = Vec::new();
+        while wanted.len() < max
+            && let Some((_, ordinal, at)) = heap.pop()
+        {
+            let (log, state, offer) = &mut offers[at];
+            let place = BlobPlace { log: *log, ordinal };
+            if let Some((class, kib, _)) = state.line(ordinal)
+                && !self.shunned.contains(&(peer, place))
+            {
+                wanted.push(Wanted { place, class, kib });
+            }
+            offer.remove(ordinal);
+            heap.extend(newest_of(state, offer, at));
+        }
+        wanted
+    }
+}
+
+fn newest_of(state: &Log, offer: &RoaringBitmap, at: usize) -> Option<(Hlc, u32, usize)> {
+    let ordinal = offer.max()?;
+    let (_, _, hlc) = state.line(ordinal)?;
+    Some((hlc, ordinal, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::{BranchId, SpaceId},
+        sync::message::HaveMode,
+        time::Timestamp,
+    };
+
+    const SPACE: SpaceId = SpaceId([1; 16]);
+
+    fn log(n: u8) -> LogId {
+        LogId {
+            space: SPACE,
+            device: DeviceId([n; 32]),
+            inc: 1,
+            branch: BranchId::ZERO,
+        }
+    }
+
+    fn peer(n: u8) -> DeviceId {
+        DeviceId([n; 32])
+    }
+
+    fn at(ms: u64) -> Hlc {
+        Hlc::at(Timestamp(ms))
+    }
+
+    fn place(log_n: u8, ordinal: u32) -> BlobPlace {
+        BlobPlace {
+            log: log(log_n),
+            ordinal,
+        }
+    }
+
+    fn haves(rows: &[(u8, u8, std::ops::Range<u32>)]) -> PeerHaves {
+        let mut haves = PeerHaves::default();
+        for (who, log_n, range) in rows {
+            let rows = vec![(log(*log_n), range.clone().collect())];
+            haves.apply(peer(*who), SPACE, HaveMode::Added, rows);
+        }
+        haves
+    }
+
+    const PHOTO: [(Class, u64); 3] = [
+        (Class::Original, 3_000_000),
+        (Class::Preview, 300_000),
+        (Class::Thumbnail, 16_384),
+    ];
+
+    fn ordinals(wanted: &[Wanted]) -> Vec<(u8, u32)> {
+        let pair = |blob: &Wanted| (blob.place.log.device.0[0], blob.place.ordinal);
+        wanted.iter().map(pair).collect()
+    }
+
+    /// Two logs of four photos each, the second one's times between the first's.
+    fn library(policy: Policy) -> Want {
+        let mut want = Want::new(policy);
+        for n in 0..4_u32 {
+            let none = RoaringBitmap::new();
+            want.add(log(1), n * 3, at(u64::from(n) * 100), &PHOTO, &none);
+            want.add(log(2), n * 3, at(u64::from(n) * 100 + 50), &PHOTO, &none);
+        }
+        want
+    }
+
+    #[test]
+    fn thumbnails_then_previews_then_originals_newest_first() {
+        let mut want = library(Policy::Archive);
+        let haves = haves(&[(9, 1, 0..12), (9, 2, 0..12)]);
+        let thumbs = want.next(peer(9), &haves, Path::Free, 5);
+        assert_eq!(
+            ordinals(&thumbs),
+            [(2, 11), (1, 11), (2, 8), (1, 8), (2, 5)]
+        );
+        assert!(
+            thumbs
+                .iter()
+                .all(|blob| blob.class == Class::Thumbnail && blob.kib == 16)
+        );
+        let more = want.next(peer(9), &haves, Path::Free, 64);
+        assert_eq!(ordinals(&more), [(1, 5), (2, 2), (1, 2)]);
+        let previews = want.next(peer(9), &haves, Path::Free, 64);
+        assert_eq!(previews.len(), 8);
+        assert_eq!(ordinals(&previews)[..2], [(2, 10), (1, 10)]);
+        let originals = want.next(peer(9), &haves, Path::Free, 64);
+        assert_eq!((originals.len(), originals[0].class), (8, Class::Original));
+        assert!(
+            want.next(peer(9), &haves, Path::Free, 64).is_empty(),
+            "all are asked for"
+        );
+    }
+
+    #[test]
+    fn a_cache_and_a_costly_way_leave_originals_alone_unless_looked_at() {
+        for (policy, path) in [
+            (Policy::Cache(0), Path::Free),
+            (Policy::Archive, Path::Costly),
+        ] {
+            let mut want = library(policy);
+            let haves = haves(&[(9, 1, 0..12)]);
+            assert_eq!(want.next(peer(9), &haves, path, 64).len(), 4);
+            assert_eq!(want.next(peer(9), &haves, path, 64).len(), 4);
+            assert!(want.next(peer(9), &haves, path, 64).is_empty());
+            want.look_at(place(1, 3));
+            want.look_at(place(1, 0));
+            want.look_at(place(2, 0));
+            let looked = want.next(peer(9), &haves, path, 64);
+            assert_eq!(ordinals(&looked), [(1, 0), (1, 3)]);
+        }
+        let mut want = library(Policy::Cache(0));
+        for n in 0..12 {
+            if n % 3 != 0 {
+                want.done(&place(1, n));
+                want.done(&place(2, n));
+            }
+        }
+        assert!(want.is_empty(), "originals do not count for a cache");
+        want.set_policy(Policy::Archive);
+        assert!(!want.is_empty());
+        assert_eq!(
+            want.lacking(Class::Original),
+            Lacking {
+                blobs: 8,
+                kib: 8 * 2930
+            }
+        );
+    }
+
+    #[test]
+    fn a_peer_is_asked_only_for_what_it_holds_and_has_not_failed_at() {
+        let mut want = library(Policy::Archive);
+        let haves = haves(&[(8, 1, 0..6), (9, 1, 3..12)]);
+        let first = want.next(peer(8), &haves, Path::Free, 64);
+        assert_eq!(ordinals(&first), [(1, 5), (1, 2)]);
+        want.failed(&place(1, 5), peer(8), Failure::Lacking);
+        want.failed(&place(1, 2), peer(8), Failure::Interrupted);
+        assert_eq!(
+            ordinals(&want.next(peer(8), &haves, Path::Free, 64)),
+            [(1, 2)]
+        );
+        assert_eq!(
+            ordinals(&want.next(peer(9), &haves, Path::Free, 64)),
+            [(1, 11), (1, 8), (1, 5)]
+        );
+        // Gone and back again, with a clean slate.
+        want.lost(&peer(8));
+        want.lost(&peer(9));
+        assert_eq!(
+            ordinals(&want.next(peer(8), &haves, Path::Free, 64)),
+            [(1, 5), (1, 2)]
+        );
+    }
+
+    #[test]
+    fn what_is_here_takes_no_room() {
+        let mut want = Want::new(Policy::Archive);
+        want.add(log(1), 0, at(1), &PHOTO, &(0..3).collect());
+        assert!(want.logs.is_empty() && want.is_empty());
+        want.add(log(1), 3, at(1), &PHOTO, &RoaringBitmap::from_iter([3]));
+        want.add(log(1), 3, at(1), &PHOTO, &RoaringBitmap::new());
+        assert!(!want.is_wanted(&place(1, 3)) && want.is_wanted(&place(1, 4)));
+        want.done(&place(1, 4));
+        want.done(&place(1, 4));
+        want.done(&place(1, 5));
+        want.done(&place(7, 5));
+        assert!(want.logs.is_empty());
+        for class in ORDER {
+            assert_eq!(want.lacking(class), Lacking::default());
+        }
+    }
+
+    #[test]
+    fn three_hundred_thousand_blobs_are_quickly_chosen_from() {
+        let mut want = Want::new(Policy::Archive);
+        let none = RoaringBitmap::new();
+        let lines: Vec<(Class, u64)> = (0..64).flat_map(|_| PHOTO).collect();
+        for n in 0..1563_u32 {
+            want.add(log(1), n * 192, at(u64::from(n)), &lines, &none);
+        }
+        let haves = haves(&[(9, 1, 0..300_096)]);
+        let mut count = 0;
+        loop {
+            let wanted = want.next(peer(9), &haves, Path::Free, 64);
+            if wanted.is_empty() {
+                break;
+            }
+            count += wanted.len();
+            for blob in wanted {
+                want.done(&blob.place);
+            }
+        }
+        assert_eq!(count, 300_096);
+        assert!(want.logs.is_empty());
+    }
+}
