@@ -1,0 +1,162 @@
+//! What the node asks of the operating system beyond the standard library.
+//!
+//! Everything here is best effort: where a system lacks a means, the call does nothing and the
+//! caller's other defences have to do.
+
+use std::time::Duration;
+
+/// What a worker process may use; see [`confine_worker`].
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerLimits {
+    /// Bytes of address space.
+    pub memory_bytes: u64,
+    /// Processor time of one job.
+    pub job_cpu: Duration,
+}
+
+/// Takes from the calling process what decoding a picture does not need.
+///
+/// No further processes, no files opened or written beyond the pipes it holds, no core dumps, no
+/// debugger of the same user, no gain of rights, bounded memory. It cannot be undone.
+pub fn confine_worker(limits: WorkerLimits) {
+    os::confine_worker(limits);
+}
+
+/// Allows the calling process `more` processor time from now on; past it, the system ends it.
+pub fn extend_cpu(more: Duration) {
+    os::extend_cpu(more);
+}
+
+#[cfg(unix)]
+mod os {
+    use std::time::Duration;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::WorkerLimits;
+
+    /// Standard input, output and error, and a few for the runtime itself.
+    const FILES: u64 = 8;
+
+    pub(super) fn confine_worker(limits: WorkerLimits) {
+        cap(Resource::Core, 0);
+        cap(Resource::Fsize, 0);
+        cap(Resource::Nofile, FILES);
+        #[cfg(target_os = "linux")]
+        {
+            cap(Resource::As, limits.memory_bytes);
+            cap(Resource::Nproc, 0);
+            let hidden = rustix::process::DumpableBehavior::NotDumpable;
+            best_effort(rustix::process::set_dumpable_behavior(hidden));
+            best_effort(rustix::thread::set_no_new_privs(true));
+        }
+        extend_cpu(limits.job_cpu);
+    }
+
+    pub(super) fn extend_cpu(more: Duration) {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let used = u64::try_from(used.tv_sec).unwrap_or(0);
+        // Only the soft limit: a hard one could not be raised for the next job. Whole seconds,
+        // so one more for the part that has begun.
+        let soft = used.saturating_add(more.as_secs()).saturating_add(1);
+        let maximum = getrlimit(Resource::Cpu).maximum;
+        let current = Some(maximum.map_or(soft, |m| m.min(soft)));
+        best_effort(setrlimit(Resource::Cpu, Rlimit { current, maximum }));
+    }
+
+    /// Lowers a limit, never raises it.
+    fn cap(resource: Resource, most: u64) {
+        let allowed = getrlimit(resource).maximum.map_or(most, |m| m.min(most));
+        let limit = Rlimit {
+            current: Some(allowed),
+            maximum: Some(allowed),
+        };
+        best_effort(setrlimit(resource, limit));
+    }
+
+    /// A refusal leaves the other limits, the time limit of the parent, and safe code.
+    fn best_effort(result: rustix::io::Result<()>) {
+        let _ = result;
+    }
+}
+
+#[cfg(not(unix))]
+mod os {
+    use std::time::Duration;
+
+    use super::WorkerLimits;
+
+    pub(super) fn confine_worker(_: WorkerLimits) {}
+
+    pub(super) fn extend_cpu(_: Duration) {}
+}
+
+/// Opens a regular file for reading: no link is followed, and nothing that is no file is waited for.
+///
+/// # Errors
+///
+/// What the system says; a link, pipe or device is an error.
+#[cfg(unix)]
+pub fn open_regular(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(std::io::Error::other)?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ))
+    }
+}
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+///
+/// What the system says; a link or device is an error.
+#[cfg(not(unix))]
+pub fn open_regular(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    if std::fs::symlink_metadata(path)?.is_file() {
+        std::fs::File::open(path)
+    } else {
+        Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ))
+    }
+}
+
+/// What tells one state of a file from another: size, times, and where it lies.
+#[cfg(unix)]
+pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
+    use std::os::unix::fs::MetadataExt;
+
+    let fields = [
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ];
+    let mut stamp = metadata.len().to_be_bytes().to_vec();
+    stamp.extend(fields.iter().flat_map(|field| field.to_be_bytes()));
+    stamp.extend(metadata.ino().to_be_bytes());
+    stamp.extend(metadata.dev().to_be_bytes());
+    stamp
+}
+
+/// What tells one state of a file from another: size and time.
+#[cfg(not(unix))]
+pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
+    let mut stamp = metadata.len().to_be_bytes().to_vec();
+    let modified = metadata.modified().ok();
+    let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    stamp.extend(since.unwrap_or_default().as_nanos().to_be_bytes());
+    stamp
+}

@@ -1,0 +1,135 @@
+//! The worker as it should be, and workers as an attacker would like them.
+
+use std::io::{Read, Write, stdin, stdout};
+use std::thread;
+use std::time::Duration;
+
+use heirloom_node::media::{MediaType, worker};
+use heirloom_node::sys;
+
+/// Runs the worker of this name to its exit code; `None` if there is none.
+pub(crate) fn run(name: &str) -> Option<u8> {
+    let rogue = match name {
+        "worker-decode" => return Some(u8::from(worker::run() != 0)),
+        "confined" => return Some(u8::from(!is_confined())),
+        "mute" => return Some(0),
+        "garbage" => {
+            put(b'W', b"");
+            send(&[b'x'; 1000]);
+            return Some(0);
+        }
+        "dies-on-gif" => |gif: bool| if gif { std::process::abort() } else { done(3) },
+        "stuck-on-gif" => |gif: bool| if gif { hang() } else { done(3) },
+        "hungry" => |_: bool| {
+            sys::confine_worker(sys::WorkerLimits {
+                memory_bytes: 256 << 20,
+                job_cpu: Duration::from_secs(1),
+            });
+            let eaten = vec![1_u8; 1 << 30];
+            done(eaten[eaten.len() / 2]);
+        },
+        "busy" => |_: bool| {
+            sys::confine_worker(sys::WorkerLimits {
+                memory_bytes: 256 << 20,
+                job_cpu: Duration::ZERO,
+            });
+            let mut n = 0_u64;
+            while std::hint::black_box(true) {
+                n = std::hint::black_box(n.wrapping_add(1));
+            }
+        },
+        "greedy" => |_: bool| loop {
+            let ask = [&0_u64.to_le_bytes()[..], &64_u32.to_le_bytes()].concat();
+            put(b'R', &ask);
+            let mut answer = [0; 5 + 64];
+            if stdin().read_exact(&mut answer).is_err() {
+                return;
+            }
+        },
+        "deaf" => |_: bool| {
+            // Asks for the most there is, never takes it, and fills the other pipe.
+            let ask = [&0_u64.to_le_bytes()[..], &(1_u32 << 20).to_le_bytes()].concat();
+            loop {
+                put(b'R', &ask);
+            }
+        },
+        "liar" => |_: bool| {
+            put(
+                b'P',
+                &[
+                    &9999_u32.to_le_bytes()[..],
+                    &9999_u32.to_le_bytes(),
+                    b"\xff\xd8",
+                ]
+                .concat(),
+            );
+            done(0);
+        },
+        "forgetful" => |_: bool| done(0),
+        "with-environment" => |_: bool| {
+            let known = std::env::vars_os().all(|(name, _)| name == "MALLOC_ARENA_MAX");
+            done(if known { 3 } else { 1 });
+        },
+        _ => return None,
+    };
+    put(b'W', b"");
+    while let Some(gif) = next_job() {
+        rogue(gif);
+    }
+    Some(0)
+}
+
+/// Reads a job and says whether it is about a GIF.
+fn next_job() -> Option<bool> {
+    let mut job = [0; 5 + 10];
+    stdin().read_exact(&mut job).ok()?;
+    Some(job[5] == MediaType::Gif.code())
+}
+
+fn done(code: u8) {
+    put(b'D', &[code]);
+}
+
+fn put(kind: u8, body: &[u8]) {
+    let len = u32::try_from(body.len()).expect("small").to_le_bytes();
+    send(&[&[kind], &len[..], body].concat());
+}
+
+fn send(bytes: &[u8]) {
+    let mut out = stdout().lock();
+    let sent = out.write_all(bytes).and_then(|()| out.flush());
+    if sent.is_err() {
+        std::process::exit(1);
+    }
+}
+
+fn hang() {
+    loop {
+        thread::park();
+    }
+}
+
+/// Whether confinement took hold of this process.
+fn is_confined() -> bool {
+    sys::confine_worker(sys::WorkerLimits {
+        memory_bytes: 512 << 20,
+        job_cpu: Duration::from_secs(10),
+    });
+    let Ok(limits) = std::fs::read_to_string("/proc/self/limits") else {
+        return !cfg!(target_os = "linux");
+    };
+    let is = |name: &str, value: &str| {
+        limits
+            .lines()
+            .filter_map(|l| l.strip_prefix(name))
+            .any(|l| l.split_whitespace().next() == Some(value))
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is("Max address space", "536870912")
+        && is("Max core file size", "0")
+        && is("Max file size", "0")
+        && is("Max open files", "8")
+        && is("Max processes", "0")
+        && is("Max cpu time", "11")
+        && status.contains("NoNewPrivs:\t1")
+}
