@@ -2,8 +2,12 @@
 
 pub mod api;
 pub mod catalog;
+pub mod import;
+pub mod media;
 pub mod net;
 pub mod network;
 pub mod node;
+pub mod original;
 pub mod runtime;
 pub mod store;
+pub mod sys;

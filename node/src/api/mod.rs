@@ -8,6 +8,7 @@
 
 mod answer;
 mod error;
+mod import;
 mod pick;
 
 use std::{path::PathBuf, sync::Arc};
@@ -104,6 +105,7 @@ async fn act(
         serde_json::from_slice(&body)
     };
     let (answer, lines) = Answer::new(&act);
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         let done = match body {
             Ok(body) => dispatch(&doorway, &act, body, &answer).await,
@@ -118,7 +120,9 @@ async fn act(
 /// What an act came to: the fields of its summary.
 pub type Done = Result<Value, ApiError>;
 
-async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Answer) -> Done {
-    let _ = (doorway, body, answer);
-    Err(ApiError::usage(&format!("there is no act {act}")))
+async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<Answer>) -> Done {
+    match act {
+        "import" => import::import(doorway, &body, answer).await,
+        _ => Err(ApiError::usage(&format!("there is no act {act}"))),
+    }
 }

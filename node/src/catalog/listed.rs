@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Folded, here, text::wall_text};
 use crate::{
+    import::metadata::CaptureSource,
     runtime::{BlobHere, View},
     store::{Store, StoreError},
 };
@@ -108,13 +109,9 @@ pub struct Listed {
     pub wall: Option<i64>,
 }
 
-const SOURCES: [&str; 8] = [
-    "unknown", "exif", "xmp", "movie", "sidecar", "filename", "file", "person",
-];
-
 /// The name of a source of capture times.
 pub fn source_name(code: u8) -> Option<&'static str> {
-    SOURCES.get(usize::from(code)).copied()
+    CaptureSource::from_code(code).map(CaptureSource::name)
 }
 
 fn offset_text(minutes: i16) -> String {

@@ -1,8 +1,116 @@
-//! placeholder
+//! Blobs over their streams: serving what a peer may have, fetching what this device lacks.
+//!
+//! A device opens one stream to each peer for its own requests and keeps two of
+//! them in flight. Small blobs come many in one answer; large ones leaf by
+//! leaf, each verified before it is stored, and go on after an interruption. A
+//! peer that sends what does not belong to the blob is named and kept away.
+
+mod fetch;
+mod serve;
+
+use heirloom_protocol::id::DeviceId;
+
 use super::Network;
 use crate::net::Stream;
-use heirloom_protocol::id::DeviceId;
+
+/// Why a blob stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    /// The connection or the stream is gone.
+    #[error("the connection ended")]
+    Lost,
+    /// The peer sent what no honest peer sends.
+    #[error("the peer sent what was not asked for, or is not what it should be")]
+    Misbehaved,
+    /// This device cannot go on.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::RuntimeError),
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}
+
+impl From<std::io::Error> for Ended {
+    fn from(_: std::io::Error) -> Self {
+        Self::Lost
+    }
+}
+
 impl Network {
-    pub(super) fn serve_blobs(&self, _device: DeviceId, _stream: Stream) {}
-    pub(super) fn fetch_from(&self, _device: DeviceId) {}
+    /// Serves a peer's requests until it closes the stream.
+    pub(super) fn serve_blobs(&self, device: DeviceId, stream: Stream) {
+        if self.is_kept_away(&device) {
+            return;
+        }
+        let network = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = serve::serve(&network, device, stream).await {
+                tracing::debug!(device = %device.short(), %error, "serving ended");
+            }
+        });
+    }
+
+    /// Fetches from a peer what this device lacks, unless that is under way.
+    pub(super) fn fetch_from(&self, device: DeviceId) {
+        {
+            let mut state = self.state();
+            let Some(running) = state.sessions.get_mut(&device) else {
+                return;
+            };
+            running.again = true;
+            if std::mem::replace(&mut running.fetching, true) {
+                return;
+            }
+        }
+        let network = self.clone();
+        tokio::spawn(async move {
+            while network.takes_again(device) {
+                match fetch::fetch(&network, device).await {
+                    Ok(()) => {}
+                    Err(Ended::Misbehaved) => {
+                        tracing::warn!(device = %device.short(), "a device sent a bad blob");
+                        network.keep_away(device);
+                        network.net().disconnect(super::peer_of(device)).await;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::debug!(device = %device.short(), %error, "fetching ended");
+                        break;
+                    }
+                }
+            }
+            let lost = network
+                .node()
+                .ask(move |runtime| runtime.peer_lost(&device))
+                .await;
+            if lost.is_ok()
+                && let Some(running) = network.state().sessions.get_mut(&device)
+            {
+                running.fetching = false;
+            }
+            network.stir();
+        });
+    }
+
+    /// Whether there may be more to fetch since the last look.
+    fn takes_again(&self, device: DeviceId) -> bool {
+        let mut state = self.state();
+        let Some(running) = state.sessions.get_mut(&device) else {
+            return false;
+        };
+        let again = std::mem::replace(&mut running.again, false);
+        if !again {
+            running.fetching = false;
+        }
+        again
+    }
+
+    /// How many peers are being fetched from.
+    pub fn fetching(&self) -> usize {
+        self.state()
+            .sessions
+            .values()
+            .filter(|running| running.fetching)
+            .count()
+    }
 }

@@ -64,6 +64,8 @@ pub(super) struct Running {
     settled: bool,
     number: u64,
     pub(super) fetching: bool,
+    /// There may be more to fetch since the last look.
+    pub(super) again: bool,
 }
 
 impl Network {
@@ -117,6 +119,7 @@ impl Network {
                 settled: false,
                 number,
                 fetching: false,
+                again: false,
             };
             state.sessions.insert(device, running);
             number

@@ -26,6 +26,7 @@ pub(super) struct Stage {
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
     pub(super) logs: BTreeSet<LogId>,
+    fresh: Vec<Entry>,
     /// The peer who sent the entries.
     pub(super) from: Option<DeviceId>,
 }
@@ -91,6 +92,7 @@ impl Runtime {
         self.stage_projection(stage, entry, &projection)?;
         stage.batch.entries.push(record_of(entry, projection.items));
         stage.logs.insert(log_of(entry));
+        stage.fresh.push(entry.clone());
         Ok(())
     }
 
@@ -163,6 +165,13 @@ impl Runtime {
         }
         for album in &stage.rebuild {
             self.rebuild(*album)?;
+        }
+        for entry in stage
+            .fresh
+            .iter()
+            .filter(|entry| !entry.header().blobs.is_empty())
+        {
+            self.want_blobs_of(entry)?;
         }
         self.after_commit(stage);
         Ok(())

@@ -6,8 +6,9 @@ use heirloom_protocol::{
     crypto::DeviceKeys,
     id::{FamilyId, LogId, SpaceId},
     log::entry::{Entry, EntryBytes},
-    op::Genesis,
+    op::{Genesis, Policy},
     replica::{LogState, Refusal, Replica},
+    sync::want::Want,
     time::Hlc,
     wire,
 };
@@ -98,6 +99,7 @@ impl Runtime {
             replica,
             albums: BTreeMap::new(),
             peers: Peers::default(),
+            want: Want::new(Policy::Archive),
             sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,
@@ -141,7 +143,9 @@ impl Runtime {
         self.hold_again()?;
         self.take_unindexed()?;
         self.resume_rebuilds()?;
-        self.load_peers()
+        self.load_peers()?;
+        self.want = Want::new(self.replica.control().policy(&self.device()));
+        self.load_wants()
     }
 
     fn log_state(&self, log: &LogId) -> Result<LogState, RuntimeError> {

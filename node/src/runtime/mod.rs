@@ -7,6 +7,7 @@
 mod accept;
 mod album;
 mod asset;
+mod blobs;
 mod commit;
 mod load;
 mod rebuild;
@@ -24,7 +25,7 @@ use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
     id::{AlbumId, DeviceId, LogId, PlainHash},
     replica::{Replica, WriteError},
-    sync::session::News as EntryNews,
+    sync::{session::News as EntryNews, want::Want},
     time::Timestamp,
 };
 use roaring::RoaringBitmap;
@@ -38,6 +39,7 @@ pub use self::{
     accept::Verdict,
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
+    blobs::{Served, name_of},
     load::Identity,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
@@ -81,6 +83,7 @@ pub struct Runtime {
     replica: Replica,
     albums: BTreeMap<AlbumId, AlbumRow>,
     peers: Peers,
+    want: Want,
     sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,
     drawn: u64,

@@ -13,7 +13,9 @@ use heirloom_protocol::{
     op::Policy,
     replica::Refusal,
     sync::{
-        Digest, Head, LogView, have, heads_digest,
+        Digest, Head, LogView,
+        have::{self, PeerHaves},
+        heads_digest,
         message::{HaveMode, PeerRole},
         session::{CloseReason, Input, Opening, Output, Session, Verdict as Answer},
     },
@@ -25,9 +27,9 @@ use super::{Runtime, RuntimeError, Verdict, load::entry_of};
 use crate::store::{Batch, Table};
 
 /// Which blobs other devices say they hold.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Peers {
-    have: BTreeMap<DeviceId, BTreeMap<LogId, RoaringBitmap>>,
+    pub(super) have: PeerHaves,
 }
 
 impl Peers {
@@ -35,27 +37,16 @@ impl Peers {
     pub fn holders_of<'a>(&self, items: impl Iterator<Item = &'a Asset>) -> BTreeSet<DeviceId> {
         let mut holders = BTreeSet::new();
         for asset in items {
-            for device in self.have.keys() {
+            for device in self.have.peers() {
                 let mut blobs = asset.all_parts().map(|(_, blob)| blob).peekable();
                 if blobs.peek().is_some()
-                    && blobs.all(|blob| self.has(device, &blob.log, blob.ordinal))
+                    && blobs.all(|blob| self.have.holds(device, &blob.log, blob.ordinal))
                 {
                     holders.insert(*device);
                 }
             }
         }
         holders
-    }
-
-    /// Whether a device says that it holds a blob.
-    pub fn has(&self, device: &DeviceId, log: &LogId, ordinal: u32) -> bool {
-        self.of(device, log)
-            .is_some_and(|bits| bits.contains(ordinal))
-    }
-
-    /// The blobs of a log that a device says it holds.
-    pub fn of(&self, device: &DeviceId, log: &LogId) -> Option<&RoaringBitmap> {
-        self.have.get(device)?.get(log)
     }
 }
 
@@ -173,17 +164,7 @@ impl LogView for Runtime {
     }
 
     fn peer_have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
-        let mut by_space: BTreeMap<SpaceId, Vec<(LogId, RoaringBitmap)>> = BTreeMap::new();
-        for (log, bits) in self.peers.have.get(&peer).into_iter().flatten() {
-            by_space
-                .entry(log.space)
-                .or_default()
-                .push((*log, bits.clone()));
-        }
-        by_space
-            .into_iter()
-            .map(|(space, rows)| (space, digest_of(&rows)))
-            .collect()
+        self.peers.have.digests(&peer)
     }
 }
 
@@ -317,19 +298,11 @@ impl Runtime {
         mode: HaveMode,
         rows: Vec<(LogId, RoaringBitmap)>,
     ) -> Result<(), RuntimeError> {
-        let known = self.peers.have.entry(peer).or_default();
-        if mode == HaveMode::Full {
-            known.retain(|log, _| log.space != space);
-        }
-        for (log, bits) in rows {
-            let there = known.entry(log).or_default();
-            match mode {
-                HaveMode::Full | HaveMode::Added => *there |= bits,
-                HaveMode::Removed => *there -= bits,
-            }
-        }
-        let rows: Vec<_> = known
-            .iter()
+        self.peers.have.apply(peer, space, mode, rows);
+        let rows: Vec<_> = self
+            .peers
+            .have
+            .logs(&peer)
             .filter(|(log, _)| log.space == space)
             .map(|(log, bits)| (*log, serde_bytes::ByteBuf::from(have::encode(bits))))
             .collect();
@@ -345,23 +318,25 @@ impl Runtime {
     }
 
     pub(super) fn load_peers(&mut self) -> Result<(), RuntimeError> {
-        let mut have: BTreeMap<DeviceId, BTreeMap<LogId, RoaringBitmap>> = BTreeMap::new();
+        let mut have = PeerHaves::default();
         self.store.scan(Table::Peers, b"have/", |key, value| {
             let device = key
                 .get(5..37)
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(DeviceId);
+            let space = key
+                .get(37..53)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(SpaceId);
             // What a peer holds is asked for again, so a damaged row is no more than a delay.
             let rows = value
                 .ok()
                 .and_then(|row| wire::decode_row::<Vec<(LogId, serde_bytes::ByteBuf)>>(&row).ok());
-            for (device, (log, bits)) in device
-                .into_iter()
-                .flat_map(|d| rows.iter().flatten().map(move |r| (d, r)))
-            {
-                if let Ok(bits) = have::decode(bits) {
-                    have.entry(device).or_default().insert(*log, bits);
-                }
+            if let (Some(device), Some(space), Some(rows)) = (device, space, rows) {
+                let rows = rows
+                    .iter()
+                    .filter_map(|(log, bits)| Some((*log, have::decode(bits).ok()?)));
+                have.apply(device, space, HaveMode::Full, rows.collect());
             }
             ControlFlow::Continue(())
         })?;

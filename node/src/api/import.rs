@@ -1,0 +1,240 @@
+//! `import`: files of this computer into an album, with a line for each.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use heirloom_protocol::{
+    id::AlbumId,
+    op::{AlbumUse, Level},
+};
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, Doorway, answer::Progress, pick};
+use crate::{
+    catalog::parse_range,
+    import::{self, Counters, Listener, Outcome, Report, Request, Target, previews},
+    media::Pool,
+    node::Node,
+    runtime::View,
+};
+
+#[derive(Default)]
+struct Totals {
+    by_outcome: [u64; 5],
+    bytes: u64,
+}
+
+/// Sends each file's line and adds up.
+struct Telling<'a> {
+    answer: &'a Answer,
+    totals: Mutex<Totals>,
+}
+
+impl Listener for Telling<'_> {
+    fn file(&self, report: Report) {
+        {
+            let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            totals.by_outcome[place(report.outcome)] += 1;
+            if matches!(report.outcome, Outcome::Added | Outcome::Paired) {
+                totals.bytes += report.bytes;
+            }
+        }
+        self.answer.line_blocking(&json!({
+            "type": "file", "v": 1,
+            "path": report.path.to_string_lossy(),
+            "outcome": report.outcome.word(),
+            "asset": report.asset.map(|id| id.to_string()),
+            "reason": report.reason,
+        }));
+    }
+
+    fn progress(&self, counters: &Counters) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.answer.progress(Progress {
+            done: read(&counters.done),
+            total: read(&counters.found),
+            bytes: read(&counters.done_bytes),
+            bytes_total: read(&counters.found_bytes),
+        });
+    }
+}
+
+const fn place(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::Added => 0,
+        Outcome::Present => 1,
+        Outcome::Paired => 2,
+        Outcome::Skipped => 3,
+        Outcome::Failed => 4,
+    }
+}
+
+/// The act.
+pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<Answer>) -> Done {
+    let node = doorway.node().await?;
+    let view = node.view().await?;
+    let (request, album, seen_by) = request(&node, &view, body).await?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (stop, dropped) = (cancelled.clone(), answer.dropped().clone());
+    tokio::spawn(async move {
+        dropped.cancelled().await;
+        stop.store(true, Ordering::Relaxed);
+    });
+    let (program, args) = node.options().worker.clone();
+    let pool = Arc::new(Pool::new(program, args, 0));
+    let (worker, told) = (node.clone(), answer.clone());
+    let totals = node
+        .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
+        .await??;
+    let [added, present, paired, skipped, failed] = totals.by_outcome;
+    Ok(json!({
+        "added": added, "present": present, "paired": paired, "skipped": skipped,
+        "failed": failed, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
+        "exit": if failed > 0 { 3 } else { 0 },
+    }))
+}
+
+fn work(
+    node: &Node,
+    pool: &Arc<Pool>,
+    request: &Request,
+    cancelled: &AtomicBool,
+    answer: &Answer,
+) -> Result<Totals, ApiError> {
+    let telling = Telling {
+        answer,
+        totals: Mutex::default(),
+    };
+    let due = import::run(node, pool.clone(), request, cancelled, &telling)?;
+    if !request.dry_run {
+        let albums: Vec<AlbumId> = match &request.target {
+            Target::Album(album) => vec![*album],
+            Target::PerFolder => Vec::new(),
+        };
+        let mut all = due;
+        // What an interrupted import left without pictures is made up for.
+        for overdue in previews::overdue(node, &albums)? {
+            if !all.contains(&overdue) {
+                all.push(overdue);
+            }
+        }
+        let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
+        let done = AtomicU64::new(0);
+        previews::make(node, pool, all, cancelled, || {
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            answer.progress(Progress {
+                done,
+                total,
+                bytes: 0,
+                bytes_total: 0,
+            });
+        })?;
+    }
+    Ok(telling
+        .totals
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
+}
+
+async fn request(
+    node: &Node,
+    view: &View,
+    body: &Value,
+) -> Result<(Request, Option<String>, Vec<String>), ApiError> {
+    let paths: Vec<PathBuf> = pick::texts(body, "paths")
+        .into_iter()
+        .map(PathBuf::from)
+        .collect();
+    if paths.is_empty() {
+        return Err(ApiError::usage("no files or folders are named"));
+    }
+    for path in &paths {
+        if std::fs::symlink_metadata(path).is_err() {
+            return Err(ApiError::not_found(&format!(
+                "file or folder {}",
+                path.display()
+            )));
+        }
+    }
+    let since = match pick::optional(body, "since") {
+        None => None,
+        Some(text) => {
+            let range = parse_range(text).ok_or_else(|| ApiError::usage("since is not a date"))?;
+            Some(range.0)
+        }
+    };
+    let dry_run = pick::flag(body, "dry_run");
+    let (target, name) = if pick::flag(body, "album_per_folder") {
+        (Target::PerFolder, None)
+    } else {
+        match pick::optional(body, "album") {
+            Some(asked) => {
+                let album = album_named(node, view, asked, dry_run).await?;
+                (Target::Album(album), Some(asked.to_owned()))
+            }
+            None => {
+                let library = view.library().ok_or_else(|| {
+                    ApiError::not_found("library of yours here yet").hint("run heirloom sync")
+                })?;
+                (Target::Album(library.id), None)
+            }
+        }
+    };
+    let seen_by = match &target {
+        Target::Album(album) => seen_by(view, album),
+        Target::PerFolder => Vec::new(),
+    };
+    Ok((
+        Request {
+            paths,
+            target,
+            since,
+            dry_run,
+        },
+        name,
+        seen_by,
+    ))
+}
+
+/// An album to add to, made if there is none of that name.
+async fn album_named(
+    node: &Node,
+    view: &View,
+    asked: &str,
+    dry_run: bool,
+) -> Result<AlbumId, ApiError> {
+    match pick::album(view, asked) {
+        Ok(album) if album.level >= Level::Contributor => Ok(album.id),
+        Ok(_) => Err(ApiError::not_allowed(
+            "you may look at this album, not add to it",
+        )),
+        Err(error) if error.id != "E-NOT-FOUND" => Err(error),
+        Err(_) if dry_run => view
+            .library()
+            .map(|library| library.id)
+            .ok_or_else(|| ApiError::not_found("library of yours here yet")),
+        Err(_) => {
+            let name = asked.to_owned();
+            let made = node
+                .ask(move |runtime| runtime.make_album(&name, AlbumUse::Album))
+                .await?;
+            Ok(made?)
+        }
+    }
+}
+
+fn seen_by(view: &View, album: &AlbumId) -> Vec<String> {
+    let Some(album) = view.albums.get(album) else {
+        return Vec::new();
+    };
+    let others = album
+        .people
+        .iter()
+        .filter(|(person, _)| Some(*person) != view.person);
+    others.map(|(person, _)| view.person_name(person)).collect()
+}

@@ -1,0 +1,243 @@
+//! Records prepared files, up to 64 an entry: blobs durable, then the entry, then the word.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use heirloom_protocol::{
+    id::{AlbumId, OpId, PlainHash},
+    limits,
+    log::entry::BlobLine,
+    op::{AddPart, Op, PartRole},
+};
+
+use super::{
+    Outcome, Ready, Report, Shared,
+    prepare::{Prepared, source_row},
+    previews::Due,
+};
+use crate::{
+    api::ApiError,
+    media::MediaKind,
+    runtime::AssetKey,
+    store::{Batch, BlobPlace, Store, StoreError, Table},
+};
+
+/// How long a file waits for others to be recorded with.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// Collects prepared files.
+pub(super) struct Batcher<'a, 's> {
+    shared: &'a Shared<'s>,
+    waiting: Vec<Prepared>,
+    since: Option<Instant>,
+    twins: Vec<(PathBuf, AlbumId, PlainHash, u64)>,
+    added: BTreeMap<(AlbumId, PlainHash), OpId>,
+    due: Vec<Due>,
+}
+
+fn live_key(store: &Store, album: AlbumId, live_id: &str) -> Vec<u8> {
+    let term = [b"live/", &album.0[..], live_id.as_bytes()].concat();
+    store.blind(Table::Sources, &term).to_vec()
+}
+
+impl<'a, 's> Batcher<'a, 's> {
+    pub(super) fn new(shared: &'a Shared<'s>) -> Self {
+        Self {
+            shared,
+            waiting: Vec::new(),
+            since: None,
+            twins: Vec::new(),
+            added: BTreeMap::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Records everything that comes; returns what previews are due.
+    pub(super) fn run(mut self, ready: &Receiver<Ready>) -> Result<Vec<Due>, ApiError> {
+        loop {
+            let patience = self.since.map_or(Duration::from_secs(3600), |since| {
+                WAIT.saturating_sub(since.elapsed())
+            });
+            match ready.recv_timeout(patience) {
+                Ok(Ready::Photo(prepared)) => self.take(*prepared)?,
+                Ok(Ready::Twin {
+                    path,
+                    album,
+                    hash,
+                    bytes,
+                }) => {
+                    self.twins.push((path, album, hash, bytes));
+                }
+                Ok(Ready::Told(report)) => self.shared.report(report),
+                Err(RecvTimeoutError::Timeout) => self.flush()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush()?;
+                    return Ok(self.due);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, prepared: Prepared) -> Result<(), ApiError> {
+        let other_album = self
+            .waiting
+            .first()
+            .is_some_and(|first| first.album != prepared.album);
+        let is_motion = prepared.live_id.is_some() && prepared.media.kind() == MediaKind::Video;
+        if other_album || is_motion {
+            self.flush()?;
+        }
+        if is_motion && let Some(still) = self.still_of(&prepared)? {
+            return self.pair(prepared, still);
+        }
+        self.since.get_or_insert_with(Instant::now);
+        self.waiting.push(prepared);
+        if self.waiting.len() >= limits::BATCH_ITEMS {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The photo that a live photo's movie belongs to.
+    fn still_of(&self, movie: &Prepared) -> Result<Option<AssetKey>, StoreError> {
+        let store = self.shared.node.store();
+        let Some(live_id) = &movie.live_id else {
+            return Ok(None);
+        };
+        let row = store.get(Table::Sources, &live_key(store, movie.album, live_id))?;
+        let Some(key) = row.as_deref().and_then(AssetKey::from_bytes) else {
+            return Ok(None);
+        };
+        let asset = key.load(store)?;
+        let has_motion = asset
+            .all_parts()
+            .any(|(part, _)| part.role == PartRole::Motion);
+        Ok((asset.added.is_some() && !asset.is_purged() && !has_motion).then_some(key))
+    }
+
+    fn pair(&mut self, movie: Prepared, still: AssetKey) -> Result<(), ApiError> {
+        self.shared.node.store().blobs().sync()?;
+        let mut part = movie.item.parts[0].clone();
+        part.role = PartRole::Motion;
+        let op = Op::AddPart(AddPart {
+            item: still.item,
+            part,
+        });
+        let (album, line, place) = (movie.album, movie.line, movie.place);
+        self.shared
+            .node
+            .ask_blocking(move |runtime| runtime.record(album, vec![op], vec![line], &[place]))??;
+        self.keep_sources(std::slice::from_ref(&movie), &[])?;
+        self.shared.in_work().remove(&(movie.album, movie.hash));
+        self.added.insert((movie.album, movie.hash), still.item);
+        self.shared.report(Report {
+            path: movie.path,
+            outcome: Outcome::Paired,
+            asset: Some(still.item),
+            reason: None,
+            bytes: movie.bytes,
+        });
+        self.tell_twins();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ApiError> {
+        self.since = None;
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(first) = waiting.first() else {
+            self.tell_twins();
+            return Ok(());
+        };
+        let album = first.album;
+        self.shared.node.store().blobs().sync()?;
+        let mut ops = Vec::with_capacity(waiting.len());
+        let mut lines: Vec<BlobLine> = Vec::with_capacity(waiting.len());
+        let mut places: Vec<BlobPlace> = Vec::with_capacity(waiting.len());
+        for (index, prepared) in waiting.iter().enumerate() {
+            let mut item = prepared.item.clone();
+            item.parts[0].blob = u32::try_from(index).unwrap_or(u32::MAX);
+            ops.push(Op::AddItem(item));
+            lines.push(prepared.line);
+            places.push(prepared.place);
+        }
+        let ids = self
+            .shared
+            .node
+            .ask_blocking(move |runtime| runtime.record(album, ops, lines, &places))??;
+        self.keep_sources(&waiting, &ids)?;
+        for (prepared, id) in waiting.into_iter().zip(ids) {
+            self.shared.in_work().remove(&(album, prepared.hash));
+            self.added.insert((album, prepared.hash), id);
+            self.due.push(Due {
+                key: AssetKey { album, item: id },
+                media: prepared.media,
+            });
+            self.shared.report(Report {
+                path: prepared.path,
+                outcome: Outcome::Added,
+                asset: Some(id),
+                reason: None,
+                bytes: prepared.bytes,
+            });
+        }
+        self.tell_twins();
+        Ok(())
+    }
+
+    /// Remembers files and live photos, for the next import and for movies still to come.
+    fn keep_sources(&self, recorded: &[Prepared], ids: &[OpId]) -> Result<(), StoreError> {
+        let store = self.shared.node.store();
+        let mut batch = Batch::default();
+        for (index, prepared) in recorded.iter().enumerate() {
+            batch.puts.push(source_row(
+                store,
+                &prepared.path,
+                &prepared.stamp,
+                prepared.hash,
+            ));
+            if let (Some(live_id), Some(item)) = (&prepared.live_id, ids.get(index))
+                && prepared.media.kind() == MediaKind::Photo
+            {
+                let key = AssetKey {
+                    album: prepared.album,
+                    item: *item,
+                };
+                batch.puts.push((
+                    Table::Sources,
+                    live_key(store, prepared.album, live_id),
+                    key.to_bytes(),
+                ));
+            }
+        }
+        store.commit(&batch)
+    }
+
+    /// Tells files whose content another file has brought by now.
+    fn tell_twins(&mut self) {
+        let (added, shared) = (&self.added, self.shared);
+        self.twins.retain(|(path, album, hash, bytes)| {
+            let Some(asset) = added.get(&(*album, *hash)) else {
+                // The file that was to bring it failed: this one is to be imported again.
+                if shared.in_work().contains(&(*album, *hash)) {
+                    return true;
+                }
+                let reason = "the same photo under another name could not be read; import it again";
+                shared.report(Report::refused(path.clone(), Outcome::Failed, reason));
+                return false;
+            };
+            shared.report(Report {
+                path: path.clone(),
+                outcome: Outcome::Present,
+                asset: Some(*asset),
+                reason: Some("the same photo under another name".into()),
+                bytes: *bytes,
+            });
+            false
+        });
+    }
+}

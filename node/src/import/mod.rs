@@ -1,0 +1,266 @@
+//! Bringing photos and movies into the family: from a path to an asset that is durable.
+//!
+//! ```text
+//! walk -> [ hash, known? metadata, encrypt ] x cores -> batch of 64 -> blobs synced -> entry committed -> told
+//!                                                                                  '-> previews, in the background
+//! ```
+//!
+//! Every queue is bounded and files are read in pieces, so memory does not grow
+//! with what is imported. A file is told as added only when its entry is
+//! durable. Interrupted at any point, the next import goes on: what is here is
+//! found by content.
+
+mod batch;
+pub mod metadata;
+mod prepare;
+pub mod previews;
+mod scan;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+};
+
+use heirloom_protocol::id::{AlbumId, OpId, PlainHash};
+
+use self::{batch::Batcher, prepare::Prepared, scan::Found};
+use crate::{api::ApiError, media::Pool, node::Node, runtime::RuntimeError};
+
+/// Files that wait between two stages.
+const QUEUE: usize = 64;
+
+/// What is to be imported, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Files and folders, absolute.
+    pub paths: Vec<PathBuf>,
+    /// The album.
+    pub target: Target,
+    /// Only files changed since then, Unix milliseconds.
+    pub since: Option<i64>,
+    /// Only say what would happen.
+    pub dry_run: bool,
+}
+
+/// Where photos go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// One album.
+    Album(AlbumId),
+    /// An album for each folder, by its name.
+    PerFolder,
+}
+
+/// What became of one file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It is a new asset.
+    Added,
+    /// The album has its content already.
+    Present,
+    /// It became a part of an asset.
+    Paired,
+    /// It is no photo or movie.
+    Skipped,
+    /// It could not be read, or changed meanwhile.
+    Failed,
+}
+
+impl Outcome {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Present => "present",
+            Self::Paired => "paired",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One file's line.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The file.
+    pub path: PathBuf,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The asset.
+    pub asset: Option<OpId>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Report {
+    fn refused(path: PathBuf, outcome: Outcome, reason: impl Into<String>) -> Self {
+        Self {
+            path,
+            outcome,
+            asset: None,
+            reason: Some(reason.into()),
+            bytes: 0,
+        }
+    }
+}
+
+/// How far an import is.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Files found so far.
+    pub found: AtomicU64,
+    /// Bytes found so far.
+    pub found_bytes: AtomicU64,
+    /// Files done.
+    pub done: AtomicU64,
+    /// Bytes done.
+    pub done_bytes: AtomicU64,
+}
+
+/// What an import tells as it goes.
+pub trait Listener: Sync {
+    /// A file is done; what is told as added is durable.
+    fn file(&self, report: Report);
+    /// Something moved.
+    fn progress(&self, counters: &Counters);
+}
+
+/// What the stages share.
+struct Shared<'a> {
+    node: &'a Node,
+    pool: Arc<Pool>,
+    request: &'a Request,
+    albums: Mutex<BTreeMap<String, AlbumId>>,
+    in_work: Mutex<HashSet<(AlbumId, PlainHash)>>,
+    counters: Counters,
+    cancelled: &'a AtomicBool,
+    listener: &'a dyn Listener,
+}
+
+impl Shared<'_> {
+    fn report(&self, report: Report) {
+        self.counters.done.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .done_bytes
+            .fetch_add(report.bytes, Ordering::Relaxed);
+        self.listener.file(report);
+        self.listener.progress(&self.counters);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn in_work(&self) -> MutexGuard<'_, HashSet<(AlbumId, PlainHash)>> {
+        self.in_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What goes from the preparing stage to the batching one.
+enum Ready {
+    /// A photo with its blob written, not yet durable.
+    Photo(Box<Prepared>),
+    /// The same content is being added by another file: to be told once that one is recorded.
+    Twin {
+        path: PathBuf,
+        album: AlbumId,
+        hash: PlainHash,
+        bytes: u64,
+    },
+    /// Nothing to record.
+    Told(Report),
+}
+
+/// Imports; returns when everything that was added is durable. Blocks.
+///
+/// A full disk ends it with an error after telling what is safe; one bad file
+/// does not.
+///
+/// # Errors
+///
+/// [`ApiError`] when nothing more can be added.
+pub fn run(
+    node: &Node,
+    pool: Arc<Pool>,
+    request: &Request,
+    cancelled: &AtomicBool,
+    listener: &dyn Listener,
+) -> Result<Vec<previews::Due>, ApiError> {
+    let shared = Shared {
+        node,
+        pool,
+        request,
+        albums: Mutex::default(),
+        in_work: Mutex::default(),
+        counters: Counters::default(),
+        cancelled,
+        listener,
+    };
+    let (found, to_prepare) = mpsc::sync_channel::<Found>(QUEUE);
+    let to_prepare = Mutex::new(to_prepare);
+    let (ready, to_record) = mpsc::sync_channel::<Ready>(QUEUE);
+    let workers = shared.pool.workers().max(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| scan::walk(&shared, found));
+        for _ in 0..workers {
+            let ready = ready.clone();
+            let (shared, to_prepare) = (&shared, &to_prepare);
+            scope.spawn(move || {
+                loop {
+                    let next = to_prepare
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
+                    let Ok(found) = next else { return };
+                    if shared.is_cancelled() {
+                        continue;
+                    }
+                    let prepared = prepare::prepare(shared, found);
+                    if ready.send(prepared).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(ready);
+        let recorded = Batcher::new(&shared).run(&to_record);
+        if recorded.is_err() {
+            // The stages before still send: let them come to their end without doing more.
+            cancelled.store(true, Ordering::Relaxed);
+            while to_record.recv().is_ok() {}
+        }
+        recorded
+    })
+}
+
+/// The album for a folder's name: the one there is, or a new one.
+fn album_of_folder(shared: &Shared<'_>, name: &str) -> Result<AlbumId, RuntimeError> {
+    use heirloom_protocol::op::{AlbumUse, Level};
+
+    let mut albums = shared.albums.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(album) = albums.get(name) {
+        return Ok(*album);
+    }
+    let wanted = name.to_owned();
+    let album = shared.node.ask_blocking(move |runtime| {
+        let view = runtime.view();
+        let fits = |album: &&crate::runtime::SeenAlbum| {
+            album.row.name() == Some(&wanted[..])
+                && album.row.purpose() == AlbumUse::Album
+                && album.level >= Level::Contributor
+        };
+        match view.albums.values().find(fits) {
+            Some(album) => Ok(album.id),
+            None => runtime.make_album(&wanted, AlbumUse::Album),
+        }
+    })??;
+    albums.insert(name.to_owned(), album);
+    Ok(album)
+}

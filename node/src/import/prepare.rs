@@ -1,0 +1,456 @@
+//! One file: is it a photo, is it here already, what does it say, its ciphertext.
+
+use std::{
+    fs::{File, Metadata as FileMetadata},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use heirloom_protocol::{
+    crypto::{BlobKey, Class, Encryptor, LeafHasher, Purpose, SeededRng, Shape},
+    id::{AlbumId, OpId, PlainHash},
+    limits,
+    log::entry::BlobLine,
+    op::{AddItem, Camera, Captured, ItemKind, Part, PartRole, Place},
+};
+use zeroize::Zeroizing;
+
+use super::{
+    Outcome, Ready, Report, Shared, Target, album_of_folder,
+    metadata::{CaptureSource, Metadata, name},
+    scan::Found,
+};
+use crate::{
+    media::{MediaKind, MediaType, Take},
+    runtime::{Runtime, RuntimeError, items_with},
+    store::{BlobPlace, Store, StoreError, Table},
+};
+
+/// First bytes by which a file is recognised.
+const HEAD_BYTES: usize = 4096;
+/// Bytes hashed at once.
+const HASH_BYTES: usize = 256 * 1024;
+
+/// A file ready to be recorded: its blob is written, not yet durable.
+pub(super) struct Prepared {
+    pub(super) path: PathBuf,
+    pub(super) album: AlbumId,
+    pub(super) hash: PlainHash,
+    pub(super) bytes: u64,
+    pub(super) item: AddItem,
+    pub(super) line: BlobLine,
+    pub(super) place: BlobPlace,
+    pub(super) media: MediaType,
+    pub(super) live_id: Option<String>,
+    /// What the file system said, by which the next import knows the file again.
+    pub(super) stamp: Vec<u8>,
+}
+
+/// Why a file was not prepared.
+enum Refused {
+    Skipped(&'static str),
+    Failed(String),
+    /// The album has it.
+    Present(Option<OpId>, Option<&'static str>, u64),
+    /// Another file of this import has the same content.
+    Twin(AlbumId, PlainHash, u64),
+}
+
+impl From<std::io::Error> for Refused {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "no permission to read it".into(),
+            std::io::ErrorKind::NotFound => "it went away".into(),
+            _ => format!("could not be read: {error}"),
+        })
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<RuntimeError> for Refused {
+    fn from(error: RuntimeError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Prepares one file.
+pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
+    let path = found.path.clone();
+    let told = |outcome, asset, reason: Option<String>, bytes| {
+        Ready::Told(Report {
+            path: path.clone(),
+            outcome,
+            asset,
+            reason,
+            bytes,
+        })
+    };
+    match try_prepare(shared, &found) {
+        Ok(Some(prepared)) => Ready::Photo(Box::new(prepared)),
+        Ok(None) => told(
+            Outcome::Added,
+            None,
+            Some("would be added".into()),
+            found.bytes,
+        ),
+        Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
+        Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
+        Err(Refused::Present(asset, reason, bytes)) => {
+            told(Outcome::Present, asset, reason.map(str::to_owned), bytes)
+        }
+        Err(Refused::Twin(album, hash, bytes)) => Ready::Twin {
+            path,
+            album,
+            hash,
+            bytes,
+        },
+    }
+}
+
+fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Option<Prepared>, Refused> {
+    let name = found
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let mut file = crate::sys::open_regular(&found.path)?;
+    let before = file.metadata()?;
+    let mut head = vec![0; HEAD_BYTES];
+    let read = read_up_to(&mut file, &mut head)?;
+    let media = match Take::decide(&name, before.len(), &head[..read]) {
+        Take::Media(media) => media,
+        other => {
+            return Err(Refused::Skipped(
+                other.reason().unwrap_or("not a photo or movie"),
+            ));
+        }
+    };
+    let album = target(shared, &found.path)?;
+    let store = shared.node.store();
+    let stamp = stamp_of(&before);
+    if let Some(hash) = known_source(store, &found.path, &stamp)?
+        && let Some(refused) = present(shared, album, hash, before.len())?
+    {
+        return Err(refused);
+    }
+    let hash = hash_file(&mut file)?;
+    if let Some(refused) = present(shared, album, hash, before.len())? {
+        remember_source(store, &found.path, &stamp, hash)?;
+        return Err(refused);
+    }
+    if shared.request.dry_run {
+        return Ok(None);
+    }
+    if !shared.in_work().insert((album, hash)) {
+        return Err(Refused::Twin(album, hash, before.len()));
+    }
+    let prepared = add(
+        shared, found, &mut file, &before, media, &name, album, hash, stamp,
+    );
+    if prepared.is_err() {
+        shared.in_work().remove(&(album, hash));
+    }
+    prepared.map(Some)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "everything that is known of one file by now"
+)]
+fn add(
+    shared: &Shared<'_>,
+    found: &Found,
+    file: &mut File,
+    before: &FileMetadata,
+    media: MediaType,
+    name: &str,
+    album: AlbumId,
+    hash: PlainHash,
+    stamp: Vec<u8>,
+) -> Result<Prepared, Refused> {
+    file.seek(SeekFrom::Start(0))?;
+    // A file that says nothing, or on which the worker dies, is kept all the same.
+    let metadata = shared.pool.metadata(file, media).unwrap_or_default();
+    let key = blob_key(shared, hash)?;
+    let (line, place) = encrypt(shared.node.store(), file, before.len(), hash, &key)?;
+    let after = std::fs::symlink_metadata(&found.path)?;
+    if stamp_of(&after) != stamp {
+        return Err(Refused::Failed(
+            "it changed while it was read; import it again".into(),
+        ));
+    }
+    let part = Part {
+        role: PartRole::Still,
+        name: short_name(name),
+        len: before.len(),
+        pt_hash: hash,
+        key,
+        blob: 0,
+    };
+    let live_id = metadata.live_id.clone();
+    let item = item_of(&metadata, media, name, part);
+    Ok(Prepared {
+        path: found.path.clone(),
+        album,
+        hash,
+        bytes: before.len(),
+        item,
+        line,
+        place,
+        media,
+        live_id,
+        stamp,
+    })
+}
+
+fn target(shared: &Shared<'_>, path: &Path) -> Result<AlbumId, Refused> {
+    match &shared.request.target {
+        Target::Album(album) => Ok(*album),
+        Target::PerFolder => {
+            let folder = path.parent().and_then(Path::file_name);
+            let name = folder.map_or_else(
+                || "Photos".into(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            Ok(album_of_folder(shared, &name)?)
+        }
+    }
+}
+
+/// What the album knows of this content, if it has it.
+fn present(
+    shared: &Shared<'_>,
+    album: AlbumId,
+    hash: PlainHash,
+    bytes: u64,
+) -> Result<Option<Refused>, Refused> {
+    let store = shared.node.store();
+    for key in items_with(store, hash)?
+        .into_iter()
+        .filter(|key| key.album == album)
+    {
+        let asset = key.load(store)?;
+        if asset.added.is_none() || asset.is_purged() {
+            continue;
+        }
+        // A hash is a claim of whoever added the item: it counts once the bytes are here, which
+        // were checked against it when they came.
+        let whole = asset.all_parts().filter(|(part, _)| part.pt_hash == hash);
+        let mut is_here = false;
+        for (_, blob) in whole {
+            is_here |= crate::catalog::is_here(store, blob)?;
+        }
+        let mine = asset.owner()
+            == shared
+                .node
+                .ask_blocking(|runtime| runtime.replica().person())?;
+        if !is_here && !mine {
+            continue;
+        }
+        let reason = asset
+            .trashed()
+            .map(|_| "it is in the trash: heirloom restore brings it back");
+        return Ok(Some(Refused::Present(Some(key.item), reason, bytes)));
+    }
+    Ok(None)
+}
+
+fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -> AddItem {
+    let camera = metadata.capture.map(|capture| Captured {
+        wall: Some(capture.wall.unix_millis()),
+        offset: capture.offset_minutes,
+        source: capture.source.code(),
+    });
+    let captured = camera.or_else(|| from_name(file_name)).unwrap_or_default();
+    let shown = metadata.shown;
+    AddItem {
+        kind: if media.kind() == MediaKind::Photo {
+            ItemKind::Photo
+        } else {
+            ItemKind::Video
+        },
+        media: u16::from(media.code()),
+        captured,
+        width: shown.map_or(0, |size| size.width),
+        height: shown.map_or(0, |size| size.height),
+        duration_ms: metadata
+            .duration_ms
+            .and_then(|ms| u32::try_from(ms).ok())
+            .unwrap_or(0),
+        place: metadata.place.map(|place| Place {
+            lat_e7: scaled(place.lat, 1e7),
+            lon_e7: scaled(place.lon, 1e7),
+            alt_cm: place.alt.map(|alt| scaled(alt, 100.0)),
+        }),
+        camera: metadata
+            .camera
+            .clone()
+            .map(|(make, model)| Camera { make, model })
+            .filter(|c| {
+                c.make.len() <= limits::CAMERA_BYTES && c.model.len() <= limits::CAMERA_BYTES
+            }),
+        parts: vec![part],
+    }
+}
+
+fn from_name(file_name: &str) -> Option<Captured> {
+    let stamp = name::taken(file_name)?;
+    Some(Captured {
+        wall: Some(stamp.wall.unix_millis()),
+        offset: stamp.offset,
+        source: CaptureSource::FileName.code(),
+    })
+}
+
+fn scaled(value: f64, factor: f64) -> i32 {
+    let scaled = (value * factor).round();
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        reason = "a cast from a float saturates, and the ranges were checked by who read it"
+    )]
+    {
+        scaled as i32
+    }
+}
+
+fn short_name(name: &str) -> String {
+    let mut end = name.len().min(limits::FILE_NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+fn blob_key(shared: &Shared<'_>, hash: PlainHash) -> Result<BlobKey, Refused> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(random.as_mut()).map_err(|_| RuntimeError::NoRandomness)?;
+    let keys = shared
+        .node
+        .ask_blocking(|runtime: &mut Runtime| runtime.keys().clone())?;
+    let seed = Zeroizing::new(keys.hedge(Purpose::Blob, &random, &hash, b"original"));
+    Ok(BlobKey::generate(&mut SeededRng::from_seed(*seed)))
+}
+
+fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read(&mut buffer[read..])? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    Ok(read)
+}
+
+fn hash_file(file: &mut File) -> std::io::Result<PlainHash> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; HASH_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(PlainHash(*hasher.finalize().as_bytes())),
+            count => hasher.update(&buffer[..count]),
+        };
+    }
+}
+
+/// Encrypts a file a segment at a time; fails when its bytes are no longer those that were hashed.
+fn encrypt(
+    store: &Store,
+    file: &mut File,
+    len: u64,
+    hash: PlainHash,
+    key: &BlobKey,
+) -> Result<(BlobLine, BlobPlace), Refused> {
+    let shape =
+        Shape::padded(Class::Original, 0, len).map_err(|_| Refused::Failed("too large".into()))?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    let mut writer = store.blobs().writer();
+    let mut leaves = LeafHasher::new();
+    let mut encryptor = Encryptor::new(key, shape);
+    let mut buffer = Vec::with_capacity(limits::LEAF_BYTES);
+    for index in 0..shape.segments() {
+        buffer.clear();
+        buffer.resize(shape.data_bytes(index), 0);
+        let changed = || Refused::Failed("it changed while it was read; import it again".into());
+        file.read_exact(&mut buffer).map_err(|_| changed())?;
+        hasher.update(&buffer);
+        encryptor
+            .seal_segment(index, &mut buffer)
+            .map_err(|_| changed())?;
+        leaves.update(&buffer).map_err(|_| changed())?;
+        writer.write(&buffer)?;
+    }
+    if *hasher.finalize().as_bytes() != hash.0 {
+        return Err(Refused::Failed(
+            "it changed while it was read; import it again".into(),
+        ));
+    }
+    let stored = writer.finish()?;
+    if shape.ciphertext_len() > limits::LEAF_LIST_STORED_ABOVE_BYTES
+        && let Ok(list) = leaves.finish()
+    {
+        store.blobs().put_leaves(&stored.cid, list.as_bytes())?;
+    }
+    let line = BlobLine {
+        part: 0,
+        class: Class::Original.code(),
+        id: stored.cid,
+        padded: shape.padded_bytes(),
+    };
+    Ok((line, stored.place))
+}
+
+/// Size and times of a file: the same ones mean the same bytes, for all that a file system tells.
+fn stamp_of(metadata: &FileMetadata) -> Vec<u8> {
+    crate::sys::file_stamp(metadata)
+}
+
+fn source_key(store: &Store, path: &Path) -> Vec<u8> {
+    store
+        .blind(Table::Sources, path.as_os_str().as_encoded_bytes())
+        .to_vec()
+}
+
+fn known_source(store: &Store, path: &Path, stamp: &[u8]) -> Result<Option<PlainHash>, StoreError> {
+    let row = store.get(Table::Sources, &source_key(store, path))?;
+    let hash = row
+        .as_deref()
+        .and_then(|row| row.strip_prefix(stamp))
+        .and_then(|hash| hash.try_into().ok());
+    Ok(hash.map(PlainHash))
+}
+
+/// The row by which the next import knows a file again without reading it.
+pub(super) fn source_row(
+    store: &Store,
+    path: &Path,
+    stamp: &[u8],
+    hash: PlainHash,
+) -> (Table, Vec<u8>, Vec<u8>) {
+    (
+        Table::Sources,
+        source_key(store, path),
+        [stamp, &hash.0[..]].concat(),
+    )
+}
+
+fn remember_source(
+    store: &Store,
+    path: &Path,
+    stamp: &[u8],
+    hash: PlainHash,
+) -> Result<(), StoreError> {
+    let puts = vec![source_row(store, path, stamp, hash)];
+    store.commit(&crate::store::Batch {
+        puts,
+        ..crate::store::Batch::default()
+    })
+}

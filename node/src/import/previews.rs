@@ -1,0 +1,305 @@
+//! Previews and thumbnails of what was added, made after it is safe.
+//!
+//! The original is read back from its own blob, so what is shown is what is
+//! kept. A picture that cannot be made costs its reason and nothing else; a
+//! reason that may pass (no worker) leaves it due.
+
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use heirloom_protocol::{
+    album::asset::Asset,
+    crypto::{BlobKey, Class, Encryptor, Purpose, SeededRng, Shape},
+    id::{AlbumId, OpId, PlainHash},
+    limits,
+    log::entry::BlobLine,
+    op::{AddBlob, Field, ItemKind, Op, SetField},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    api::ApiError,
+    media::{MediaKind, MediaType, Pool, Previews, Reason},
+    node::Node,
+    original::Plain,
+    runtime::{AssetKey, RuntimeError, decode_asset},
+    store::{BlobPlace, Store, StoreError, Table},
+};
+
+/// Items whose pictures are recorded in one entry.
+const BATCH: usize = 32;
+
+/// An asset whose pictures are to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Due {
+    /// Which.
+    pub key: AssetKey,
+    /// What it is.
+    pub media: MediaType,
+}
+
+/// What one asset's pictures came to.
+struct Outcome {
+    item: OpId,
+    ops: Vec<Op>,
+    lines: Vec<BlobLine>,
+    places: Vec<BlobPlace>,
+}
+
+/// Assets of this person that are here and have neither pictures nor a reason. Reads every row.
+///
+/// # Errors
+///
+/// What the store says.
+pub fn overdue(node: &Node, albums: &[AlbumId]) -> Result<Vec<Due>, ApiError> {
+    let me = node.ask_blocking(|runtime| runtime.replica().person())?;
+    let mut due = Vec::new();
+    for album in albums {
+        node.store().scan(Table::Assets, &album.0, |key, row| {
+            let asset = row.ok().and_then(|row| decode_asset(&row));
+            if let (Some(key), Some(asset)) = (AssetKey::from_bytes(key), asset)
+                && asset.owner() == me
+                && is_due(&asset)
+                && let Some(media) = media_of(&asset)
+            {
+                due.push(Due { key, media });
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(due)
+}
+
+fn is_due(asset: &Asset) -> bool {
+    asset.shown_blob(0, Class::Thumbnail.code()).is_none()
+        && asset.field(Field::NoPreview).is_none()
+        && !asset.is_purged()
+}
+
+fn media_of(asset: &Asset) -> Option<MediaType> {
+    let item = &asset.added.as_ref()?.item;
+    u8::try_from(item.media).ok().and_then(MediaType::from_code)
+}
+
+/// Makes the pictures of everything due; returns when they are durable. Blocks.
+///
+/// `each` is called after every asset.
+///
+/// # Errors
+///
+/// What the store says; assets left over stay due.
+pub fn make(
+    node: &Node,
+    pool: &Arc<Pool>,
+    due: Vec<Due>,
+    cancelled: &AtomicBool,
+    each: impl Fn() + Sync,
+) -> Result<(), ApiError> {
+    let mut albums: std::collections::BTreeMap<AlbumId, Vec<Due>> =
+        std::collections::BTreeMap::new();
+    for one in due {
+        albums.entry(one.key.album).or_default().push(one);
+    }
+    for (album, due) in albums {
+        for batch in due.chunks(BATCH) {
+            if cancelled.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let outcomes = make_batch(node, pool, batch, cancelled, &each)?;
+            record(node, album, outcomes)?;
+        }
+    }
+    Ok(())
+}
+
+fn make_batch(
+    node: &Node,
+    pool: &Arc<Pool>,
+    batch: &[Due],
+    cancelled: &AtomicBool,
+    each: &(impl Fn() + Sync),
+) -> Result<Vec<Outcome>, ApiError> {
+    let next = Mutex::new(batch.iter());
+    let made = Mutex::new(Vec::new());
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..pool.workers().max(1) {
+            scope.spawn(|| {
+                loop {
+                    let one = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(one) = one else { return };
+                    if cancelled.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    match make_one(node, pool, *one) {
+                        Ok(outcome) => {
+                            made.lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .extend(outcome);
+                        }
+                        Err(error) => {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                            return;
+                        }
+                    }
+                    each();
+                }
+            });
+        }
+    });
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(made.into_inner().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+fn make_one(node: &Node, pool: &Pool, due: Due) -> Result<Option<Outcome>, ApiError> {
+    let store = node.store();
+    let asset = due.key.load(store)?;
+    let Some(added) = asset.added.as_ref().filter(|_| is_due(&asset)) else {
+        return Ok(None);
+    };
+    let (part, blob) = (&added.item.parts[0], &added.blobs[0]);
+    if added.item.kind == ItemKind::Video || due.media.kind() == MediaKind::Video {
+        return Ok(Some(none(due.key.item, "movies have no preview yet")));
+    }
+    let mut original = match Plain::open(store, blob, &part.key, part.len) {
+        Ok(original) => original,
+        // Not here, or damaged: whoever holds it whole makes the pictures.
+        Err(StoreError::Damaged(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match pool.make(&mut original, due.media).pictures {
+        Ok(pictures) => Ok(Some(outcome_of(node, due.key.item, &pictures)?)),
+        Err(reason) if reason.is_passing() => Ok(None),
+        Err(reason) => Ok(Some(none(due.key.item, &reason_text(reason)))),
+    }
+}
+
+fn reason_text(reason: Reason) -> String {
+    reason.to_string()
+}
+
+fn none(item: OpId, reason: &str) -> Outcome {
+    let value = reason.as_bytes().to_vec();
+    let op = Op::SetField(SetField {
+        item,
+        field: Field::NoPreview.code(),
+        value,
+    });
+    Outcome {
+        item,
+        ops: vec![op],
+        lines: Vec::new(),
+        places: Vec::new(),
+    }
+}
+
+fn outcome_of(node: &Node, item: OpId, made: &Previews) -> Result<Outcome, ApiError> {
+    let mut outcome = Outcome {
+        item,
+        ops: Vec::new(),
+        lines: Vec::new(),
+        places: Vec::new(),
+    };
+    let sizes = [
+        (Class::Preview, &made.preview, made.preview_size, Vec::new()),
+        (
+            Class::Thumbnail,
+            &made.thumbnail,
+            made.thumbnail_size,
+            made.thumbhash.clone(),
+        ),
+    ];
+    for (class, jpeg, size, thumbhash) in sizes {
+        let hash = PlainHash(*blake3::hash(jpeg).as_bytes());
+        let key = blob_key(node, class, hash)?;
+        let (line, place) = encrypt(node.store(), class, jpeg, &key)?;
+        outcome.ops.push(Op::AddBlob(AddBlob {
+            item,
+            len: u64::try_from(jpeg.len()).unwrap_or(u64::MAX),
+            width: size.width,
+            height: size.height,
+            pt_hash: hash,
+            key,
+            thumbhash: thumbhash
+                .into_iter()
+                .take(limits::THUMBHASH_BYTES)
+                .collect(),
+            blob: 0,
+        }));
+        outcome.lines.push(line);
+        outcome.places.push(place);
+    }
+    Ok(outcome)
+}
+
+fn blob_key(node: &Node, class: Class, hash: PlainHash) -> Result<BlobKey, RuntimeError> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(random.as_mut()).map_err(|_| RuntimeError::NoRandomness)?;
+    let keys = node.ask_blocking(|runtime| runtime.keys().clone())?;
+    let seed = Zeroizing::new(keys.hedge(Purpose::Blob, &random, &hash, &[class.code()]));
+    Ok(BlobKey::generate(&mut SeededRng::from_seed(*seed)))
+}
+
+/// Encrypts a picture that is in memory.
+fn encrypt(
+    store: &Store,
+    class: Class,
+    plain: &[u8],
+    key: &BlobKey,
+) -> Result<(BlobLine, BlobPlace), StoreError> {
+    let len = u64::try_from(plain.len()).unwrap_or(u64::MAX);
+    let shape = Shape::padded(class, 0, len).expect("a preview is far below the limit of a blob");
+    let mut encryptor = Encryptor::new(key, shape);
+    let mut writer = store.blobs().writer();
+    let mut segment = Vec::with_capacity(limits::LEAF_BYTES);
+    let mut rest = plain;
+    for index in 0..shape.segments() {
+        let (data, after) = rest.split_at(shape.data_bytes(index));
+        rest = after;
+        segment.clear();
+        segment.extend_from_slice(data);
+        encryptor
+            .seal_segment(index, &mut segment)
+            .expect("segments go upwards, each once");
+        writer.write(&segment)?;
+    }
+    let stored = writer.finish()?;
+    let line = BlobLine {
+        part: 0,
+        class: class.code(),
+        id: stored.cid,
+        padded: shape.padded_bytes(),
+    };
+    Ok((line, stored.place))
+}
+
+fn record(node: &Node, album: AlbumId, mut outcomes: Vec<Outcome>) -> Result<(), ApiError> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    outcomes.sort_by_key(|outcome| outcome.item);
+    node.store().blobs().sync()?;
+    let (mut ops, mut lines, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for outcome in outcomes {
+        let mut blobs = outcome.lines.into_iter().zip(outcome.places);
+        for mut op in outcome.ops {
+            if let Op::AddBlob(made) = &mut op
+                && let Some((line, place)) = blobs.next()
+            {
+                made.blob = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+                lines.push(line);
+                places.push(place);
+            }
+            ops.push(op);
+        }
+    }
+    node.ask_blocking(move |runtime| runtime.record(album, ops, lines, &places))??;
+    Ok(())
+}

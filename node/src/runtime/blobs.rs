@@ -1,0 +1,186 @@
+//! Which blobs this device lacks, where those that came lie, and who may have which.
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    crypto::{Class, shape},
+    id::{DeviceId, LogId},
+    log::entry::{BlobLine, Entry},
+    replica::log_of,
+    sync::{
+        blob::BlobPlace as Name,
+        want::{Failure, Path, Wanted},
+    },
+};
+
+use super::{News, Runtime, RuntimeError, load::entry_of};
+use crate::store::{Batch, BlobPlace, BlobState, StoreError};
+
+/// Entries read at once while looking for what is lacking, in bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a peer may be served of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// What it is.
+    pub blob: BlobRef,
+    /// Where it lies.
+    pub place: BlobPlace,
+}
+
+fn class_of(code: u8) -> Option<Class> {
+    [Class::Original, Class::Preview, Class::Thumbnail]
+        .into_iter()
+        .find(|class| class.code() == code)
+}
+
+fn line_of(line: &BlobLine) -> (Class, u64) {
+    let class = class_of(line.class).unwrap_or(Class::Original);
+    (class, shape::ciphertext_len(line.padded))
+}
+
+impl Runtime {
+    /// Wants the blobs of a new entry that are not here, if this device replicates its space.
+    pub(super) fn want_blobs_of(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let header = entry.header();
+        if header.blobs.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<_> = header.blobs.iter().map(line_of).collect();
+        let log = log_of(entry);
+        let held = self.store.here(&log)?;
+        self.want
+            .add(log, header.first_blob, header.hlc, &lines, &held);
+        Ok(())
+    }
+
+    /// Looks through the logs for blobs that are not here. Logs that are complete cost nothing.
+    pub(super) fn load_wants(&mut self) -> Result<(), RuntimeError> {
+        let logs: Vec<_> = self
+            .replica
+            .logs()
+            .map(|(log, state)| (*log, u64::from(state.blobs)))
+            .collect();
+        for (log, announced) in logs {
+            if announced == 0 || self.store.here(&log)?.len() >= announced {
+                continue;
+            }
+            let mut from = 0;
+            loop {
+                let records = self.store.entries(&log, from, READ_BYTES)?;
+                let Some(last) = records.last() else { break };
+                from = last.seq + 1;
+                for entry in records
+                    .iter()
+                    .filter(|record| record.blobs > 0)
+                    .filter_map(entry_of)
+                {
+                    self.want_blobs_of(&entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The blobs to ask a connected peer for now, the most wanted first.
+    ///
+    /// They count as asked for until [`Self::blobs_came`], [`Self::blob_failed`]
+    /// or [`Self::peer_lost`].
+    pub fn wanted_from(
+        &mut self,
+        peer: DeviceId,
+        max: usize,
+    ) -> Result<Vec<BlobRef>, RuntimeError> {
+        let wanted = self.want.next(peer, &self.peers.have, Path::Free, max);
+        let mut blobs = Vec::with_capacity(wanted.len());
+        for Wanted { place, .. } in wanted {
+            match self.blob_of(&place.log, place.ordinal)? {
+                Some(blob) => blobs.push(blob),
+                None => self.want.done(&place),
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// How many blobs are lacking that this device wants by itself.
+    pub fn lacking(&self) -> u64 {
+        if self.want.is_empty() {
+            return 0;
+        }
+        let classes = [Class::Original, Class::Preview, Class::Thumbnail];
+        classes
+            .into_iter()
+            .map(|class| self.want.lacking(class).blobs)
+            .sum()
+    }
+
+    /// What the signed header says of a blob.
+    fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
+        let Some(record) = self.store.entry_with_blob(log, ordinal)? else {
+            return Ok(None);
+        };
+        let Some(entry) = entry_of(&record) else {
+            return Ok(None);
+        };
+        let header = entry.header();
+        let Some(index) = ordinal.checked_sub(header.first_blob) else {
+            return Ok(None);
+        };
+        let line = usize::try_from(index)
+            .ok()
+            .and_then(|index| header.blobs.get(index));
+        Ok(line.and_then(|line| BlobRef::of(*log, header.first_blob, index, line)))
+    }
+
+    /// A blob as it may be served to a peer: `None` for one that is not here or not for the peer.
+    pub fn served_to(&self, peer: &DeviceId, name: &Name) -> Result<Option<Served>, RuntimeError> {
+        if !self.replica.may_replicate(peer, &name.log.space) {
+            return Ok(None);
+        }
+        let BlobState::Here(place) = self.store.blob_state(&name.log, name.ordinal)? else {
+            return Ok(None);
+        };
+        Ok(self
+            .blob_of(&name.log, name.ordinal)?
+            .map(|blob| Served { blob, place }))
+    }
+
+    /// Notes where blobs lie that came from a peer; they are durable. Durable when it returns.
+    pub fn blobs_came(&mut self, came: &[(BlobRef, BlobPlace)]) -> Result<(), RuntimeError> {
+        let places = came
+            .iter()
+            .map(|(blob, place)| (blob.log, blob.ordinal, *place))
+            .collect();
+        self.store.commit(&Batch {
+            places,
+            ..Batch::default()
+        })?;
+        let mut bits = std::collections::BTreeMap::<LogId, roaring::RoaringBitmap>::new();
+        for (blob, _) in came {
+            self.want.done(&name_of(blob));
+            bits.entry(blob.log).or_default().insert(blob.ordinal);
+        }
+        self.news.push(News::Blobs(bits));
+        Ok(())
+    }
+
+    /// A blob did not come from a peer; others may have it.
+    pub fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {
+        if failure == Failure::Lacking {
+            self.peers.have.lacks(&peer, &blob.log, blob.ordinal);
+        }
+        self.want.failed(&name_of(blob), peer, failure);
+    }
+
+    /// A peer is gone: what it was asked for may be asked of others.
+    pub fn peer_lost(&mut self, peer: &DeviceId) {
+        self.want.lost(peer);
+    }
+}
+
+/// A blob's name between peers.
+pub fn name_of(blob: &BlobRef) -> Name {
+    Name {
+        log: blob.log,
+        ordinal: blob.ordinal,
+    }
+}
