@@ -41,11 +41,11 @@ pub(crate) struct Serve {
 #[derive(Args)]
 #[command(before_long_help = "Examples:
   heirloom demo
-  heirloom demo /tmp/heirloom-demo
+  heirloom demo ~/Pictures/2023
 
-Nothing outside the folder is touched.")]
+Everything happens in a temporary folder; the photos are only read.")]
 pub(crate) struct Demo {
-    /// The folder; a temporary one when left out
+    /// A folder of photos to use; a few painted ones when left out
     pub(crate) dir: Option<PathBuf>,
 }
 

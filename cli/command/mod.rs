@@ -7,6 +7,7 @@ mod album;
 mod caption;
 mod completions;
 mod config;
+mod demo;
 mod device;
 mod doctor;
 mod export;
@@ -103,7 +104,8 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Man(args) => man::run(args, talk),
         Command::Version(_) => version::run(talk),
         // `serve` and the worker were taken out before.
-        Command::Demo(_) | Command::Serve(_) | Command::WorkerDecode => Err(CliError::NotYet),
+        Command::Demo(args) => demo::run(args, talk).await,
+        Command::Serve(_) | Command::WorkerDecode => Err(CliError::NotYet),
     }
 }
 
