@@ -140,7 +140,7 @@ pub struct Admission {
     pub certificate: Certificate,
     /// The device's consent to it.
     pub device_sig: Signature,
-    /// A new person's kit and its proof; none otherwise.
+    /// A new person's kit and its proof, if they want one; none otherwise.
     pub kit: Option<KitProof>,
 }
 

@@ -155,6 +155,13 @@ impl Control {
         }
     }
 
+    /// The key that a live device has epoch keys sealed to.
+    pub fn seal_of(&self, device: &DeviceId) -> Option<SealPublic> {
+        let cert = self.resolution.devices.get(device)?.cert;
+        self.reader(*device, cert, RecipientKind::Device)
+            .map(|reader| reader.seal)
+    }
+
     /// What a device keeps; archives are the default.
     pub fn policy(&self, device: &DeviceId) -> Policy {
         self.policies

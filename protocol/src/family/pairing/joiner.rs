@@ -56,7 +56,7 @@ pub struct Acceptance {
     pub device_name: String,
     /// What a new person calls themselves; asked of nobody else.
     pub person_name: Option<String>,
-    /// A new person's recovery kit, proved for the person and family of the offer.
+    /// A new person's recovery kit, proved for the person and family of the offer; `None` for one who wants none.
     pub kit: Option<KitProof>,
 }
 
@@ -69,7 +69,7 @@ pub enum AcceptError {
     /// A name is blank, too long or has control characters, or is not the one asked for.
     #[error("not a name for this")]
     Name,
-    /// A new person needs a kit with a proof for this offer; others have none.
+    /// A kit without a proof for this offer, or for somebody who is no new person.
     #[error("not a recovery kit for this")]
     Kit,
 }
@@ -211,7 +211,7 @@ impl Joiner {
             (InviteFor::Person { person, .. }, Some(kit)) if kit.sign != newcomer.device => {
                 kit.verify(&family, &person).map_err(|_| AcceptError::Kit)?;
             }
-            (InviteFor::Device { .. } | InviteFor::Keeper, None) => {}
+            (_, None) => {}
             _ => return Err(AcceptError::Kit),
         }
         if self.name(&newcomer, acceptance.kit).is_err() {

@@ -286,7 +286,6 @@ fn a_key_that_is_not_held_is_not_enrolled() {
             pair_sig: sign(&keys(2).sign, SignKind::Pair, &FAMILY, &[0; 32]),
             ..c
         }),
-        Box::new(|c| Consent { kit: None, ..c }),
         Box::new(move |c| Consent {
             kit: Some(KitProof::make(&kit(), &FAMILY, &other_person)),
             ..c
