@@ -73,7 +73,8 @@ impl Node {
         Self::run(store, runtime, options).map(Some)
     }
 
-    fn run(store: Store, runtime: Runtime, options: Options) -> Result<Self, ApiError> {
+    /// Starts the thread of a runtime whose identity is saved.
+    pub(crate) fn run(store: Store, runtime: Runtime, options: Options) -> Result<Self, ApiError> {
         let line = runtime::start(runtime).map_err(crate::store::StoreError::Io)?;
         Ok(Self(Arc::new(Inner {
             store,

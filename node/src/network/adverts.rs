@@ -25,7 +25,7 @@ impl Network {
         if let Some(key) = keys.first() {
             adverts.push(key.announce(&device, Announcement::nonce(&mut rng), port));
         }
-        for (_, key) in &self.state().invites {
+        for (_, key) in self.state().invites.values() {
             adverts.push(key.announce(Announcement::nonce(&mut rng), port));
         }
         let adverts = adverts

@@ -59,6 +59,50 @@ pub fn forget(store: &crate::store::Store, device: &DeviceId) -> Result<(), Runt
     })?)
 }
 
+/// Forgets one address, whoever was reached there. Says whether anybody was. Durable when it returns.
+pub fn forget_address(
+    store: &crate::store::Store,
+    address: &Address,
+) -> Result<bool, RuntimeError> {
+    let fits = |known: &Address| {
+        (known.ip, known.port) == (address.ip, address.port)
+            && (address.peer.is_none() || known.peer.is_none() || known.peer == address.peer)
+    };
+    let mut batch = Batch::default();
+    for (device, mut all) in known_addresses(store)? {
+        let before = all.len();
+        all.retain(|known| !fits(known));
+        if all.is_empty() {
+            batch.deletes.push((Table::Peers, key(&device)));
+        } else if all.len() < before {
+            let text: Vec<_> = all.iter().map(ToString::to_string).collect();
+            let row = text.join("\n").into_bytes();
+            batch.puts.push((Table::Peers, key(&device), row));
+        }
+    }
+    let found = !batch.puts.is_empty() || !batch.deletes.is_empty();
+    if found {
+        store.commit(&batch)?;
+    }
+    Ok(found)
+}
+
+/// Every device of which an address is known.
+pub fn known_addresses(
+    store: &crate::store::Store,
+) -> Result<Vec<(DeviceId, Vec<Address>)>, RuntimeError> {
+    let mut devices = Vec::new();
+    store.scan(Table::Peers, b"addr/", |key, _| {
+        let id = key.strip_prefix(b"addr/");
+        devices.extend(id.and_then(|id| id.try_into().ok()).map(DeviceId));
+        std::ops::ControlFlow::Continue(())
+    })?;
+    devices
+        .into_iter()
+        .map(|device| Ok((device, addresses_of(store, &device)?)))
+        .collect()
+}
+
 impl Network {
     /// Calls every live device that is not connected and whose address is known, each in a task of its own.
     pub(super) fn call_absent(&self) {

@@ -7,6 +7,8 @@
 mod adverts;
 mod blobs;
 mod calls;
+mod options;
+pub(crate) mod pair;
 mod sync;
 
 use std::{
@@ -26,21 +28,12 @@ use crate::{
     runtime::{News, RuntimeError},
 };
 
+pub(crate) use self::options::addresses;
 pub use self::{
-    calls::{addresses_of, forget, remember},
+    calls::{addresses_of, forget, forget_address, known_addresses, remember},
+    options::NetworkOptions,
     sync::{Moved, SyncState},
 };
-
-/// How a node takes part in the network.
-#[derive(Clone, Debug)]
-pub struct NetworkOptions {
-    /// Where to listen; empty for all interfaces at a random port.
-    pub listen: Vec<Address>,
-    /// Whether to find other devices by multicast DNS.
-    pub discovery: bool,
-    /// Whether only the local network is spoken to.
-    pub lan_only: bool,
-}
 
 /// A pairing stream from a guest, for whoever redeems invites.
 pub struct GuestStream {
@@ -67,15 +60,16 @@ struct Inner {
 #[derive(Default)]
 struct State {
     sessions: BTreeMap<DeviceId, sync::Running>,
-    /// Who redeems invites, and the tag keys of those that are live.
-    guests: Option<mpsc::Sender<GuestStream>>,
-    invites: Vec<(u64, InviteTagKey)>,
+    /// By guest: who redeems the invite, and its tag key.
+    invites: BTreeMap<Peer, (mpsc::Sender<GuestStream>, InviteTagKey)>,
     nonce_round: u64,
     misbehaved: BTreeMap<DeviceId, tokio::time::Instant>,
     moved: Moved,
     calling: BTreeSet<DeviceId>,
 }
 
+/// Streams of one guest that wait.
+const GUESTS: usize = 16;
 /// How long between two rounds of calling devices that are not connected.
 const CALL_EVERY: Duration = Duration::from_secs(15);
 /// How long adverts keep their nonces.
@@ -91,7 +85,7 @@ impl Network {
         let keys = node.ask(|runtime| runtime.keys().clone()).await?;
         let mut config = NetConfig::new(keys.sign.to_bytes());
         if !options.listen.is_empty() {
-            config.listen = options.listen.clone();
+            config.listen = options.listen;
         }
         config.discovery = options.discovery;
         if options.lan_only {
@@ -146,35 +140,28 @@ impl Network {
     }
 
     /// Lets the guest of an invite in for pairing, announces the invite, and gives its streams.
-    ///
-    /// One receiver at a time: the last one asked for gets all guests.
     pub async fn welcome(
         &self,
         guest: &SignSecret,
         tag: InviteTagKey,
         valid: Duration,
     ) -> mpsc::Receiver<GuestStream> {
-        let (tell, guests) = mpsc::channel(16);
-        {
-            let mut state = self.state();
-            state.guests = Some(tell);
-            state.nonce_round += 1;
-            let round = state.nonce_round;
-            state.invites = vec![(round, tag)];
+        let (tell, guests) = mpsc::channel(GUESTS);
+        let guest = peer_of(guest.id());
+        self.state().invites.insert(guest, (tell, tag));
+        if let Err(error) = self.0.net.allow_guest(guest, valid).await {
+            tracing::warn!(%error, "a guest cannot be let in");
         }
-        self.0.net.allow_guest(peer_of(guest.id()), valid).await;
         self.renew_adverts_logged().await;
         guests
     }
 
     /// Ends what [`Self::welcome`] began.
     pub async fn dismiss(&self, guest: &SignSecret) {
-        {
-            let mut state = self.state();
-            state.guests = None;
-            state.invites.clear();
-        }
-        self.0.net.forget_guest(peer_of(guest.id())).await;
+        let guest = peer_of(guest.id());
+        self.state().invites.remove(&guest);
+        // An error says that the network has stopped, and nobody comes in.
+        let _ = self.0.net.forget_guest(guest).await;
         self.renew_adverts_logged().await;
     }
 
@@ -259,13 +246,18 @@ impl Network {
             Proto::Sync => self.begin_session(device, stream),
             Proto::Blob => self.serve_blobs(device, stream),
             Proto::Pair => {
-                let guests = self.state().guests.clone();
-                if let Some(guests) = guests {
+                let guests = self
+                    .state()
+                    .invites
+                    .get(&peer)
+                    .map(|(tell, _)| tell.clone());
+                match guests {
                     // A guest beyond the queue finds the stream closed and tries again.
-                    let _ = guests.try_send(GuestStream {
+                    Some(guests) => drop(guests.try_send(GuestStream {
                         guest: peer,
                         stream,
-                    });
+                    })),
+                    None => self.hand_over(device, stream),
                 }
             }
         }

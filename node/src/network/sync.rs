@@ -87,6 +87,12 @@ impl Network {
             .collect()
     }
 
+    /// Devices from which blobs are being fetched.
+    pub fn fetching(&self) -> usize {
+        let state = self.state();
+        state.sessions.values().filter(|run| run.fetching).count()
+    }
+
     pub(super) fn connected_to(&self, device: DeviceId, address: Address, outbound: bool) {
         if outbound && let Err(error) = calls::remember(self.node().store(), &device, address) {
             tracing::warn!(%error, "an address could not be kept");

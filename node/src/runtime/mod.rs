@@ -5,6 +5,7 @@
 //! same bounded queue. Nothing here waits for the network.
 
 mod accept;
+mod admit;
 mod album;
 mod asset;
 mod blobs;
@@ -34,7 +35,6 @@ use zeroize::Zeroizing;
 
 use crate::store::{Store, StoreError};
 
-pub(crate) use self::asset::{decode as decode_asset, items_with};
 pub use self::{
     accept::Verdict,
     album::AlbumRow,
@@ -44,6 +44,10 @@ pub use self::{
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
     write::system_rng,
+};
+pub(crate) use self::{
+    admit::Handed,
+    asset::{decode as decode_asset, items_with},
 };
 
 /// Why the runtime did not do what was asked.

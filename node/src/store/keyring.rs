@@ -29,6 +29,8 @@ pub enum KeyFile {
     Device,
     /// What the index is sealed with.
     Store,
+    /// The keys of a device that is about to join.
+    Pending,
 }
 
 impl KeyFile {
@@ -36,6 +38,7 @@ impl KeyFile {
         match self {
             Self::Device => "device.key",
             Self::Store => "store.key",
+            Self::Pending => "pending.key",
         }
     }
 }
@@ -86,6 +89,14 @@ impl Keyring {
         let check = check(&bytes);
         bytes.extend(*check);
         Ok(fs::write_whole(&self.path(key), &bytes)?)
+    }
+
+    /// Removes a secret, if it is there.
+    pub fn remove(&self, key: KeyFile) -> Result<(), StoreError> {
+        match self.holds(key) {
+            true => Ok(fs::remove(&self.path(key))?),
+            false => Ok(()),
+        }
     }
 
     /// Reads a secret. Refuses a file that others can read, with the command that repairs it.

@@ -1,0 +1,120 @@
+//! How a node takes part in the network, as its home's `config.toml` says.
+
+use std::{io, path::Path};
+
+use serde::Deserialize;
+
+use crate::{api::ApiError, net::Address, store::StoreError};
+
+/// Largest file of settings that is read.
+const CONFIG_BYTES: u64 = 1024 * 1024;
+
+/// How a node takes part in the network.
+#[derive(Clone, Debug)]
+pub struct NetworkOptions {
+    /// Where to listen; empty for all interfaces at a random port.
+    pub listen: Vec<Address>,
+    /// Whether to find other devices by multicast DNS.
+    pub discovery: bool,
+    /// Whether only the local network is spoken to.
+    pub lan_only: bool,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            discovery: true,
+            lan_only: false,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Config {
+    #[serde(default)]
+    network: Section,
+}
+
+#[derive(Deserialize, Default)]
+struct Section {
+    listen: Option<Vec<String>>,
+    discovery: Option<bool>,
+    lan_only: Option<bool>,
+}
+
+impl NetworkOptions {
+    /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`.
+    ///
+    /// # Errors
+    ///
+    /// `E-USAGE` for a file or an address that cannot be read as such.
+    pub fn of_home(home: &Path) -> Result<Self, ApiError> {
+        let path = home.join("config.toml");
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(StoreError::Io(error).into()),
+            Ok(meta) if meta.len() > CONFIG_BYTES => {
+                return Err(ApiError::usage("config.toml is too large"));
+            }
+            Ok(_) => {}
+        }
+        let text = std::fs::read_to_string(&path).map_err(StoreError::Io)?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        let config: Config = toml::from_str(text)
+            .map_err(|error| ApiError::usage(&format!("config.toml: {}", error.message())))?;
+        let Section {
+            listen,
+            discovery,
+            lan_only,
+        } = config.network;
+        let usual = Self::default();
+        Ok(Self {
+            listen: addresses(&listen.unwrap_or_default())?,
+            discovery: discovery.unwrap_or(usual.discovery),
+            lan_only: lan_only.unwrap_or(usual.lan_only),
+        })
+    }
+}
+
+/// Addresses to listen on or to call.
+///
+/// # Errors
+///
+/// `E-USAGE` names the first that is none.
+pub(crate) fn addresses(texts: &[String]) -> Result<Vec<Address>, ApiError> {
+    let address = |text: &String| {
+        text.parse()
+            .map_err(|error| ApiError::usage(&format!("{text:?} is no address: {error}")))
+    };
+    texts.iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_without_settings_listens_everywhere_and_looks_around() {
+        let options = NetworkOptions::parse("[other]\nkey = 1\n").unwrap();
+        assert!(options.listen.is_empty() && options.discovery && !options.lan_only);
+    }
+
+    #[test]
+    fn settings_are_read_and_wrong_ones_refused() {
+        let text = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\n";
+        let options = NetworkOptions::parse(text).unwrap();
+        assert_eq!(options.listen.len(), 1);
+        assert!(!options.discovery);
+        for wrong in [
+            "[network]\nlisten = [\"localhost\"]\n",
+            "[network]\ndiscovery = 1\n",
+            "[",
+        ] {
+            assert_eq!(NetworkOptions::parse(wrong).unwrap_err().id, "E-USAGE");
+        }
+    }
+}
