@@ -9,5 +9,6 @@ pub mod network;
 pub mod node;
 pub mod original;
 pub mod runtime;
+pub mod serve;
 pub mod store;
 pub mod sys;

@@ -43,6 +43,13 @@ impl Stream for Lines {
     }
 }
 
+impl Lines {
+    /// The lines as the body of a response.
+    pub fn into_body(self) -> axum::body::Body {
+        axum::body::Body::from_stream(self)
+    }
+}
+
 /// How far an act has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {

@@ -98,6 +98,18 @@ impl ApiError {
             .hint("ask for a new code: heirloom invite")
     }
 
+    /// A person said no.
+    pub fn refused(message: &str) -> Self {
+        Self::new("E-REFUSED", 8, message)
+            .safe("Nothing was shared, and nobody joined.")
+            .hint("if the words differed, make a new code and hand it over in person")
+    }
+
+    /// It may work in a moment.
+    pub fn try_later(message: &str) -> Self {
+        Self::new("E-TRY-LATER", 75, message)
+    }
+
     /// Nobody answers.
     pub fn no_peer(message: &str) -> Self {
         Self::new("E-NO-PEER", 6, message)

@@ -9,7 +9,13 @@
 mod answer;
 mod error;
 mod import;
+mod invite;
+mod join;
+mod network;
+mod pair;
 mod pick;
+#[cfg(unix)]
+mod socket;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -24,12 +30,19 @@ use axum::{
 use serde_json::Value;
 use tokio::sync::RwLock;
 
-use crate::node::{Node, Options};
+use crate::{
+    network::Network,
+    node::{Node, Options},
+};
 
+#[cfg(unix)]
+pub(crate) use self::socket::Socket;
 pub use self::{
     answer::{Answer, Lines},
     error::ApiError,
 };
+/// The lines of an answer as a body, for whoever speaks HTTP in process.
+pub use axum::body::Body as AnswerBody;
 
 /// Largest body of a request.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -39,6 +52,8 @@ pub struct Doorway {
     home: PathBuf,
     options: Options,
     node: RwLock<Option<Node>>,
+    network: RwLock<Option<Network>>,
+    questions: pair::Questions,
 }
 
 impl Doorway {
@@ -53,6 +68,8 @@ impl Doorway {
             home,
             options,
             node: RwLock::new(node),
+            network: RwLock::new(None),
+            questions: pair::Questions::default(),
         }))
     }
 
@@ -77,6 +94,16 @@ impl Doorway {
     /// How nodes are run here.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The network, where this node runs and is not only asked.
+    pub async fn network(&self) -> Option<Network> {
+        self.network.read().await.clone()
+    }
+
+    /// Says that the node runs on this network, or that it no longer does.
+    pub async fn run_on(&self, network: Option<Network>) {
+        *self.network.write().await = network;
     }
 
     /// Puts the node in place that `init` or `join` made.
@@ -122,6 +149,15 @@ pub type Done = Result<Value, ApiError>;
 
 async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<Answer>) -> Done {
     match act {
+        "confirm" => return pair::confirm(doorway, &body),
+        "join" => return join::join(doorway, &body, answer).await,
+        _ => {}
+    }
+    let node = doorway.node().await?;
+    match act {
+        "invite" => invite::invite(doorway, &node, &body, answer).await,
+        "peer" => network::peer(doorway, &node, &body, answer).await,
+        "sync" => network::sync(doorway, &node, &body, answer).await,
         "import" => import::import(doorway, &body, answer).await,
         _ => Err(ApiError::usage(&format!("there is no act {act}"))),
     }

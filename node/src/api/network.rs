@@ -1,0 +1,314 @@
+//! `peer` and `sync`: the network as people see it, and one exchange with everybody in reach.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use heirloom_protocol::id::DeviceId;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, Doorway, answer::Progress, pair, pick};
+use crate::{
+    net::{Address, Path, PeerPath, Standing},
+    network::{Moved, Network, device_of, forget_address, known_addresses, remember},
+    node::Node,
+    runtime::View,
+};
+
+/// How long a node that was started for a sync looks for devices.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long nothing may move before a sync gives up.
+const STUCK: Duration = Duration::from_secs(30);
+/// How long everything must be quiet before a sync is done.
+const QUIET: Duration = Duration::from_millis(500);
+/// Between two looks at what moved.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Over which time a rate is measured.
+const RATE: Duration = Duration::from_millis(500);
+
+/// `peer`: lists devices as the network sees them, adds or removes an address.
+pub(super) async fn peer(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Answer,
+) -> Done {
+    match pick::optional(body, "do").unwrap_or("list") {
+        "list" => list(doorway, node, answer).await,
+        "add" => add(doorway, node, address(body)?).await,
+        "remove" => {
+            let (store, address) = (node.store().clone(), address(body)?);
+            let found = node
+                .blocking(move || forget_address(&store, &address))
+                .await??;
+            match found {
+                true => Ok(json!({"addr": address.to_string()})),
+                false => Err(ApiError::not_found(&format!("address {address}"))),
+            }
+        }
+        _ => Err(ApiError::usage("peer can list, add and remove")),
+    }
+}
+
+fn address(body: &Value) -> Result<Address, ApiError> {
+    let text = pick::text(body, "addr")?;
+    text.parse()
+        .map_err(|error| ApiError::usage(&format!("{text:?} is no address: {error}")))
+}
+
+async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let (connected, before) = match doorway.network().await {
+        None => (Vec::new(), Vec::new()),
+        Some(network) => {
+            let before = members(&network).await;
+            if !before.is_empty() {
+                tokio::time::sleep(RATE).await;
+            }
+            (members(&network).await, before)
+        }
+    };
+    let mut count = 0_u64;
+    for path in &connected {
+        answer.line(&path_line(&view, path, &before)).await;
+        count += 1;
+    }
+    let store = node.store().clone();
+    let known = node.blocking(move || known_addresses(&store)).await??;
+    for (device, addresses) in known {
+        let is_connected = connected.iter().any(|path| device_of(path.peer) == device);
+        let Some(address) = addresses.first().filter(|_| !is_connected) else {
+            continue;
+        };
+        let line = json!({
+            "type": "peer", "v": 1, "device": device.to_string(), "name": view.device_name(&device),
+            "addr": address.to_string(), "path": null, "rtt_ms": null, "rate": null,
+        });
+        answer.line(&line).await;
+        count += 1;
+    }
+    Ok(json!({"peers": count}))
+}
+
+fn path_line(view: &View, path: &PeerPath, before: &[PeerPath]) -> Value {
+    let device = device_of(path.peer);
+    let bytes = |path: &PeerPath| path.received.saturating_add(path.sent);
+    let earlier = before.iter().find(|earlier| earlier.peer == path.peer);
+    let rate = earlier.map(|earlier| {
+        let moved = u128::from(bytes(path).saturating_sub(bytes(earlier)));
+        u64::try_from(moved * 1000 / RATE.as_millis()).unwrap_or(u64::MAX)
+    });
+    let rtt = path
+        .rtt
+        .map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
+    json!({
+        "type": "peer", "v": 1, "device": device.to_string(), "name": view.device_name(&device),
+        "addr": path.address.to_string(),
+        "path": match path.path { Path::Lan => "lan", Path::Direct => "direct" },
+        "rtt_ms": rtt, "rate": rate,
+    })
+}
+
+async fn members(network: &Network) -> Vec<PeerPath> {
+    let mut all = network.connected().await;
+    all.retain(|path| path.standing == Standing::Member);
+    all
+}
+
+async fn add(doorway: &Arc<Doorway>, node: &Node, address: Address) -> Done {
+    if let Some(peer) = address.peer {
+        let device = device_of(peer);
+        let live = node.ask(|runtime| runtime.live_keys()).await?;
+        if !live.contains(&device) || device == node.view().await?.device {
+            return Err(ApiError::not_found(&format!(
+                "other device {peer} in this family"
+            )));
+        }
+        let store = node.store().clone();
+        node.blocking(move || remember(&store, &device, address))
+            .await??;
+        if let Some(network) = doorway.network().await {
+            tokio::spawn(async move { network.call_round().await });
+        }
+        return Ok(added(device, &address));
+    }
+    // Who listens there is only known once they have answered.
+    let lent = pair::Lent::of(doorway, node).await?;
+    let called = lent.network.call(address).await;
+    lent.give_back().await;
+    match called {
+        Ok(device) => Ok(added(device, &address)),
+        Err(error) => {
+            tracing::debug!(%error, "a call");
+            Err(ApiError::no_peer("no device of this family answers there"))
+        }
+    }
+}
+
+fn added(device: DeviceId, address: &Address) -> Value {
+    json!({"device": device.to_string(), "addr": address.to_string()})
+}
+
+/// `sync`: exchanges everything with everybody in reach.
+pub(super) async fn sync(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Answer,
+) -> Done {
+    let longest = match pick::optional(body, "timeout") {
+        None => None,
+        Some(text) => Some(
+            pair::seconds(text)
+                .map(Duration::from_secs)
+                .ok_or_else(|| ApiError::usage("a duration looks like 90s, 24h or 7d"))?,
+        ),
+    };
+    let lent = pair::Lent::of(doorway, node).await?;
+    let watch = Watch {
+        before: lent.network.moved(),
+        network: &lent.network,
+        answer,
+    };
+    let looking = watch.exchange(lent.is_own);
+    let done = match longest {
+        None => looking.await,
+        Some(longest) => match tokio::time::timeout(longest, looking).await {
+            Ok(done) => done,
+            Err(_) => watch.summary(&watch.reached().await, false),
+        },
+    };
+    lent.give_back().await;
+    done
+}
+
+/// One sync as it goes on.
+struct Watch<'a> {
+    network: &'a Network,
+    answer: &'a Answer,
+    /// What the node had moved before.
+    before: Moved,
+}
+
+/// The peers that were reached, and whether nothing is left to do with each.
+type Reached = BTreeMap<DeviceId, bool>;
+
+impl Watch<'_> {
+    async fn exchange(&self, is_own: bool) -> Done {
+        self.find(is_own).await?;
+        let mut reached = Reached::new();
+        let mut moved = self.network.moved();
+        let mut moved_at = Instant::now();
+        let mut quiet_since: Option<Instant> = None;
+        let mut stirs = self.network.stirs();
+        loop {
+            reached.extend(self.reached().await);
+            let now = self.network.moved();
+            if now != moved {
+                (moved, moved_at) = (now, Instant::now());
+                self.answer.progress(self.progress());
+            }
+            if reached.is_empty() && moved_at.elapsed() >= QUIET {
+                return Err(ApiError::no_peer("no other device of the family answers"));
+            }
+            let is_quiet = self.network.fetching() == 0
+                && !reached.is_empty()
+                && reached.values().all(|settled| *settled);
+            match quiet_since.filter(|_| is_quiet) {
+                Some(since) if since.elapsed() >= QUIET => return self.summary(&reached, true),
+                Some(_) => {}
+                None => quiet_since = is_quiet.then(Instant::now),
+            }
+            if moved_at.elapsed() >= STUCK {
+                return self.summary(&reached, false);
+            }
+            tokio::select! {
+                () = self.answer.dropped().cancelled() => return self.summary(&reached, false),
+                // Nothing may stir while time alone decides.
+                _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
+            }
+        }
+    }
+
+    /// Calls everybody; a node that has just started waits a little to be found.
+    async fn find(&self, is_own: bool) -> Result<(), ApiError> {
+        let started = Instant::now();
+        self.network.call_round().await?;
+        if !is_own {
+            return Ok(());
+        }
+        let others = self
+            .network
+            .node()
+            .ask(|runtime| {
+                let me = runtime.device();
+                let devices = &runtime.replica().control().resolution().devices;
+                devices.keys().filter(|device| **device != me).count()
+            })
+            .await?;
+        let mut stirs = self.network.stirs();
+        while started.elapsed() < LOOK && members(self.network).await.len() < others {
+            tokio::select! {
+                () = self.answer.dropped().cancelled() => break,
+                _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn reached(&self) -> Reached {
+        let sessions = self.network.sessions();
+        let connected = members(self.network).await;
+        let settled = |device: DeviceId| {
+            let session = sessions.iter().find(|session| session.device == device);
+            session.is_some_and(|session| session.settled)
+        };
+        connected
+            .iter()
+            .map(|path| device_of(path.peer))
+            .map(|device| (device, settled(device)))
+            .collect()
+    }
+
+    fn since(&self) -> Moved {
+        let (now, before) = (self.network.moved(), self.before);
+        Moved {
+            entries_sent: now.entries_sent - before.entries_sent,
+            entries_received: now.entries_received - before.entries_received,
+            blobs_sent: now.blobs_sent - before.blobs_sent,
+            blobs_received: now.blobs_received - before.blobs_received,
+            bytes_sent: now.bytes_sent - before.bytes_sent,
+            bytes_received: now.bytes_received - before.bytes_received,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let moved = self.since();
+        Progress {
+            done: moved.blobs_sent + moved.blobs_received,
+            total: 0,
+            bytes: moved.bytes_sent + moved.bytes_received,
+            bytes_total: 0,
+        }
+    }
+
+    fn summary(&self, reached: &Reached, settled: bool) -> Done {
+        if reached.is_empty() {
+            return Err(ApiError::no_peer("no other device of the family answers"));
+        }
+        let moved = self.since();
+        let mut summary = json!({
+            "peers": reached.len(),
+            "entries_sent": moved.entries_sent, "entries_received": moved.entries_received,
+            "blobs_sent": moved.blobs_sent, "blobs_received": moved.blobs_received,
+            "bytes_sent": moved.bytes_sent, "bytes_received": moved.bytes_received,
+            "settled": settled,
+        });
+        if let Some(fields) = summary.as_object_mut().filter(|_| !settled) {
+            fields.insert("exit".into(), json!(75));
+        }
+        Ok(summary)
+    }
+}

@@ -1,0 +1,152 @@
+//! A node that runs: on the network, on its socket file, until it is told to stop.
+
+use std::{future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{Answer, ApiError, Doorway, Lines},
+    net::Address,
+    network::{Network, NetworkOptions, addresses},
+    node::{Node, Options},
+    runtime::{News, RuntimeError},
+};
+
+/// How long between two looks at entries whose clock was ahead.
+const RELEASE_EVERY: Duration = Duration::from_secs(60);
+/// How long after a change of the roster keys are given out.
+const TEND_AFTER: Duration = Duration::from_secs(10);
+/// How long the first line waits for an address.
+const LISTENING: Duration = Duration::from_secs(2);
+
+/// How a node is run.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Its home.
+    pub home: PathBuf,
+    /// How it does its work.
+    pub node: Options,
+    /// The port to listen on, on all interfaces; instead of `listen`.
+    pub port: Option<u16>,
+    /// Multiaddrs to listen on; empty for what the home's settings say.
+    pub listen: Vec<String>,
+    /// Whether it talks to the local network alone.
+    pub lan_only: bool,
+    /// Whether it announces itself and looks for others, unless its settings say no.
+    pub discovery: bool,
+}
+
+impl ServeOptions {
+    fn network(&self) -> Result<NetworkOptions, ApiError> {
+        let mut options = NetworkOptions::of_home(&self.home)?;
+        let any = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
+        if let Some(port) = self.port {
+            options.listen = any.map(|ip| Address::new(ip, port)).to_vec();
+        } else if !self.listen.is_empty() {
+            options.listen = addresses(&self.listen)?;
+        }
+        options.lan_only |= self.lan_only;
+        options.discovery &= self.discovery;
+        Ok(options)
+    }
+}
+
+/// Starts a node and runs it until `stop`; the lines are `ready`, then at the end a summary.
+///
+/// It answers on its socket file before the first line is written. Dropping the
+/// lines stops it as well.
+///
+/// # Errors
+///
+/// `E-NOT-SET-UP`, `E-LOCKED` when another process works on the home, and
+/// whatever disk and network say.
+pub async fn serve(
+    options: ServeOptions,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Lines, ApiError> {
+    let network_options = options.network()?;
+    let lan_only = network_options.lan_only;
+    let doorway = Doorway::open(options.home.clone(), options.node.clone()).await?;
+    let node = doorway.node().await?;
+    #[cfg(unix)]
+    let socket = crate::api::Socket::bind(&options.home)?;
+    let network = Network::start(node.clone(), network_options).await?;
+    doorway.run_on(Some(network.clone())).await;
+    let (answer, lines) = Answer::new("serve");
+    let ending = CancellationToken::new();
+    let upkeep = tokio::spawn(upkeep(node, ending.clone()));
+    #[cfg(unix)]
+    let answering = tokio::spawn(socket.serve(Arc::clone(&doorway), ending.clone()));
+    tokio::spawn(async move {
+        answer.line(&ready(&network, lan_only).await).await;
+        let dropped = answer.dropped().clone();
+        tokio::select! {
+            () = stop => {}
+            () = dropped.cancelled() => {}
+        }
+        ending.cancel();
+        // Tasks that fail have said so; the others are waited for, so that the last writes are done.
+        #[cfg(unix)]
+        let _ = answering.await;
+        let _ = upkeep.await;
+        doorway.run_on(None).await;
+        network.stop().await;
+        answer.finish(Ok(json!({}))).await;
+    });
+    Ok(lines)
+}
+
+async fn ready(network: &Network, lan_only: bool) -> serde_json::Value {
+    let mut stirs = network.stirs();
+    let listening =
+        async { while network.addresses().is_empty() && stirs.changed().await.is_ok() {} };
+    // A node that nobody can dial still calls others.
+    let _ = timeout(LISTENING, listening).await;
+    let listen: Vec<String> = network
+        .addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    json!({
+        "type": "ready", "v": 1, "peer": network.net().me().to_string(), "listen": listen,
+        "gallery": null, "lan_only": lan_only,
+    })
+}
+
+/// What a running node does by itself: held entries are let go in time, newcomers get their keys.
+async fn upkeep(node: Node, ending: CancellationToken) {
+    let mut news = node.news();
+    let mut release = interval(RELEASE_EVERY);
+    release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Keys that were due when the node was last stopped.
+    let mut tend_at = Some(Instant::now() + TEND_AFTER);
+    loop {
+        let due = tend_at.unwrap_or_else(|| Instant::now() + RELEASE_EVERY);
+        let done = tokio::select! {
+            () = ending.cancelled() => return,
+            _ = release.tick() => node.ask(|runtime| runtime.release_held()).await,
+            () = sleep_until(due), if tend_at.is_some() => {
+                tend_at = None;
+                node.ask(|runtime| runtime.tend()).await
+            }
+            told = news.recv() => {
+                use tokio::sync::broadcast::error::RecvError;
+                match told {
+                    Ok(News::Roster) | Err(RecvError::Lagged(_)) => {
+                        tend_at.get_or_insert(Instant::now() + TEND_AFTER);
+                    }
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return,
+                }
+                continue;
+            }
+        };
+        match done {
+            Ok(Ok(())) => {}
+            Err(RuntimeError::Stopped) => return,
+            Ok(Err(error)) | Err(error) => tracing::warn!(%error, "upkeep"),
+        }
+    }
+}
