@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use heirloom_node::{
+    api::{ApiError, Doorway},
+    node::Options,
+};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
@@ -19,7 +23,10 @@ use hyper::{
 use serde_json::Value;
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
-use crate::{error::CliError, ui::Line};
+use crate::{
+    error::{CliError, Told},
+    ui::Line,
+};
 
 /// How long a command waits for another one that works on the same home.
 const WAIT: Duration = Duration::from_secs(10);
@@ -82,7 +89,6 @@ impl Door {
 }
 
 /// How a node is run by `serve`.
-#[expect(dead_code, reason = "the node reads them")]
 pub(crate) struct ServeOptions {
     pub(crate) home: PathBuf,
     pub(crate) port: Option<u16>,
@@ -90,23 +96,95 @@ pub(crate) struct ServeOptions {
     pub(crate) lan_only: bool,
     pub(crate) discovery: bool,
     /// Where the gallery is offered; `None` for nowhere.
+    #[expect(dead_code, reason = "the node has no gallery yet")]
     pub(crate) gallery: Option<SocketAddr>,
     pub(crate) relay: bool,
 }
 
 /// Runs the node until `stop`; its first line is `ready`, its last a `summary`.
+///
+/// Waits for another command to finish, but not for another node.
 pub(crate) async fn serve(
-    _options: ServeOptions,
-    _stop: impl Future<Output = ()> + Send + 'static,
+    options: ServeOptions,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<LineStream, CliError> {
-    Err(CliError::NotYet)
+    if options.relay {
+        return Err(CliError::NotYet);
+    }
+    let serve = heirloom_node::serve::ServeOptions {
+        home: options.home,
+        node: node_options()?,
+        port: options.port,
+        listen: options.listen,
+        lan_only: options.lan_only,
+        discovery: options.discovery,
+    };
+    let (tell, told) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        stop.await;
+        // Nobody listens any more when the node has ended by itself.
+        let _ = tell.send(true);
+    });
+    let mut waited = Duration::ZERO;
+    loop {
+        let mut told = told.clone();
+        let stop = async move {
+            // A sender that is gone means the same.
+            let _ = told.wait_for(|stop| *stop).await;
+        };
+        match heirloom_node::serve::serve(serve.clone(), stop).await {
+            Ok(lines) => return Ok(LineStream::of(boxed(Response::new(lines.into_body())))),
+            Err(error) if error.id == "E-LOCKED" && waited < WAIT => {
+                if answers(&serve.home.join("node.sock")).await {
+                    return Err(told_by_node(error));
+                }
+                tokio::time::sleep(TRY_AGAIN).await;
+                waited += TRY_AGAIN;
+            }
+            Err(error) => return Err(told_by_node(error)),
+        }
+    }
 }
 
 /// Opens the home in this process and gives its router.
 ///
 /// It succeeds on a home that is not set up, where only `init` and `join` do anything.
-async fn in_process(_home: &Path) -> Result<Router, CliError> {
-    Err(CliError::NotYet)
+async fn in_process(home: &Path) -> Result<Router, CliError> {
+    let options = node_options()?;
+    let doorway = Doorway::open(home.to_owned(), options).await;
+    let router = heirloom_node::api::router(doorway.map_err(told_by_node)?);
+    let service = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let answer = router.clone().oneshot(request);
+        async move {
+            let Ok(response) = answer.await;
+            let (parts, body) = response.into_parts();
+            let body = boxed(Response::new(body));
+            Ok(Response::from_parts(parts, body))
+        }
+    });
+    Ok(BoxCloneSyncService::new(service))
+}
+
+/// How nodes do their work in this program: pictures are decoded by itself, in a process apart.
+fn node_options() -> Result<Options, CliError> {
+    let program = std::env::current_exe().map_err(|source| CliError::File {
+        act: "find",
+        path: "heirloom".into(),
+        source,
+    })?;
+    Ok(Options {
+        worker: (program, vec!["worker-decode".into()]),
+    })
+}
+
+fn told_by_node(error: ApiError) -> CliError {
+    CliError::Told(Told {
+        id: error.id.to_owned(),
+        message: error.message,
+        safe: error.safe,
+        hint: error.hint,
+        exit: error.exit,
+    })
 }
 
 /// Decodes pictures from stdin to stdout until it is closed; gives the exit code.
