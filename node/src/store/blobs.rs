@@ -179,26 +179,23 @@ impl BlobStore {
         };
         // All content first, then all names, then all folders: the journal commits once for many.
         let mut result = Ok(());
-        let synced = files.into_iter().filter_map(|file| {
-            let synced = file.disk.sync();
+        let synced = fs::at_once(&files, |file| file.disk.sync());
+        for (file, synced) in files.iter().zip(synced) {
             if synced.is_ok() {
-                return Some(file);
+                result = result.and(self.0.settle(file, &mut folders));
+            } else {
+                let _ = fs::remove(file.disk.path());
+                self.0.release(file);
+                result = result.and(synced);
             }
-            let _ = fs::remove(file.disk.path());
-            self.0.release(&file);
-            result = std::mem::replace(&mut result, Ok(())).and(synced);
-            None
-        });
-        let synced: Vec<_> = synced.collect();
-        for file in &synced {
-            result = result.and(self.0.settle(file, &mut folders));
         }
-        while let Some(folder) = folders.pop_first() {
-            if let Err(error) = fs::sync_folder(&folder) {
+        let folders: Vec<_> = folders.into_iter().collect();
+        let synced = fs::at_once(&folders, |folder| fs::sync_folder(folder));
+        for (folder, synced) in folders.into_iter().zip(synced) {
+            if synced.is_err() {
                 // The names in it are not to be relied upon before this has succeeded.
-                folders.insert(folder);
-                lock(&self.0.dirty).folders.append(&mut folders);
-                result = result.and(Err(error));
+                lock(&self.0.dirty).folders.insert(folder);
+                result = result.and(synced);
             }
         }
         let end = self.0.packs.sync()?;

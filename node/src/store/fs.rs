@@ -274,6 +274,39 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Threads that sync at once: a disk joins the flushes that wait for it.
+#[cfg(not(test))]
+const SYNC_THREADS: usize = 8;
+// The hook sees only its own thread.
+#[cfg(test)]
+const SYNC_THREADS: usize = 1;
+
+/// Runs something slow for each item, several at once, and returns how each ended.
+pub(crate) fn at_once<T: Sync>(
+    items: &[T],
+    act: impl Fn(&T) -> io::Result<()> + Sync,
+) -> Vec<io::Result<()>> {
+    if SYNC_THREADS == 1 || items.len() < SYNC_THREADS {
+        return items.iter().map(act).collect();
+    }
+    let act = &act;
+    let share = items.len().div_ceil(SYNC_THREADS);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = items
+            .chunks(share)
+            .map(|share| scope.spawn(move || share.iter().map(act).collect::<Vec<_>>()))
+            .collect();
+        let joined = workers.into_iter().zip(items.chunks(share));
+        let ended = joined.flat_map(|(worker, share)| {
+            worker.join().unwrap_or_else(|_| {
+                let lost = || io::Error::other("a thread that syncs died");
+                share.iter().map(|_| Err(lost())).collect()
+            })
+        });
+        ended.collect()
+    })
+}
+
 /// Makes the names in the folder around a path durable.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))

@@ -27,8 +27,8 @@ use super::seal::Sealer;
 use super::tables::{BLOBS, CONTROL, DROPPED, ENTRIES, ENTRY_IDS, HAVE, LOGS};
 use super::tables::{META, SCHEMA, Table};
 
-/// Pages kept in memory. Listing 100,000 assets needs about 30 MB of pages; the rest of the
-/// 150 MB that an idle node may take belongs to others.
+/// Pages kept in memory. An index of 100,000 assets has 71 MB; a process that had filled and
+/// scanned one was 55 MB in memory, of the 150 that an idle node may take.
 const CACHE_BYTES: usize = 48 * 1024 * 1024;
 /// How often and in what rhythm the check of all pages waits for other reads to end.
 const CHECK_ATTEMPTS: u32 = 200;
@@ -168,7 +168,9 @@ impl Index {
 
     /// Runs one transaction, durable when this returns.
     ///
-    /// Two-phase commit is on: the database never has to guess which of two roots is whole.
+    /// Two-phase commit is on: the database never has to guess which of two roots is whole. So is
+    /// quick repair: with 300,000 assets a commit took as long with it and the file was as large,
+    /// and opening after a kill took half the time, the rest being checks of a debug build.
     pub(crate) fn write<R>(
         &self,
         act: impl FnOnce(&WriteTransaction) -> Result<R, StoreError>,
@@ -182,6 +184,7 @@ impl Index {
         let result = guarded(|| {
             let mut write = database.begin_write().map_err(redb_error)?;
             write.set_two_phase_commit(true);
+            write.set_quick_repair(true);
             let result = act(&write)?;
             committing = true;
             write.commit().map_err(redb_error)?;

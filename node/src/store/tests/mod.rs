@@ -14,6 +14,7 @@ mod faults;
 mod full;
 mod keys;
 mod logs;
+mod measure;
 mod power;
 mod random;
 mod values;
