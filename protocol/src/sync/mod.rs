@@ -45,7 +45,7 @@ pub mod session;
 pub mod want;
 
 #[cfg(test)]
-mod memory;
+mod tests;
 
 /// A digest of the heads, or of the blobs held, of one space.
 pub type Digest = [u8; 16];
