@@ -189,7 +189,7 @@ fn told_by_node(error: ApiError) -> CliError {
 
 /// Decodes pictures from stdin to stdout until it is closed; gives the exit code.
 pub(crate) fn decode_worker() -> u8 {
-    CliError::NotYet.exit()
+    u8::try_from(heirloom_node::media::worker::run()).unwrap_or(1)
 }
 
 /// Boxes what a router answers with.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{ApiError, Done};
+use super::Done;
 
 /// Lines that wait for a slow reader.
 const QUEUE: usize = 64;
@@ -107,6 +107,12 @@ impl Answer {
     pub fn line_blocking(&self, line: &impl Serialize) {
         let line = serde_json::to_value(line).expect("lines have string keys");
         let _ = self.lines.blocking_send(bytes_of(&line));
+    }
+
+    /// Says something to the person beside the result.
+    pub async fn note(&self, text: &str) {
+        self.line(&json!({"type": "note", "v": 1, "text": text}))
+            .await;
     }
 
     /// Says how far the act is, at most four times a second.

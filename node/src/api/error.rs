@@ -91,6 +91,18 @@ impl ApiError {
         Self::new("E-NOT-ALLOWED", 1, message)
     }
 
+    /// It cannot be done at this moment.
+    pub fn try_later(message: &str) -> Self {
+        Self::new("E-TRY-LATER", 75, message).safe("Nothing was changed.")
+    }
+
+    /// This version does not know the act.
+    pub fn not_yet(act: &str) -> Self {
+        Self::new("E-NOT-YET", 2, format!("this node does not know {act:?}"))
+            .safe("Nothing was done.")
+            .hint("stop the node and start it again from the same version as the command")
+    }
+
     /// The code is wrong, used, expired, or was refused.
     pub fn code(message: &str) -> Self {
         Self::new("E-CODE", 8, message)
@@ -103,11 +115,6 @@ impl ApiError {
         Self::new("E-REFUSED", 8, message)
             .safe("Nothing was shared, and nobody joined.")
             .hint("if the words differed, make a new code and hand it over in person")
-    }
-
-    /// It may work in a moment.
-    pub fn try_later(message: &str) -> Self {
-        Self::new("E-TRY-LATER", 75, message)
     }
 
     /// Nobody answers.
@@ -169,10 +176,8 @@ impl From<WriteError> for ApiError {
             WriteError::NoAlbum => Self::not_found("such album"),
             WriteError::NotAllowed => Self::not_allowed("you may not do this here")
                 .hint("ask somebody who manages the album, or an admin of the family"),
-            WriteError::NoKey => {
-                Self::new("E-TRY-LATER", 75, "the key has not reached this device yet")
-                    .hint("run heirloom sync, then try again")
-            }
+            WriteError::NoKey => Self::try_later("the key has not reached this device yet")
+                .hint("run heirloom sync, then try again"),
             WriteError::TooLarge => Self::usage("that is longer than it may be"),
             WriteError::Refused(_) => Self::new("E-DAMAGED", 9, error.to_string())
                 .hint("heirloom verify names what is wrong"),

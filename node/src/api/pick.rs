@@ -1,6 +1,9 @@
 //! Whom and what a person means: albums, people and devices by name or id, assets by id.
 
-use heirloom_protocol::id::{AlbumId, DeviceId, PersonId};
+use heirloom_protocol::{
+    id::{AlbumId, DeviceId, PersonId},
+    limits,
+};
 use serde_json::Value;
 
 use super::ApiError;
@@ -16,6 +19,17 @@ const PREFIX_DIGITS: usize = 4;
 /// A text field of a request.
 pub(super) fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, ApiError> {
     optional(body, field).ok_or_else(|| ApiError::usage(&format!("{field} is missing")))
+}
+
+/// A name as people give them: 1 to 256 bytes without control characters, spaces around it left out.
+pub(super) fn name<'a>(body: &'a Value, field: &str) -> Result<&'a str, ApiError> {
+    let name = text(body, field)?.trim();
+    if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(ApiError::usage(&format!(
+            "the name of {field} has 1 to 256 bytes and no control characters"
+        )));
+    }
+    Ok(name)
 }
 
 /// A text field that may be left out.
@@ -107,7 +121,7 @@ pub(super) fn device(view: &View, asked: &str) -> Result<DeviceId, ApiError> {
     .map(|row| row.id)
 }
 
-/// Assets by their ids.
+/// Assets by their ids, each once.
 pub(super) async fn assets(
     node: &Node,
     view: &View,
@@ -120,7 +134,12 @@ pub(super) async fn assets(
             .blocking(move || by_id(&store, &view, &asked))
             .await??;
         match looked {
-            Lookup::One(folded) => found.push(*folded),
+            Lookup::One(folded) => {
+                let id = folded.first().key;
+                if found.iter().all(|known: &Folded| known.first().key != id) {
+                    found.push(*folded);
+                }
+            }
             Lookup::None => return Err(ApiError::not_found(&format!("asset {id:?}"))),
             Lookup::Ambiguous => {
                 return Err(ApiError::ambiguous(&format!("asset begins with {id:?}")));

@@ -45,8 +45,10 @@ impl Filter {
             return false;
         };
         let wall = folded.captured().wall;
-        folded.is_trashed() == self.trashed
-            && self.album.as_ref().is_none_or(in_album)
+        let in_sight = |folded: &Folded| folded.is_trashed() == self.trashed;
+        self.album
+            .as_ref()
+            .map_or_else(|| in_sight(folded), in_album)
             && self.kind.is_none_or(|kind| kind == added.item.kind)
             && self
                 .taken
@@ -71,6 +73,9 @@ impl super::Listed {
         let mut text = vec![self.name.as_str(), self.by.as_str(), self.kind];
         text.extend(self.caption.as_deref());
         text.extend(self.taken.as_deref());
+        if let Some(camera) = &self.camera {
+            text.extend([camera.make.as_str(), camera.model.as_str()]);
+        }
         text.extend(self.tags.iter().map(String::as_str));
         text.extend(self.albums.iter().map(String::as_str));
         text.join("\n").to_lowercase()

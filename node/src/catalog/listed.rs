@@ -7,7 +7,7 @@ use heirloom_protocol::{
 };
 use serde::Serialize;
 
-use super::{Folded, here, text::wall_text};
+use super::{Folded, Held, text::wall_text};
 use crate::{
     import::metadata::CaptureSource,
     runtime::{BlobHere, View},
@@ -17,15 +17,19 @@ use crate::{
 /// Where a picture was taken, in degrees.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct ListedPlace {
-    lat: f64,
-    lon: f64,
+    /// Degrees north.
+    pub lat: f64,
+    /// Degrees east.
+    pub lon: f64,
 }
 
 /// What it was taken with.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ListedCamera {
-    make: String,
-    model: String,
+    /// Who made it.
+    pub make: String,
+    /// Which one.
+    pub model: String,
 }
 
 /// Which blobs are on this device.
@@ -186,6 +190,11 @@ impl Folded {
 
     /// The asset's line.
     pub fn listed(&self, store: &Store, view: &View) -> Result<Option<Listed>, StoreError> {
+        self.listed_with(&Held::of(store), view)
+    }
+
+    /// The asset's line, for who asks for many.
+    pub fn listed_with(&self, held: &Held<'_>, view: &View) -> Result<Option<Listed>, StoreError> {
         let first = self.first();
         let Some(added) = &first.asset.added else {
             return Ok(None);
@@ -198,7 +207,7 @@ impl Folded {
             original,
             preview,
             thumbnail,
-        } = here(store, self)?;
+        } = held.here(self)?;
         let live = self
             .items
             .iter()

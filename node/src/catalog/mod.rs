@@ -8,12 +8,17 @@ mod find;
 mod listed;
 mod text;
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, btree_map::Entry},
+    ops::ControlFlow,
+};
 
 use heirloom_protocol::{
     album::asset::{Asset, BlobRef},
-    id::{OpId, PlainHash},
+    id::{LogId, OpId, PlainHash},
 };
+use roaring::RoaringBitmap;
 
 use crate::{
     runtime::{AssetKey, BlobHere, View, decode_asset},
@@ -129,21 +134,70 @@ fn fold(mut items: Vec<Item>) -> Folded {
     Folded { items }
 }
 
-/// Which blobs of an asset are here.
-pub fn here(store: &Store, folded: &Folded) -> Result<BlobHere, StoreError> {
-    let mut here = BlobHere::default();
-    for item in &folded.items {
-        let mut originals = item.asset.all_parts().map(|(_, blob)| *blob);
-        here.original |= originals.try_fold(true, |all, blob| {
-            Ok::<_, StoreError>(all && is_here(store, &blob)?)
-        })?;
-        for (class, flag) in [(1, &mut here.preview), (2, &mut here.thumbnail)] {
-            if let Some(made) = item.asset.shown_blob(0, class) {
-                *flag |= is_here(store, &made.blob)?;
-            }
+/// Sorts by time of capture, unknown last, then by name and id.
+pub fn sort(assets: &mut [Folded]) {
+    assets.sort_by_cached_key(|folded| {
+        let wall = folded.captured().wall;
+        let first = folded.first();
+        let added = first.asset.added.as_ref();
+        let name = added.and_then(|added| added.item.parts.first().map(|part| part.name.clone()));
+        (wall.is_none(), wall, name, first.key.item)
+    });
+}
+
+/// Which blobs are on this device, for who asks about many: each log is read once, as of its first question.
+pub struct Held<'a> {
+    store: &'a Store,
+    logs: RefCell<BTreeMap<LogId, RoaringBitmap>>,
+}
+
+impl<'a> Held<'a> {
+    /// Nothing asked yet.
+    pub fn of(store: &'a Store) -> Self {
+        Self {
+            store,
+            logs: RefCell::default(),
         }
     }
-    Ok(here)
+
+    /// Whether a blob's bytes are here.
+    pub fn has(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        let mut logs = self.logs.borrow_mut();
+        let here = match logs.entry(blob.log) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.store.here(&blob.log)?),
+        };
+        Ok(here.contains(blob.ordinal))
+    }
+
+    /// Whether every original of one item is here.
+    pub fn has_originals(&self, item: &Item) -> Result<bool, StoreError> {
+        for (_, blob) in item.asset.all_parts() {
+            if !self.has(blob)? {
+                return Ok(false);
+            }
+        }
+        Ok(item.asset.added.is_some())
+    }
+
+    /// Which blobs of an asset are here.
+    pub fn here(&self, folded: &Folded) -> Result<BlobHere, StoreError> {
+        let mut here = BlobHere::default();
+        for item in &folded.items {
+            here.original |= self.has_originals(item)?;
+            for (class, flag) in [(1, &mut here.preview), (2, &mut here.thumbnail)] {
+                if let Some(made) = item.asset.shown_blob(0, class) {
+                    *flag |= self.has(&made.blob)?;
+                }
+            }
+        }
+        Ok(here)
+    }
+}
+
+/// Which blobs of an asset are here.
+pub fn here(store: &Store, folded: &Folded) -> Result<BlobHere, StoreError> {
+    Held::of(store).here(folded)
 }
 
 /// Whether a blob's bytes are on this device.

@@ -104,13 +104,4 @@ impl Network {
         }
         again
     }
-
-    /// How many peers are being fetched from.
-    pub fn fetching(&self) -> usize {
-        self.state()
-            .sessions
-            .values()
-            .filter(|running| running.fetching)
-            .count()
-    }
 }

@@ -6,7 +6,7 @@ use heirloom_protocol::{
     album::{asset::Asset, merge},
     id::{AlbumId, DeviceId, LogId},
     log::entry::Entry,
-    op::Op,
+    op::{Level, Op},
     replica::{Effect, Projection, Recorded, log_of},
     sync::session::News as EntryNews,
     wire,
@@ -106,8 +106,9 @@ impl Runtime {
         let album = entry.header().space;
         for projected in &projection.ops {
             if let Op::SetAlbum(set) = &projected.op {
+                let may = projected.origin.author.level == Level::Manager;
                 let row = self.albums.entry(album).or_default();
-                if row.apply(set, projected.origin.stamp) {
+                if may && row.apply(set, projected.origin.stamp) {
                     stage.albums.insert(album);
                 }
                 continue;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use heirloom_protocol::{
     id::{AlbumId, DeviceId, FamilyId, PersonId},
-    op::{AlbumUse, Level},
+    op::{AlbumUse, Level, Role},
     replica::{DeviceRow, PersonRow},
 };
 
@@ -57,6 +57,8 @@ pub struct View {
     pub device: DeviceId,
     /// This device's person.
     pub person: Option<PersonId>,
+    /// Who founded the family and is never removed.
+    pub founder: PersonId,
     /// Who belongs.
     pub people: People,
     /// The albums this device can read.
@@ -78,6 +80,24 @@ impl View {
         let row = self.people.devices.iter().find(|row| row.id == *id);
         row.and_then(|row| row.name.clone())
             .unwrap_or_else(|| id.short())
+    }
+
+    /// What a person may do in the family.
+    pub fn role(&self, id: &PersonId) -> Option<Role> {
+        let row = self.people.persons.iter().find(|row| row.id == *id)?;
+        row.role
+    }
+
+    /// Whether this device's person is an admin.
+    pub fn is_admin(&self) -> bool {
+        self.person.and_then(|person| self.role(&person)) == Some(Role::Admin)
+    }
+
+    /// What this device's person may do in an album.
+    pub fn level(&self, album: &AlbumId) -> Level {
+        self.albums
+            .get(album)
+            .map_or(Level::None, |album| album.level)
     }
 
     /// The album for what a person imports and names no album for.
@@ -114,6 +134,7 @@ impl Runtime {
             family_name: replica.family_name().unwrap_or_default(),
             device: self.device(),
             person,
+            founder: replica.control().genesis().person,
             people: People {
                 persons: replica.persons(),
                 devices: replica.devices(),

@@ -1,0 +1,255 @@
+//! Albums: `create`, `list`, `show`, `rename`, `add`, `remove`, `leave` and `delete`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom_protocol::{
+    id::AlbumId,
+    op::{ALBUM_NAME, AlbumUse, Level, Op, SetAlbum},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Answer, ApiError, Done, assets,
+    copy::copy_into,
+    edits::ids,
+    pick::{self, name},
+    share, trash,
+    write::Edits,
+};
+use crate::{
+    catalog::{self, Filter, Folded, items_in},
+    node::Node,
+    runtime::{SeenAlbum, View},
+};
+
+/// `album`, with what to do in `do`.
+pub(super) async fn album(node: &Node, body: &Value, answer: &Answer) -> Done {
+    match pick::text(body, "do")? {
+        "create" => create(node, body, answer).await,
+        "list" => list(node, answer).await,
+        "show" => show(node, body, answer).await,
+        "rename" => rename(node, body).await,
+        "add" => add(node, body).await,
+        "remove" => trash::trash(node, body, answer).await,
+        "leave" => leave(node, body).await,
+        "delete" => delete(node, body, answer).await,
+        other => Err(ApiError::usage(&format!("album does not know {other:?}"))),
+    }
+}
+
+async fn create(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let name = name(body, "name")?.to_owned();
+    let view = node.view().await?;
+    if view.albums.values().any(|album| album.name(&view) == name) {
+        answer
+            .note("There is another album of this name; where names clash, use the id.")
+            .await;
+    }
+    let made = name.clone();
+    let album = node
+        .ask(move |runtime| runtime.make_album(&made, AlbumUse::Album))
+        .await??;
+    Ok(json!({"id": album.to_string(), "album": album.to_string(), "name": name}))
+}
+
+async fn list(node: &Node, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let (store, seen) = (node.store().clone(), view.clone());
+    let counts = node.blocking(move || {
+        let assets = catalog::read(&store, &seen)?;
+        Ok::<_, crate::store::StoreError>(counts(&assets))
+    });
+    let counts = counts.await??;
+    let mut albums: Vec<_> = view.albums.values().collect();
+    albums.sort_by_key(|album| (purpose_order(album), album.name(&view), album.id));
+    for album in &albums {
+        let count = counts.get(&album.id).copied().unwrap_or(0);
+        answer.line(&line(album, &view, count)).await;
+    }
+    Ok(json!({"count": albums.len()}))
+}
+
+fn purpose_order(album: &SeenAlbum) -> u8 {
+    match album.row.purpose() {
+        AlbumUse::Library => 0,
+        AlbumUse::Family => 1,
+        AlbumUse::Album => 2,
+    }
+}
+
+/// How many assets each album shows.
+fn counts(assets: &[Folded]) -> BTreeMap<AlbumId, u64> {
+    let mut counts = BTreeMap::new();
+    for folded in assets {
+        let live = folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none());
+        let albums: BTreeSet<_> = live.map(|item| item.key.album).collect();
+        for album in albums {
+            *counts.entry(album).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn line(album: &SeenAlbum, view: &View, assets: u64) -> Value {
+    let people: Vec<_> = album
+        .people
+        .iter()
+        .map(|(person, level)| {
+            json!({
+                "person": person.to_string(),
+                "name": view.person_name(person),
+                "role": share::role_name(*level),
+            })
+        })
+        .collect();
+    json!({
+        "type": "album", "v": 1,
+        "id": album.id.to_string(),
+        "name": album.name(view),
+        "assets": assets,
+        "role": share::role_name(album.level),
+        "people": people,
+        "use": match album.row.purpose() {
+            AlbumUse::Album => "album",
+            AlbumUse::Library => "library",
+            AlbumUse::Family => "family",
+        },
+    })
+}
+
+async fn show(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let album = pick::album(&view, pick::text(body, "album")?)?;
+    let filter = Filter {
+        album: Some(album.id),
+        ..Filter::default()
+    };
+    let (store, seen, only) = (node.store().clone(), view.clone(), filter.clone());
+    let count = node.blocking(move || {
+        let assets = catalog::read(&store, &seen)?;
+        let count = assets.iter().filter(|one| only.fits(one)).count();
+        Ok::<_, crate::store::StoreError>(u64::try_from(count).unwrap_or(u64::MAX))
+    });
+    answer.line(&line(album, &view, count.await??)).await;
+    let count = assets::tell(node, view.clone(), filter, answer).await?;
+    Ok(json!({"count": count}))
+}
+
+async fn rename(node: &Node, body: &Value) -> Done {
+    let view = node.view().await?;
+    let album = managed(&view, body)?;
+    if album.row.purpose() == AlbumUse::Library {
+        return Err(ApiError::not_allowed(
+            "a library is called after its person",
+        ));
+    }
+    let name = name(body, "name")?;
+    let mut edits = Edits::default();
+    edits.say(
+        album.id,
+        Op::SetAlbum(SetAlbum {
+            field: ALBUM_NAME,
+            value: name.as_bytes().to_vec(),
+        }),
+    );
+    edits.record(node).await?;
+    Ok(json!({"album": album.id.to_string(), "name": name}))
+}
+
+/// The album that is named, if this person manages it.
+pub(super) fn managed<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> {
+    let album = pick::album(view, pick::text(body, "album")?)?;
+    if album.level < Level::Manager {
+        return Err(
+            ApiError::not_allowed("only a manager of the album may do that")
+                .safe("Nothing was changed.")
+                .hint("heirloom album show says who manages it"),
+        );
+    }
+    Ok(album)
+}
+
+async fn add(node: &Node, body: &Value) -> Done {
+    let view = node.view().await?;
+    let album = pick::album(&view, pick::text(body, "album")?)?;
+    if album.level < Level::Contributor {
+        return Err(
+            ApiError::not_allowed("only contributors may add to this album")
+                .safe("Nothing was changed.")
+                .hint("ask somebody who manages the album"),
+        );
+    }
+    let assets = pick::assets(node, &view, &ids(body)?).await?;
+    let copied = copy_into(node, &view, album.id, assets).await?;
+    Ok(json!({"changed": copied.added, "added": copied.added, "present": copied.present}))
+}
+
+async fn leave(node: &Node, body: &Value) -> Done {
+    let view = node.view().await?;
+    let album = pick::album(&view, pick::text(body, "album")?)?;
+    if Some(album.creator) == view.person {
+        return Err(
+            ApiError::not_allowed("whoever made an album cannot leave it")
+                .safe("Nothing was changed.")
+                .hint("heirloom album delete takes it from everybody"),
+        );
+    }
+    let me = view.person.ok_or_else(no_person)?;
+    let album = album.id;
+    node.ask(move |runtime| runtime.set_access(album, me, Level::None))
+        .await??;
+    Ok(json!({"album": album.to_string()}))
+}
+
+/// A device that belongs to nobody, or to nobody any more.
+pub(super) fn no_person() -> ApiError {
+    ApiError::not_allowed("this device belongs to no person of the family")
+        .safe("Nothing was changed.")
+}
+
+async fn delete(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let album = managed(&view, body)?;
+    match album.row.purpose() {
+        AlbumUse::Album => {}
+        AlbumUse::Library | AlbumUse::Family => {
+            return Err(
+                ApiError::not_allowed("libraries and the family's album stay")
+                    .safe("Nothing was changed.")
+                    .hint("heirloom trash takes photos out of them"),
+            );
+        }
+    }
+    let id = album.id;
+    let library = view
+        .library()
+        .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
+    let (store, seen) = (node.store().clone(), view.clone());
+    let only_there = node.blocking(move || {
+        let mut assets = catalog::read(&store, &seen)?;
+        assets.retain(|folded| is_only_in(folded, id));
+        Ok::<_, crate::store::StoreError>(assets)
+    });
+    // Deleting an album deletes no photo: what is in no other album is kept in the library.
+    let kept = copy_into(node, &view, library.id, only_there.await??).await?;
+    node.ask(move |runtime| runtime.record_in_album(id, &[Op::CloseAlbum(())]))
+        .await??;
+    if kept.added > 0 {
+        let text = format!(
+            "Photos and videos that were in no other album are in your library now: {}.",
+            kept.added
+        );
+        answer.note(&text).await;
+    }
+    Ok(json!({"album": id.to_string(), "kept": kept.added}))
+}
+
+/// Whether an asset is in an album, outside of its trash, and in sight nowhere else.
+fn is_only_in(folded: &Folded, album: AlbumId) -> bool {
+    let is_live = |item: &&catalog::Item| item.asset.trashed().is_none();
+    let mut live = folded.items.iter().filter(is_live);
+    items_in(folded, &album).any(|item| is_live(&item)) && live.all(|item| item.key.album == album)
+}

@@ -1,0 +1,221 @@
+//! Assets into one more album: the same blobs under new items, and what was said about them.
+
+use heirloom_protocol::{
+    album::asset::{Asset, BlobRef},
+    id::{AlbumId, OpId},
+    limits,
+    log::entry::BlobLine,
+    op::{AddBlob, AddItem, Field, Op, Part, SetField, Tag},
+};
+
+use super::{ApiError, trash::may_decide, write::Edits};
+use crate::{
+    catalog::{Folded, Held, Item, items_in},
+    node::Node,
+    runtime::View,
+    store::{BlobPlace, BlobState, Store, StoreError},
+};
+
+/// Fields that go along; favourites are each person's own.
+const FIELDS: [Field; 8] = [
+    Field::Caption,
+    Field::Taken,
+    Field::Rating,
+    Field::Archived,
+    Field::Hidden,
+    Field::Rotation,
+    Field::Place,
+    Field::NoPreview,
+];
+/// Blob lines of one entry: half of what it may have.
+const LINES: usize = limits::ENTRY_BLOBS / 2;
+
+/// What came of copying.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Copied {
+    /// Assets that are in the album now and were not.
+    pub(super) added: u64,
+    /// Assets that were there.
+    pub(super) present: u64,
+}
+
+/// Blobs of one entry and where they lie.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<BlobLine>,
+    places: Vec<BlobPlace>,
+}
+
+impl Lines {
+    /// Names a blob once more, with the numbers under which it was encrypted.
+    fn add(&mut self, blob: &BlobRef, place: BlobPlace) -> u32 {
+        let index = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
+        self.lines.push(BlobLine {
+            part: blob.part,
+            class: blob.class,
+            id: blob.id,
+            padded: blob.padded,
+        });
+        self.places.push(place);
+        index
+    }
+}
+
+/// Items of one entry.
+#[derive(Default)]
+struct Batch {
+    blobs: Lines,
+    items: Vec<Op>,
+    sources: Vec<Asset>,
+}
+
+/// Puts assets into an album, all or, where an original is not on this device, none.
+///
+/// What lies in the album's trash comes back instead. Durable when it returns.
+pub(super) async fn copy_into(
+    node: &Node,
+    view: &View,
+    album: AlbumId,
+    assets: Vec<Folded>,
+) -> Result<Copied, ApiError> {
+    let (store, seen) = (node.store().clone(), view.clone());
+    let plan = node.blocking(move || plan(&store, &seen, album, assets));
+    let (copied, restored, batches) = plan.await??;
+    let mut edits = Edits::default();
+    if !restored.is_empty() {
+        edits.say_of_all([(album, restored)].into(), Op::Restore);
+    }
+    for Batch {
+        blobs,
+        items,
+        sources,
+    } in batches
+    {
+        let recorded =
+            node.ask(move |runtime| runtime.record(album, items, blobs.lines, &blobs.places));
+        let ids = recorded.await??;
+        add_pictures(node, album, &ids, &sources).await?;
+        for (id, source) in ids.into_iter().zip(&sources) {
+            say_again(&mut edits, album, id, source);
+        }
+    }
+    edits.record(node).await?;
+    Ok(copied)
+}
+
+type Plan = (Copied, Vec<OpId>, Vec<Batch>);
+
+fn plan(store: &Store, view: &View, album: AlbumId, assets: Vec<Folded>) -> Result<Plan, ApiError> {
+    let held = Held::of(store);
+    let mut copied = Copied::default();
+    let mut restored = Vec::new();
+    let mut batches: Vec<Batch> = Vec::new();
+    for folded in assets {
+        if items_in(&folded, &album).any(|item| item.asset.trashed().is_none()) {
+            copied.present += 1;
+            continue;
+        }
+        copied.added += 1;
+        if let Some(item) = items_in(&folded, &album).find(|item| may_decide(view, item)) {
+            restored.push(item.key.item);
+            continue;
+        }
+        let source = source(&held, &folded)?;
+        let full = |batch: &Batch| {
+            batch.items.len() >= limits::BATCH_ITEMS || batch.blobs.lines.len() > LINES
+        };
+        if batches.last().is_none_or(full) {
+            batches.push(Batch::default());
+        }
+        let batch = batches.last_mut().expect("one was pushed");
+        let item = add_item(store, source, &mut batch.blobs)?;
+        batch.items.push(Op::AddItem(item));
+        batch.sources.push(source.asset.clone());
+    }
+    Ok((copied, restored, batches))
+}
+
+/// The item whose originals are all here.
+fn source<'a>(held: &Held<'_>, folded: &'a Folded) -> Result<&'a Item, ApiError> {
+    for item in &folded.items {
+        if held.has_originals(item)? {
+            return Ok(item);
+        }
+    }
+    let name = folded.first().key.item.short();
+    Err(
+        ApiError::try_later(&format!("the original of {name} is not on this device yet"))
+            .hint("run heirloom sync, then try again"),
+    )
+}
+
+fn add_item(store: &Store, source: &Item, blobs: &mut Lines) -> Result<AddItem, ApiError> {
+    let added = source.asset.added.as_ref();
+    let mut item = added
+        .map(|added| added.item.clone())
+        .ok_or_else(|| ApiError::not_found("such asset"))?;
+    item.parts.clear();
+    for (part, blob) in source.asset.all_parts().take(limits::ITEM_PARTS) {
+        let place = place_of(store, blob)?
+            .ok_or_else(|| ApiError::try_later("an original was dropped meanwhile"))?;
+        item.parts.push(Part {
+            blob: blobs.add(blob, place),
+            ..part.clone()
+        });
+    }
+    Ok(item)
+}
+
+fn place_of(store: &Store, blob: &BlobRef) -> Result<Option<BlobPlace>, StoreError> {
+    Ok(match store.blob_state(&blob.log, blob.ordinal)? {
+        BlobState::Here(place) => Some(place),
+        BlobState::Absent | BlobState::Dropped { .. } => None,
+    })
+}
+
+/// Adds the previews and thumbnails that are here to new items.
+async fn add_pictures(
+    node: &Node,
+    album: AlbumId,
+    ids: &[OpId],
+    sources: &[Asset],
+) -> Result<(), ApiError> {
+    let mut blobs = Lines::default();
+    let mut ops = Vec::new();
+    for (id, source) in ids.iter().zip(sources) {
+        for class in [1, 2] {
+            let Some(shown) = source.shown_blob(0, class) else {
+                continue;
+            };
+            let Some(place) = place_of(node.store(), &shown.blob)? else {
+                continue;
+            };
+            ops.push(Op::AddBlob(AddBlob {
+                item: *id,
+                blob: blobs.add(&shown.blob, place),
+                ..shown.made.clone()
+            }));
+        }
+    }
+    if ops.is_empty() {
+        return Ok(());
+    }
+    let recorded = node.ask(move |runtime| runtime.record(album, ops, blobs.lines, &blobs.places));
+    recorded.await??;
+    Ok(())
+}
+
+/// Says of a new item what was said of the one it is made from.
+fn say_again(edits: &mut Edits, album: AlbumId, item: OpId, source: &Asset) {
+    for field in FIELDS {
+        let Some(value) = source.field(field).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let (field, value) = (field.code(), value.to_vec());
+        edits.say(album, Op::SetField(SetField { item, field, value }));
+    }
+    for tag in source.tag_names() {
+        let tag = tag.to_owned();
+        edits.say(album, Op::Tag(Tag { item, tag }));
+    }
+}

@@ -1,0 +1,227 @@
+//! Who belongs: `people`, `device` and `words`.
+
+use heirloom_protocol::{
+    id::{DeviceId, PersonId},
+    op::{DeviceKind, Op, Policy, Role, Subject},
+    replica::DeviceRow,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Answer, ApiError, Done, Doorway,
+    pick::{self, name},
+};
+use crate::{catalog::instant_text, net::Peer, node::Node, runtime::View};
+
+/// What a cache keeps when nobody says how much.
+const CACHE_BYTES: u64 = 20_000_000_000;
+
+/// `people`, with what to do in `do`.
+pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    match pick::text(body, "do")? {
+        "list" => Ok(list_people(&view, answer).await),
+        "rename" => {
+            let person = pick::person(&view, pick::text(body, "person")?)?;
+            own_or_admin(&view, Some(person))?;
+            rename(node, Subject::Person(person), name(body, "name")?).await
+        }
+        "remove" => {
+            let person = pick::person(&view, pick::text(body, "person")?)?;
+            remove_person(node, &view, person).await
+        }
+        other => Err(ApiError::usage(&format!("people does not know {other:?}"))),
+    }
+}
+
+/// `device`, with what to do in `do`.
+pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    match pick::text(body, "do")? {
+        "list" => Ok(list_devices(doorway, &view, answer).await),
+        "rename" => {
+            let device = owned(&view, body)?;
+            rename(node, Subject::Device(device.id), name(body, "name")?).await
+        }
+        "remove" => remove_device(node, &view, owned(&view, body)?.id).await,
+        "policy" => set_policy(node, owned(&view, body)?.id, body).await,
+        other => Err(ApiError::usage(&format!("device does not know {other:?}"))),
+    }
+}
+
+/// `words`: eight words that are the same on devices that agree on who belongs.
+pub(super) async fn words(node: &Node) -> Done {
+    let words = node.ask(|runtime| runtime.replica().words()).await?;
+    Ok(json!({"words": words}))
+}
+
+/// A role as people call it.
+pub(super) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Viewer => "viewer",
+        Role::Member => "member",
+        Role::Admin => "admin",
+    }
+}
+
+async fn list_people(view: &View, answer: &Answer) -> Value {
+    let mut persons: Vec<_> = view.people.persons.iter().collect();
+    persons.sort_by_key(|row| (row.name.clone(), row.id));
+    for row in &persons {
+        let devices = view.people.devices.iter();
+        let devices = devices.filter(|device| device.person == Some(row.id) && !device.removed);
+        let line = json!({
+            "type": "person", "v": 1,
+            "id": row.id.to_string(),
+            "name": view.person_name(&row.id),
+            "role": row.role.map(role_name),
+            "this": Some(row.id) == view.person,
+            "founder": row.id == view.founder,
+            "devices": devices.count(),
+            "recovery": row.has_kit,
+        });
+        answer.line(&line).await;
+    }
+    json!({"count": persons.len()})
+}
+
+async fn list_devices(doorway: &Doorway, view: &View, answer: &Answer) -> Value {
+    let live = doorway.live();
+    let mut devices: Vec<_> = view.people.devices.iter().collect();
+    devices.sort_by_key(|row| (row.removed, row.name.clone(), row.id));
+    for row in &devices {
+        let met = live.met(&row.id);
+        let (policy, limit) = match row.policy {
+            Policy::Archive => ("archive", None),
+            Policy::Cache(bytes) => ("cache", Some(bytes)),
+        };
+        let line = json!({
+            "type": "device", "v": 1,
+            "id": row.id.to_string(),
+            "name": view.device_name(&row.id),
+            "person": row.person.map(|person| person.to_string()),
+            "person_name": row.person.map(|person| view.person_name(&person)),
+            "kind": match row.kind {
+                DeviceKind::Device => "device",
+                DeviceKind::Keeper => "keeper",
+            },
+            "this": row.id == view.device,
+            "policy": policy,
+            "limit": limit,
+            "last_seen": met.last_seen.map(instant_text),
+            "connected": met.connected,
+            "path": met.path,
+            "removed": row.removed,
+            "peer": Peer(row.id.0).to_string(),
+        });
+        answer.line(&line).await;
+    }
+    json!({"count": devices.len()})
+}
+
+/// The device that is named, if it is this person's or this person is an admin.
+fn owned<'a>(view: &'a View, body: &Value) -> Result<&'a DeviceRow, ApiError> {
+    let asked = pick::text(body, "device")?;
+    let id = pick::device(view, asked)?;
+    let row = view.people.devices.iter().find(|row| row.id == id);
+    let row = row.ok_or_else(|| ApiError::not_found(&format!("device {asked:?}")))?;
+    own_or_admin(view, row.person)?;
+    Ok(row)
+}
+
+fn own_or_admin(view: &View, person: Option<PersonId>) -> Result<(), ApiError> {
+    let own = person.is_some() && person == view.person;
+    if own || view.is_admin() {
+        return Ok(());
+    }
+    Err(
+        ApiError::not_allowed("only an admin of the family may do that for others")
+            .safe("Nothing was changed.")
+            .hint("heirloom people list says who is an admin"),
+    )
+}
+
+async fn rename(node: &Node, subject: Subject, name: &str) -> Done {
+    let given = name.to_owned();
+    node.ask(move |runtime| runtime.name(subject, &given))
+        .await??;
+    Ok(json!({"name": name}))
+}
+
+/// Whether a device of an admin would be left when these are gone.
+fn leaves_an_admin(view: &View, gone: impl Fn(&DeviceRow) -> bool) -> Result<(), ApiError> {
+    let left = view.people.devices.iter().any(|row| {
+        let admin = row.person.and_then(|person| view.role(&person)) == Some(Role::Admin);
+        admin && !row.removed && !gone(row)
+    });
+    if left {
+        return Ok(());
+    }
+    Err(
+        ApiError::not_allowed("no device of an admin would be left in the family")
+            .safe("Nothing was changed."),
+    )
+}
+
+async fn remove_person(node: &Node, view: &View, person: PersonId) -> Done {
+    if person == view.founder {
+        return Err(
+            ApiError::not_allowed("whoever founded the family is never removed")
+                .safe("Nothing was changed.")
+                .hint("a lost device of theirs can be removed: heirloom device remove"),
+        );
+    }
+    own_or_admin(view, Some(person))?;
+    leaves_an_admin(view, |row| row.person == Some(person))?;
+    let after = remove(node, Op::RemovePerson((person,))).await?;
+    if after.people.persons.iter().any(|row| row.id == person) {
+        return Err(overruled());
+    }
+    Ok(json!({"person": person.to_string()}))
+}
+
+async fn remove_device(node: &Node, view: &View, device: DeviceId) -> Done {
+    if device == view.device {
+        return Err(ApiError::not_allowed("this is the device you are using")
+            .safe("Nothing was changed.")
+            .hint("remove it from another device of yours"));
+    }
+    leaves_an_admin(view, |row| row.id == device)?;
+    let after = remove(node, Op::RemoveDevice((device,))).await?;
+    let still = |row: &DeviceRow| row.id == device && !row.removed;
+    if after.people.devices.iter().any(still) {
+        return Err(overruled());
+    }
+    Ok(json!({"device": device.to_string()}))
+}
+
+async fn remove(node: &Node, removal: Op) -> Result<View, ApiError> {
+    let after = node
+        .ask(move |runtime| {
+            runtime.remove(removal)?;
+            Ok::<_, crate::runtime::RuntimeError>(runtime.view())
+        })
+        .await??;
+    Ok(after)
+}
+
+fn overruled() -> ApiError {
+    ApiError::not_allowed("somebody more senior in the family has decided otherwise")
+}
+
+async fn set_policy(node: &Node, device: DeviceId, body: &Value) -> Done {
+    let limit = body.get("limit").and_then(Value::as_u64);
+    let policy = match (pick::text(body, "policy")?, limit) {
+        ("archive", None) => Policy::Archive,
+        ("archive", Some(_)) => {
+            return Err(ApiError::usage(
+                "an archive keeps everything: it has no limit",
+            ));
+        }
+        ("cache", limit) => Policy::Cache(limit.unwrap_or(CACHE_BYTES)),
+        (other, _) => return Err(ApiError::usage(&format!("there is no policy {other:?}"))),
+    };
+    node.ask(move |runtime| runtime.record_control(vec![Op::SetPolicy((device, policy))]))
+        .await??;
+    Ok(json!({"device": device.to_string()}))
+}

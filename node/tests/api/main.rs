@@ -1,0 +1,10 @@
+//! The router driven in process over homes in temporary folders: what the command line's contract says.
+#![expect(
+    clippy::as_conversions,
+    missing_docs,
+    reason = "tests count small things and document themselves"
+)]
+
+mod acts;
+mod people;
+mod world;

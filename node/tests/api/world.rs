@@ -1,0 +1,328 @@
+//! Homes without a network: a router each, photos put in by hand, entries carried from one to the other.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::{Router, body::Body, http::Request};
+use futures::StreamExt;
+use heirloom_node::{
+    api::{Doorway, router},
+    node::{Node, Options},
+    runtime::{Identity, system_rng},
+    store::Store,
+};
+use heirloom_protocol::{
+    crypto::{BlobKey, Class, DeviceKeys, Encryptor, Shape},
+    id::{AlbumId, OpId, PersonId, PlainHash},
+    log::entry::{BlobLine, EntryBytes},
+    op::{AddItem, AddPerson, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Role, Subject},
+    replica::sign_device,
+    wire,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+/// A home and its router.
+pub struct Home {
+    pub dir: TempDir,
+    pub doorway: Arc<Doorway>,
+    router: Router,
+}
+
+/// The lines of an answer.
+#[derive(Debug)]
+pub struct Told(pub Vec<Value>);
+
+impl Told {
+    /// The last line.
+    pub fn last(&self) -> &Value {
+        self.0.last().expect("an answer ends with a line")
+    }
+
+    /// The lines of a type.
+    pub fn of(&self, kind: &str) -> Vec<&Value> {
+        let lines = self.0.iter();
+        lines.filter(|line| line["type"] == kind).collect()
+    }
+
+    /// The exit code that the command would have.
+    pub fn exit(&self) -> u64 {
+        self.last()["exit"].as_u64().unwrap_or(0)
+    }
+
+    /// The summary of an act that did everything.
+    pub fn done(&self) -> &Value {
+        assert_eq!(self.last()["type"], "summary", "{self:?}");
+        assert_eq!(self.exit(), 0, "{self:?}");
+        self.last()
+    }
+
+    /// The id of the error and its exit.
+    pub fn error(&self) -> (&str, u64) {
+        assert_eq!(self.last()["type"], "error", "{self:?}");
+        (self.last()["id"].as_str().unwrap(), self.exit())
+    }
+}
+
+pub fn options() -> Options {
+    Options {
+        worker: (PathBuf::from("/bin/false"), Vec::new()),
+    }
+}
+
+/// A photo to put in.
+pub struct Photo<'a> {
+    pub name: &'a str,
+    pub bytes: &'a [u8],
+    pub wall: Option<i64>,
+}
+
+impl Home {
+    /// An empty folder.
+    pub async fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::open(dir).await
+    }
+
+    /// A folder as it is.
+    pub async fn open(dir: TempDir) -> Self {
+        let doorway = Doorway::open(dir.path().join("home"), options())
+            .await
+            .unwrap();
+        let router = router(doorway.clone());
+        Self {
+            dir,
+            doorway,
+            router,
+        }
+    }
+
+    /// The home of Anna, who founded the family Berger.
+    pub async fn anna() -> Self {
+        let home = Self::empty().await;
+        let body =
+            json!({"family": "Berger", "person": "Anna", "device": "laptop", "no_recovery": true});
+        home.ask("init", body).await.done();
+        home
+    }
+
+    /// Asks for an act.
+    pub async fn ask(&self, act: &str, body: Value) -> Told {
+        let request = Request::post(format!("/v1/{act}"))
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let mut stream = response.into_body().into_data_stream();
+        let mut bytes = Vec::new();
+        while let Some(part) = stream.next().await {
+            bytes.extend(part.unwrap());
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let told = Told(
+            text.lines()
+                .map(|l| serde_json::from_str(l).unwrap())
+                .collect(),
+        );
+        let ends = ["summary", "error"];
+        let ended = told.0.iter().filter(|line| {
+            let kind = line["type"].as_str().unwrap();
+            ends.contains(&kind)
+        });
+        assert_eq!(ended.count(), 1, "{told:?}");
+        assert!(ends.contains(&told.last()["type"].as_str().unwrap()));
+        assert!(told.0.iter().all(|line| line["v"] == 1), "{told:?}");
+        told
+    }
+
+    /// The node.
+    pub async fn node(&self) -> Node {
+        self.doorway.node().await.unwrap()
+    }
+
+    /// An album by its name.
+    pub async fn album(&self, name: &str) -> AlbumId {
+        let view = self.node().await.view().await.unwrap();
+        let mut albums = view.albums.values();
+        let found = albums.find(|album| album.name(&view) == name);
+        found.expect("an album of this name").id
+    }
+
+    /// Puts a photo into an album.
+    pub async fn add(&self, album: &str, name: &str, bytes: &[u8]) -> OpId {
+        let wall = None;
+        self.add_photo(album, &Photo { name, bytes, wall }).await
+    }
+
+    /// Puts a photo with a time into an album.
+    pub async fn add_photo(&self, album: &str, photo: &Photo<'_>) -> OpId {
+        self.add_parts(
+            album,
+            photo.wall,
+            &[(PartRole::Still, photo.name, photo.bytes)],
+        )
+        .await
+    }
+
+    /// Puts an asset of several files into an album.
+    pub async fn add_parts(
+        &self,
+        album: &str,
+        wall: Option<i64>,
+        files: &[(PartRole, &str, &[u8])],
+    ) -> OpId {
+        let (node, album) = (self.node().await, self.album(album).await);
+        let (mut parts, mut lines, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (role, name, bytes)) in files.iter().enumerate() {
+            let number = u8::try_from(index).unwrap();
+            let sealed = seal(number, bytes);
+            let stored = node.store().blobs().put(&sealed.ciphertext).unwrap();
+            lines.push(BlobLine {
+                part: number,
+                class: 0,
+                id: stored.cid,
+                padded: sealed.shape.padded_bytes(),
+            });
+            places.push(stored.place);
+            parts.push(Part {
+                role: *role,
+                name: (*name).to_owned(),
+                len: sealed.shape.len(),
+                pt_hash: PlainHash(*blake3::hash(bytes).as_bytes()),
+                key: sealed.key,
+                blob: u32::from(number),
+            });
+        }
+        let item = AddItem {
+            kind: ItemKind::Photo,
+            media: 1,
+            captured: Captured {
+                wall,
+                offset: None,
+                source: 1,
+            },
+            width: 4,
+            height: 3,
+            duration_ms: 0,
+            place: None,
+            camera: None,
+            parts,
+        };
+        let ids = node
+            .ask(move |runtime| runtime.record(album, vec![Op::AddItem(item)], lines, &places))
+            .await
+            .unwrap()
+            .unwrap();
+        ids[0]
+    }
+
+    /// Adds a person without a device.
+    pub async fn add_person(&self, name: &'static str, role: Role) -> PersonId {
+        let person = PersonId([name.len() as u8; 16]);
+        let add = AddPerson {
+            person,
+            role,
+            kit: None,
+        };
+        let node = self.node().await;
+        node.ask(move |runtime| {
+            runtime.record_control(vec![Op::AddPerson(add)])?;
+            runtime.name(Subject::Person(person), name)
+        })
+        .await
+        .unwrap()
+        .unwrap();
+        person
+    }
+
+    /// Makes a home for a new device of a person, and has this one take it in.
+    pub async fn join(&self, person: PersonId, name: &'static str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = self.node().await;
+        let keys = DeviceKeys::generate(&mut system_rng().unwrap());
+        let (family, genesis) = node
+            .ask(|runtime| {
+                let replica = runtime.replica();
+                (replica.family(), replica.control().genesis().clone())
+            })
+            .await
+            .unwrap();
+        let store = Store::create(&dir.path().join("home")).unwrap();
+        let identity = Identity::new(&keys, family, genesis, 7);
+        identity.save(&store).unwrap();
+        drop(store);
+        let add = sign_device(&keys, family, person, DeviceKind::Device);
+        let device = add.device;
+        node.ask(move |runtime| {
+            runtime.record_control(vec![Op::AddDevice(add)])?;
+            runtime.name(Subject::Device(device), name)?;
+            runtime.tend()
+        })
+        .await
+        .unwrap()
+        .unwrap();
+        let home = Self::open(dir).await;
+        home.take_from(self).await;
+        home
+    }
+
+    /// Takes every entry that another home has.
+    pub async fn take_from(&self, other: &Self) {
+        let (from, to) = (other.node().await, self.node().await);
+        let sender = from.view().await.unwrap().device;
+        let control = from.view().await.unwrap().family.control_space();
+        let mut spaces = from.store().spaces();
+        spaces.sort_by_key(|space| *space != control);
+        // Each round takes what the one before made possible.
+        for _ in 0..4 {
+            for space in &spaces {
+                for head in from.store().logs(*space) {
+                    let records = from.store().entries(&head.log, 0, usize::MAX).unwrap();
+                    let entries: Vec<EntryBytes> = records
+                        .iter()
+                        .map(|record| wire::decode_row(&record.bytes).unwrap())
+                        .collect();
+                    to.ask(move |runtime| runtime.accept(sender, entries))
+                        .await
+                        .unwrap()
+                        .unwrap();
+                }
+            }
+        }
+    }
+}
+
+struct Sealed {
+    ciphertext: Vec<u8>,
+    shape: Shape,
+    key: BlobKey,
+}
+
+fn seal(part: u8, bytes: &[u8]) -> Sealed {
+    let key = BlobKey::generate(&mut system_rng().unwrap());
+    let shape = Shape::padded(Class::Original, part, bytes.len() as u64).unwrap();
+    let mut encryptor = Encryptor::new(&key, shape);
+    let mut ciphertext = Vec::new();
+    let mut rest = bytes;
+    for index in 0..shape.segments() {
+        let (now, later) = rest.split_at(shape.data_bytes(index));
+        rest = later;
+        let mut buf = now.to_vec();
+        encryptor.seal_segment(index, &mut buf).unwrap();
+        ciphertext.extend(buf);
+    }
+    Sealed {
+        ciphertext,
+        shape,
+        key,
+    }
+}
+
+/// The ids of the assets that a list shows, in its order.
+pub async fn listed(home: &Home, body: Value) -> Vec<String> {
+    let told = home.ask("list", body).await;
+    let assets = told.of("asset");
+    assets
+        .iter()
+        .map(|line| line["id"].as_str().unwrap().to_owned())
+        .collect()
+}
