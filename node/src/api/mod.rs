@@ -27,13 +27,7 @@ mod socket;
 mod trash;
 mod write;
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, PoisonError, RwLock as Lock,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
@@ -56,7 +50,6 @@ pub(crate) use self::socket::Socket;
 pub use self::{
     answer::{Answer, Lines},
     error::ApiError,
-    live::{Live, Met, Moving},
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;
@@ -71,8 +64,6 @@ pub struct Doorway {
     node: RwLock<Option<Node>>,
     network: RwLock<Option<Network>>,
     questions: pair::Questions,
-    serving: AtomicBool,
-    live: Lock<Live>,
 }
 
 impl Doorway {
@@ -89,8 +80,6 @@ impl Doorway {
             node: RwLock::new(node),
             network: RwLock::new(None),
             questions: pair::Questions::default(),
-            serving: AtomicBool::new(false),
-            live: Lock::default(),
         }))
     }
 
@@ -125,27 +114,6 @@ impl Doorway {
     /// Says that the node runs on this network, or that it no longer does.
     pub async fn run_on(&self, network: Option<Network>) {
         *self.network.write().await = network;
-    }
-
-    /// Whether the node of this home is being served.
-    pub fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::Relaxed)
-    }
-
-    /// Says whether the node of this home is being served.
-    pub fn set_serving(&self, serving: bool) {
-        self.serving.store(serving, Ordering::Relaxed);
-    }
-
-    /// What the network said last.
-    pub fn live(&self) -> Live {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.clone()
-    }
-
-    /// Changes what the network says, for acts that show it.
-    pub fn set_live(&self, change: impl FnOnce(&mut Live)) {
-        change(&mut self.live.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Puts the node in place that `init` or `join` made.
@@ -192,20 +160,18 @@ pub type Done = Result<Value, ApiError>;
 async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<Answer>) -> Done {
     let body = &body;
     // Acts of a home that is not set up.
-    if act == "init" {
-        return family::init(doorway, body).await;
-    }
     match act {
+        "init" => return family::init(doorway, body).await,
         "confirm" => return pair::confirm(doorway, body),
         "join" => return join::join(doorway, body, answer).await,
         _ => {}
     }
     let node = &doorway.node().await?;
     match act {
-        "import" => import::import(doorway, body, answer).await,
         "invite" => invite::invite(doorway, node, body, answer).await,
         "peer" => network::peer(doorway, node, body, answer).await,
         "sync" => network::sync(doorway, node, body, answer).await,
+        "import" => import::import(doorway, body, answer).await,
         "list" => assets::list(node, body, answer).await,
         "find" => assets::find(node, body, answer).await,
         "show" => assets::show(node, body, answer).await,

@@ -389,9 +389,7 @@ async fn everything_is_there_after_the_home_was_closed_and_opened() {
     .done();
     home.add_person("Ben", Role::Member).await;
     let before = home.ask("show", json!({"id": id})).await.0;
-    let Home { dir, doorway, .. } = home;
-    drop(doorway);
-    let home = Home::open(dir).await;
+    let home = home.again().await;
     assert_eq!(home.ask("show", json!({"id": id})).await.0, before);
     assert_eq!(before[0]["parts"].as_array().unwrap().len(), 2);
 }
