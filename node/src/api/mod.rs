@@ -22,6 +22,7 @@ mod pair;
 mod people;
 mod pick;
 mod share;
+mod status;
 #[cfg(unix)]
 mod socket;
 mod trash;
@@ -172,6 +173,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "peer" => network::peer(doorway, node, body, answer).await,
         "sync" => network::sync(doorway, node, body, answer).await,
         "import" => import::import(doorway, body, answer).await,
+        "status" => status::status(doorway, node, body, answer).await,
         "list" => assets::list(node, body, answer).await,
         "find" => assets::find(node, body, answer).await,
         "show" => assets::show(node, body, answer).await,

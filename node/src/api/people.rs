@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, ApiError, Done, Doorway,
+    live::Live,
     pick::{self, name},
 };
 use crate::{catalog::instant_text, net::Peer, node::Node, runtime::View};
@@ -38,7 +39,10 @@ pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
 pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     match pick::text(body, "do")? {
-        "list" => Ok(list_devices(doorway, &view, answer).await),
+        "list" => {
+            let live = Live::of(doorway, node).await?;
+            Ok(list_devices(&live, &view, answer).await)
+        }
         "rename" => {
             let device = owned(&view, body)?;
             rename(node, Subject::Device(device.id), name(body, "name")?).await
@@ -85,8 +89,7 @@ async fn list_people(view: &View, answer: &Answer) -> Value {
     json!({"count": persons.len()})
 }
 
-async fn list_devices(doorway: &Doorway, view: &View, answer: &Answer) -> Value {
-    let live = doorway.live();
+async fn list_devices(live: &Live, view: &View, answer: &Answer) -> Value {
     let mut devices: Vec<_> = view.people.devices.iter().collect();
     devices.sort_by_key(|row| (row.removed, row.name.clone(), row.id));
     for row in &devices {
@@ -109,7 +112,7 @@ async fn list_devices(doorway: &Doorway, view: &View, answer: &Answer) -> Value 
             "policy": policy,
             "limit": limit,
             "last_seen": met.last_seen.map(instant_text),
-            "connected": met.connected,
+            "connected": met.path.is_some(),
             "path": met.path,
             "removed": row.removed,
             "peer": Peer(row.id.0).to_string(),

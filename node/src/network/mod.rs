@@ -9,6 +9,7 @@ mod blobs;
 mod calls;
 mod options;
 pub(crate) mod pair;
+mod seen;
 mod sync;
 
 use std::{
@@ -32,6 +33,7 @@ pub(crate) use self::options::addresses;
 pub use self::{
     calls::{addresses_of, forget, forget_address, known_addresses, remember},
     options::NetworkOptions,
+    seen::last_seen,
     sync::{Moved, SyncState},
 };
 
@@ -224,11 +226,15 @@ impl Network {
                 outbound,
                 ..
             } => {
+                self.note_seen(device_of(peer));
                 self.connected_to(device_of(peer), address, outbound);
             }
             NetEvent::Connected { .. } => {}
             NetEvent::Disconnected { peer } => {
-                self.state().sessions.remove(&device_of(peer));
+                let ended = self.state().sessions.remove(&device_of(peer));
+                if ended.is_some() {
+                    self.note_seen(device_of(peer));
+                }
                 self.stir();
             }
             NetEvent::Stream {
