@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod catalog;
+mod export;
 pub mod import;
 pub mod media;
 pub mod net;

@@ -13,6 +13,7 @@ mod copy;
 mod edits;
 mod error;
 mod family;
+mod files;
 mod import;
 mod invite;
 mod join;
@@ -22,9 +23,9 @@ mod pair;
 mod people;
 mod pick;
 mod share;
-mod status;
 #[cfg(unix)]
 mod socket;
+mod status;
 mod trash;
 mod write;
 
@@ -183,6 +184,8 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "trash" => trash::trash(node, body, answer).await,
         "restore" => trash::restore(node, body, answer).await,
         "purge" => trash::purge(node, body, answer).await,
+        "get" => files::get(node, body, answer).await,
+        "export" => files::export(node, body, answer).await,
         "album" => albums::album(node, body, answer).await,
         "share" => share::share(node, body).await,
         "unshare" => share::unshare(node, body).await,

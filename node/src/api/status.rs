@@ -23,7 +23,12 @@ struct Sums {
 }
 
 /// The act; with `check` the exit code says whether everything is safe.
-pub(super) async fn status(doorway: &Arc<Doorway>, node: &Node, body: &Value, answer: &Answer) -> Done {
+pub(super) async fn status(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Answer,
+) -> Done {
     let view = node.view().await?;
     let (store, seen) = (node.store().clone(), view.clone());
     let sums = node.blocking(move || sum(&store, &seen)).await??;
@@ -58,7 +63,11 @@ pub(super) async fn status(doorway: &Arc<Doorway>, node: &Node, body: &Value, an
     });
     let problems = problems(&sums, peers.len(), waiting);
     let is_safe = sums.safe == sums.assets;
-    let listen: Vec<_> = network.iter().flat_map(|n| n.addresses()).map(|a| a.to_string()).collect();
+    let listen: Vec<_> = network
+        .iter()
+        .flat_map(|n| n.addresses())
+        .map(|a| a.to_string())
+        .collect();
     answer
         .line(&json!({
             "type": "status", "v": 1,
@@ -99,7 +108,10 @@ fn problems(sums: &Sums, others: usize, waiting: u64) -> Vec<String> {
     if others == 0 {
         problems.push("This is the only device of the family: invite a second one (heirloom invite --device).".into());
     } else if sums.only_here > 0 {
-        problems.push(format!("{} photos are on this device alone: keep it and another one running (heirloom serve).", sums.only_here));
+        problems.push(format!(
+            "{} photos are on this device alone: keep it and another one running (heirloom serve).",
+            sums.only_here
+        ));
     }
     if waiting > 0 {
         problems.push(format!("{waiting} files have not arrived yet: they come as soon as a device that holds them is in reach."));

@@ -1,0 +1,171 @@
+//! `get` and `export`: originals as plain files.
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, answer::Progress, edits::ids, pick};
+use crate::{
+    export::{Export, ExportError, Layout, Outcome, Report, Request, Sidecars, Size},
+    node::Node,
+    store::StoreError,
+};
+
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    written: u64,
+    present: u64,
+    failed: u64,
+    damaged: u64,
+    bytes: u64,
+    done_bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.done_bytes = self.done_bytes.saturating_add(report.bytes);
+        match report.outcome {
+            Outcome::Written => {
+                self.written += 1;
+                self.bytes = self.bytes.saturating_add(report.bytes);
+            }
+            Outcome::Present => self.present += 1,
+            Outcome::Damaged => {
+                self.damaged += 1;
+                self.failed += 1;
+            }
+            Outcome::NotHere | Outcome::Failed(_) => self.failed += 1,
+        }
+    }
+
+    fn summary(self) -> Value {
+        let mut summary = json!({
+            "written": self.written, "present": self.present, "failed": self.failed,
+            "bytes": self.bytes,
+        });
+        let exit = match self {
+            Self { damaged: 1.., .. } => 9,
+            Self { failed: 1.., .. } => 3,
+            _ => 0,
+        };
+        if let Some(fields) = summary.as_object_mut().filter(|_| exit > 0) {
+            fields.insert("exit".into(), json!(exit));
+        }
+        summary
+    }
+}
+
+/// `get`: some assets into one folder.
+pub(super) async fn get(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+    let dir = folder(body, "output")?;
+    let view = node.view().await?;
+    let assets = pick::assets(node, &view, &ids(body)?).await?;
+    run(node, answer, move |export| export.get(&assets, dir)).await
+}
+
+/// `export`: everything, or some albums, into folders.
+pub(super) async fn export(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+    let view = node.view().await?;
+    let mut albums = BTreeSet::new();
+    for asked in pick::texts(body, "album") {
+        albums.insert(pick::album_id(&view, asked)?);
+    }
+    let layout = match pick::optional(body, "layout").unwrap_or("album") {
+        "album" => Layout::Album,
+        "date" => Layout::Date,
+        _ => return Err(ApiError::usage("layout is album or date")),
+    };
+    let (json, xmp) = match pick::optional(body, "sidecars").unwrap_or("json") {
+        "json" => (true, false),
+        "xmp" => (false, true),
+        "both" => (true, true),
+        "none" => (false, false),
+        _ => return Err(ApiError::usage("sidecars are json, xmp, both or none")),
+    };
+    let request = Request {
+        dir: folder(body, "dir")?,
+        albums,
+        layout,
+        sidecars: Sidecars { json, xmp },
+    };
+    run(node, answer, move |export| export.run(&request)).await
+}
+
+fn folder(body: &Value, field: &str) -> Result<PathBuf, ApiError> {
+    let path = PathBuf::from(pick::text(body, field)?);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    // This process may be a node that was started somewhere else.
+    Err(ApiError::usage("the folder is given with its whole path"))
+}
+
+async fn run(
+    node: &Node,
+    answer: &Arc<Answer>,
+    work: impl FnOnce(&mut Export<'_>) -> Result<(), ExportError> + Send + 'static,
+) -> Done {
+    let view = node.view().await?;
+    let (store, answer) = (node.store().clone(), Arc::clone(answer));
+    let done = node.blocking(move || {
+        let mut totals = Totals::default();
+        let size = std::cell::Cell::new(Size::default());
+        let mut tell = |report: Report| {
+            totals.add(&report);
+            answer.line_blocking(&line(&report));
+            let all = size.get();
+            answer.progress(Progress {
+                done: totals.written + totals.present + totals.failed,
+                total: all.files,
+                bytes: totals.done_bytes,
+                bytes_total: all.bytes,
+            });
+        };
+        let mut export = Export {
+            store: &store,
+            view: &view,
+            cancelled: answer.dropped().clone(),
+            sized: &mut |all| size.set(all),
+            tell: &mut tell,
+        };
+        work(&mut export)?;
+        Ok::<_, ExportError>(totals.summary())
+    });
+    Ok(done.await??)
+}
+
+fn line(report: &Report) -> Value {
+    let (outcome, reason) = match &report.outcome {
+        Outcome::Written => ("written", None),
+        Outcome::Present => ("present", None),
+        Outcome::NotHere => ("failed", Some("its original is not on this device")),
+        Outcome::Damaged => ("failed", Some("what is stored of it here is damaged")),
+        Outcome::Failed(reason) => ("failed", Some(reason.as_str())),
+    };
+    json!({
+        "type": "file", "v": 1,
+        "path": report.path.to_string_lossy(),
+        "outcome": outcome,
+        "asset": report.asset.to_string(),
+        "reason": reason,
+        "bytes": report.bytes,
+    })
+}
+
+impl From<ExportError> for ApiError {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Store(StoreError::DiskFull) => Self::new(
+                "E-DISK-FULL",
+                1,
+                "there is no room left where the files are written",
+            )
+            .safe("Every file that is there is whole.")
+            .hint("free some space and run it again: it goes on where it stopped"),
+            ExportError::Store(error) => error.into(),
+            ExportError::Folder { .. } => Self::new("E-IO", 1, error.to_string())
+                .safe("Every file that is there is whole.")
+                .hint("choose a place that you may write to"),
+        }
+    }
+}
