@@ -70,9 +70,15 @@ pub async fn serve(
     let lan_only = network_options.lan_only;
     let doorway = Doorway::open(options.home.clone(), options.node.clone()).await?;
     let node = doorway.node().await?;
-    #[cfg(unix)]
-    let socket = crate::api::Socket::bind(&options.home)?;
     let network = Network::start(node.clone(), network_options).await?;
+    #[cfg(unix)]
+    let socket = match crate::api::Socket::bind(&options.home) {
+        Ok(socket) => socket,
+        Err(error) => {
+            network.stop().await;
+            return Err(error);
+        }
+    };
     doorway.run_on(Some(network.clone())).await;
     let (answer, lines) = Answer::new("serve");
     let ending = CancellationToken::new();

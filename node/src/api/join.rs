@@ -37,6 +37,8 @@ use crate::{
 };
 
 mod reach;
+#[cfg(test)]
+mod tests;
 
 /// What this device may have become, kept until it knows.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -88,6 +90,11 @@ impl Pending {
         secret[..32].copy_from_slice(&self.sign);
         secret[32..].copy_from_slice(&self.seal);
         DeviceKeys::from_secret_bytes(&secret)
+    }
+
+    fn recovery_words(&self) -> Option<Vec<String>> {
+        let words = self.recovery.as_deref()?;
+        Some(words.split(' ').map(str::to_owned).collect())
     }
 
     /// Durable when it returns.
@@ -149,8 +156,8 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
             .hint("type it again as the other device shows it")
     })?;
     let wishes = Wishes::of(body)?;
-    if doorway.node().await.is_ok() {
-        return Err(ApiError::already_set_up());
+    if let Ok(node) = doorway.node().await {
+        return finish_late(doorway, node).await;
     }
     let network = NetworkOptions::of_home(doorway.home())?;
     let home = doorway.home().to_owned();
@@ -246,8 +253,7 @@ async fn take_up(
         Err(error) if error.id == "E-CODE" => return Ok(None),
         Err(error) => return Err(error),
     };
-    let words = pending.recovery.as_deref();
-    let recovery = words.map(|words| words.split(' ').map(str::to_owned).collect());
+    let recovery = pending.recovery_words();
     Ok(Some(Member {
         node,
         promise,
@@ -324,6 +330,25 @@ async fn finish(doorway: &Doorway, store: &Store, member: Member, words: &[&str]
     }))
 }
 
+/// Ends a join that was interrupted when all but its last words was done; any other home is set up already.
+async fn finish_late(doorway: &Doorway, node: Node) -> Done {
+    let store = node.store().clone();
+    let pending = Pending::load(&store)?.ok_or_else(ApiError::already_set_up)?;
+    let family = node.view().await?.family;
+    match pending.promise.clone() {
+        Some(promise) if promise.family == family => {
+            let recovery = pending.recovery_words();
+            let member = Member {
+                node,
+                promise,
+                recovery,
+            };
+            finish(doorway, &store, member, &[]).await
+        }
+        _ => Err(ApiError::already_set_up()),
+    }
+}
+
 /// This device while it holds a code.
 struct Guest<'a> {
     doorway: &'a Doorway,
@@ -387,8 +412,7 @@ impl Guest<'_> {
 
     async fn end(mut self, outcome: Outcome) -> Done {
         if let (Some(node), Some(promise)) = (self.node.take(), self.pending.promise.clone()) {
-            let words = self.pending.recovery.as_deref();
-            let recovery = words.map(|words| words.split(' ').map(str::to_owned).collect());
+            let recovery = self.pending.recovery_words();
             let member = Member {
                 node,
                 promise,

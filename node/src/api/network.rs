@@ -202,6 +202,7 @@ impl Watch<'_> {
         let mut moved = self.network.moved();
         let mut moved_at = Instant::now();
         let mut quiet_since: Option<Instant> = None;
+        let mut has_tended = false;
         let mut stirs = self.network.stirs();
         loop {
             reached.extend(self.reached().await);
@@ -217,7 +218,14 @@ impl Watch<'_> {
                 && !reached.is_empty()
                 && reached.values().all(|settled| *settled);
             match quiet_since.filter(|_| is_quiet) {
-                Some(since) if since.elapsed() >= QUIET => return self.summary(&reached, true),
+                Some(since) if since.elapsed() >= QUIET && has_tended => {
+                    return self.summary(&reached, true);
+                }
+                Some(since) if since.elapsed() >= QUIET => {
+                    // Who joined elsewhere may lack keys that only this device has.
+                    self.network.node().ask(|runtime| runtime.tend()).await??;
+                    (has_tended, quiet_since) = (true, None);
+                }
                 Some(_) => {}
                 None => quiet_since = is_quiet.then(Instant::now),
             }

@@ -113,19 +113,23 @@ impl Network {
     pub(super) fn hand_over(&self, device: DeviceId, stream: Stream) {
         let network = self.clone();
         tokio::spawn(async move {
-            let sent = timeout(HAND_OVER, network.write_handed(stream)).await;
+            let sent = timeout(HAND_OVER, network.write_handed(device, stream)).await;
             if !matches!(sent, Ok(Ok(()))) {
                 tracing::debug!(device = %device.short(), "a newcomer did not take what it was handed");
             }
         });
     }
 
-    async fn write_handed(&self, mut stream: Stream) -> Result<(), ApiError> {
+    async fn write_handed(&self, device: DeviceId, mut stream: Stream) -> Result<(), ApiError> {
         let addrs = self.pair_addresses();
-        let handed = self
-            .node()
-            .ask(move |runtime| runtime.payload_bytes(addrs))
-            .await??;
+        let handed = self.node().ask(move |runtime| {
+            // The guest of an invite that has just ended may still have its stream here.
+            let is_member = runtime.replica().control().is_live(&device);
+            is_member.then(|| runtime.payload_bytes(addrs)).transpose()
+        });
+        let Some(handed) = handed.await?? else {
+            return Ok(());
+        };
         let length = u64::try_from(handed.len()).expect("usize is at most 64 bits");
         let write = async {
             stream.write_all(&length.to_le_bytes()).await?;
