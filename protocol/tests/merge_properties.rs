@@ -1,0 +1,329 @@
+//! Edits settle alike whatever the order in which they arrive, and however often.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a case that cannot be made fails the test"
+)]
+
+use heirloom_protocol::{
+    album::{
+        asset::{Asset, Author, Origin, Stamp},
+        merge::{Context, apply, targets},
+    },
+    crypto::{BlobKey, body::BodyNonce},
+    id::{BlobId, BranchId, DeviceId, EntryId, EpochId, LogId, OpId, PersonId, PlainHash, SpaceId},
+    limits,
+    log::entry::{BlobLine, Header},
+    op::{
+        AddBlob, AddItem, AddPart, Captured, Comment, ItemKind, Items, Level, Op, Part, PartRole,
+        React, SetField, Tag, Uncomment, Untag,
+    },
+    time::Hlc,
+};
+use proptest::prelude::*;
+
+const SPACE: SpaceId = SpaceId([1; 16]);
+const ITEM: OpId = OpId([2; 32]);
+
+/// An op with who said it, when, and where.
+#[derive(Clone, Debug)]
+struct Said {
+    op: Op,
+    origin: Origin,
+}
+
+fn line(part: u8, class: u8) -> BlobLine {
+    BlobLine {
+        part,
+        class,
+        id: BlobId([part; 32]),
+        padded: 100,
+    }
+}
+
+/// A header with an original, a preview and a thumbnail.
+fn header() -> Header {
+    Header {
+        version: 1,
+        suite: 1,
+        flags: 0,
+        space: SPACE,
+        device: DeviceId([3; 32]),
+        inc: 0,
+        seq: 0,
+        prev: EntryId([4; 32]),
+        hlc: Hlc(0),
+        control_seen: 0,
+        control_digest: [0; 16],
+        epoch: EpochId([5; 32]),
+        nonce: BodyNonce([6; 24]),
+        first_item: 0,
+        first_blob: 0,
+        blobs: vec![line(0, 0), line(0, 1), line(1, 2)],
+        drops: Vec::new(),
+        deps: Vec::new(),
+        body_hash: [0; 32],
+    }
+}
+
+fn part(blob: u32) -> Part {
+    Part {
+        role: PartRole::Still,
+        name: "a.jpg".to_owned(),
+        len: 90,
+        pt_hash: PlainHash([7; 32]),
+        key: BlobKey::from_bytes([8; 32]),
+        blob,
+    }
+}
+
+fn item() -> Op {
+    Op::AddItem(AddItem {
+        kind: ItemKind::Photo,
+        media: 1,
+        captured: Captured::default(),
+        width: 0,
+        height: 0,
+        duration_ms: 0,
+        place: None,
+        camera: None,
+        parts: vec![part(0)],
+    })
+}
+
+/// Something said of the item; `n` and `text` vary what.
+fn op(kind: u8, n: u8, text: String) -> Op {
+    let item = ITEM;
+    let other = OpId([n; 32]);
+    let items = || Items {
+        items: vec![item, other],
+    };
+    match kind {
+        0 => Op::SetField(SetField {
+            item,
+            field: u16::from(n % 12),
+            value: text.into_bytes(),
+        }),
+        1 => Op::Trash(items()),
+        2 => Op::Restore(items()),
+        3 => Op::Purge(items()),
+        4 => Op::Comment(Comment { item, text }),
+        5 => Op::Uncomment(Uncomment {
+            item,
+            comment: other,
+        }),
+        6 => Op::React(React {
+            item,
+            sign: text.chars().take(2).collect(),
+            on: n.is_multiple_of(2),
+        }),
+        7 => Op::Tag(Tag { item, tag: text }),
+        8 => Op::Untag(Untag {
+            item,
+            tag: text,
+            added_by: vec![other, OpId([n / 2; 32])],
+        }),
+        9 => Op::AddPart(AddPart {
+            item,
+            part: part(u32::from(n % 4)),
+        }),
+        _ => Op::AddBlob(AddBlob {
+            item,
+            len: 90,
+            width: u32::from(n),
+            height: 1,
+            pt_hash: PlainHash([n; 32]),
+            key: BlobKey::from_bytes([9; 32]),
+            thumbhash: vec![n; usize::from(n % 40)],
+            blob: u32::from(n % 4),
+        }),
+    }
+}
+
+/// The level of a person: one each, as a replica gives them.
+fn level(person: u8) -> Level {
+    [Level::Viewer, Level::Contributor, Level::Manager][usize::from(person % 3)]
+}
+
+prop_compose! {
+    fn said(ids: u8)(
+        kind in 0..11_u8,
+        n in any::<u8>(),
+        text in "[a-c]{0,3}",
+        id in 0..ids,
+        person in 0..5_u8,
+        ms in 0..4_u64,
+        current in any::<bool>(),
+    ) -> Said {
+        Said {
+            op: op(kind, n, text),
+            origin: origin(id.into(), person, ms, current),
+        }
+    }
+}
+
+/// Where an op stands; the id makes the place unique.
+fn origin(id: u16, person: u8, ms: u64, current: bool) -> Origin {
+    let mut op = [0; 32];
+    op[..2].copy_from_slice(&id.to_be_bytes());
+    Origin {
+        op: OpId(op),
+        author: Author {
+            person: PersonId([person; 16]),
+            level: level(person),
+        },
+        stamp: Stamp {
+            current,
+            hlc: Hlc(ms),
+            log: LogId {
+                space: SPACE,
+                device: DeviceId([person; 32]),
+                inc: 0,
+                branch: BranchId::ZERO,
+            },
+            seq: u32::from(id),
+            index: 0,
+        },
+    }
+}
+
+/// One op for each id, as in a log.
+fn distinct(mut said: Vec<Said>) -> Vec<Said> {
+    said.sort_by_key(|said| said.origin.op);
+    said.dedup_by_key(|said| said.origin.op);
+    said
+}
+
+fn settled<'a>(said: impl IntoIterator<Item = &'a Said>) -> Asset {
+    let header = header();
+    let mut asset = Asset::default();
+    for Said { op, origin } in said {
+        assert!(targets(op, origin.op).len() <= limits::ENTRY_OPS);
+        let context = Context {
+            log: origin.stamp.log,
+            header: &header,
+            origin: *origin,
+        };
+        apply(&mut asset, op, context);
+    }
+    asset
+}
+
+/// A shuffle that follows from a seed.
+fn shuffled(said: &[Said], seed: u64) -> Vec<Said> {
+    let mut keyed: Vec<(u64, Said)> = (1..)
+        .zip(said)
+        .map(|(at, said): (u64, _)| {
+            let mixed = (seed ^ at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ mixed >> 29, said.clone())
+        })
+        .collect();
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, said)| said).collect()
+}
+
+fn with_item(mut said: Vec<Said>) -> Vec<Said> {
+    let mut added = origin(0, 1, 1, true);
+    added.op = ITEM;
+    said.push(Said {
+        op: item(),
+        origin: added,
+    });
+    said
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        said in prop::collection::vec(said(200), 0..60),
+        seed in any::<u64>(),
+    ) {
+        let said = with_item(distinct(said));
+        let expected = settled(&said);
+        prop_assert_eq!(settled(&shuffled(&said, seed)), expected.clone());
+        prop_assert_eq!(settled(said.iter().rev()), expected);
+    }
+
+    #[test]
+    fn what_arrives_twice_counts_once(
+        said in prop::collection::vec(said(200), 0..40),
+        seed in any::<u64>(),
+    ) {
+        let said = with_item(distinct(said));
+        let twice = [said.clone(), shuffled(&said, seed)].concat();
+        prop_assert_eq!(settled(&twice), settled(&said));
+    }
+
+    #[test]
+    fn what_is_read_does_not_depend_on_the_order(
+        said in prop::collection::vec(said(200), 0..40),
+        seed in any::<u64>(),
+    ) {
+        let said = with_item(distinct(said));
+        let (one, two) = (settled(&said), settled(&shuffled(&said, seed)));
+        prop_assert_eq!(one.tag_names(), two.tag_names());
+        prop_assert_eq!(one.shown_comments(), two.shown_comments());
+        prop_assert_eq!(one.shown_reactions(), two.shown_reactions());
+        prop_assert_eq!(one.trashed(), two.trashed());
+        prop_assert_eq!(one.is_purged(), two.is_purged());
+        prop_assert_eq!(one.shown_blob(0, 1), two.shown_blob(0, 1));
+    }
+
+    #[test]
+    fn a_purge_by_who_may_is_never_undone(
+        said in prop::collection::vec(said(200), 0..40),
+        place in any::<prop::sample::Index>(),
+    ) {
+        let mut said = with_item(distinct(said));
+        let purge = Said {
+            op: Op::Purge(Items { items: vec![ITEM] }),
+            origin: origin(999, 2, 0, false),
+        };
+        said.insert(place.index(said.len() + 1), purge);
+        prop_assert!(settled(&said).is_purged());
+    }
+}
+
+/// Many ops of one kind, each with an id of its own.
+fn crowd(kind: u8, count: u16) -> Vec<Said> {
+    let crowd = (0..count).map(|id| {
+        let person = u8::try_from(id % 250).unwrap();
+        let text = format!("{id}");
+        let mut said = Said {
+            op: op(kind, u8::try_from(id % 256).unwrap(), text),
+            origin: origin(id.wrapping_mul(977), person, 1, true),
+        };
+        said.origin.author.level = Level::Manager;
+        match &mut said.op {
+            Op::Uncomment(op) => op.comment = said.origin.op,
+            Op::Untag(op) => op.added_by = vec![said.origin.op],
+            Op::React(op) => op.sign = format!("{}", id % 300),
+            Op::SetField(op) => op.field = id % 300,
+            _ => {}
+        }
+        said
+    });
+    crowd.collect()
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_the_same_in_every_order() {
+    for kind in [0, 1, 4, 5, 6, 7, 8, 10] {
+        let said = crowd(kind, 700);
+        let expected = settled(&said);
+        let sizes = [
+            expected.blobs.len(),
+            expected.edits.len(),
+            expected.fates.len(),
+            expected.tags.len(),
+            expected.untagged.len(),
+            expected.reactions.len(),
+            expected.comments.len(),
+            expected.unsaid.len(),
+        ];
+        assert!(sizes.iter().all(|size| *size <= 256), "{kind}: {sizes:?}");
+        assert!(sizes.iter().any(|size| *size >= 200), "{kind}: {sizes:?}");
+        for seed in 0..20 {
+            assert_eq!(settled(&shuffled(&said, seed)), expected, "{kind}");
+        }
+    }
+}
