@@ -201,6 +201,13 @@ impl<K: Ord> Line<K> {
         self.turn.get(op).copied().flatten().unwrap_or(usize::MAX)
     }
 
+    /// Adds to a list that is kept in the order of the line.
+    pub(crate) fn file<T>(&self, list: &mut Vec<T>, new: T, op: impl Fn(&T) -> usize) {
+        let turn = self.turn(op(&new));
+        let place = list.partition_point(|old| self.turn(op(old)) < turn);
+        list.insert(place, new);
+    }
+
     /// Adds an op that supports none of those that are there.
     ///
     /// It becomes free after the last of its support and from there on goes

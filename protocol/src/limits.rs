@@ -17,6 +17,8 @@ pub const ENTRY_DEPS: usize = 64;
 pub const BATCH_ITEMS: usize = 64;
 /// Most ops that the resolver weighs from one device in one space.
 pub const RESOLVER_OPS: usize = 1000;
+/// Most cuts of one person that count in an album, the most senior first.
+pub const PERSON_CUTS: usize = 64;
 /// Most devices of a family, removed ones included.
 pub const DEVICES: usize = 2048;
 

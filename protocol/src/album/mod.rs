@@ -1,5 +1,6 @@
 //! Albums: assets as ops made them, who may do what, and the keys of the space.
 
+pub mod access;
 pub mod asset;
 pub mod epoch;
 pub mod merge;

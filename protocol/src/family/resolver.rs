@@ -227,6 +227,17 @@ pub enum Owner {
     Keeper,
 }
 
+/// What an op certifies, fixed with the op.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Certificate {
+    /// The device or keeper.
+    pub device: DeviceId,
+    /// Whose it is; `None` for a keeper.
+    pub person: Option<PersonId>,
+    /// Half steps from the person's original kit.
+    pub level: u32,
+}
+
 /// The family that a set of ops describes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resolution {
@@ -240,6 +251,10 @@ pub struct Resolution {
     pub kits: BTreeMap<PersonId, KitStanding>,
     /// Every key that was ever accepted, those of the removed included.
     pub owners: BTreeMap<DeviceId, Owner>,
+    /// The accepted certificates of devices and keepers, by op.
+    pub certs: BTreeMap<OpId, Certificate>,
+    /// Those of them whose device or person was removed since.
+    pub retired: BTreeSet<OpId>,
 }
 
 impl Resolution {
@@ -399,6 +414,29 @@ impl Resolver {
     pub fn key_of(&self, op: &OpId) -> Option<Key> {
         self.entitled(self.graph.find(op)?)
             .map(|entitled| entitled.key)
+    }
+
+    /// What an op certifies, whether or not it counts today; `None` where it does not certify
+    /// a device or its author was not entitled to it.
+    pub fn certificate(&self, op: &OpId) -> Option<Certificate> {
+        let at = self.graph.find(op)?;
+        let certified = |person: Option<PersonId>, device| {
+            let slot = person.and_then(|person| self.person_slots.get(&person).copied());
+            let level = self.device_level(at, slot)?;
+            Some(Certificate {
+                device,
+                person,
+                level,
+            })
+        };
+        match self.graph.node(at).op.said {
+            Some((_, Act::AddDevice { person, device })) => certified(person, device),
+            Some(_) => None,
+            None => certified(
+                self.person_ids.get(FOUNDER).copied(),
+                *self.key_ids.get(FOUNDER_DEVICE)?,
+            ),
+        }
     }
 
     /// How many ops wait for others.

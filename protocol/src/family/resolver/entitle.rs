@@ -2,11 +2,9 @@
 
 use super::{
     Act, Author, Claim, Entitled, FOUNDER, Founding, Key, Rank, Removed, Resolver, Role, Subject,
-    Turn,
     standing::{Seat, View},
 };
 use crate::{
-    causal::Line,
     id::{DeviceId, OpId, PersonId},
     limits,
 };
@@ -155,41 +153,38 @@ impl Resolver {
         match act {
             Act::AddPerson { person, kit, .. } => {
                 let person = self.person_slot(person);
-                file(&self.line, &mut self.persons[person].grants, at, |op| *op);
+                self.line
+                    .file(&mut self.persons[person].grants, at, |op| *op);
                 if let Some(kit) = kit {
                     self.admit_kit(at, person, kit);
                 }
             }
             Act::Promote { person, .. } => {
                 let person = self.person_slot(person);
-                file(&self.line, &mut self.persons[person].promotions, at, |op| {
-                    *op
-                });
+                self.line
+                    .file(&mut self.persons[person].promotions, at, |op| *op);
             }
             Act::Demote { person, .. } => {
                 let person = self.person_slot(person);
-                file(&self.line, &mut self.persons[person].demotions, at, |op| {
-                    *op
-                });
+                self.line
+                    .file(&mut self.persons[person].demotions, at, |op| *op);
             }
             Act::RemovePerson { person } => {
                 let person = self.person_slot(person);
-                file(&self.line, &mut self.persons[person].removals, at, |op| *op);
+                self.line
+                    .file(&mut self.persons[person].removals, at, |op| *op);
             }
             Act::AddDevice { person, device } => {
                 let person = person.map(|person| self.person_slot(person));
                 let claim = person.map_or(Claim::Keeper, Claim::Device);
                 let device = self.key_slot(device);
-                file(
-                    &self.line,
-                    &mut self.keys[device].claims,
-                    (at, claim),
-                    |(op, _)| *op,
-                );
+                self.line
+                    .file(&mut self.keys[device].claims, (at, claim), |(op, _)| *op);
             }
             Act::RemoveDevice { device } => {
                 let device = self.key_slot(device);
-                file(&self.line, &mut self.keys[device].removals, at, |op| *op);
+                self.line
+                    .file(&mut self.keys[device].removals, at, |op| *op);
             }
             Act::SetRecovery { person, kit, .. } => {
                 let person = self.person_slot(person);
@@ -202,13 +197,10 @@ impl Resolver {
     fn admit_kit(&mut self, at: usize, person: usize, kit: DeviceId) {
         let kit = self.key_slot(kit);
         let claim = (at, Claim::Kit(person));
-        file(&self.line, &mut self.keys[kit].claims, claim, |(op, _)| *op);
-        file(
-            &self.line,
-            &mut self.persons[person].installs,
-            (at, kit),
-            |(op, _)| *op,
-        );
+        self.line
+            .file(&mut self.keys[kit].claims, claim, |(op, _)| *op);
+        self.line
+            .file(&mut self.persons[person].installs, (at, kit), |(op, _)| *op);
     }
 
     fn stand_in_line(&mut self, at: usize, entitled: &Entitled, changes: bool) {
@@ -220,13 +212,6 @@ impl Resolver {
             self.spine_line.insert(at, turn, &entitled.support);
         }
     }
-}
-
-/// Adds to a list that is kept in the order of the line.
-fn file<T>(line: &Line<Turn>, list: &mut Vec<T>, new: T, op: impl Fn(&T) -> usize) {
-    let turn = line.turn(op(&new));
-    let place = list.partition_point(|old| line.turn(op(old)) < turn);
-    list.insert(place, new);
 }
 
 /// What an author asks for, against the state of the op's past. `None` refuses.

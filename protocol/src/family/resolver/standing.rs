@@ -49,6 +49,16 @@ pub(super) struct Seat {
     pub(super) support: Vec<usize>,
 }
 
+impl Resolver {
+    /// The level that an entitled certificate gives.
+    pub(super) fn device_level(&self, cert: usize, person: Option<usize>) -> Option<u32> {
+        let certifier = self.entitled(cert)?;
+        let own = person.is_some() && certifier.by == person;
+        let base = if own { certifier.key.level } else { 0 };
+        Some(base.saturating_add(STEP))
+    }
+}
+
 impl<'a> View<'a> {
     pub(super) fn new(resolver: &'a Resolver, accepted: &'a Bits) -> Self {
         Self { resolver, accepted }
@@ -164,31 +174,34 @@ impl<'a> View<'a> {
 
     pub(super) fn device(&self, key: usize) -> Option<Live> {
         let owner = self.owner(key)?;
-        let (person, added) = match owner {
-            Claim::Kit(_) => return None,
-            Claim::Keeper => (None, None),
-            Claim::Device(person) => (Some(person), Some(self.added(person)?)),
-        };
-        let said = &self.resolver.keys[key];
-        let mut certs = said
-            .claims
-            .iter()
-            .filter(|(op, claim)| *claim == owner && self.accepted.has(*op));
-        let (cert, _) = certs.find(|(op, _)| {
-            let of_person = person.zip(added).is_none_or(|(person, added)| {
-                self.is_for(*op, added)
-                    && !self.is_struck(&self.resolver.persons[person].removals, *op)
-            });
-            of_person && !self.is_struck(&said.removals, *op)
+        let mut certs = self.resolver.keys[key].claims.iter();
+        let (cert, _) = certs.find(|(op, claim)| {
+            *claim == owner && self.accepted.has(*op) && self.is_alive(key, *op, *claim)
         })?;
-        let certifier = self.resolver.entitled(*cert)?;
-        let own = person.is_some() && certifier.by == person;
-        let base = if own { certifier.key.level } else { 0 };
+        let person = match owner {
+            Claim::Kit(_) => return None,
+            Claim::Keeper => None,
+            Claim::Device(person) => Some(person),
+        };
+        let (level, cert) = (self.resolver.device_level(*cert, person)?, *cert);
         Some(Live {
             person,
-            level: base.saturating_add(STEP),
-            cert: *cert,
+            level,
+            cert,
         })
+    }
+
+    /// Whether neither the key nor its person was removed since an accepted certificate.
+    fn is_alive(&self, key: usize, cert: usize, claim: Claim) -> bool {
+        let of_person = match claim {
+            Claim::Kit(_) => false,
+            Claim::Keeper => true,
+            Claim::Device(person) => self.added(person).is_some_and(|added| {
+                self.is_for(cert, added)
+                    && !self.is_struck(&self.resolver.persons[person].removals, cert)
+            }),
+        };
+        of_person && !self.is_struck(&self.resolver.keys[key].removals, cert)
     }
 
     /// A person's current kit and its key.
@@ -311,6 +324,8 @@ impl<'a> View<'a> {
             devices: BTreeMap::new(),
             kits: BTreeMap::new(),
             owners: BTreeMap::new(),
+            certs: BTreeMap::new(),
+            retired: BTreeSet::new(),
         };
         let ops = 0..self.resolver.graph.len();
         let accepted = ops.filter(|op| self.accepted.has(*op));
@@ -327,6 +342,7 @@ impl<'a> View<'a> {
         }
         for (slot, id) in self.resolver.key_ids.iter().enumerate() {
             self.add_key(&mut out, slot, *id);
+            self.add_certificates(&mut out, slot);
         }
         out
     }
@@ -357,6 +373,22 @@ impl<'a> View<'a> {
                 cert: self.id(live.cert),
             };
             out.devices.insert(id, standing);
+        }
+    }
+
+    fn add_certificates(&self, out: &mut Resolution, slot: usize) {
+        let claims = self.resolver.keys[slot].claims.iter().copied();
+        for (op, claim) in claims.filter(|(op, _)| self.accepted.has(*op)) {
+            if matches!(claim, Claim::Kit(_)) {
+                continue;
+            }
+            let id = self.id(op);
+            if let Some(certificate) = self.resolver.certificate(&id) {
+                out.certs.insert(id, certificate);
+                if self.owner(slot) != Some(claim) || !self.is_alive(slot, op, claim) {
+                    out.retired.insert(id);
+                }
+            }
         }
     }
 }

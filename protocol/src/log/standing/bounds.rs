@@ -1,0 +1,309 @@
+//! How far each stretch of a log counts under the cuts and lowerings in force.
+//!
+//! Every condition honours a stretch up to some entry and none above it, so two
+//! numbers a stretch say it all. Who may confirm whom goes in a circle: an
+//! entry witnesses others while it stands itself. The least answer counts, so
+//! two removed devices do not vouch for each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Ledger, Naming, Standing};
+use crate::{
+    family::resolver::Resolution,
+    id::{DeviceId, EntryId, OpId, PersonId},
+    op::{Level, Position},
+};
+
+/// What a cut honours in one incarnation of a device.
+#[derive(Clone)]
+pub(crate) struct Honour {
+    /// The entries named.
+    pub(crate) positions: Vec<Position>,
+    /// Entries of ops that its author's standing rests on: it does not reach below these.
+    pub(crate) support: Vec<EntryId>,
+    /// Signed by an admin of the family, so that it may reach below anchors.
+    pub(crate) by_admin: bool,
+}
+
+/// A loss of access in force.
+pub(crate) struct Lowering {
+    /// Ops that need more are hit.
+    pub(crate) level: Level,
+    /// The highest level given back by a grant that had seen it.
+    pub(crate) lifted: Level,
+    /// By device and incarnation.
+    pub(crate) honours: BTreeMap<DeviceId, BTreeMap<u64, Honour>>,
+}
+
+/// The cuts of a device.
+#[derive(Default)]
+pub(crate) struct Cuts {
+    pub(crate) count: usize,
+    /// By incarnation, those that list it.
+    pub(crate) honours: BTreeMap<u64, Vec<Honour>>,
+}
+
+/// The cuts and lowerings in force.
+#[derive(Default)]
+pub(crate) struct Restrictions {
+    pub(crate) cuts: BTreeMap<DeviceId, Cuts>,
+    pub(crate) lowerings: BTreeMap<PersonId, BTreeMap<OpId, Lowering>>,
+}
+
+/// Who is who, for the whole of a settlement.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) family: &'a Resolution,
+    /// Persons who were ever given access.
+    pub(crate) known: &'a BTreeSet<PersonId>,
+}
+
+/// Up to where a stretch counts; sequence numbers, the first one that does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Bounds {
+    cut: u32,
+    open: u32,
+    /// What holds from `open` on.
+    then: Standing,
+}
+
+impl Bounds {
+    const ALL: Self = Self {
+        cut: u32::MAX,
+        open: u32::MAX,
+        then: Standing::Stands,
+    };
+
+    /// The first sequence number that does not stand.
+    fn end(&self) -> u32 {
+        self.cut.min(self.open)
+    }
+
+    fn at(&self, seq: u32) -> Standing {
+        match seq {
+            _ if seq >= self.cut => Standing::Cut,
+            _ if seq >= self.open => self.then,
+            _ => Standing::Stands,
+        }
+    }
+
+    fn cut_at(&mut self, seq: u32) {
+        self.cut = self.cut.min(seq);
+    }
+
+    fn open_at(&mut self, seq: u32, then: Standing) {
+        if seq < self.open {
+            (self.open, self.then) = (seq, then);
+        }
+    }
+}
+
+/// How far each stretch is named by standing entries of live devices and keepers.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Witness {
+    /// By another device.
+    devices: Vec<u32>,
+    /// By another person's device or a keeper.
+    persons: Vec<u32>,
+    /// By these, in an anchor.
+    anchored: Vec<u32>,
+}
+
+/// Who named how much of a stretch: by naming stretch, named stretch and kind,
+/// the sequence numbers of both, rising.
+pub(crate) type Namings = BTreeMap<(usize, usize, Naming), Vec<(u32, u32)>>;
+
+impl Facts<'_> {
+    /// The standing of an entry for ops that need a level.
+    pub(crate) fn standing(
+        &self,
+        entry: &EntryId,
+        need: Level,
+        restrictions: &Restrictions,
+        witness: &Witness,
+    ) -> Standing {
+        let Some((at, seq)) = self.ledger.places.get(entry) else {
+            return Standing::Cut;
+        };
+        self.bounds(*at, need, restrictions, witness).at(*seq)
+    }
+
+    fn bounds(
+        &self,
+        at: usize,
+        need: Level,
+        restrictions: &Restrictions,
+        witness: &Witness,
+    ) -> Bounds {
+        let mut bounds = Bounds::ALL;
+        let stretch = &self.ledger.stretches[at];
+        let Some(cert) = self.family.certs.get(&stretch.cert) else {
+            bounds.cut_at(0);
+            return bounds;
+        };
+        let cuts = restrictions.cuts.get(&stretch.device);
+        let listing = cuts.and_then(|cuts| cuts.honours.get(&stretch.inc));
+        let listing = listing.map_or(&[][..], Vec::as_slice);
+        let ends = listing.iter().map(|cut| self.honoured(cut, at, witness));
+        match ends.min() {
+            Some(end) => bounds.cut_at(end),
+            None if self.family.retired.contains(&stretch.cert) => {
+                if cuts.is_some_and(|cuts| cuts.count > 0) {
+                    bounds.cut_at(0);
+                } else {
+                    bounds.open_at(count(&witness.devices, at), Standing::Unconfirmed);
+                }
+            }
+            None if stretch.parent.is_some() => {
+                bounds.open_at(count(&witness.devices, at), Standing::Suspended);
+            }
+            None => {}
+        }
+        let lowerings = cert.person.and_then(|p| restrictions.lowerings.get(&p));
+        for lowering in lowerings.into_iter().flat_map(BTreeMap::values) {
+            if lowering.level < need {
+                self.lower(at, need, lowering, witness, &mut bounds);
+            }
+        }
+        bounds
+    }
+
+    /// Applies a loss of access to one stretch.
+    ///
+    /// A grant that followed it gives back what it did not list. What it did
+    /// list stays cut there: the device goes on in a new incarnation.
+    fn lower(
+        &self,
+        at: usize,
+        need: Level,
+        lowering: &Lowering,
+        witness: &Witness,
+        bounds: &mut Bounds,
+    ) {
+        let stretch = &self.ledger.stretches[at];
+        let named = lowering.honours.get(&stretch.device);
+        let listed = named.and_then(|named| named.get(&stretch.inc));
+        match (listed, named) {
+            (Some(honour), _) => bounds.cut_at(self.honoured(honour, at, witness)),
+            (None, _) if lowering.lifted >= need => {}
+            (None, Some(_)) => bounds.cut_at(0),
+            (None, None) => bounds.open_at(count(&witness.persons, at), Standing::Unconfirmed),
+        }
+    }
+
+    /// How far a cut that lists a stretch's incarnation honours the stretch.
+    fn honoured(&self, honour: &Honour, at: usize, witness: &Witness) -> u32 {
+        let anchored = if honour.by_admin {
+            0
+        } else {
+            count(&witness.anchored, at)
+        };
+        let named = honour.positions.iter().map(|position| {
+            // Not here yet: its ancestors are what lies below it.
+            let below = position.seq.saturating_add(1);
+            self.ledger.reach(at, &position.entry).unwrap_or(below)
+        });
+        let support = honour.support.iter();
+        let support = support.filter_map(|entry| self.ledger.reach(at, entry));
+        named.chain(support).fold(anchored, u32::max)
+    }
+
+    /// The namings that can confirm anything: by live devices of persons with access and by live keepers.
+    pub(crate) fn namings(&self) -> Namings {
+        let mut namings = Namings::new();
+        for (by, how, entry) in &self.ledger.names {
+            let places = &self.ledger.places;
+            let (Some((from, at)), Some((to, seq))) = (places.get(by), places.get(entry)) else {
+                continue;
+            };
+            if self.may_confirm(*from, *to, *how) {
+                let named = namings.entry((*from, *to, *how)).or_default();
+                named.push((*at, seq.saturating_add(1)));
+            }
+        }
+        for named in namings.values_mut() {
+            named.sort_unstable();
+            let mut most = 0;
+            named.retain(|(_, seq)| {
+                let more = *seq > most;
+                most = most.max(*seq);
+                more
+            });
+        }
+        namings
+    }
+
+    fn may_confirm(&self, from: usize, to: usize, how: Naming) -> bool {
+        let (by, of) = (&self.ledger.stretches[from], &self.ledger.stretches[to]);
+        let Some(cert) = self.family.certs.get(&by.cert) else {
+            return false;
+        };
+        if by.device == of.device || self.family.retired.contains(&by.cert) {
+            return false;
+        }
+        match cert.person {
+            None => how == Naming::Anchor,
+            Some(person) => self.known.contains(&person),
+        }
+    }
+
+    /// The least witness that agrees with itself.
+    pub(crate) fn witness(&self, namings: &Namings, restrictions: &Restrictions) -> Witness {
+        let none = vec![0; self.ledger.stretches.len()];
+        let mut witness = Witness {
+            devices: none.clone(),
+            persons: none.clone(),
+            anchored: none,
+        };
+        loop {
+            let before = witness.clone();
+            let mut ends = BTreeMap::new();
+            for ((from, to, how), named) in namings {
+                let end = *ends.entry(*from).or_insert_with(|| {
+                    let bounds = self.bounds(*from, Level::Viewer, restrictions, &before);
+                    bounds.end()
+                });
+                let seen = named.partition_point(|(at, _)| *at < end);
+                if let Some((_, seq)) = seen.checked_sub(1).and_then(|last| named.get(last)) {
+                    self.confirm(&mut witness, (*from, *to), *seq, *how);
+                }
+            }
+            if witness == before {
+                return witness;
+            }
+        }
+    }
+
+    fn confirm(&self, witness: &mut Witness, (from, to): (usize, usize), seq: u32, how: Naming) {
+        let person = |at: usize| {
+            let cert = self.family.certs.get(&self.ledger.stretches[at].cert);
+            cert.and_then(|cert| cert.person)
+        };
+        let beside = person(from).is_none() || person(from) != person(to);
+        let mut below = Some((to, seq));
+        while let Some((at, seq)) = below {
+            raise(&mut witness.devices, at, seq);
+            if beside {
+                raise(&mut witness.persons, at, seq);
+                if how == Naming::Anchor {
+                    raise(&mut witness.anchored, at, seq);
+                }
+            }
+            let first = self.ledger.stretches[at].first;
+            below = self.ledger.stretches[at]
+                .parent
+                .map(|parent| (parent, first));
+        }
+    }
+}
+
+fn count(ends: &[u32], at: usize) -> u32 {
+    ends.get(at).copied().unwrap_or(0)
+}
+
+fn raise(ends: &mut [u32], at: usize, seq: u32) {
+    if let Some(end) = ends.get_mut(at) {
+        *end = seq.max(*end);
+    }
+}
