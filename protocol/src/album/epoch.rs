@@ -265,6 +265,10 @@ impl Epochs {
     /// Makes a fresh epoch that follows all newest ones whose key is known.
     ///
     /// `history` chains back to those, so that whoever opens it reads what was before.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "an epoch is made of exactly these, in two places"
+    )]
     pub fn mint(
         &self,
         family: FamilyId,

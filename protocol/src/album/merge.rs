@@ -112,13 +112,13 @@ pub fn apply(asset: &mut Asset, op: &Op, context: Context<'_>) -> bool {
             };
             insert(&mut asset.tags, tagged, |tagged| tagged.op)
         }
-        Op::Untag(untag) => untag
-            .added_by
-            .iter()
-            .take(limits::ENTRY_OPS)
-            .fold(false, |changed, op| {
-                insert(&mut asset.untagged, *op, |op| *op) || changed
-            }),
+        Op::Untag(untag) => {
+            let mut changed = false;
+            for op in untag.added_by.iter().take(limits::ENTRY_OPS) {
+                changed |= insert(&mut asset.untagged, *op, |op| *op);
+            }
+            changed
+        }
         Op::React(react) if react.sign.len() <= limits::TAG_BYTES => {
             let reaction = Reaction {
                 origin,
