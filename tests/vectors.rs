@@ -19,6 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use case::{Case, Class};
@@ -30,8 +31,18 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
-/// Every file, by area and name.
+/// Every file, by area and name; written anew first where that is asked for.
 fn files() -> BTreeMap<String, String> {
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| {
+        if std::env::var("VECTORS").as_deref() == Ok("regenerate") {
+            write(&made());
+        }
+    });
+    listed()
+}
+
+fn listed() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for area in fs::read_dir(root()).unwrap() {
         let area = area.unwrap();
@@ -49,6 +60,19 @@ fn files() -> BTreeMap<String, String> {
     found
 }
 
+/// The text of every vector, made anew.
+fn made() -> BTreeMap<String, String> {
+    let mut made = BTreeMap::new();
+    for case in make::all() {
+        let text = case.to_text();
+        assert!(text.is_ascii(), "{}", case.path);
+        assert_eq!(Case::from_text(&case.path, &text).as_ref(), Some(&case));
+        let before = made.insert(case.path.clone(), text);
+        assert!(before.is_none(), "{} is made twice", case.path);
+    }
+    made
+}
+
 fn read() -> Vec<Case> {
     let files = files();
     let parse = |(path, text): (&String, &String)| {
@@ -57,11 +81,11 @@ fn read() -> Vec<Case> {
     files.iter().map(parse).collect()
 }
 
-fn write(cases: &BTreeMap<String, String>) {
-    for path in files().keys().filter(|path| !cases.contains_key(*path)) {
+fn write(made: &BTreeMap<String, String>) {
+    for path in listed().keys().filter(|path| !made.contains_key(*path)) {
         fs::remove_file(root().join(format!("{path}.txt"))).unwrap();
     }
-    for (path, text) in cases {
+    for (path, text) in made {
         let file = root().join(format!("{path}.txt"));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, text).unwrap();
@@ -70,19 +94,7 @@ fn write(cases: &BTreeMap<String, String>) {
 
 #[test]
 fn making_the_vectors_again_gives_the_same_bytes() {
-    let cases = make::all();
-    let mut made = BTreeMap::new();
-    for case in &cases {
-        let text = case.to_text();
-        assert!(text.is_ascii(), "{}", case.path);
-        assert_eq!(Case::from_text(&case.path, &text).as_ref(), Some(case));
-        let before = made.insert(case.path.clone(), text);
-        assert!(before.is_none(), "{} is made twice", case.path);
-    }
-    if std::env::var("VECTORS").as_deref() == Ok("regenerate") {
-        write(&made);
-    }
-    let files = files();
+    let (made, files) = (made(), files());
     let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&made), names(&files));
     for (path, text) in &made {

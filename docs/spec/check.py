@@ -18,167 +18,14 @@ sys.dont_write_bytecode = True
 
 import primitives as p
 import resolver
+from shapes import (
+    ALBUM, BEACON, CHAIN, ENTRY, FRAMES, GENESIS, HEAD, HEADER, LINK, MESSAGE, MIB, NEWCOMER, OFFER, OPS,
+    PROOF, REQUESTS, ROLE, SEALED, SUBJECT, Fail, Reader, decode, need, number,
+)
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parent.parent / "tests" / "vectors"
 WORDS = (HERE / "words.txt").read_text().split()
-MIB = 1 << 20
-
-
-class Fail(Exception):
-    """A class of failure."""
-
-
-def need(condition, name):
-    if not condition:
-        raise Fail(name)
-
-
-# The encoding (README.md). A type is a name, a number of bytes, or a tuple that begins
-# with list, option, any (alternatives) or all (a structure).
-
-WIDTHS = {"u16": 16, "u32": 32, "u64": 64, "i16": 16, "i32": 32, "i64": 64}
-
-
-class Reader:
-    def __init__(self, data):
-        self.data, self.at = data, 0
-
-    def take(self, n):
-        need(self.at + n <= len(self.data), "truncated")
-        self.at += n
-        return self.data[self.at - n:self.at]
-
-    def number(self, bits):
-        first = self.take(1)[0]
-        if first <= 250:
-            return first
-        need(first <= 253, "not-canonical")
-        size = 2 << first - 251
-        value = int.from_bytes(self.take(size), "little")
-        least = 251 if size == 2 else 1 << 4 * size
-        need(value >= least and value >> bits == 0, "not-canonical")
-        return value
-
-    def value(self, kind):
-        if isinstance(kind, int):
-            return self.take(kind)
-        if kind in ("u8", "bool"):
-            value = self.take(1)[0]
-            need(kind == "u8" or value < 2, "not-canonical")
-            return value if kind == "u8" else bool(value)
-        if kind in WIDTHS:
-            value = self.number(WIDTHS[kind])
-            return value if kind[0] == "u" else (value >> 1) ^ -(value & 1)
-        if kind in ("bytes", "text", "address"):
-            return self.string(kind)
-        if kind[0] == "list":
-            return [self.value(kind[1]) for _ in range(self.number(64))]
-        if kind[0] == "option":
-            there = self.take(1)[0]
-            need(there < 2, "not-canonical")
-            return self.value(kind[1]) if there else None
-        if kind[0] == "any":
-            which = self.number(32)
-            need(which < len(kind) - 1, "not-canonical")
-            return (which, self.value(kind[which + 1]))
-        return [self.value(part) for part in kind[1:]]
-
-    def string(self, kind):
-        data = self.take(self.number(64))
-        if kind == "bytes":
-            return data
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            raise Fail("not-canonical")
-        if kind == "address":
-            fine = text.startswith("/") and all("!" <= c <= "~" for c in text) and len(text) <= 256
-            need(fine, "not-canonical")
-        return text
-
-
-def decode(data, kind, limit=MIB):
-    need(len(data) <= limit, "too-large")
-    reader = Reader(data)
-    value = reader.value(kind)
-    need(reader.at == len(data), "not-canonical")
-    return value
-
-
-def number(n):
-    if n <= 250:
-        return bytes([n])
-    size = 2 if n < 1 << 16 else 4 if n < 1 << 32 else 8
-    return bytes([{2: 251, 4: 252, 8: 253}[size]]) + n.to_bytes(size, "little")
-
-
-def length_of(data):
-    return number(len(data)) + data
-
-
-NOTHING = ("all",)
-ROLE = ("any",) + (NOTHING,) * 3
-SUBJECT = ("any", NOTHING, 16, 32)
-PROOF = ("all", 32, 32, 64)
-SEALED = ("all", 32, 24, "bytes")
-CHAIN = ("all", 24, "bytes")
-TWO = ("any", NOTHING, NOTHING)
-KIND = ("any",) + (NOTHING,) * 3
-POSITION = ("all", "u64", "u32", 32)
-CUT = ("all", 32, ("list", POSITION))
-SEALED_TO = ("all", TWO, 32, 32, 80)
-DROP = ("all", 32, "u64", 8, "u32", "u32")
-PLACE = ("all", "i32", "i32", ("option", "i32"))
-CAPTURED = ("all", ("option", "i64"), ("option", "i16"), "u8")
-PART = ("all", ("any",) + (NOTHING,) * 5, "text", "u64", 32, 32, "u32")
-GENESIS = ("all", "u8", 32, 16, 32, 32, ("option", ("all", 32, 32)), "u64", ("option", 32))
-ALBUM = ("all", "u8", 32, 16, 32, "u64", "bool")
-ITEMS = ("all", ("list", 32))
-OPS = {
-    0x0001: ("all", TWO, "u16", CAPTURED, "u32", "u32", "u32", ("option", PLACE), ("option", ("all", "text", "text")), ("list", PART)),
-    0x0002: ("all", 32, "u64", "u32", "u32", 32, 32, "bytes", "u32"),
-    0x0003: ("all", 32, "u16", "bytes"),
-    0x0004: ITEMS, 0x0005: ITEMS, 0x0006: ITEMS,
-    0x0007: ("all", "u16", "bytes"),
-    0x0008: ("all", 32, "text"),
-    0x0009: ("all", 32, 32),
-    0x000A: ("all", 32, "text", "bool"),
-    0x000B: ("all", 32, "text"),
-    0x000C: ("all", 32, "text", ("list", 32)),
-    0x000D: ("all", 32, PART),
-    0x0100: GENESIS,
-    0x0101: ("all", 16, ROLE, ("option", PROOF)),
-    0x0102: ("all", 16, ROLE), 0x0103: ("all", 16, ROLE),
-    0x0104: ("all", 16, 32, 32, TWO, 64),
-    0x0105: 32, 0x0106: 16,
-    0x0107: ("all", 16, PROOF, ("option", ("all", 32, 64))),
-    0x0108: 32,
-    0x0109: ("all", SUBJECT, "u16", SEALED),
-    0x010A: ("all", 32, ("any", NOTHING, "u64")),
-    0x0120: ALBUM,
-    0x0121: ("all", 16, ("any",) + (NOTHING,) * 4, ("list", CUT)),
-    0x0122: ("option", ("list", 32)),
-    0x0123: "u16",
-    0x0124: NOTHING,
-    0x0125: ("all", KIND, "u32", 32, ("list", 32), ("option", CHAIN), ("list", SEALED_TO)),
-    0x0126: ("all", 32, ("list", SEALED_TO)),
-    0x0127: CUT,
-    0x0128: 32,
-    0x0129: ("list", ("all", 32, 8, POSITION)),
-    0x012A: ("all", ("list", DROP), "u64"),
-    0x012B: POSITION,
-}
-HEADER = ("all", "u8", "u8", "u8", 16, 32, "u64", "u32", 32, "u64", "u32", 16, 32, 24, "u32", "u32",
-          ("list", ("all", "u8", "u8", 32, "u64")), ("list", DROP), ("list", 32), 32)
-ENTRY = ("all", "bytes", 64, "bytes")
-INVITE_FOR = ("any", 16, ("all", 16, ROLE), NOTHING)
-OFFER = ("all", 32, INVITE_FOR, "text", "text", "text", "text")
-NEWCOMER = ("all", 32, "text", ("option", "text"))
-MESSAGE = ("any", 32, ("all", 64, 64, ("option", PROOF)), NOTHING, "u64", NOTHING)
-BEACON = ("all", 32, "u64", "u64", "u64", ("list", "address"), ("list", 32), "u8", "u64")
-HEAD = ("all", 32, 16, "u64", 8, "u32", 32, "u64")
-LINK = ("all", "u8", 16, 32, 16, ("list", "address"))
 
 
 class Case(dict):
@@ -638,7 +485,7 @@ def pairing(c, data):
     person = {0: lambda: about, 1: lambda: about[0], 2: lambda: bytes(16)}[which]()
     signed("heirloom/device/v1", family, newcomer[0], person + newcomer[0] + s_joiner + fixed(which == 2, 1), device_sig)
     signed("heirloom/pair/v1", family, newcomer[0], h, pair_sig)
-    need((proof is not None) == (which == 1), "bad-chain")
+    need((proof is not None) == ("kit words" in c) and (which == 1 or not proof), "bad-chain")
     if proof:
         signed("heirloom/recovery/v1", family, proof[0], person + proof[0] + proof[1], proof[2])
         secret = entropy(c["kit words"], 24)
@@ -686,6 +533,118 @@ def head(c, data):
     statement(c, data, "head", HEAD, 256)
 
 
+def after_length(data, least, most):
+    need(len(data) >= 4, "truncated")
+    length = int.from_bytes(data[:4], "little")
+    need(least <= length <= most, "too-large")
+    need(len(data) >= 4 + length, "truncated")
+    need(len(data) == 4 + length, "not-canonical")
+    return int.from_bytes(data[4:6], "little"), data[6:]
+
+
+def frame(c, data):
+    tag, body = after_length(data, 2, MIB)
+    need(tag == c.int("tag"), "bad-chain")
+    if tag not in FRAMES:
+        return need(c["known"] == "no", "bad-chain")
+    kind, limit = FRAMES[tag]
+    fields = decode(body, kind)
+    need(limit is None or len(fields[limit[0]]) <= limit[1], "too-large")
+    entries = {5: lambda: fields[2], 9: lambda: fields}.get(tag, list)()
+    most = 262144 if tag == 5 else 32768
+    need(all(len(header) + 64 + len(body) <= most for header, _, body in entries), "too-large")
+
+
+def request(c, data):
+    tag, body = after_length(data, 2, 16384)
+    if tag not in REQUESTS:
+        return need(Reader(body).number(32) == c.int("id"), "bad-chain")
+    fields = decode(body, REQUESTS[tag])
+    count = sum(len(ordinals) for _, ordinals in fields[1]) if tag == 2 else fields[3]
+    need(0 < count <= {1: 16, 2: 64, 3: 8192}[tag], "too-large")
+    need(fields[0] == c.int("id"), "bad-chain")
+
+
+def answer(c, data):
+    need(len(data) >= 14, "truncated")
+    tag, rest = after_length(data, 10, 262144 + 10)
+    kind = {1: "data", 2: "leaves", 3: "gone"}.get(tag, "unknown")
+    index = int.from_bytes(rest[4:8], "little")
+    need((kind, int.from_bytes(rest[:4], "little"), index) == (c["kind"], c.int("id"), c.int("index")), "bad-chain")
+
+
+def roaring(data):
+    """The ordinals of a bitmap in the portable format."""
+    at = 0
+
+    def take(size):
+        nonlocal at
+        need(at + size <= len(data), "not-canonical")
+        at += size
+        return data[at - size:at]
+
+    def short():
+        return int.from_bytes(take(2), "little")
+
+    cookie = int.from_bytes(take(4), "little")
+    need(cookie == 12346 or cookie & 0xFFFF == 12347, "not-canonical")
+    with_runs = cookie != 12346
+    count = (cookie >> 16) + 1 if with_runs else int.from_bytes(take(4), "little")
+    run_bits = int.from_bytes(take((count + 7) // 8), "little") if with_runs else 0
+    keys = [(short(), short() + 1) for _ in range(count)]
+    if not with_runs or count >= 4:
+        take(4 * count)
+    ordinals = []
+    for place, (key, size) in enumerate(keys):
+        if run_bits >> place & 1:
+            runs = [(short(), short()) for _ in range(short())]
+            values = [first + n for first, more in runs for n in range(more + 1)]
+        elif size > 4096:
+            bits = int.from_bytes(take(8192), "little")
+            values = [n for n in range(65536) if bits >> n & 1]
+        else:
+            values = [short() for _ in range(size)]
+        ordinals += [key << 16 | value for value in values]
+    need(at == len(data), "not-canonical")
+    return ordinals
+
+
+def runs_of(ordinals):
+    runs = []
+    for n in ordinals:
+        if runs and runs[-1][1] == n - 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return runs
+
+
+def bitmap(c, data):
+    need(len(data) <= 532480, "too-large")
+    ordinals = roaring(data)
+    need(not ordinals or ordinals[-1] < 1 << 24, "too-large")
+    need(" ".join(f"{a}-{b}" for a, b in runs_of(ordinals)) == c["runs"], "bad-chain")
+
+
+def pieces(data, size):
+    return [data[at:at + size] for at in range(0, len(data), size)]
+
+
+def heads(c, data):
+    same(data, p.blake3(b"heirloom heads v1" + b"".join(sorted(pieces(c.hex("heads"), 84))))[:16])
+
+
+def spaces(c, data):
+    same(data, p.blake3(b"heirloom spaces v1" + b"".join(sorted(pieces(c.hex("rows"), 32))))[:16])
+
+
+def have(c, data):
+    message = b"heirloom have v1"
+    for log, bits in sorted(zip(pieces(c.hex("logs"), 48), c["bitmaps"].split(" "))):
+        message += log + b"".join(fixed(a, 4) + fixed(b, 4) for a, b in runs_of(roaring(bytes.fromhex(bits)))) + b"\xff" * 4 + bytes(4)
+    same(data, p.blake3(message)[:16])
+
+
 CHECKS = {
     "value": value, "genesis": genesis, "signature": signature, "consent": consent, "kit proof": kit_proof,
     "cosign": cosign, "kit": kit, "family words": family_words, "derive": derived, "rng": rng_bytes,
@@ -694,7 +653,8 @@ CHECKS = {
     "first prev": first_prev, "op id": op_id, "op": op, "ops": ops, "entry": entry, "stamp": stamp,
     "heads digest": heads_digest, "album": album, "invite words": invite_words, "invite link": invite_link,
     "invite keys": invite_keys, "commitment": commitment, "pairing words": pairing_words, "pairing": pairing,
-    "tag": tag, "txt": txt, "beacon": beacon, "head": head,
+    "tag": tag, "txt": txt, "beacon": beacon, "head": head, "frame": frame, "request": request,
+    "answer": answer, "bitmap": bitmap, "heads": heads, "spaces": spaces, "have": have,
 }
 
 

@@ -12,6 +12,8 @@ mod log;
 mod meeting;
 #[path = "make/ops.rs"]
 mod ops;
+#[path = "make/sync.rs"]
+mod sync;
 #[path = "make/values.rs"]
 mod values;
 
@@ -26,6 +28,7 @@ pub(crate) fn all() -> Vec<Case> {
         log::all(),
         ops::all(),
         meeting::all(),
+        sync::all(),
     ]
     .concat()
 }

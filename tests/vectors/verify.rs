@@ -8,6 +8,8 @@ mod log;
 mod meeting;
 #[path = "verify/sealed.rs"]
 mod sealed;
+#[path = "verify/sync.rs"]
+mod sync;
 
 use std::fmt::Debug;
 
@@ -16,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::case::{Case, Class};
 
-pub(crate) use self::{log::encoded, sealed::encrypt};
+pub(crate) use self::{log::encoded, sealed::encrypt, sync::cookie};
 
 type Checked = Result<(), Class>;
 
@@ -61,6 +63,13 @@ pub(crate) fn class(case: &Case) -> Class {
         "txt" => meeting::txt(case),
         "beacon" => meeting::beacon(case),
         "head" => meeting::head(case),
+        "frame" => sync::frame(case),
+        "request" => sync::request(case),
+        "answer" => sync::answer(case),
+        "bitmap" => sync::bitmap(case),
+        "heads" => sync::heads(case),
+        "have" => sync::have_digest(case),
+        "spaces" => sync::spaces(case),
         other => panic!("{}: unknown check {other}", case.path),
     };
     checked.err().unwrap_or(Class::Ok)

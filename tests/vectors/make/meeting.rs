@@ -245,17 +245,36 @@ fn pairings() -> Vec<Case> {
         role: Role::Member,
     };
     let device = InviteFor::Device { person: PERSON };
+    let words = kit(78).words();
     let all = [
-        ("pairing-person", person, "a new person joins"),
-        ("pairing-device", device, "a person's second device joins"),
-        ("pairing-keeper", InviteFor::Keeper, "a keeper joins"),
+        ("pairing-person", person, Some(words), "a new person joins"),
+        (
+            "pairing-kitless",
+            person,
+            None,
+            "a new person joins without a kit",
+        ),
+        (
+            "pairing-device",
+            device,
+            None,
+            "a person's second device joins",
+        ),
+        ("pairing-keeper", InviteFor::Keeper, None, "a keeper joins"),
     ];
     all.into_iter()
-        .flat_map(|(name, invite_for, why)| pairing(name, invite_for, why))
+        .flat_map(|(name, invite_for, words, why)| {
+            pairing(
+                name,
+                invite_for,
+                words.as_ref().map(|words| &words[..]),
+                why,
+            )
+        })
         .collect()
 }
 
-fn pairing(name: &str, invite_for: InviteFor, why: &str) -> Vec<Case> {
+fn pairing(name: &str, invite_for: InviteFor, words: Option<&str>, why: &str) -> Vec<Case> {
     let (inviter, joiner) = (keys(74), keys(75));
     let guest = InviteSecret::from_bytes(secret()).guest().id();
     let offer = Offer {
@@ -279,8 +298,11 @@ fn pairing(name: &str, invite_for: InviteFor, why: &str) -> Vec<Case> {
         .hex("offer", &wire::encode(&offer))
         .text("device name", "tablet")
         .text("person name", "Granny")
-        .text("kit words", &kit(78).words())
         .hex("payload", &drawn(79, 100));
+    let base = match words {
+        Some(words) => base.text("kit words", words),
+        None => base,
+    };
     let (frames, shown) = talk(&base, &offer);
     let right = base.text("words", &shown).with(wire::encode(&frames));
     let changed = |at: usize, byte: usize| {
@@ -384,11 +406,14 @@ fn talk(case: &Case, offer: &Offer) -> (Vec<Vec<u8>>, String) {
 
 fn accept(joiner: &mut Joiner, offer: &Offer, case: &Case) {
     let new = matches!(offer.invite_for, InviteFor::Person { .. });
-    let kit = RecoveryKit::from_words(case.string("kit words")).unwrap();
+    let kit = case.field("kit words").map(|words| {
+        let kit = RecoveryKit::from_words(words).unwrap();
+        KitProof::make(&kit, &offer.family, &PERSON)
+    });
     let acceptance = Acceptance {
         device_name: case.string("device name").to_owned(),
         person_name: new.then(|| case.string("person name").to_owned()),
-        kit: new.then(|| KitProof::make(&kit, &offer.family, &PERSON)),
+        kit,
     };
     assert_eq!(joiner.accept(acceptance), Ok(()));
 }

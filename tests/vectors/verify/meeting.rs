@@ -138,8 +138,8 @@ impl<'a> Table<'a> {
             InviteFor::Person { person, .. } => Some(person),
             _ => None,
         };
-        let kit = person.map(|person: PersonId| {
-            let words = self.case.string("kit words");
+        let words = person.and_then(|_| self.case.field("kit words"));
+        let kit = words.zip(person).map(|(words, person): (_, PersonId)| {
             let kit = RecoveryKit::from_words(words).unwrap();
             KitProof::make(&kit, &offer.family, &person)
         });
