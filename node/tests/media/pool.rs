@@ -162,14 +162,16 @@ fn the_reason_tells_what_ended_a_worker() {
         outcome(&missing, b"x", MediaType::Png),
         Some(Reason::NoWorker)
     );
-    for (worker, reason) in [
-        ("mute", Reason::NoWorker),
-        ("garbage", Reason::Damaged),
-        ("greedy", Reason::Damaged),
+    let large = vec![0; 1 << 20];
+    for (worker, file, reason) in [
+        ("mute", &b"x"[..], Reason::NoWorker),
+        ("garbage", b"x", Reason::Damaged),
+        ("nosy", b"x", Reason::Damaged),
+        ("greedy", &large, Reason::Damaged),
     ] {
         let pool = pool(worker, 1);
         assert_eq!(
-            outcome(&pool, b"x", MediaType::Png),
+            outcome(&pool, file, MediaType::Png),
             Some(reason),
             "{worker}"
         );

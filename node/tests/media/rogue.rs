@@ -38,20 +38,19 @@ pub(crate) fn run(name: &str) -> Option<u8> {
                 n = std::hint::black_box(n.wrapping_add(1));
             }
         },
-        "greedy" => |_: bool| loop {
-            let ask = [&0_u64.to_le_bytes()[..], &64_u32.to_le_bytes()].concat();
-            put(b'R', &ask);
-            let mut answer = [0; 5 + 64];
-            if stdin().read_exact(&mut answer).is_err() {
-                return;
+        "nosy" => |_: bool| ask(1, 64),
+        "greedy" => |_: bool| {
+            let mut answer = vec![0; 5 + PIECE];
+            loop {
+                ask(0, PIECE);
+                if stdin().read_exact(&mut answer).is_err() {
+                    return;
+                }
             }
         },
-        "deaf" => |_: bool| {
-            // Asks for the most there is, never takes it, and fills the other pipe.
-            let ask = [&0_u64.to_le_bytes()[..], &(1_u32 << 20).to_le_bytes()].concat();
-            loop {
-                put(b'R', &ask);
-            }
+        "deaf" => |_: bool| loop {
+            // Takes no answer, and fills the other pipe.
+            ask(0, PIECE);
         },
         "liar" => |_: bool| {
             put(
@@ -86,8 +85,17 @@ fn next_job() -> Option<bool> {
     Some(job[5] == MediaType::Gif.code())
 }
 
+/// The largest piece that may be asked for.
+const PIECE: usize = 1 << 20;
+
+/// Asks for bytes of the file.
+fn ask(at: u64, len: usize) {
+    let len = u32::try_from(len).expect("small");
+    put(b'R', &[&at.to_le_bytes()[..], &len.to_le_bytes()].concat());
+}
+
 fn done(code: u8) {
-    put(b'D', &[code]);
+    put(b'D', &[code, 0]);
 }
 
 fn put(kind: u8, body: &[u8]) {

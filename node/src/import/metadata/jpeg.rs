@@ -6,6 +6,8 @@ use crate::media::source::Source;
 const XMP_PREFIX: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 /// Segments looked at before the first scan; real files have a few dozen.
 const MAX_SEGMENTS: usize = 500;
+/// Bytes between two segments that are passed over.
+const MAX_JUNK_BYTES: u64 = 4096;
 
 pub(super) fn read(source: &mut Source<'_>, found: &mut Found) {
     read_at(source, 0, found);
@@ -20,9 +22,17 @@ pub(super) fn read_at(source: &mut Source<'_>, at: u64, found: &mut Found) {
     let mut at = at + 2;
     let mut has_exif = false;
     for _ in 0..MAX_SEGMENTS {
-        let Some([0xff, marker]) = source.array(at) else {
+        let Some([lead, marker]) = source.array(at) else {
             return;
         };
+        if lead != 0xff {
+            // Broken editors leave a few bytes behind a segment they shortened.
+            match next_marker(source, at) {
+                Some(next) => at = next,
+                None => return,
+            }
+            continue;
+        }
         match marker {
             // Fill bytes, and markers without a length.
             0xff => {
@@ -64,6 +74,15 @@ pub(super) fn read_at(source: &mut Source<'_>, at: u64, found: &mut Found) {
         }
         at += 2 + len;
     }
+}
+
+/// Where the next marker stands within the bytes that may be passed over.
+fn next_marker(source: &mut Source<'_>, at: u64) -> Option<u64> {
+    let junk = source.up_to(at, MAX_JUNK_BYTES)?;
+    let skip = junk
+        .windows(2)
+        .position(|w| w[0] == 0xff && (0xc0..=0xfe).contains(&w[1]))?;
+    at.checked_add(u64::try_from(skip).ok()?)
 }
 
 fn read_xmp(source: &mut Source<'_>, start: u64, len: u64, found: &mut Found) {

@@ -256,7 +256,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, MediaType)> {
     tiff[width + 2] = 4;
     tiff[width + 8..width + 12].copy_from_slice(&0x00ff_ffff_u32.to_le_bytes());
     let webp =
-        b"RIFF\x20\0\0\0WEBPVP8L\x12\0\0\0\x2f\xff\xff\xff\x07\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        b"RIFF\x20\0\0\0WEBPVP8L\x12\0\0\0\x2f\xfe\xff\xfe\x07\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec();
     vec![
         ("png", png(0x7fff_ffff, 0x7fff_ffff), MediaType::Png),
         ("wide png", png(30_001, 1), MediaType::Png),

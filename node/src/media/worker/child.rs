@@ -49,20 +49,26 @@ fn serve(pipes: &mut Pipes<'_>) -> io::Result<()> {
             .filter(|_| kind == Kind::Job)
             .ok_or(io::ErrorKind::InvalidData)?;
         sys::extend_cpu(JOB_CPU);
-        let code = match serve_job(pipes, job) {
-            Ok(()) => 0,
-            Err(Stop::Reason(reason)) => reason.code(),
+        let (code, last) = match serve_job(pipes, job) {
+            Ok(()) => (0, false),
+            Err(Stop::Reason(reason)) => (reason.code(), false),
+            Err(Stop::Panic) => (Reason::Damaged.code(), true),
             Err(Stop::Pipe(error)) => return Err(error),
         };
-        frame::write(&mut pipes.output, Kind::Done, &[&[code]])?;
+        frame::write(&mut pipes.output, Kind::Done, &[&[code, u8::from(last)]])?;
         pipes.output.flush()?;
+        if last {
+            break;
+        }
     }
     Ok(())
 }
 
-/// Why a job ended early: for a reason to report, or because nobody is left to report to.
+/// Why a job ended early: for a reason to report, by a panic, after which nothing in here is to be
+/// relied on, or because nobody is left to report to.
 enum Stop {
     Reason(Reason),
+    Panic,
     Pipe(io::Error),
 }
 
@@ -95,9 +101,9 @@ fn make(
     file: &mut Remote<'_, '_>,
     media: MediaType,
     orientation: Orientation,
-) -> Result<Previews, Reason> {
+) -> Result<Previews, Stop> {
     if !decode::is_supported(media) {
-        return Err(Reason::NotSupported);
+        return Err(Reason::NotSupported.into());
     }
     let size = file.size;
     let (media, at, len) = if media.is_raw() {
@@ -108,23 +114,24 @@ fn make(
         (media, 0, size)
     };
     if len > MAX_FILE_BYTES {
-        return Err(Reason::TooLarge);
+        return Err(Reason::TooLarge.into());
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(|_| Reason::TooLarge)?];
     file.seek(SeekFrom::Start(at))
         .and_then(|_| file.read_exact(&mut bytes))
         .map_err(|_| Reason::Unreadable)?;
-    guarded(|| {
+    let previews = guarded(|| {
         let decoded = decode::decode(&bytes, media, orientation)?;
         // Coded bytes are of no more use, and pixels need the room.
         drop(bytes);
         Previews::make(decoded)
-    })?
+    })?;
+    Ok(previews?)
 }
 
-/// Turns a panic of a decoder into "damaged".
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Reason> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Reason::Damaged)
+/// Contains a panic of a decoder.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Stop> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Stop::Panic)
 }
 
 fn send_metadata(pipes: &mut Pipes<'_>, metadata: &Metadata) -> Result<(), Stop> {

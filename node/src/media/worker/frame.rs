@@ -33,7 +33,7 @@ pub(super) enum Kind {
     Thumbnail,
     /// The original's width and height as shown, and the ThumbHash.
     Hash,
-    /// The code of a reason, or 0.
+    /// The code of a reason, or 0; then 1 if the child will take no further job.
     Done,
 }
 

@@ -19,6 +19,8 @@ const JOB_TIME: Duration = Duration::from_secs(20);
 const JOBS_PER_WORKER: u32 = 16;
 /// The most workers: previews are background work.
 const MAX_WORKERS: usize = 2;
+/// How long a worker that closed its pipe is given to die.
+const DYING_TIME: Duration = Duration::from_secs(1);
 /// How many times over a worker may read a file.
 const MAX_READ_OVER: u64 = 4;
 /// Bytes any worker may read, however small the file.
@@ -127,23 +129,43 @@ impl Pool {
             size,
         };
         let slot = self.slot();
-        let mut worker = match slot.idle() {
-            Some(worker) => worker,
-            None => Worker::start(&self.program, &self.args)?,
-        };
+        // A kept worker may have been ended from outside since: that is not this file's fault.
+        if let Some(worker) = slot.idle() {
+            match self.run_in(worker, &slot, job, file, parts) {
+                Err(Fault::Before) => {}
+                done => return done.map_err(Fault::reason),
+            }
+        }
+        let worker = Worker::start(&self.program, &self.args)?;
+        self.run_in(worker, &slot, job, file, parts)
+            .map_err(Fault::reason)
+    }
+
+    fn run_in(
+        &self,
+        mut worker: Worker,
+        slot: &Slot<'_>,
+        job: Job,
+        file: &mut dyn ReadSeek,
+        parts: &mut Parts,
+    ) -> Result<(), Fault> {
         let watch = Watch::start(Arc::clone(&worker.child), self.job_time)?;
         let outcome = worker.exchange(job, file, &watch, parts);
         let ran_out = watch.stop();
         match outcome {
-            Ok(0) if worker.jobs < JOBS_PER_WORKER => slot.keep(worker),
-            Ok(0) => {}
-            // A worker that failed may be in any state: the next file gets a fresh one.
-            Ok(code) => return Err(Reason::from_code(code).unwrap_or(Reason::Damaged)),
-            Err(Fault::Unreadable) => return Err(Reason::Unreadable),
-            Err(Fault::Worker) if ran_out => return Err(Reason::TookTooLong),
-            Err(Fault::Worker) => return Err(worker.post_mortem()),
+            Ok(end) => {
+                if !end.is_last && worker.jobs < JOBS_PER_WORKER {
+                    slot.keep(worker);
+                }
+                end.reason.map_or(Ok(()), |reason| Err(reason.into()))
+            }
+            // A program that is no worker says nothing about the file.
+            Err(_) if !worker.greeted => Err(Reason::NoWorker.into()),
+            Err(Fault::Worker | Fault::Before) if ran_out => Err(Reason::TookTooLong.into()),
+            Err(Fault::Before) if worker.jobs > 1 => Err(Fault::Before),
+            Err(Fault::Worker | Fault::Before) => Err(worker.post_mortem().into()),
+            Err(other) => Err(other),
         }
-        Ok(())
     }
 
     /// Waits for its turn.
@@ -193,17 +215,41 @@ impl Drop for Slot<'_> {
     }
 }
 
+/// How a job ended in a worker that is well.
+struct End {
+    reason: Option<Reason>,
+    /// The worker takes no further job.
+    is_last: bool,
+}
+
 /// Why an exchange broke off.
 enum Fault {
+    /// The worker ended before it gave any answer.
+    Before,
     /// The worker died, was ended, or talked nonsense.
     Worker,
-    /// The file could not be read.
-    Unreadable,
+    /// What is known already.
+    Known(Reason),
+}
+
+impl Fault {
+    fn reason(self) -> Reason {
+        match self {
+            Self::Before | Self::Worker => Reason::Damaged,
+            Self::Known(reason) => reason,
+        }
+    }
 }
 
 impl From<io::Error> for Fault {
     fn from(_: io::Error) -> Self {
         Self::Worker
+    }
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Self {
+        Self::Known(reason)
     }
 }
 
@@ -246,63 +292,81 @@ impl Worker {
         matches!(lock(&self.child).try_wait(), Ok(None))
     }
 
-    /// Runs one job and returns the code of its end.
+    /// Sends a job and returns the first answer.
+    fn begin(&mut self, job: Job) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        if !self.greeted {
+            let hello = frame::read(&mut self.output)?;
+            self.greeted = matches!(hello, Some((Kind::Hello, _)));
+            if !self.greeted {
+                return Ok(None);
+            }
+        }
+        self.jobs += 1;
+        frame::write(&mut self.input, Kind::Job, &[&job.encode()])?;
+        frame::read(&mut self.output)
+    }
+
+    /// Runs one job to its end.
     fn exchange(
         &mut self,
         job: Job,
         file: &mut dyn ReadSeek,
         watch: &Watch,
         parts: &mut Parts,
-    ) -> Result<u8, Fault> {
-        if !self.greeted {
-            let hello = frame::read(&mut self.output)?;
-            self.greeted = matches!(hello, Some((Kind::Hello, _)));
-            if !self.greeted {
-                return Err(Fault::Worker);
-            }
-        }
-        self.jobs += 1;
-        frame::write(&mut self.input, Kind::Job, &[&job.encode()])?;
+    ) -> Result<End, Fault> {
+        let mut next = match self.begin(job) {
+            Ok(Some(frame)) => frame,
+            Ok(None) | Err(_) => return Err(Fault::Before),
+        };
         let mut allowance = job
             .size
             .saturating_mul(MAX_READ_OVER)
             .saturating_add(MIN_READ_BYTES);
         loop {
-            let (kind, body) = frame::read(&mut self.output)?.ok_or(Fault::Worker)?;
+            let (kind, body) = next;
             match kind {
                 Kind::Read => {
-                    let (at, len) = span(&body).ok_or(Fault::Worker)?;
+                    let (at, len) = span(&body, job.size).ok_or(Fault::Worker)?;
                     allowance = allowance.checked_sub(u64::from(len)).ok_or(Fault::Worker)?;
                     let started = Instant::now();
-                    let bytes = piece(file, at, len).map_err(|_| Fault::Unreadable)?;
+                    let bytes = piece(file, at, len).map_err(|_| Reason::Unreadable)?;
                     // A slow disk is not the worker's fault.
                     watch.extend(started.elapsed());
                     frame::write(&mut self.input, Kind::Bytes, &[&bytes])?;
                 }
-                Kind::Done => return body.first().copied().ok_or(Fault::Worker),
+                Kind::Done => return end(&body).ok_or(Fault::Worker),
                 _ => parts.take(kind, body).ok_or(Fault::Worker)?,
             }
+            next = frame::read(&mut self.output)?.ok_or(Fault::Worker)?;
         }
     }
 
     /// Why a worker died, from how it died.
     fn post_mortem(mut self) -> Reason {
-        let status = {
-            let mut child = lock(&self.child);
-            // It is dead already, or talked nonsense and must not go on.
-            drop(child.kill());
-            child.wait()
+        let Some(status) = self.died_by_itself() else {
+            return Reason::Damaged;
         };
-        if !self.greeted {
-            return Reason::NoWorker;
-        }
         let mut said = Vec::new();
         let errors = (&mut self.errors).take(4096).read_to_end(&mut said);
         let out_of_memory = errors.is_ok() && said.windows(17).any(|w| w == b"memory allocation");
-        match status {
-            Ok(_) if out_of_memory => Reason::TooMuchMemory,
-            Ok(status) if by_cpu_limit(status) => Reason::TookTooLong,
-            _ => Reason::Damaged,
+        match cause(status) {
+            _ if out_of_memory => Reason::TooMuchMemory,
+            Some(reason) => reason,
+            None => Reason::Damaged,
+        }
+    }
+
+    /// How the worker ended, if it does within the moment that dying takes.
+    fn died_by_itself(&self) -> Option<ExitStatus> {
+        let give_up = Instant::now() + DYING_TIME;
+        loop {
+            if let Ok(Some(status)) = lock(&self.child).try_wait() {
+                return Some(status);
+            }
+            if Instant::now() > give_up {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(2));
         }
     }
 }
@@ -320,21 +384,47 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the system ended a worker for, when it was not its own fault in memory.
 #[cfg(unix)]
-fn by_cpu_limit(status: ExitStatus) -> bool {
+fn cause(status: ExitStatus) -> Option<Reason> {
     use std::os::unix::process::ExitStatusExt;
-    status.signal() == Some(rustix::process::Signal::XCPU.as_raw())
+
+    use rustix::process::Signal;
+
+    let signal = status.signal()?;
+    if signal == Signal::XCPU.as_raw() {
+        Some(Reason::TookTooLong)
+    } else {
+        // Nobody here sent it: the system was short of memory.
+        (signal == Signal::KILL.as_raw()).then_some(Reason::TooMuchMemory)
+    }
 }
 
 #[cfg(not(unix))]
-fn by_cpu_limit(_: ExitStatus) -> bool {
-    false
+fn cause(_: ExitStatus) -> Option<Reason> {
+    None
 }
 
-fn span(body: &[u8]) -> Option<(u64, u32)> {
+/// Reads the end of a job: code, and whether it was the worker's last.
+fn end(body: &[u8]) -> Option<End> {
+    let [code, last] = *body.first_chunk()?;
+    let reason = match code {
+        0 => None,
+        code => Some(Reason::from_code(code)?),
+    };
+    Some(End {
+        reason,
+        is_last: last != 0,
+    })
+}
+
+/// What a worker asks for, if it stands in the file.
+fn span(body: &[u8], size: u64) -> Option<(u64, u32)> {
     let (at, len) = body.split_first_chunk::<8>()?;
+    let at = u64::from_le_bytes(*at);
     let len = u32::from_le_bytes(*len.first_chunk()?);
-    (len <= MAX_PIECE).then_some((u64::from_le_bytes(*at), len))
+    let inside = at.checked_add(u64::from(len))? <= size;
+    (inside && len <= MAX_PIECE).then_some((at, len))
 }
 
 fn piece(file: &mut dyn ReadSeek, at: u64, len: u32) -> io::Result<Vec<u8>> {
