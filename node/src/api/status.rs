@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway};
+use super::{Answer, ApiError, Done, Doorway, live::Live};
 use crate::{
     catalog::{self, instant_text},
     node::Node,
@@ -37,7 +37,7 @@ pub(super) async fn status(
         Some(network) => network.connected().await,
         None => Vec::new(),
     };
-    let waiting = node.ask(|runtime| runtime.lacking()).await?;
+    let waiting = Live::of(doorway, node).await?.waiting;
     let peers: Vec<_> = view
         .people
         .devices

@@ -33,7 +33,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 }
 
 /// Days from 1970-01-01 to a date.
-pub fn days(year: i64, month: i64, day: i64) -> i64 {
+fn days(year: i64, month: i64, day: i64) -> i64 {
     let shifted_year = if month <= 2 { year - 1 } else { year };
     let era = shifted_year.div_euclid(400);
     let year_of_era = shifted_year.rem_euclid(400);

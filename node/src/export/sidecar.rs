@@ -131,9 +131,9 @@ impl<'a> Told<'a> {
         }
         let mut body = String::new();
         if let Some(caption) = &self.listed.caption {
-            let _ = write!(
+            let _ = writeln!(
                 body,
-                "   <dc:description><rdf:Alt><rdf:li xml:lang=\"x-default\">{}</rdf:li></rdf:Alt></dc:description>\n",
+                "   <dc:description><rdf:Alt><rdf:li xml:lang=\"x-default\">{}</rdf:li></rdf:Alt></dc:description>",
                 escaped(caption)
             );
         }

@@ -35,7 +35,9 @@ impl Network {
                 tag: a.tag,
             })
             .collect();
-        self.0.net.set_adverts(adverts).await;
+        if self.0.net.set_adverts(adverts).await.is_err() {
+            tracing::debug!("the network has stopped");
+        }
         Ok(())
     }
 

@@ -70,7 +70,7 @@ impl Network {
                     Err(Ended::Misbehaved) => {
                         tracing::warn!(device = %device.short(), "a device sent a bad blob");
                         network.keep_away(device);
-                        network.net().disconnect(super::peer_of(device)).await;
+                        network.cut_off(device).await;
                         break;
                     }
                     Err(error) => {

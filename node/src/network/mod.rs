@@ -185,8 +185,17 @@ impl Network {
             .map(peer_of)
             .filter(|peer| *peer != me)
             .collect();
-        self.0.net.set_allowed(allowed).await;
+        if self.0.net.set_allowed(allowed).await.is_err() {
+            tracing::debug!("the network has stopped");
+        }
         Ok(())
+    }
+
+    /// Ends every connection with a device.
+    async fn cut_off(&self, device: DeviceId) {
+        if let Err(error) = self.0.net.disconnect(peer_of(device)).await {
+            tracing::debug!(device = %device.short(), %error, "not disconnected");
+        }
     }
 
     async fn drive(self, mut events: mpsc::Receiver<NetEvent>) {

@@ -137,7 +137,7 @@ impl Network {
                 Ok(Some(reason)) if reason.is_misbehaviour() => {
                     tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
                     network.keep_away(device);
-                    network.net().disconnect(peer_of(device)).await;
+                    network.cut_off(device).await;
                 }
                 Ok(reason) => tracing::debug!(device = %device.short(), ?reason, "session ended"),
                 Err(error) => tracing::warn!(device = %device.short(), %error, "session failed"),
@@ -150,7 +150,7 @@ impl Network {
             if is_latest {
                 network.state().sessions.remove(&device);
                 // The connection is of no use without its session; whoever wants one calls again.
-                network.net().disconnect(peer_of(device)).await;
+                network.cut_off(device).await;
             }
             network.stir();
         });

@@ -1,6 +1,6 @@
 //! From entries to one batch for the store: rows of assets and albums follow what the entries say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Row};
 
 use heirloom_protocol::{
     album::{asset::Asset, merge},
@@ -115,11 +115,9 @@ impl Runtime {
             }
             for item in merge::targets(&projected.op, projected.origin.op) {
                 let key = AssetKey { album, item };
-                if !stage.assets.contains_key(&key) {
-                    stage.assets.insert(key, key.load(&self.store)?);
-                }
-                let Some(asset) = stage.assets.get_mut(&key) else {
-                    continue;
+                let asset = match stage.assets.entry(key) {
+                    Row::Occupied(there) => there.into_mut(),
+                    Row::Vacant(free) => free.insert(key.load(&self.store)?),
                 };
                 merge::apply(
                     asset,

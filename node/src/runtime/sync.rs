@@ -1,10 +1,6 @@
 //! The sessions' side of the runtime: what they may read, what they have committed, what peers hold.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-    time::Instant,
-};
+use std::{collections::BTreeSet, ops::ControlFlow, time::Instant};
 
 use heirloom_protocol::{
     album::asset::Asset,

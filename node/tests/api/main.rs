@@ -1,7 +1,7 @@
 //! The router driven in process over homes in temporary folders: what the command line's contract says.
 #![expect(
     clippy::as_conversions,
-    missing_docs,
+    unreachable_pub,
     reason = "tests count small things and document themselves"
 )]
 

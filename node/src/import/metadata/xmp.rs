@@ -163,7 +163,11 @@ fn words(xml: &str, names: &[&str]) -> Option<String> {
             .chars()
             .filter(|c| !c.is_control() || *c == '\n')
             .collect();
-        text.truncate(text.floor_char_boundary(MAX_WORDS_BYTES));
+        let mut end = text.len().min(MAX_WORDS_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
         (!text.is_empty()).then_some(text)
     })
 }

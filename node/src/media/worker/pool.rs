@@ -314,9 +314,8 @@ impl Worker {
         watch: &Watch,
         parts: &mut Parts,
     ) -> Result<End, Fault> {
-        let mut next = match self.begin(job) {
-            Ok(Some(frame)) => frame,
-            Ok(None) | Err(_) => return Err(Fault::Before),
+        let Ok(Some(mut next)) = self.begin(job) else {
+            return Err(Fault::Before);
         };
         let mut allowance = job
             .size
