@@ -46,7 +46,7 @@ impl Live {
             };
             (device, met)
         };
-        let waiting = node.ask(|runtime| runtime.wanted()).await?;
+        let waiting = node.ask(|runtime| runtime.lacking()).await?;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,

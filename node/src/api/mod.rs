@@ -9,7 +9,9 @@
 mod albums;
 mod answer;
 mod assets;
+mod config;
 mod copy;
+mod doctor;
 mod edits;
 mod error;
 mod family;
@@ -22,11 +24,13 @@ mod network;
 mod pair;
 mod people;
 mod pick;
+mod recovery;
 mod share;
 #[cfg(unix)]
 mod socket;
 mod status;
 mod trash;
+mod verify;
 mod write;
 
 use std::{path::PathBuf, sync::Arc};
@@ -192,6 +196,10 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "people" => people::people(node, body, answer).await,
         "device" => people::device(doorway, node, body, answer).await,
         "words" => people::words(node).await,
+        "recovery" => recovery::recovery(node, body).await,
+        "config" => config::config(doorway, body, answer).await,
+        "doctor" => doctor::doctor(doorway, node, answer).await,
+        "verify" => verify::verify(node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }
 }

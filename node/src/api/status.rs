@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, live::Live};
+use super::{Answer, ApiError, Done, Doorway, doctor, live::Live};
 use crate::{
-    catalog::{self, instant_text},
+    catalog::{self, Held, instant_text},
     node::Node,
     runtime::View,
 };
@@ -32,53 +32,36 @@ pub(super) async fn status(
     let view = node.view().await?;
     let (store, seen) = (node.store().clone(), view.clone());
     let sums = node.blocking(move || sum(&store, &seen)).await??;
-    let network = doorway.network().await;
-    let connected = match &network {
-        Some(network) => network.connected().await,
-        None => Vec::new(),
-    };
-    let waiting = Live::of(doorway, node).await?.waiting;
+    let live = Live::of(doorway, node).await?;
     let peers: Vec<_> = view
         .people
         .devices
         .iter()
         .filter(|row| row.id != view.device && !row.removed)
         .map(|row| {
-            let path = connected.iter().find(|path| path.peer.0 == row.id.0);
+            let met = live.met(&row.id);
             json!({
                 "device": row.id.to_string(),
                 "name": view.device_name(&row.id),
-                "connected": path.is_some(),
-                "path": path.map(|path| match path.path {
-                    crate::net::Path::Lan => "lan",
-                    crate::net::Path::Direct => "direct",
-                }),
-                "last_seen": path.map(|_| instant_text(crate::runtime::Runtime::now().0)),
+                "connected": met.path.is_some(),
+                "path": met.path,
+                "last_seen": met.last_seen.map(instant_text),
             })
         })
         .collect();
-    let (sending, receiving) = network.as_ref().map_or((0, 0), |network| {
-        let moved = network.moved();
-        (moved.blobs_sent, moved.blobs_received)
-    });
-    let problems = problems(&sums, peers.len(), waiting);
+    let problems = problems(&sums, &live, node, &view, peers.len());
     let is_safe = sums.safe == sums.assets;
-    let listen: Vec<_> = network
-        .iter()
-        .flat_map(|n| n.addresses())
-        .map(|a| a.to_string())
-        .collect();
     answer
         .line(&json!({
             "type": "status", "v": 1,
             "family": view.family.to_string(), "family_name": view.family_name,
             "device": view.device.to_string(), "device_name": view.device_name(&view.device),
-            "node": if network.is_some() { "running" } else { "stopped" },
+            "node": if live.runs { "running" } else { "stopped" },
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": COPIES_WANTED,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
-            "moving": { "sending": sending, "receiving": receiving, "waiting": waiting },
-            "problems": problems, "gallery": null, "listen": listen,
+            "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
+            "problems": problems, "gallery": null, "listen": live.listen,
         }))
         .await;
     let check = super::pick::flag(body, "check");
@@ -88,11 +71,12 @@ pub(super) async fn status(
 /// Counts what is kept where: an original counts as safe where enough devices say that they hold it.
 fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
+    let held = Held::of(store);
     for folded in catalog::read(store, view)? {
         if folded.is_trashed() {
             continue;
         }
-        let here = catalog::here(store, &folded)?.original;
+        let here = held.here(&folded)?.original;
         let copies = view.copies(&folded, here);
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
@@ -103,8 +87,8 @@ fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
     Ok(sums)
 }
 
-fn problems(sums: &Sums, others: usize, waiting: u64) -> Vec<String> {
-    let mut problems = Vec::new();
+fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
     if others == 0 {
         problems.push("This is the only device of the family: invite a second one (heirloom invite --device).".into());
     } else if sums.only_here > 0 {
@@ -113,8 +97,23 @@ fn problems(sums: &Sums, others: usize, waiting: u64) -> Vec<String> {
             sums.only_here
         ));
     }
-    if waiting > 0 {
-        problems.push(format!("{waiting} files have not arrived yet: they come as soon as a device that holds them is in reach."));
+    if live.waiting > 0 {
+        problems.push(format!("{} files have not arrived yet: they come as soon as a device that holds them is in reach.", live.waiting));
+    }
+    if !doctor::has_kit(view) {
+        problems.push("There are no recovery words: make them (heirloom recovery replace).".into());
+    }
+    let free = node.store().free_bytes();
+    if let Some(free) = free.filter(|free| *free < doctor::NEARLY_FULL_BYTES) {
+        problems.push(format!(
+            "The disk is nearly full: {} MB are free.",
+            free / 1_000_000
+        ));
+    }
+    let opened = node.store().opened();
+    if !opened.damages.is_empty() || !opened.stranded.is_empty() {
+        problems
+            .push("Damage was found when the home was opened: heirloom verify names it.".into());
     }
     problems
 }

@@ -53,13 +53,6 @@ impl Runtime {
         Ok(())
     }
 
-    /// How many blobs are lacking.
-    pub fn wanted(&self) -> u64 {
-        let classes = [Class::Original, Class::Preview, Class::Thumbnail];
-        let lacking = classes.map(|class| self.want.lacking(class).blobs);
-        lacking.into_iter().sum()
-    }
-
     /// Looks through the logs for blobs that are not here. Logs that are complete cost nothing.
     pub(super) fn load_wants(&mut self) -> Result<(), RuntimeError> {
         let logs: Vec<_> = self

@@ -1,11 +1,12 @@
 //! What a person does: ops recorded and committed.
 
 use heirloom_protocol::{
-    crypto::SeededRng,
+    crypto::{RecoveryKit, SeededRng},
     id::{AlbumId, PersonId},
     log::entry::BlobLine,
     op::{AlbumUse, Level, Op, Subject},
 };
+use rand_core::Rng as _;
 use zeroize::Zeroizing;
 
 use super::{Runtime, RuntimeError};
@@ -84,6 +85,21 @@ impl Runtime {
         let recorded = self
             .replica
             .record_removal(removal, Self::now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Puts a new recovery kit in the place of this person's old one. Durable when it returns.
+    pub fn replace_kit(
+        &mut self,
+        old: Option<&RecoveryKit>,
+        new: &RecoveryKit,
+    ) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let incarnation = rng.next_u64();
+        let now = Self::now();
+        let recorded = self
+            .replica
+            .record_recovery(old, new, incarnation, now, &mut rng)?;
         self.commit(&recorded, &[])
     }
 

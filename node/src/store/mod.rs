@@ -123,6 +123,11 @@ impl Store {
         &self.0.opened
     }
 
+    /// Bytes that are free where the home is, where the system tells.
+    pub fn free_bytes(&self) -> Option<u64> {
+        fs::space(self.home()).map(|(free, _)| free)
+    }
+
     /// The blobs of this home.
     pub fn blobs(&self) -> &BlobStore {
         &self.0.blobs

@@ -1,10 +1,14 @@
 //! The router driven in process over homes in temporary folders: what the command line's contract says.
 #![expect(
     clippy::as_conversions,
+    clippy::cloned_ref_to_slice_refs,
+    clippy::unwrap_used,
     unreachable_pub,
     reason = "tests count small things and document themselves"
 )]
 
 mod acts;
+mod files;
 mod people;
+mod upkeep;
 mod world;

@@ -8,6 +8,7 @@
 mod control;
 mod keys;
 mod project;
+mod recovery;
 mod roster;
 mod space;
 #[cfg(test)]

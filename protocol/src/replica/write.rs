@@ -256,7 +256,11 @@ impl Replica {
         self.take_own(entry, now)
     }
 
-    fn take_own(&mut self, entry: Entry, now: Timestamp) -> Result<Recorded, WriteError> {
+    pub(super) fn take_own(
+        &mut self,
+        entry: Entry,
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
         if entry.bytes().size() > limits::ENTRY_BYTES {
             return Err(WriteError::TooLarge);
         }
@@ -268,16 +272,27 @@ impl Replica {
     }
 
     fn next_header(&mut self, space: SpaceId, now: Timestamp) -> Result<Header, WriteError> {
-        let device = self.device();
-        let log = self.own_log(space);
+        self.header_in(self.own_log(space), self.own_cert(), now)
+    }
+
+    /// The header of the next entry of a log whose author has this certificate.
+    pub(super) fn header_in(
+        &mut self,
+        log: LogId,
+        cert: Option<OpId>,
+        now: Timestamp,
+    ) -> Result<Header, WriteError> {
+        let LogId {
+            space, device, inc, ..
+        } = log;
         let (seq, prev, first_item, first_blob, last) = match self.logs.get(&log) {
             Some(state) => {
                 let (seq, prev) = state.head().ok_or(WriteError::NotAllowed)?;
                 (seq + 1, prev, state.items, state.blobs, state.hlc)
             }
             None => {
-                let cert = self.own_cert().ok_or(WriteError::NotAllowed)?;
-                let prev = first_prev(space, device, self.incarnation, cert);
+                let cert = cert.ok_or(WriteError::NotAllowed)?;
+                let prev = first_prev(space, device, inc, cert);
                 (0, prev, 0, 0, crate::time::Hlc::default())
             }
         };
@@ -288,7 +303,7 @@ impl Replica {
             flags: 0,
             space,
             device,
-            inc: self.incarnation,
+            inc,
             seq,
             prev,
             hlc: self.clock,
@@ -323,7 +338,7 @@ impl Replica {
         }
     }
 
-    fn mint_control(
+    pub(super) fn mint_control(
         &self,
         kind: EpochKind,
         without: &[Hit],

@@ -1,0 +1,160 @@
+//! `config`: the settings of this home, in its `config.toml`. They hold from the next start on.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+use serde_json::{Value, json};
+use toml::{Table, Value as Setting};
+
+use super::{Answer, ApiError, Done, Doorway, pick};
+use crate::{network::NetworkOptions, store::StoreError};
+
+/// Every setting that has an effect, with what holds where it is not set.
+const KEYS: [Key; 3] = [
+    Key {
+        name: "network.discovery",
+        kind: Kind::Flag(true),
+    },
+    Key {
+        name: "network.lan_only",
+        kind: Kind::Flag(false),
+    },
+    Key {
+        name: "network.listen",
+        kind: Kind::Addresses,
+    },
+];
+
+struct Key {
+    /// Section and name.
+    name: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Yes or no, and which it is when nothing is said.
+    Flag(bool),
+    /// Multiaddrs to listen on, none for all interfaces.
+    Addresses,
+}
+
+/// `config`, with what to do in `do`.
+pub(super) async fn config(doorway: &Doorway, body: &Value, answer: &Answer) -> Done {
+    let path = doorway.home().join("config.toml");
+    match pick::text(body, "do")? {
+        "list" => {
+            let table = read(&path)?;
+            for key in &KEYS {
+                answer.line(&key.line(&table)).await;
+            }
+            Ok(json!({"count": KEYS.len()}))
+        }
+        "get" => {
+            let key = named(pick::text(body, "key")?)?;
+            answer.line(&key.line(&read(&path)?)).await;
+            Ok(json!({}))
+        }
+        "set" => {
+            let key = named(pick::text(body, "key")?)?;
+            let value = key.parse(pick::text(body, "value")?)?;
+            set(doorway.home(), &path, key, value)?;
+            answer.line(&key.line(&read(&path)?)).await;
+            Ok(json!({"key": key.name}))
+        }
+        other => Err(ApiError::usage(&format!("config does not know {other:?}"))),
+    }
+}
+
+/// A setting by its name, with or without its section.
+fn named(asked: &str) -> Result<&'static Key, ApiError> {
+    let fits = |key: &&Key| key.name == asked || key.parts().1 == asked;
+    KEYS.iter().find(fits).ok_or_else(|| {
+        let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        ApiError::usage(&format!("there is no setting {asked:?}"))
+            .hint(format!("the settings are {}", names.join(", ")))
+    })
+}
+
+impl Key {
+    fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or(("", self.name))
+    }
+
+    fn line(&self, table: &Table) -> Value {
+        let (section, name) = self.parts();
+        let set = table.get(section).and_then(|section| section.get(name));
+        let value = match (set, &self.kind) {
+            (Some(set), _) => serde_json::to_value(set).unwrap_or(Value::Null),
+            (None, Kind::Flag(usual)) => json!(usual),
+            (None, Kind::Addresses) => json!([]),
+        };
+        json!({
+            "type": "setting", "v": 1,
+            "key": self.name, "value": value, "set": set.is_some(),
+        })
+    }
+
+    /// What a person wrote; `None` takes the setting away.
+    fn parse(&self, text: &str) -> Result<Option<Setting>, ApiError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match self.kind {
+            Kind::Flag(_) => match text {
+                "true" | "yes" | "on" => Ok(Some(Setting::Boolean(true))),
+                "false" | "no" | "off" => Ok(Some(Setting::Boolean(false))),
+                _ => Err(ApiError::usage(&format!("{} is true or false", self.name))),
+            },
+            Kind::Addresses => {
+                let addresses = text.split([',', ' ']).filter(|part| !part.is_empty());
+                let addresses: Vec<String> = addresses.map(str::to_owned).collect();
+                crate::network::addresses(&addresses)?;
+                let list = addresses.into_iter().map(Setting::String).collect();
+                Ok(Some(Setting::Array(list)))
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Table, ApiError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
+        Err(error) => return Err(StoreError::from(error).into()),
+    };
+    text.parse().map_err(|error: toml::de::Error| {
+        ApiError::usage(&format!("config.toml: {}", error.message()))
+            .hint("mend the file by hand, or remove it to begin anew")
+    })
+}
+
+fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<(), ApiError> {
+    let mut table = read(path)?;
+    let (section, name) = key.parts();
+    let section = table
+        .entry(section)
+        .or_insert_with(|| Setting::Table(Table::new()));
+    let Some(section) = section.as_table_mut() else {
+        return Err(ApiError::usage("config.toml: a section is no table"));
+    };
+    match value {
+        Some(value) => drop(section.insert(name.to_owned(), value)),
+        None => drop(section.remove(name)),
+    }
+    write(home, path, &table.to_string()).map_err(StoreError::from)?;
+    NetworkOptions::of_home(home).map(drop)
+}
+
+/// Replaces the file as a whole, readable by its owner alone. Durable when it returns.
+fn write(home: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(home)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    #[cfg(unix)]
+    std::fs::File::open(home)?.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! `doctor`: problems of this device, each with its remedy.
+
+use std::path::Path;
+
+use heirloom_protocol::time::Hlc;
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, Doorway, live::Live};
+use crate::{
+    network::NetworkOptions,
+    node::Node,
+    runtime::{Runtime, View},
+    store::Store,
+};
+
+/// Free bytes below which a disk is nearly full.
+pub(super) const NEARLY_FULL_BYTES: u64 = 1_000_000_000;
+
+/// One thing that was looked at.
+struct Check {
+    name: &'static str,
+    message: String,
+    /// What to do; none where all is well.
+    remedy: Option<String>,
+}
+
+impl Check {
+    fn well(name: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    fn wrong(name: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            name,
+            message: message.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    fn line(&self) -> Value {
+        json!({
+            "type": "check", "v": 1,
+            "name": self.name, "ok": self.remedy.is_none(),
+            "message": self.message, "remedy": self.remedy,
+        })
+    }
+}
+
+/// The act.
+pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let live = Live::of(doorway, node).await?;
+    let store = node.store().clone();
+    let mut checks = node
+        .blocking(move || vec![permissions(store.home()), disk(&store), damage(&store)])
+        .await?;
+    checks.push(clock(node).await?);
+    checks.push(settings(doorway.home()));
+    checks.push(network(&live, &view));
+    checks.push(worker(doorway));
+    checks.push(recovery(&view));
+    checks.push(devices(&view));
+    for check in &checks {
+        answer.line(&check.line()).await;
+    }
+    let problems = checks.iter().filter(|check| check.remedy.is_some()).count();
+    Ok(json!({"checks": checks.len(), "problems": problems}))
+}
+
+fn permissions(home: &Path) -> Check {
+    #[cfg(unix)]
+    if let Some(open) = open_to_others(home) {
+        return Check::wrong(
+            "permissions",
+            format!("other users can get at {}", open.display()),
+            format!("chmod -R go-rwx {:?}", home.display().to_string()),
+        );
+    }
+    Check::well(
+        "permissions",
+        format!("nobody else can look into {}", home.display()),
+    )
+}
+
+/// The first thing in a home that its group or others have any right to.
+#[cfg(unix)]
+fn open_to_others(home: &Path) -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let entries = walkdir::WalkDir::new(home).max_depth(2).into_iter();
+    entries
+        .filter_map(Result::ok)
+        .find(|entry| {
+            let metadata = entry.metadata();
+            metadata.is_ok_and(|metadata| {
+                !metadata.is_symlink() && metadata.permissions().mode() & 0o077 != 0
+            })
+        })
+        .map(walkdir::DirEntry::into_path)
+}
+
+fn disk(store: &Store) -> Check {
+    match store.free_bytes() {
+        Some(free) if free < NEARLY_FULL_BYTES => Check::wrong(
+            "disk",
+            format!("{} MB are free", free / 1_000_000),
+            "free some space: photos are taken in again by themselves",
+        ),
+        Some(free) => Check::well("disk", format!("{} GB are free", free / 1_000_000_000)),
+        None => Check::well("disk", "the system does not say how much is free"),
+    }
+}
+
+/// What opening the store found.
+fn damage(store: &Store) -> Check {
+    let opened = store.opened();
+    let damaged = opened.damages.len() + opened.stranded.len();
+    if damaged > 0 {
+        return Check::wrong(
+            "store",
+            format!("{damaged} damages were found when the home was opened"),
+            "heirloom verify --read-data names them; copy what matters to another disk",
+        );
+    }
+    if opened.rebuilt.is_some() {
+        return Check::well("store", "the index was lost and made again from the logs");
+    }
+    Check::well("store", "the home was opened without a finding")
+}
+
+async fn clock(node: &Node) -> Result<Check, ApiError> {
+    let ahead = node
+        .ask(|runtime| {
+            let now = Runtime::now();
+            let logs = runtime.replica().logs();
+            let held = logs.filter(|(_, state)| state.hlc.is_held(now));
+            held.map(|(log, state)| (state.hlc, log.device)).max()
+        })
+        .await?;
+    let Some((hlc, device)) = ahead else {
+        return Ok(Check::well("clock", "it agrees with the other devices"));
+    };
+    let view = node.view().await?;
+    let by = minutes(hlc);
+    Ok(if device == view.device {
+        Check::wrong(
+            "clock",
+            format!("this device wrote things {by} minutes in the future"),
+            "set the clock: what it wrote counts from then on",
+        )
+    } else {
+        let name = view.device_name(&device);
+        Check::wrong(
+            "clock",
+            format!("the clock of {name} is {by} minutes ahead of this one's"),
+            "look which of the two is wrong, and set it",
+        )
+    })
+}
+
+fn minutes(hlc: Hlc) -> u64 {
+    hlc.time().0.saturating_sub(Runtime::now().0) / 60_000
+}
+
+fn settings(home: &Path) -> Check {
+    match NetworkOptions::of_home(home) {
+        Ok(_) => Check::well("settings", "they can be read"),
+        Err(error) => Check::wrong(
+            "settings",
+            error.message,
+            "mend config.toml by hand, or remove it to begin anew",
+        ),
+    }
+}
+
+fn network(live: &Live, view: &View) -> Check {
+    if !live.runs {
+        return Check::well(
+            "network",
+            "the node is not running: other devices reach it while heirloom serve runs",
+        );
+    }
+    if live.listen.is_empty() {
+        return Check::wrong(
+            "network",
+            "the node has no address that others could dial",
+            "connect the network; heirloom config get network.listen says where it listens",
+        );
+    }
+    let others = view.people.devices.iter().filter(|row| !row.removed);
+    let met = others
+        .filter(|row| live.met(&row.id).path.is_some())
+        .count();
+    Check::well("network", format!("{met} other devices are connected"))
+}
+
+fn worker(doorway: &Doorway) -> Check {
+    let (program, _) = &doorway.options().worker;
+    if program.is_file() {
+        return Check::well("previews", "the program that makes them is there");
+    }
+    Check::wrong(
+        "previews",
+        format!("there is no program {}", program.display()),
+        "install heirloom again and start the node anew",
+    )
+}
+
+/// Whether this person has a recovery kit.
+pub(super) fn has_kit(view: &View) -> bool {
+    let own = |row: &&heirloom_protocol::replica::PersonRow| Some(row.id) == view.person;
+    let row = view.people.persons.iter().find(own);
+    row.is_none_or(|row| row.has_kit)
+}
+
+fn recovery(view: &View) -> Check {
+    if has_kit(view) {
+        return Check::well(
+            "recovery",
+            "there are recovery words; are they still on paper?",
+        );
+    }
+    Check::wrong(
+        "recovery",
+        "there are no recovery words: with all devices, the photos would be lost",
+        "heirloom recovery replace makes them",
+    )
+}
+
+fn devices(view: &View) -> Check {
+    let others = view.people.devices.iter();
+    let others = others.filter(|row| row.id != view.device && !row.removed);
+    match others.count() {
+        0 => Check::wrong(
+            "devices",
+            "this is the only device: when it is lost, so are the photos",
+            "heirloom invite --device brings in a second one",
+        ),
+        count => Check::well("devices", format!("{count} others belong to the family")),
+    }
+}

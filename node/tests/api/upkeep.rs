@@ -1,0 +1,227 @@
+//! Status, settings, the doctor, verification and recovery words.
+
+use heirloom_protocol::op::Role;
+use serde_json::{Value, json};
+
+use crate::world::Home;
+
+#[tokio::test]
+async fn status_has_every_field_and_counts() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", b"123").await;
+    let told = home.ask("status", json!({})).await;
+    told.done();
+    let status = told.of("status")[0];
+    for (field, value) in [
+        ("family_name", json!("Berger")),
+        ("device_name", json!("laptop")),
+        ("node", json!("stopped")),
+        ("assets", json!(1)),
+        ("bytes", json!(3)),
+        ("copies_wanted", json!(2)),
+        ("safe", json!(0)),
+        ("unsafe", json!(1)),
+        ("only_here", json!(1)),
+        ("peers", json!([])),
+        (
+            "moving",
+            json!({"sending": 0, "receiving": 0, "waiting": 0}),
+        ),
+        ("gallery", Value::Null),
+        ("listen", json!([])),
+    ] {
+        assert_eq!(status[field], value, "{field}");
+    }
+    assert_eq!(status["problems"].as_array().unwrap().len(), 2, "{status}");
+    assert_eq!(home.ask("status", json!({"check": true})).await.exit(), 9);
+    let ben = home.add_person("Ben", Role::Member).await;
+    home.join(ben, "phone").await;
+    let told = home.ask("status", json!({})).await;
+    let peer = &told.of("status")[0]["peers"][0];
+    assert_eq!(peer["name"], "phone");
+    assert_eq!(
+        (&peer["connected"], &peer["path"], &peer["last_seen"]),
+        (&json!(false), &Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn settings_are_kept_checked_and_taken_away() {
+    let home = Home::anna().await;
+    let set = async |key: &str, value: &str| {
+        home.ask("config", json!({"do": "set", "key": key, "value": value}))
+            .await
+    };
+    let get = async |key: &str| {
+        let told = home.ask("config", json!({"do": "get", "key": key})).await;
+        told.done();
+        told.of("setting")[0]["value"].clone()
+    };
+    assert_eq!(get("network.lan_only").await, false);
+    assert_eq!(get("discovery").await, true);
+    set("network.lan_only", "yes").await.done();
+    set("listen", "/ip4/127.0.0.1/tcp/0, /ip6/::1/tcp/0")
+        .await
+        .done();
+    assert_eq!(get("lan_only").await, true);
+    assert_eq!(
+        get("network.listen").await,
+        json!(["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"])
+    );
+    let list = home.ask("config", json!({"do": "list"})).await;
+    assert_eq!(list.of("setting").len(), 3);
+    for (key, value) in [
+        ("lan_only", "perhaps"),
+        ("listen", "localhost"),
+        ("colour", "blue"),
+    ] {
+        assert_eq!(set(key, value).await.error(), ("E-USAGE", 2), "{key}");
+    }
+    let unknown = home
+        .ask("config", json!({"do": "get", "key": "colour"}))
+        .await;
+    assert!(
+        unknown.last()["hint"]
+            .as_str()
+            .unwrap()
+            .contains("network.listen")
+    );
+    set("listen", "").await.done();
+    assert_eq!(get("listen").await, json!([]));
+    let path = home.dir.path().join("home/config.toml");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    // What this version does not know stays.
+    std::fs::write(&path, "[other]\nkey = 1\n").unwrap();
+    set("discovery", "off").await.done();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("[other]") && text.contains("discovery = false"),
+        "{text}"
+    );
+    std::fs::write(&path, "not toml [").unwrap();
+    assert_eq!(set("discovery", "on").await.error(), ("E-USAGE", 2));
+}
+
+#[tokio::test]
+async fn the_doctor_names_problems_with_remedies() {
+    let home = Home::anna().await;
+    let told = home.ask("doctor", json!({})).await;
+    told.done();
+    let problems = |told: &crate::world::Told| -> Vec<String> {
+        let checks = told.of("check").into_iter();
+        checks
+            .filter(|check| check["ok"] == false)
+            .inspect(|check| assert!(check["remedy"].is_string()))
+            .map(|check| check["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(problems(&told), ["recovery", "devices"]);
+    assert_eq!(told.last()["problems"], 2);
+    home.ask("recovery", json!({"do": "replace", "words": null}))
+        .await
+        .done();
+    let ben = home.add_person("Ben", Role::Member).await;
+    home.join(ben, "phone").await;
+    let told = home.ask("doctor", json!({})).await;
+    assert_eq!(problems(&told), [""; 0]);
+    let path = home.dir.path().join("home/config.toml");
+    std::fs::write(&path, "[").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let told = home.ask("doctor", json!({})).await;
+        assert_eq!(problems(&told), ["permissions", "settings"]);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_home_verifies() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", b"1").await;
+    home.add("Family", "b.jpg", &[7; 100_000]).await;
+    for read_data in [false, true] {
+        let told = home.ask("verify", json!({"read_data": read_data})).await;
+        assert_eq!(told.done()["damaged"], 0);
+        assert!(told.done()["checked"].as_u64().unwrap() >= 10);
+    }
+}
+
+fn words(told: &crate::world::Told) -> String {
+    let words = told.done()["recovery"].as_array().unwrap();
+    let words: Vec<_> = words.iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words.len(), 24);
+    words.join(" ")
+}
+
+#[tokio::test]
+async fn recovery_words_are_proved_and_replaced_by_the_old_ones() {
+    let home = Home::empty().await;
+    let body = json!({"family": "B", "person": "Anna", "device": "laptop"});
+    let first = words(&home.ask("init", body).await);
+    let check = |words: &str| json!({"do": "check", "words": words});
+    let replace = |words: Option<&str>| json!({"do": "replace", "words": words});
+    home.ask("recovery", check(&first)).await.done();
+    home.ask("recovery", check(&first.to_uppercase()))
+        .await
+        .done();
+    let strange = "abandon ".repeat(23) + "art";
+    for wrong in ["", "one two", &strange, &first.replacen(' ', " zzz ", 1)] {
+        let told = home.ask("recovery", check(wrong)).await;
+        assert_eq!(told.error(), ("E-CODE", 8), "{wrong}");
+        assert!(!told.last()["hint"].as_str().unwrap().contains("invite"));
+    }
+    assert_eq!(
+        home.ask("recovery", replace(None)).await.error(),
+        ("E-NOT-ALLOWED", 1)
+    );
+    assert_eq!(
+        home.ask("recovery", replace(Some(&strange))).await.error(),
+        ("E-CODE", 8)
+    );
+    let second = words(&home.ask("recovery", replace(Some(&first))).await);
+    assert_ne!(first, second);
+    assert_eq!(
+        home.ask("recovery", check(&first)).await.error(),
+        ("E-CODE", 8)
+    );
+    home.ask("recovery", check(&second)).await.done();
+    let spent = home.ask("recovery", replace(Some(&first))).await;
+    assert_eq!(spent.error(), ("E-CODE", 8));
+    // Everything goes on under fresh keys, here and on another device.
+    home.ask(
+        "people",
+        json!({"do": "rename", "person": "Anna", "name": "Anne"}),
+    )
+    .await
+    .done();
+    let id = home.add("Family", "a.jpg", b"1").await.to_string();
+    let person = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(person, "phone").await;
+    assert_eq!(crate::world::listed(&phone, json!({})).await, [id]);
+    phone.ask("recovery", check(&second)).await.done();
+    let home = home.again().await;
+    home.ask("recovery", check(&second)).await.done();
+    let third = words(&home.ask("recovery", replace(Some(&second))).await);
+    home.ask("recovery", check(&third)).await.done();
+}
+
+#[tokio::test]
+async fn who_never_had_words_makes_them_once() {
+    let home = Home::anna().await;
+    let check = |words: &str| json!({"do": "check", "words": words});
+    let none = home.ask("recovery", check("abandon")).await;
+    assert_eq!(none.error(), ("E-NOT-FOUND", 4));
+    let replace = json!({"do": "replace", "words": null});
+    let made = words(&home.ask("recovery", replace.clone()).await);
+    home.ask("recovery", check(&made)).await.done();
+    assert_eq!(
+        home.ask("recovery", replace).await.error(),
+        ("E-NOT-ALLOWED", 1)
+    );
+}
