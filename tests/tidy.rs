@@ -15,7 +15,17 @@ use source::{blank, functions, without_tests, words};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Functions that may be longer than 70 lines, as file and name, each with a comment that says why.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[
+    // One literal with every field of the contract.
+    ("node/src/catalog/listed.rs", "listed_with"),
+    // One arm for each op; splitting would part rules that are read together.
+    ("protocol/src/album/merge.rs", "apply"),
+    ("protocol/src/replica/control.rs", "note"),
+    // One loop over the outputs of a state machine.
+    ("node/src/network/blobs/fetch.rs", "take_large"),
+    // The checks of one entry, in their order.
+    ("protocol/src/replica/space.rs", "accept_album_control"),
+];
 
 fn files() -> Vec<String> {
     let listed = Command::new("git")

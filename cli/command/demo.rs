@@ -62,6 +62,48 @@ pub(super) async fn run(args: Demo, talk: &mut Talk<'_>) -> Result<u8, CliError>
         None => paint(folder.path())?,
     };
 
+    let sources = fill(&laptop, &photos, talk).await?;
+    let serving = pair(&laptop, &pi, talk).await?;
+    pi.step(talk, &["sync"], None).await?;
+
+    let listed = pi.step(talk, &["list"], None).await?;
+    let assets = listed.iter().filter(|line| line["type"] == "asset").count();
+    let out = folder.path().join("exported");
+    pi.step_os(
+        talk,
+        &[
+            "export".as_ref(),
+            out.as_os_str(),
+            "--sidecars".as_ref(),
+            "none".as_ref(),
+        ],
+        None,
+    )
+    .await?;
+    let checked = compare(&sources, &out)?;
+    tell(
+        talk,
+        &format!(
+            "{assets} assets on both devices; {checked} files compared byte by byte: all the same."
+        ),
+    );
+    tell_status(&[&laptop, &pi], talk).await?;
+    serving.stop().await?;
+    let summary = Line::own(
+        "summary",
+        json!({"act": "demo", "assets": assets, "files": checked}),
+    );
+    Ok(talk.close(&summary, |ui, _| {
+        ui.say("Done. The folder of the demo is gone again; nothing else was touched.");
+    }))
+}
+
+/// Founds the family and imports the photos; gives the files that were taken.
+async fn fill(
+    laptop: &Device,
+    photos: &Path,
+    talk: &mut Talk<'_>,
+) -> Result<Vec<PathBuf>, CliError> {
     laptop
         .step(
             talk,
@@ -89,7 +131,7 @@ pub(super) async fn run(args: Demo, talk: &mut Talk<'_>) -> Result<u8, CliError>
             None,
         )
         .await?;
-    let sources: Vec<PathBuf> = imported
+    Ok(imported
         .iter()
         .filter(|line| {
             matches!(
@@ -98,8 +140,11 @@ pub(super) async fn run(args: Demo, talk: &mut Talk<'_>) -> Result<u8, CliError>
             )
         })
         .filter_map(|line| line["path"].as_str().map(PathBuf::from))
-        .collect();
+        .collect())
+}
 
+/// Lets the second device join the first one's family, and leaves that one running.
+async fn pair(laptop: &Device, pi: &Device, talk: &mut Talk<'_>) -> Result<Running, CliError> {
     let serve = [
         "serve",
         "--listen",
@@ -117,30 +162,12 @@ pub(super) async fn run(args: Demo, talk: &mut Talk<'_>) -> Result<u8, CliError>
         .await?;
     say_words(talk, &joined);
     inviting.end().await?;
-    pi.step(talk, &["sync"], None).await?;
+    Ok(serving)
+}
 
-    let listed = pi.step(talk, &["list"], None).await?;
-    let assets = listed.iter().filter(|line| line["type"] == "asset").count();
-    let out = folder.path().join("exported");
-    pi.step_os(
-        talk,
-        &[
-            "export".as_ref(),
-            out.as_os_str(),
-            "--sidecars".as_ref(),
-            "none".as_ref(),
-        ],
-        None,
-    )
-    .await?;
-    let checked = compare(&sources, &out)?;
-    tell(
-        talk,
-        &format!(
-            "{assets} assets on both devices; {checked} files compared byte by byte: all the same."
-        ),
-    );
-    for device in [&laptop, &pi] {
+/// Says of each device what is safe.
+async fn tell_status(devices: &[&Device], talk: &mut Talk<'_>) -> Result<(), CliError> {
+    for device in devices {
         let status = device.quiet(&["status"]).await?;
         let status = status
             .iter()
@@ -155,14 +182,7 @@ pub(super) async fn run(args: Demo, talk: &mut Talk<'_>) -> Result<u8, CliError>
             ),
         );
     }
-    serving.stop().await?;
-    let summary = Line::own(
-        "summary",
-        json!({"act": "demo", "assets": assets, "files": checked}),
-    );
-    Ok(talk.close(&summary, |ui, _| {
-        ui.say("Done. The folder of the demo is gone again; nothing else was touched.");
-    }))
+    Ok(())
 }
 
 fn tell(talk: &mut Talk<'_>, sentence: &str) {

@@ -103,7 +103,7 @@ mod tests {
         for (name, written) in [
             ("IMG_1.JPG", "IMG_1.JPG"),
             ("Sommer 2023 \u{1f3d6}.jpg", "Sommer 2023 \u{1f3d6}.jpg"),
-            ("../x", "_.._x"),
+            ("../x", "_._x"),
             ("..", "unnamed"),
             (".", "unnamed"),
             ("", "unnamed"),

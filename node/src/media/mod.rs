@@ -1,8 +1,8 @@
 //! Pictures of pictures: what a file is, its pixels, and the preview and thumbnail made of them.
 //!
 //! ```text
-//!   first bytes, name ─> sniff ─> MediaType
-//!   file ─> worker::Pool ══ pipe ══> worker process: metadata, decode, encode ══> Made
+//!   first bytes, name -> sniff -> MediaType
+//!   file -> worker::Pool == pipe ==> worker process: metadata, decode, encode ==> Made
 //! ```
 //!
 //! A photo from a messenger is foreign bytes, and so is every photo: nothing outside the worker

@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!   Pool (thread of the node)               child
-//!     Job: type, size, what is wanted ─────>
-//!                           <───── Read: offset, length     (as often as needed)
-//!     Bytes ──────────────────────────────>
-//!                           <───── Metadata, Preview, Thumbnail, Hash
-//!                           <───── Done: well, or why not
+//!     Job: type, size, what is wanted ----->
+//!                           <----- Read: offset, length     (as often as needed)
+//!     Bytes ------------------------------>
+//!                           <----- Metadata, Preview, Thumbnail, Hash
+//!                           <----- Done: well, or why not
 //! ```
 //!
 //! At any moment exactly one side speaks, so full pipes cannot lock both. A child that dies,
