@@ -1,6 +1,6 @@
 //! The one place where things change: a thread that owns the replica and writes the store.
 //!
-//! Everybody else holds a [`Node`](crate::Node) and sends it work. The thread
+//! Everybody else holds a [`Node`](crate::node::Node) and sends it work. The thread
 //! takes one piece at a time, in order; local work and remote work wait in the
 //! same bounded queue. Nothing here waits for the network.
 

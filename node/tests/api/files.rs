@@ -200,14 +200,7 @@ async fn names_that_attack_stay_in_the_folder() {
     let files = names(&out);
     assert_eq!(files.len(), 3 * hostile.len(), "{files:?}");
     assert!(files.iter().all(|name| name.len() <= "Family/".len() + 255));
-    for name in [
-        "_._x",
-        "_etc_x",
-        "_CON",
-        "a_gpj.exe",
-        "_.bashrc",
-        "unnamed",
-    ] {
+    for name in ["_._x", "_etc_x", "_CON", "a_gpj.exe", "_.bashrc", "unnamed"] {
         assert!(
             files.contains(&format!("Family/{name}")),
             "{name}: {files:?}"
