@@ -13,6 +13,8 @@ pub const ENTRY_BLOBS: usize = 1024;
 pub const ENTRY_DROPS: usize = 1024;
 /// Most causal dependencies of a control entry.
 pub const ENTRY_DEPS: usize = 64;
+/// Positions in an `Anchor` that this program writes.
+pub const ANCHOR_POSITIONS: usize = 1024;
 /// Most items an import puts into one entry.
 pub const BATCH_ITEMS: usize = 64;
 /// Most ops that the resolver weighs from one device in one space.

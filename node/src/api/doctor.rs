@@ -137,8 +137,8 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
         .ask(|runtime| {
             let now = Runtime::now();
             let logs = runtime.replica().logs();
-            let held = logs.filter(|(_, state)| state.hlc.is_held(now));
-            held.map(|(log, state)| (state.hlc, log.device)).max()
+            let held = logs.filter(|(_, state)| state.hlc().is_held(now));
+            held.map(|(log, state)| (state.hlc(), log.device)).max()
         })
         .await?;
     let Some((hlc, device)) = ahead else {

@@ -179,6 +179,8 @@ impl From<WriteError> for ApiError {
             WriteError::NoKey => Self::try_later("the key has not reached this device yet")
                 .hint("run heirloom sync, then try again"),
             WriteError::TooLarge => Self::usage("that is longer than it may be"),
+            WriteError::Forked => Self::try_later("this home was copied and the copy was used")
+                .hint("everything is still here; run the command once more"),
             WriteError::Refused(_) => Self::new("E-DAMAGED", 9, error.to_string())
                 .hint("heirloom verify names what is wrong"),
         }

@@ -77,16 +77,16 @@ impl Runtime {
             return Ok(());
         }
         let mut stage = Stage::default();
-        for (log, seq) in due {
-            let Some(record) = self.store.entry(&log, seq)? else {
+        for id in due {
+            let Some(record) = self.store.entry_by_id(&id)? else {
                 continue;
             };
             let Some(entry) = super::load::entry_of(&record) else {
                 continue;
             };
             let projection = self.replica.project(&entry, Self::now());
-            self.stage_projection(&mut stage, &entry, &projection)?;
-            stage.logs.insert(log);
+            self.stage_projection(&mut stage, &entry, record.log, &projection)?;
+            stage.logs.insert(record.log);
         }
         self.finish(stage)
     }

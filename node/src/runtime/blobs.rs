@@ -4,8 +4,11 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     crypto::{Class, shape},
     id::{DeviceId, LogId},
-    log::entry::{BlobLine, Entry},
-    replica::log_of,
+    log::{
+        entry::{BlobLine, Entry},
+        standing::Standing as Counts,
+    },
+    op::Level,
     sync::{
         blob::BlobPlace as Name,
         want::{Failure, Path, Wanted},
@@ -46,25 +49,38 @@ impl Runtime {
             return Ok(());
         }
         let lines: Vec<_> = header.blobs.iter().map(line_of).collect();
-        let log = log_of(entry);
-        let held = self.store.here(&log)?;
+        let counts = match self.replica.album(&header.space) {
+            Some(album) => {
+                let control = self.replica.control();
+                album.standing(control, &entry.id(), Level::Contributor) != Counts::Cut
+            }
+            None => false,
+        };
+        if !counts {
+            return Ok(());
+        }
+        let place = self.place_of(entry);
+        let held = self.store.here(&place.kept)?;
         self.want
-            .add(log, header.first_blob, header.hlc, &lines, &held);
+            .add(place.log, header.first_blob, header.hlc, &lines, &held);
         Ok(())
     }
 
     /// Looks through the logs for blobs that are not here. Logs that are complete cost nothing.
     pub(super) fn load_wants(&mut self) -> Result<(), RuntimeError> {
-        let logs: Vec<_> = self
-            .replica
-            .logs()
-            .map(|(log, state)| (*log, u64::from(state.blobs)))
-            .collect();
-        for (log, announced) in logs {
+        let spaces = self.store.spaces().into_iter();
+        let heads: Vec<_> = spaces.flat_map(|space| self.store.logs(space)).collect();
+        for head in heads {
+            let log = head.log;
+            let before = match head.first {
+                0 => 0,
+                first => self.store.entry(&log, first)?.map_or(0, |e| e.first_blob),
+            };
+            let announced = u64::from(head.blobs.saturating_sub(before));
             if announced == 0 || self.store.here(&log)?.len() >= announced {
                 continue;
             }
-            let mut from = 0;
+            let mut from = head.first;
             loop {
                 let records = self.store.entries(&log, from, READ_BYTES)?;
                 let Some(last) = records.last() else { break };
@@ -115,7 +131,10 @@ impl Runtime {
 
     /// What the signed header says of a blob.
     fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
-        let Some(record) = self.store.entry_with_blob(log, ordinal)? else {
+        let Some(kept) = self.replica.kept_blob(log, ordinal) else {
+            return Ok(None);
+        };
+        let Some(record) = self.store.entry_with_blob(&kept, ordinal)? else {
             return Ok(None);
         };
         let Some(entry) = entry_of(&record) else {
@@ -136,7 +155,10 @@ impl Runtime {
         if !self.replica.may_replicate(peer, &name.log.space) {
             return Ok(None);
         }
-        let BlobState::Here(place) = self.store.blob_state(&name.log, name.ordinal)? else {
+        let Some(kept) = self.replica.kept_blob(&name.log, name.ordinal) else {
+            return Ok(None);
+        };
+        let BlobState::Here(place) = self.store.blob_state(&kept, name.ordinal)? else {
             return Ok(None);
         };
         Ok(self
@@ -148,7 +170,10 @@ impl Runtime {
     pub fn blobs_came(&mut self, came: &[(BlobRef, BlobPlace)]) -> Result<(), RuntimeError> {
         let places = came
             .iter()
-            .map(|(blob, place)| (blob.log, blob.ordinal, *place))
+            .filter_map(|(blob, place)| {
+                let kept = self.replica.kept_blob(&blob.log, blob.ordinal)?;
+                Some((kept, blob.ordinal, *place))
+            })
             .collect();
         self.store.commit(&Batch {
             places,

@@ -7,7 +7,7 @@ use heirloom_protocol::{
     id::{AlbumId, DeviceId, LogId},
     log::entry::Entry,
     op::{Level, Op},
-    replica::{Effect, Projection, Recorded, log_of},
+    replica::{Effect, Place, Projection, Recorded, log_of},
     sync::session::News as EntryNews,
     wire,
 };
@@ -25,6 +25,7 @@ pub(super) struct Stage {
     albums: BTreeSet<AlbumId>,
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
+    forked: bool,
     pub(super) logs: BTreeSet<LogId>,
     fresh: Vec<Entry>,
     /// The peer who sent the entries.
@@ -32,10 +33,10 @@ pub(super) struct Stage {
 }
 
 /// How the store keeps an entry.
-pub(super) fn record_of(entry: &Entry, items: u32) -> EntryRecord {
+pub(super) fn record_of(entry: &Entry, kept: LogId, items: u32) -> EntryRecord {
     let header = entry.header();
     EntryRecord {
-        log: log_of(entry),
+        log: kept,
         seq: header.seq,
         id: entry.id(),
         control: header.is_control(),
@@ -75,11 +76,24 @@ impl Runtime {
         {
             let first = entry.header().first_blob;
             for (ordinal, place) in (first..).zip(places) {
-                stage.batch.places.push((log_of(entry), ordinal, *place));
+                let kept = self.place_of(entry).kept;
+                stage.batch.places.push((kept, ordinal, *place));
             }
         }
         stage.take_effects(&recorded.effects);
         self.finish(stage)
+    }
+
+    /// Where an accepted entry stands.
+    pub(super) fn place_of(&self, entry: &Entry) -> Place {
+        let log = log_of(entry);
+        let place = self.replica.place(entry);
+        // Accepted entries have a place; others would stand alone.
+        place.unwrap_or(Place {
+            log,
+            seq: entry.header().seq,
+            kept: log,
+        })
     }
 
     /// Adds one accepted entry and what it says to a stage.
@@ -89,9 +103,11 @@ impl Runtime {
         entry: &Entry,
     ) -> Result<(), StoreError> {
         let projection = self.replica.project(entry, Self::now());
-        self.stage_projection(stage, entry, &projection)?;
-        stage.batch.entries.push(record_of(entry, projection.items));
-        stage.logs.insert(log_of(entry));
+        let kept = self.place_of(entry).kept;
+        self.stage_projection(stage, entry, kept, &projection)?;
+        let record = record_of(entry, kept, projection.items);
+        stage.batch.entries.push(record);
+        stage.logs.insert(kept);
         stage.fresh.push(entry.clone());
         Ok(())
     }
@@ -101,6 +117,7 @@ impl Runtime {
         &mut self,
         stage: &mut Stage,
         entry: &Entry,
+        kept: LogId,
         projection: &Projection,
     ) -> Result<(), StoreError> {
         let album = entry.header().space;
@@ -122,7 +139,7 @@ impl Runtime {
                 merge::apply(
                     asset,
                     &projected.op,
-                    projection.context(entry, projected.origin),
+                    projection.context(kept, entry, projected.origin),
                 );
             }
         }
@@ -165,6 +182,12 @@ impl Runtime {
         for album in &stage.rebuild {
             self.rebuild(*album)?;
         }
+        if stage.forked {
+            self.after_fork()?;
+        } else if !stage.rebuild.is_empty() {
+            // What counts again is wanted again.
+            self.load_wants()?;
+        }
         for entry in stage
             .fresh
             .iter()
@@ -181,8 +204,9 @@ impl Runtime {
             self.news.push(News::Roster);
         }
         let mut blobs: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
-        for (log, ordinal, _) in &stage.batch.places {
-            blobs.entry(*log).or_default().insert(*ordinal);
+        for (kept, ordinal, _) in &stage.batch.places {
+            let log = self.replica.named_blob(kept, *ordinal).unwrap_or(*kept);
+            blobs.entry(log).or_default().insert(*ordinal);
         }
         if !blobs.is_empty() {
             self.news.push(News::Blobs(blobs));
@@ -190,7 +214,10 @@ impl Runtime {
         let entries = stage.batch.entries.iter();
         let entries: Vec<_> = entries
             .map(|entry| EntryNews {
-                log: entry.log,
+                log: self
+                    .replica
+                    .named(&entry.log, entry.seq)
+                    .unwrap_or(entry.log),
                 seq: entry.seq,
                 id: entry.id,
             })
@@ -219,6 +246,7 @@ impl Stage {
                     self.rebuild.insert(*album);
                 }
                 Effect::Roster => self.roster = true,
+                Effect::Fork(_) => self.forked = true,
             }
         }
     }

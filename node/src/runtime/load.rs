@@ -7,7 +7,7 @@ use heirloom_protocol::{
     id::{FamilyId, LogId, SpaceId},
     log::entry::{Entry, EntryBytes},
     op::{Genesis, Policy},
-    replica::{LogState, Refusal, Replica},
+    replica::{KeptLog, Refusal, Replica, Step},
     sync::want::Want,
     time::Hlc,
     wire,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage};
-use crate::store::{EntryRecord, KeyFile, Store, Table};
+use crate::store::{EntryRecord, Head, KeyFile, Store, Table};
 
 /// Entries taken in at once after a crash or a rebuild, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -126,13 +126,15 @@ impl Runtime {
         let control = self.replica.family().control_space();
         let mut spaces = self.store.spaces();
         spaces.sort_by_key(|space| (*space != control, *space));
-        let mut logs = BTreeMap::new();
+        let mut logs = Vec::new();
         for space in &spaces {
             for head in self.store.logs(*space) {
-                logs.insert(head.log, self.log_state(&head.log)?);
+                logs.extend(self.kept_log(&head)?);
             }
         }
-        self.replica.restore(logs);
+        for log in self.replica.restore(logs) {
+            tracing::warn!(device = %log.device.short(), "a branch without its beginning is left out");
+        }
         for space in spaces {
             self.replay(space)?;
             if let Some(row) = self.store.get(Table::Albums, &space.0)? {
@@ -140,35 +142,36 @@ impl Runtime {
                     .insert(space, AlbumRow::decode(&row).unwrap_or_default());
             }
         }
+        self.replica.settle();
         self.hold_again()?;
         self.take_unindexed()?;
+        self.renew_if_forked()?;
         self.resume_rebuilds()?;
         self.load_peers()?;
         self.want = Want::new(self.replica.control().policy(&self.device()));
         self.load_wants()
     }
 
-    fn log_state(&self, log: &LogId) -> Result<LogState, RuntimeError> {
-        let head = self.store.head(log);
-        let mut chain = Vec::new();
-        let mut state = LogState {
-            chain: Vec::new(),
-            hlc: Hlc::default(),
-            items: 0,
-            blobs: 0,
+    fn kept_log(&self, head: &Head) -> Result<Option<KeptLog>, RuntimeError> {
+        let first = self.store.entry(&head.log, head.first)?;
+        let Some(entry) = first.as_ref().and_then(entry_of) else {
+            return Ok(None);
         };
-        if let Some(head) = head {
-            for seq in 0..=head.seq {
-                chain.extend(self.store.entry_id(log, seq)?);
-            }
-            state = LogState {
-                chain,
-                hlc: Hlc(head.hlc),
-                items: head.items,
-                blobs: head.blobs,
-            };
-        }
-        Ok(state)
+        let steps = self.store.steps(&head.log)?.into_iter();
+        let chain = steps.map(|(id, hlc, first_item, first_blob)| Step {
+            id,
+            hlc: Hlc(hlc),
+            first_item,
+            first_blob,
+        });
+        Ok(Some(KeptLog {
+            log: head.log,
+            first: head.first,
+            after: entry.header().prev,
+            chain: chain.collect(),
+            items: head.items,
+            blobs: head.blobs,
+        }))
     }
 
     /// Replays the control entries of a space, each after what it names.
@@ -198,19 +201,17 @@ impl Runtime {
         let ahead: Vec<_> = self
             .replica
             .logs()
-            .filter(|(_, state)| state.hlc.is_held(Self::now()))
-            .map(|(log, state)| (*log, state.chain.len()))
+            .filter(|(_, state)| state.hlc().is_held(Self::now()))
+            .map(|(log, state)| (*log, state.chain.clone()))
             .collect();
-        for (log, length) in ahead {
-            for seq in (0..u32::try_from(length).unwrap_or(u32::MAX)).rev() {
-                let Some(record) = self.store.entry(&log, seq)? else {
-                    break;
-                };
-                if !Hlc(record.hlc).is_held(Self::now()) {
+        for (log, chain) in ahead {
+            for step in chain.iter().rev() {
+                if !step.hlc.is_held(Self::now()) {
                     break;
                 }
-                if !record.control {
-                    self.replica.hold(Hlc(record.hlc), log, seq);
+                let record = self.store.entry_by_id(&step.id)?;
+                if record.is_some_and(|record| !record.control && record.log.space == log.space) {
+                    self.replica.hold(step.hlc, step.id);
                 }
             }
         }
@@ -248,11 +249,12 @@ impl Runtime {
                 let Some(entry) = entry_of(record) else {
                     continue;
                 };
-                match self.replica.accept(&entry, Self::now()) {
+                match self.replica.accept_kept(&entry, Some(log), Self::now()) {
                     Ok(effects) => {
                         stage.take_effects(&effects);
                         self.stage_entry(&mut stage, &entry)?;
-                        self.replica.count_items(log, record.items);
+                        let named = self.place_of(&entry).log;
+                        self.replica.count_items(&named, record.items);
                         taken += 1;
                     }
                     Err(_) => {

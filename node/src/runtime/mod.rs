@@ -10,6 +10,7 @@ mod album;
 mod asset;
 mod blobs;
 mod commit;
+mod fork;
 mod load;
 mod rebuild;
 mod sync;

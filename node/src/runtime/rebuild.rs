@@ -24,15 +24,10 @@ impl Runtime {
     pub(super) fn rebuild(&mut self, album: AlbumId) -> Result<(), RuntimeError> {
         while self.remove_rows(album)? {}
         self.albums.insert(album, AlbumRow::default());
-        let logs: Vec<_> = self
-            .store
-            .logs(album)
-            .into_iter()
-            .map(|head| head.log)
-            .collect();
         let mut stage = Stage::default();
-        for log in logs {
-            let mut from = 0;
+        for head in self.store.logs(album) {
+            let log = head.log;
+            let mut from = head.first;
             loop {
                 let records = self.store.entries(&log, from, READ_BYTES)?;
                 let Some(last) = records.last() else { break };
@@ -42,7 +37,7 @@ impl Runtime {
                         continue;
                     };
                     let projection = self.replica.project(&entry, Self::now());
-                    self.stage_projection(&mut stage, &entry, &projection)?;
+                    self.stage_projection(&mut stage, &entry, log, &projection)?;
                 }
                 if stage.is_large() {
                     self.finish(std::mem::take(&mut stage))?;

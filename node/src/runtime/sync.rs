@@ -1,9 +1,13 @@
 //! The sessions' side of the runtime: what they may read, what they have committed, what peers hold.
 
-use std::{collections::BTreeSet, ops::ControlFlow, time::Instant};
+use std::{
+    collections::BTreeSet,
+    ops::{ControlFlow, Range},
+    time::Instant,
+};
 
 use heirloom_protocol::{
-    album::asset::Asset,
+    album::asset::{Asset, BlobRef},
     id::{DeviceId, EntryId, LogId, SpaceId},
     log::entry::EntryBytes,
     op::Policy,
@@ -26,18 +30,27 @@ use crate::store::{Batch, Table};
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     pub(super) have: PeerHaves,
+    /// Of logs that forked: which blobs the store keeps under a name that peers know by another.
+    pub(super) renamed: Vec<(LogId, Range<u32>, LogId)>,
 }
 
 impl Peers {
+    fn holds(&self, device: &DeviceId, blob: &BlobRef) -> bool {
+        let mut renamed = self.renamed.iter();
+        let other = renamed
+            .find(|(kept, blobs, _)| *kept == blob.log && blobs.contains(&blob.ordinal))
+            .map(|(_, _, name)| name);
+        self.have
+            .holds(device, other.unwrap_or(&blob.log), blob.ordinal)
+    }
+
     /// The devices that hold every original of one of the items.
     pub fn holders_of<'a>(&self, items: impl Iterator<Item = &'a Asset>) -> BTreeSet<DeviceId> {
         let mut holders = BTreeSet::new();
         for asset in items {
             for device in self.have.peers() {
                 let mut blobs = asset.all_parts().map(|(_, blob)| blob).peekable();
-                if blobs.peek().is_some()
-                    && blobs.all(|blob| self.have.holds(device, &blob.log, blob.ordinal))
-                {
+                if blobs.peek().is_some() && blobs.all(|blob| self.holds(device, blob)) {
                     holders.insert(*device);
                 }
             }
@@ -95,7 +108,7 @@ impl LogView for Runtime {
             let (seq, id) = state.head()?;
             Some(Head {
                 log: *log,
-                first: 0,
+                first: state.first,
                 seq,
                 id,
             })
@@ -104,7 +117,8 @@ impl LogView for Runtime {
     }
 
     fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
-        match self.store.entry(log, seq) {
+        let kept = self.replica.kept(log, seq)?;
+        match self.store.entry(&kept, seq) {
             Ok(record) => entry_of(&record?).map(|entry| entry.bytes().clone()),
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be read");
@@ -114,11 +128,7 @@ impl LogView for Runtime {
     }
 
     fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
-        self.replica
-            .log(log)?
-            .chain
-            .get(usize::try_from(seq).ok()?)
-            .copied()
+        Some(self.replica.log(log)?.step(seq)?.id)
     }
 
     fn causal(&self, space: SpaceId) -> Vec<(LogId, u32)> {
@@ -133,7 +143,10 @@ impl LogView for Runtime {
         };
         entries
             .iter()
-            .filter_map(|id| self.store.locate(id).ok().flatten())
+            .filter_map(|id| {
+                let (kept, seq) = self.store.locate(id).ok().flatten()?;
+                Some((self.replica.named(&kept, seq)?, seq))
+            })
             .collect()
     }
 
@@ -154,8 +167,8 @@ impl LogView for Runtime {
         let logs = self
             .replica
             .logs_of(space)
-            .filter(|(_, state)| state.blobs > 0);
-        logs.filter_map(|(log, _)| Some((*log, self.store.here(log).ok()?)))
+            .filter(|(_, state)| !state.ordinals().is_empty());
+        logs.filter_map(|(log, _)| Some((*log, self.blobs_here(log).ok()?)))
             .collect()
     }
 
@@ -336,7 +349,10 @@ impl Runtime {
             }
             ControlFlow::Continue(())
         })?;
-        self.peers = Peers { have };
+        self.peers = Peers {
+            have,
+            renamed: self.renamed_blobs(),
+        };
         Ok(())
     }
 

@@ -101,6 +101,31 @@ impl Store {
         Ok(self.0.entry_row(log, seq)?.map(|row| row.id))
     }
 
+    /// What the index says of every entry of a log, in order: name, timestamp, items and blobs
+    /// before it.
+    pub fn steps(&self, log: &LogId) -> Result<Vec<(EntryId, u64, u32, u32)>, StoreError> {
+        let inner = &*self.0;
+        let Some((number, seqs)) = inner.extent(log) else {
+            return Ok(Vec::new());
+        };
+        let snapshot = inner.index.snapshot()?;
+        let range = (
+            Bound::Included(key(number, seqs.start)),
+            Bound::Excluded(key(number, seqs.end)),
+        );
+        let mut steps = Vec::with_capacity(seqs.len());
+        snapshot.rows(&inner.sealer, ENTRIES, range, |_, row| {
+            let row = EntryRow::decode(row).ok_or(unreadable("entry row"))?;
+            steps.push((row.id, row.hlc, row.first_item, row.first_blob));
+            Ok(())
+        })?;
+        if steps.len() == seqs.len() {
+            Ok(steps)
+        } else {
+            Err(unreadable("entry row"))
+        }
+    }
+
     /// Where an entry stands, by its name.
     pub fn locate(&self, id: &EntryId) -> Result<Option<(LogId, u32)>, StoreError> {
         let inner = &*self.0;

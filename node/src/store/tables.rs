@@ -14,7 +14,7 @@ use super::blobs::BlobPlace;
 use super::record::{EntryRecord, Fields, log_bytes, log_of};
 
 /// Version of everything on this page. Another one means: make the index again.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 type Rows = TableDefinition<'static, u64, &'static [u8]>;
 
@@ -188,6 +188,7 @@ pub(crate) struct EntryRow {
     pub(crate) offset: u64,
     pub(crate) len: u32,
     pub(crate) id: EntryId,
+    pub(crate) hlc: u64,
     pub(crate) first_item: u32,
     pub(crate) first_blob: u32,
 }
@@ -198,6 +199,7 @@ impl EntryRow {
             offset,
             len,
             id: record.id,
+            hlc: record.hlc,
             first_item: record.first_item,
             first_blob: record.first_blob,
         }
@@ -207,6 +209,7 @@ impl EntryRow {
         let mut row = self.offset.to_le_bytes().to_vec();
         row.extend(self.len.to_le_bytes());
         row.extend(self.id.0);
+        row.extend(self.hlc.to_le_bytes());
         row.extend(self.first_item.to_le_bytes());
         row.extend(self.first_blob.to_le_bytes());
         row
@@ -218,6 +221,7 @@ impl EntryRow {
             offset: fields.u64()?,
             len: fields.u32()?,
             id: EntryId(fields.array()?),
+            hlc: fields.u64()?,
             first_item: fields.u32()?,
             first_blob: fields.u32()?,
         })

@@ -28,7 +28,7 @@ use crate::{
     causal::{Bits, Graph, Line},
     family::resolver::{Key, Resolution},
     id::{DeviceId, EntryId, OpId, PersonId},
-    log::standing::{Facts, Ledger, Restrictions, Standing, Witness},
+    log::standing::{Facts, Ledger, Reach, Restrictions, Standing, Witness},
     op::{Cut, Level},
 };
 
@@ -208,9 +208,16 @@ pub struct Settled {
     known: BTreeSet<PersonId>,
     restrictions: Restrictions,
     witness: Witness,
+    /// How far the logs of the moment count, by what they would be asked for.
+    reaches: Vec<Reach>,
 }
 
 impl Settled {
+    /// Whether entries that were there when `before` was settled count otherwise by this.
+    pub fn counts_otherwise(&self, before: &Self) -> bool {
+        self.reaches.get(..before.reaches.len()) != Some(&before.reaches[..])
+    }
+
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
         self.levels.get(person).copied().unwrap_or(Level::None)
@@ -235,12 +242,28 @@ impl Settled {
         if highest < need {
             return Standing::Cut;
         }
+        let facts = self.facts(ledger, family);
+        facts.standing(entry, need, &self.restrictions, &self.witness)
+    }
+
+    /// The standing that what follows an entry in its log would have.
+    pub fn standing_after(
+        &self,
+        ledger: &Ledger,
+        family: &Resolution,
+        entry: &EntryId,
+        need: Level,
+    ) -> Standing {
+        let facts = self.facts(ledger, family);
+        facts.standing_after(entry, need, &self.restrictions, &self.witness)
+    }
+
+    fn facts<'a>(&'a self, ledger: &'a Ledger, family: &'a Resolution) -> Facts<'a> {
         let known = &self.known;
-        let facts = Facts {
+        Facts {
             ledger,
             family,
             known,
-        };
-        facts.standing(entry, need, &self.restrictions, &self.witness)
+        }
     }
 }

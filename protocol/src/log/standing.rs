@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 
 use crate::id::{BranchId, DeviceId, EntryId, OpId};
 
-pub(crate) use self::bounds::{Cuts, Facts, Honour, Lowering, Namings, Restrictions, Witness};
+pub(crate) use self::bounds::{
+    Cuts, Facts, Honour, Lowering, Namings, Reach, Restrictions, Witness,
+};
 
 /// Whether an entry counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -193,6 +195,12 @@ impl Ledger {
             .iter()
             .filter(move |stretch| stretch.device == device && stretch.branches.is_empty());
         ends.filter_map(|end| Some((end.inc, end.end().checked_sub(1)?, *end.entries.last()?)))
+    }
+
+    /// The last entry of a log that did not fork.
+    pub fn last(&self, device: &DeviceId, inc: u64) -> Option<EntryId> {
+        let stretch = &self.stretches[*self.trunks.get(&(*device, inc))?];
+        stretch.entries.last().copied()
     }
 
     /// Whether any log of a device forked.

@@ -1,6 +1,6 @@
 //! The control space: who belongs, as the resolver finds from the ops here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Effect, Refusal, Replica};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
     crypto::{EpochKind, RecipientKind, SealPublic, SignKind, sign},
     family::consent::Certificate,
     family::resolver::{Act, Author, ControlOp, Founding, Owner, Resolution, Resolver},
-    id::{DeviceId, EntryId, FamilyId, OpId, PersonId},
+    id::{DeviceId, EntryId, FamilyId, OpId, PersonId, SpaceId},
     limits,
     log::{
-        entry::{Entry, first_prev},
+        entry::{Entry, Header, first_prev},
         graph::Graph,
     },
     op::{AddDevice, DeviceKind, Genesis, KitProof, Op, Policy, SetProfile, Subject},
@@ -64,7 +64,12 @@ pub struct Control {
     policies: BTreeMap<DeviceId, (Hlc, OpId, Policy)>,
     rotated: BTreeMap<DeviceId, Vec<(OpId, SealPublic)>>,
     weighed_by: BTreeMap<DeviceId, usize>,
+    /// Families of the past that were asked for last.
+    pasts: Vec<(Vec<OpId>, Arc<Resolution>)>,
 }
+
+/// Most albums were made or shared under one of the last few states of the family.
+const PASTS: usize = 16;
 
 impl Control {
     pub(super) fn new(family: FamilyId, genesis: Genesis) -> Self {
@@ -105,6 +110,7 @@ impl Control {
             policies: BTreeMap::new(),
             rotated: BTreeMap::new(),
             weighed_by: BTreeMap::new(),
+            pasts: Vec::new(),
         }
     }
 
@@ -169,19 +175,48 @@ impl Control {
             .map_or(Policy::Archive, |(_, _, policy)| *policy)
     }
 
-    /// The first entry of a log names the op that certified its author.
-    pub(super) fn check_first(&self, entry: &Entry) -> Result<(), Refusal> {
-        let header = entry.header();
-        let mut certs = self
-            .certified
-            .range((header.device, OpId::ZERO)..=(header.device, OpId([255; 32])))
-            .peekable();
-        if certs.peek().is_none() {
-            return Err(Refusal::Waiting);
+    /// The op that certified an author, as the first entry of its log names it.
+    pub(super) fn cert_of(&self, first: &Header) -> Result<OpId, Refusal> {
+        let cert = self.cert_named(first.space, first.device, first.inc, first.prev);
+        cert.ok_or(Refusal::Waiting)
+    }
+
+    /// The op that a log names before its first entry.
+    pub(super) fn cert_named(
+        &self,
+        space: SpaceId,
+        device: DeviceId,
+        inc: u64,
+        prev: EntryId,
+    ) -> Option<OpId> {
+        let range = (device, OpId::ZERO)..=(device, OpId([255; 32]));
+        let mut certs = self.certified.range(range).map(|((_, cert), _)| *cert);
+        certs.find(|cert| first_prev(space, device, inc, *cert) == prev)
+    }
+
+    /// Those of some entries that no other of them has seen.
+    pub(super) fn latest(&self, mut entries: Vec<EntryId>) -> Vec<EntryId> {
+        entries.sort_unstable();
+        entries.dedup();
+        let seen = |entry: &EntryId| {
+            let mut others = entries.iter().filter(|other| *other != entry);
+            others.any(|other| self.graph.sees(&[*other], entry))
+        };
+        entries.iter().copied().filter(|e| !seen(e)).collect()
+    }
+
+    /// The family as somebody saw it who named these entries.
+    pub(super) fn family_at(&mut self, seen: &[EntryId]) -> Option<Arc<Resolution>> {
+        let heads = self.graph.frontier(seen);
+        if let Some((_, family)) = self.pasts.iter().find(|(of, _)| *of == heads) {
+            return Some(family.clone());
         }
-        let prev = |cert: OpId| first_prev(header.space, header.device, header.inc, cert);
-        let named = certs.any(|((_, cert), _)| prev(*cert) == header.prev);
-        if named { Ok(()) } else { Err(Refusal::Waiting) }
+        let family = Arc::new(self.resolver.resolve_at(&heads)?);
+        if self.pasts.len() == PASTS {
+            self.pasts.remove(0);
+        }
+        self.pasts.push((heads, family.clone()));
+        Some(family)
     }
 
     /// Whether everything an entry names is here.
@@ -477,26 +512,14 @@ impl Replica {
         if claims_first && !(is_first && header.seq == 0) {
             return Err(Refusal::WrongSpace);
         }
-        let before: Vec<_> = self.control.resolution.accepted.iter().copied().collect();
         self.control.take(entry, &ops);
         let opened = self.open_keys();
         let mut effects = vec![Effect::Roster];
-        let grown = before
-            .iter()
-            .all(|op| self.control.resolution.accepted.contains(op));
-        let removes = ops.iter().flatten().any(|op| {
-            matches!(
-                op,
-                Op::RemoveDevice(_) | Op::RemovePerson(_) | Op::Demote(_)
-            )
-        });
-        // A removal can void entries in every album; so can the loss of an op that counted before.
-        if removes || !grown {
-            effects.extend(self.albums.keys().map(|space| Effect::Rebuild(*space)));
-        } else {
-            effects.extend(opened.into_iter().map(Effect::Rebuild));
-        }
-        self.refresh_standing();
+        let mut anew = self.refresh_standing();
+        anew.extend(opened);
+        anew.sort_unstable();
+        anew.dedup();
+        effects.extend(anew.into_iter().map(Effect::Rebuild));
         Ok(effects)
     }
 }

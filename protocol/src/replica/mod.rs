@@ -7,6 +7,7 @@
 
 mod control;
 mod keys;
+mod logs;
 mod project;
 mod recovery;
 mod roster;
@@ -15,8 +16,9 @@ mod space;
 mod tests;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
+use self::logs::{Fit, Logs};
 use crate::{
     crypto::DeviceKeys,
     id::{BranchId, DeviceId, EntryId, FamilyId, LogId, PersonId, SpaceId},
@@ -27,7 +29,8 @@ use crate::{
 
 pub use self::{
     control::{Control, cosign_bytes},
-    project::{Projected, Projection, Standing},
+    logs::{KeptLog, LogState, Place, Step},
+    project::{Projected, Projection},
     roster::{DeviceRow, PersonRow},
     space::AlbumSpace,
     write::{Founded, Recorded, WriteError, found, sign_device},
@@ -44,6 +47,8 @@ pub enum Effect {
     Roster,
     /// An album came or its access changed.
     Album(SpaceId),
+    /// A log forked; this is the branch that came last. What lay above the fork has another name now.
+    Fork(LogId),
 }
 
 /// Why an entry is not taken.
@@ -58,39 +63,12 @@ pub enum Refusal {
     /// It does not follow its log.
     #[error("entry does not follow its log")]
     BadChain,
-    /// Another entry of the same author stands in its place.
-    #[error("entry forks its log at {0}")]
-    Fork(EntryId),
     /// Its author may not write here.
     #[error("author may not write here")]
     NotAMember,
-    /// It lies above the position where its author was cut off.
-    #[error("entry lies above a cut")]
-    Cut,
     /// It is of another kind than its space allows.
     #[error("entry does not belong in this space")]
     WrongSpace,
-}
-
-/// How far one log is known.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LogState {
-    /// Every entry, by sequence number.
-    pub chain: Vec<EntryId>,
-    /// The last entry's clock.
-    pub hlc: Hlc,
-    /// Items announced so far, as the author counts them.
-    pub items: u32,
-    /// Blobs announced so far.
-    pub blobs: u32,
-}
-
-impl LogState {
-    /// The last entry and its place.
-    pub fn head(&self) -> Option<(u32, EntryId)> {
-        let last = self.chain.last()?;
-        Some((u32::try_from(self.chain.len() - 1).ok()?, *last))
-    }
 }
 
 /// The family as this device knows it.
@@ -99,10 +77,10 @@ pub struct Replica {
     incarnation: u64,
     control: Control,
     albums: BTreeMap<SpaceId, AlbumSpace>,
-    logs: BTreeMap<LogId, LogState>,
+    logs: Logs,
     clock: Hlc,
     /// Entries whose last-writer-wins ops wait until this device's clock reaches them.
-    held: Vec<(Hlc, LogId, u32)>,
+    held: Vec<(Hlc, EntryId)>,
 }
 
 impl Replica {
@@ -121,7 +99,7 @@ impl Replica {
             incarnation,
             control: Control::new(family, genesis),
             albums: BTreeMap::new(),
-            logs: BTreeMap::new(),
+            logs: Logs::default(),
             clock: Hlc::default(),
             held: Vec::new(),
         }
@@ -140,6 +118,22 @@ impl Replica {
     /// The incarnation under which this device writes.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// Goes on writing under another incarnation: a fresh random number, kept by the caller before
+    /// anything is written under it.
+    pub fn renew(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+    }
+
+    /// Whether this device has to go on in a new incarnation before it writes.
+    pub fn is_own_log_forked(&self) -> bool {
+        let mine = self.logs.iter().map(|(log, _)| log).filter(|log| {
+            log.device == self.device()
+                && log.inc == self.incarnation
+                && log.branch != BranchId::ZERO
+        });
+        mine.count() > 0
     }
 
     /// This device's person, unless it is a keeper or was removed.
@@ -174,15 +168,7 @@ impl Replica {
 
     /// The logs of one space.
     pub fn logs_of(&self, space: SpaceId) -> impl Iterator<Item = (&LogId, &LogState)> {
-        let first = LogId {
-            space,
-            device: DeviceId::ZERO,
-            inc: 0,
-            branch: BranchId::ZERO,
-        };
-        self.logs
-            .range(first..)
-            .take_while(move |(log, _)| log.space == space)
+        self.logs.of_space(space)
     }
 
     /// Whether a peer may replicate a space: its readers, and every keeper.
@@ -211,115 +197,129 @@ impl Replica {
     ///
     /// [`Refusal`]; nothing has changed then.
     pub fn accept(&mut self, entry: &Entry, now: Timestamp) -> Result<Vec<Effect>, Refusal> {
+        self.accept_kept(entry, None, now)
+    }
+
+    /// Takes an entry that a store kept under a name, but does not list.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accept`].
+    pub fn accept_kept(
+        &mut self,
+        entry: &Entry,
+        kept: Option<&LogId>,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, Refusal> {
         let header = entry.header();
-        let log = log_of(entry);
-        self.check_chain(&log, entry)?;
-        let effects = if header.space == self.family().control_space() {
+        let fit = self.logs.fit(header, entry.id())?;
+        let cert = match header.seq {
+            0 => Some(self.control.cert_of(header)?),
+            _ => None,
+        };
+        let mut effects = if header.space == self.family().control_space() {
             self.accept_control(entry)?
         } else {
-            self.accept_album(entry)?
+            self.accept_album(entry, cert)?
         };
-        let state = self.logs.entry(log).or_insert_with(|| LogState {
-            chain: Vec::new(),
-            hlc: Hlc::default(),
-            items: 0,
-            blobs: 0,
-        });
-        state.chain.push(entry.id());
-        state.hlc = header.hlc;
-        state.items = header.first_item;
-        state.blobs = header
-            .first_blob
-            .saturating_add(u32::try_from(header.blobs.len()).unwrap_or(u32::MAX));
+        let kept = kept.map(|log| log.branch);
+        let place = self.logs.append(header, entry.id(), fit, kept);
+        if fit == Fit::Fork {
+            effects.push(Effect::Fork(place.log));
+        }
         self.clock = self.clock.observe(header.hlc, now);
         if header.hlc.is_held(now) && !header.is_control() {
-            self.held.push((header.hlc, log, header.seq));
+            self.held.push((header.hlc, entry.id()));
         }
         Ok(effects)
     }
 
     /// Takes the logs as they were when the store was opened, before [`Self::replay`].
-    pub fn restore(&mut self, logs: BTreeMap<LogId, LogState>) {
-        self.clock = logs
-            .values()
-            .map(|state| state.hlc)
-            .max()
-            .unwrap_or_default();
-        self.logs = logs;
+    ///
+    /// Returns those of which the beginning is not here: they come again from others.
+    pub fn restore(&mut self, logs: Vec<KeptLog>) -> Vec<LogId> {
+        let orphans = self.logs.restore(logs);
+        let clocks = self.logs.iter().map(|(_, state)| state.hlc());
+        self.clock = clocks.max().unwrap_or_default();
+        orphans
     }
 
     /// Takes a control entry that this device accepted before and holds in its store.
+    ///
+    /// What an album's entries come to is said by [`Self::settle`], after the last of them.
     ///
     /// # Errors
     ///
     /// [`Refusal::Waiting`] until what it names was replayed; any other means that the store is damaged.
     pub fn replay(&mut self, entry: &Entry) -> Result<(), Refusal> {
-        if entry.header().seq == 0 {
-            self.control.check_first(entry)?;
-        }
-        if entry.header().space == self.family().control_space() {
+        let header = entry.header();
+        let cert = match header.seq {
+            0 => Some(self.control.cert_of(header)?),
+            _ => None,
+        };
+        if header.space == self.family().control_space() {
             self.accept_control(entry).map(drop)
         } else {
-            self.accept_album(entry).map(drop)
+            self.take_album_control(entry, cert, true).map(drop)
         }
     }
 
     /// Puts an entry on the list of those that wait for this device's clock, when the store is opened.
-    pub fn hold(&mut self, hlc: Hlc, log: LogId, seq: u32) {
-        self.held.push((hlc, log, seq));
+    pub fn hold(&mut self, hlc: Hlc, entry: EntryId) {
+        self.held.push((hlc, entry));
     }
 
     /// Tells how many items an entry of this log added, so that the next one counts on.
     pub fn count_items(&mut self, log: &LogId, items: u32) {
-        if let Some(state) = self.logs.get_mut(log) {
-            state.items = state.items.saturating_add(items);
-        }
+        self.logs.count_items(log, items);
     }
 
     /// Entries that were held and no longer are: their ops are to be projected again.
-    pub fn due(&mut self, now: Timestamp) -> Vec<(LogId, u32)> {
+    pub fn due(&mut self, now: Timestamp) -> Vec<EntryId> {
         let (held, due) = std::mem::take(&mut self.held)
             .into_iter()
-            .partition(|(hlc, _, _)| hlc.is_held(now));
+            .partition(|(hlc, _)| hlc.is_held(now));
         self.held = held;
-        due.into_iter().map(|(_, log, seq)| (log, seq)).collect()
+        due.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    fn check_chain(&self, log: &LogId, entry: &Entry) -> Result<(), Refusal> {
-        let header = entry.header();
-        let seq = usize::try_from(header.seq).map_err(|_| Refusal::BadChain)?;
-        let state = self.logs.get(log);
-        let known = state.map_or(0, |state| state.chain.len());
-        if seq < known {
-            let there = state.map_or(EntryId::ZERO, |state| state.chain[seq]);
-            return Err(if there == entry.id() {
-                Refusal::AlreadyHere
-            } else {
-                Refusal::Fork(there)
-            });
-        }
-        if seq > known {
-            return Err(Refusal::Waiting);
-        }
-        let Some(state) = state else {
-            if header.first_item != 0 || header.first_blob != 0 {
-                return Err(Refusal::BadChain);
-            }
-            return self.control.check_first(entry);
-        };
-        let follows = state.chain.last() == Some(&header.prev)
-            && header.hlc > state.hlc
-            && header.first_blob == state.blobs
-            && header.first_item >= state.items;
-        if follows {
-            Ok(())
-        } else {
-            Err(Refusal::BadChain)
-        }
+    /// Where an entry that was accepted stands now.
+    pub fn place(&self, entry: &Entry) -> Option<Place> {
+        self.logs.place(entry.header(), entry.id())
+    }
+
+    /// Whether a log is not one line any more.
+    pub fn is_forked(&self, log: &LogId) -> bool {
+        self.logs.is_forked(log)
+    }
+
+    /// The name under which a store keeps an entry of a log.
+    pub fn kept(&self, log: &LogId, seq: u32) -> Option<LogId> {
+        self.logs.kept(log, seq)
+    }
+
+    /// The name under which a store keeps a blob of a log.
+    pub fn kept_blob(&self, log: &LogId, ordinal: u32) -> Option<LogId> {
+        self.logs.kept_blob(log, ordinal)
+    }
+
+    /// The names under which a store keeps a log, with the ordinals of the blobs in each.
+    pub fn kept_parts(&self, log: &LogId) -> Vec<(LogId, Range<u32>)> {
+        self.logs.kept_parts(log)
+    }
+
+    /// The name that peers know, of an entry that a store keeps under another.
+    pub fn named(&self, kept: &LogId, seq: u32) -> Option<LogId> {
+        self.logs.named(kept, seq)
+    }
+
+    /// The name that peers know, of the log of a blob that a store keeps under another.
+    pub fn named_blob(&self, kept: &LogId, ordinal: u32) -> Option<LogId> {
+        self.logs.named_blob(kept, ordinal)
     }
 }
 
-/// The log an entry belongs to.
+/// The log of an entry as its author names it, which knows of no fork; see [`Replica::place`].
 pub fn log_of(entry: &Entry) -> LogId {
     let header = entry.header();
     LogId {

@@ -1,12 +1,12 @@
 //! From an entry to what it says about assets, as of now.
 
-use super::{Replica, log_of};
+use super::Replica;
 use crate::{
     album::{
         asset::{Author, Origin, Stamp},
         merge::Context,
     },
-    id::{LogId, OpId, PersonId},
+    id::{BranchId, LogId},
     log::entry::Entry,
     op::{Level, Op},
     time::Timestamp,
@@ -31,10 +31,10 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// What [`crate::album::merge::apply`] asks for.
-    pub fn context<'a>(&self, entry: &'a Entry, origin: Origin) -> Context<'a> {
+    /// What [`crate::album::merge::apply`] asks for; `log` is where the entry's blobs are to be found.
+    pub fn context<'a>(&self, log: LogId, entry: &'a Entry, origin: Origin) -> Context<'a> {
         Context {
-            log: log_of(entry),
+            log,
             header: entry.header(),
             origin,
         }
@@ -63,57 +63,59 @@ impl Replica {
             .filter(|op| matches!(op, Some(Op::AddItem(_))))
             .count();
         projection.items = u32::try_from(items).unwrap_or(u32::MAX);
-        let Some((person, level)) = self.writer(entry) else {
+        let Some(voice) = album.voice(&self.control, entry) else {
             return projection;
         };
-        let stands = album.stands(&log_of(entry), header.seq);
-        if stands == Standing::Not {
-            return projection;
-        }
-        let only_adds = stands == Standing::Unconfirmed || header.hlc.is_held(now);
-        let log = log_of(entry);
+        let is_held = header.hlc.is_held(now);
+        let current = album.is_current(header);
         for (index, op) in ops.into_iter().enumerate() {
-            let Some(op) = op else { continue };
+            let Some(op) = op.filter(|op| !op.is_control()) else {
+                continue;
+            };
             let adds = matches!(op, Op::AddItem(_) | Op::AddBlob(_) | Op::AddPart(_));
-            if op.is_control() || (only_adds && !adds) {
+            let level = if adds && voice.adds {
+                Level::Contributor
+            } else {
+                voice.level
+            };
+            if level == Level::None || (is_held && !adds) {
                 continue;
             }
-            let id = entry.op_id(index);
-            let origin = self.origin(id, &log, entry, index, Author { person, level });
+            let author = Author {
+                person: voice.person,
+                level,
+            };
+            let stamp = Stamp {
+                current,
+                hlc: header.hlc,
+                log: stamp_log(entry),
+                seq: header.seq,
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+            };
+            let origin = Origin {
+                op: entry.op_id(index),
+                author,
+                stamp,
+            };
             projection.ops.push(Projected { op, origin });
         }
         projection
     }
-
-    fn origin(&self, op: OpId, log: &LogId, entry: &Entry, index: usize, author: Author) -> Origin {
-        let header = entry.header();
-        let album = self.albums.get(&header.space);
-        let current = album.is_none_or(|album| album.is_current(log, header.seq));
-        let stamp = Stamp {
-            current,
-            hlc: header.hlc,
-            log: *log,
-            seq: header.seq,
-            index: u32::try_from(index).unwrap_or(u32::MAX),
-        };
-        Origin { op, author, stamp }
-    }
-
-    fn writer(&self, entry: &Entry) -> Option<(PersonId, Level)> {
-        let header = entry.header();
-        let person = self.control.owner_of(&header.device)?;
-        let level = self.albums.get(&header.space)?.highest_level(&person);
-        (level > Level::None).then_some((person, level))
-    }
 }
 
-/// Whether what an entry says counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// It counts.
-    Stands,
-    /// Its author was removed and nobody saw it before: what it adds is shown, nothing else.
-    Unconfirmed,
-    /// It does not.
-    Not,
+/// What orders an entry among those of other logs with the same clock.
+///
+/// The name of its branch depends on what else is known, so the entry's own id
+/// stands in its place: it decides only between two branches of one fork.
+fn stamp_log(entry: &Entry) -> LogId {
+    let header = entry.header();
+    let mut branch = BranchId::ZERO;
+    let size = branch.0.len();
+    branch.0.copy_from_slice(&entry.id().0[..size]);
+    LogId {
+        space: header.space,
+        device: header.device,
+        inc: header.inc,
+        branch,
+    }
 }

@@ -1,32 +1,33 @@
-//! One album's control entries: who may do what, which entries stand, its keys.
+//! One album's control entries: who may do what, which entries count, its keys.
 
-use std::collections::BTreeMap;
-
-use super::{Control, Effect, Refusal, Replica, log_of, project::Standing};
-use crate::{
-    album::epoch::Epochs,
-    crypto::EpochKind,
-    id::{DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
-    log::{entry::Entry, graph::Graph},
-    op::{AlbumGenesis, Cut, Level, Op, Position, SetAccess},
-    time::Hlc,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-/// A change of access or a cut, as it stands in an entry.
-#[derive(Clone, Debug)]
-struct Act {
-    op: OpId,
-    entry: EntryId,
-    hlc: Hlc,
-    author: DeviceId,
-    what: What,
-}
+use super::{Control, Effect, Refusal, Replica, logs::Logs};
+use crate::{
+    album::{
+        access::{Access, AccessOp, Act, Settled, Writer},
+        epoch::Epochs,
+    },
+    crypto::EpochKind,
+    family::resolver::{Owner, Resolution, Role},
+    id::{DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
+    log::{
+        entry::{Entry, Header},
+        graph::Graph,
+        standing::{Appended, Follows, Ledger, Link, Naming, Standing},
+    },
+    op::{AlbumGenesis, Level, Op, Position, Witness},
+};
 
+/// What a setting says, once it is known which one counts.
 #[derive(Clone, Debug)]
-enum What {
-    Access(SetAccess),
-    Cut(Cut),
+enum Setting {
     Keepers(Option<Vec<DeviceId>>),
+    /// Days.
+    Retention(u16),
     Close,
 }
 
@@ -35,35 +36,52 @@ pub struct AlbumSpace {
     genesis: AlbumGenesis,
     pub(super) graph: Graph,
     pub(super) epochs: Epochs,
-    acts: Vec<Act>,
-    levels: BTreeMap<PersonId, Level>,
-    highest: BTreeMap<PersonId, Level>,
-    lowered: Vec<EntryId>,
-    /// The honoured length of each log that was cut.
-    cuts: BTreeMap<DeviceId, BTreeMap<u64, Position>>,
-    keepers: Option<Vec<DeviceId>>,
-    closed: bool,
-    witnessed: BTreeMap<LogId, u32>,
-    left_behind: BTreeMap<LogId, u32>,
-    removed: Vec<DeviceId>,
+    ledger: Ledger,
+    access: Access,
+    settled: Settled,
+    /// Something came that can change what is settled.
+    unsettled: bool,
+    /// Where each op that was weighed stands.
+    entries: BTreeMap<OpId, EntryId>,
+    settings: BTreeMap<OpId, Setting>,
+    /// What each control entry had seen of the control space, its own past included.
+    seen: BTreeMap<EntryId, Vec<EntryId>>,
+    left_behind: BTreeMap<(DeviceId, u64), u32>,
+    /// What each author anchored last of each log.
+    anchored: BTreeMap<DeviceId, BTreeMap<LogId, EntryId>>,
+    /// Entries that say nothing but what is there and kept: no news to anchor.
+    quiet: BTreeSet<EntryId>,
+}
+
+/// How far a person's word in an entry counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Voice {
+    pub(super) person: PersonId,
+    /// The highest level whose ops count.
+    pub(super) level: Level,
+    /// What it adds is shown although nothing above `level` counts.
+    pub(super) adds: bool,
 }
 
 impl AlbumSpace {
-    fn new(genesis: AlbumGenesis) -> Self {
+    fn new(genesis: AlbumGenesis, control: &Control) -> Self {
+        let access = Access::new(genesis.person);
+        let ledger = Ledger::default();
+        let settled = access.settle(&ledger, control.resolution());
         Self {
             genesis,
             graph: Graph::default(),
             epochs: Epochs::default(),
-            acts: Vec::new(),
-            levels: BTreeMap::new(),
-            highest: BTreeMap::new(),
-            lowered: Vec::new(),
-            cuts: BTreeMap::new(),
-            keepers: None,
-            closed: false,
-            witnessed: BTreeMap::new(),
+            ledger,
+            access,
+            settled,
+            unsettled: false,
+            entries: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            seen: BTreeMap::new(),
             left_behind: BTreeMap::new(),
-            removed: Vec::new(),
+            anchored: BTreeMap::new(),
+            quiet: BTreeSet::new(),
         }
     }
 
@@ -79,20 +97,18 @@ impl AlbumSpace {
 
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
-        self.levels.get(person).copied().unwrap_or(Level::None)
+        self.settled.level(person)
     }
 
     /// The highest level a person was ever validly given.
     pub fn highest_level(&self, person: &PersonId) -> Level {
-        self.highest.get(person).copied().unwrap_or(Level::None)
+        let highest = self.settled.highest.get(person).copied();
+        highest.unwrap_or(Level::None)
     }
 
     /// Everyone who may read, and what more they may do.
     pub fn people(&self) -> impl Iterator<Item = (PersonId, Level)> + '_ {
-        self.levels
-            .iter()
-            .filter(|(_, level)| **level > Level::None)
-            .map(|(p, l)| (*p, *l))
+        self.settled.levels.iter().map(|(p, l)| (*p, *l))
     }
 
     /// Whether a person may read now.
@@ -102,22 +118,49 @@ impl AlbumSpace {
 
     /// Whether a keeper holds this album.
     pub fn may_keep(&self, keeper: &DeviceId) -> bool {
-        self.keepers
-            .as_ref()
-            .is_none_or(|named| named.contains(keeper))
+        let setting = self.settled.keepers.and_then(|op| self.settings.get(&op));
+        match setting {
+            Some(Setting::Keepers(Some(named))) => named.contains(keeper),
+            _ => true,
+        }
+    }
+
+    /// For how many days the album keeps what was trashed, where it says so itself.
+    pub fn retention(&self) -> Option<u16> {
+        let setting = self.settled.retention.and_then(|op| self.settings.get(&op));
+        match setting {
+            Some(Setting::Retention(days)) => Some(*days),
+            _ => None,
+        }
     }
 
     /// Whether the album was closed for all.
     pub fn is_closed(&self) -> bool {
-        self.closed
+        let setting = self.settled.closed.and_then(|op| self.settings.get(&op));
+        matches!(setting, Some(Setting::Close))
+    }
+
+    /// Whether an entry counts for ops that need a level of its author.
+    pub fn standing(&self, control: &Control, entry: &EntryId, need: Level) -> Standing {
+        let family = control.resolution();
+        self.settled.standing(&self.ledger, family, entry, need)
+    }
+
+    /// Whether what a device writes next in a log would be cut: it was let in again.
+    fn cuts_next(&self, control: &Control, device: &DeviceId, inc: u64, level: Level) -> bool {
+        let (ledger, family) = (&self.ledger, control.resolution());
+        let standing = |last| self.settled.standing_after(ledger, family, &last, level);
+        ledger.last(device, inc).map(standing) == Some(Standing::Cut)
     }
 
     pub(super) fn ever_read(&self, person: &PersonId) -> bool {
         self.highest_level(person) >= Level::Viewer
     }
 
+    /// The entries of the losses of access that count.
     pub(super) fn lowered(&self) -> impl Iterator<Item = EntryId> + '_ {
-        self.lowered.iter().copied()
+        let lowered = self.settled.lowered.iter();
+        lowered.filter_map(|op| self.entries.get(op).copied())
     }
 
     pub(super) fn minter_may(&self, control: &Control, minter: &DeviceId) -> bool {
@@ -126,52 +169,88 @@ impl AlbumSpace {
             .is_some_and(|person| self.highest_level(&person) >= Level::Contributor)
     }
 
-    pub(super) fn stands(&self, log: &LogId, seq: u32) -> Standing {
-        if let Some(positions) = self.cuts.get(&log.device) {
-            let honoured = positions
-                .get(&log.inc)
-                .is_some_and(|position| seq <= position.seq);
-            return if honoured {
-                Standing::Stands
-            } else {
-                Standing::Not
-            };
-        }
-        if self.removed.contains(&log.device) {
-            let witnessed = self.witnessed.get(log).is_some_and(|last| seq <= *last);
-            return if witnessed {
-                Standing::Stands
-            } else {
-                Standing::Unconfirmed
-            };
-        }
-        Standing::Stands
+    /// How far what an entry says counts, keepers apart.
+    pub(super) fn voice(&self, control: &Control, entry: &Entry) -> Option<Voice> {
+        let person = control.owner_of(&entry.header().device)?;
+        let stands = |need| self.standing(control, &entry.id(), need);
+        let levels = [Level::Manager, Level::Contributor, Level::Viewer];
+        let level = levels
+            .into_iter()
+            .find(|need| stands(*need) == Standing::Stands);
+        let level = level.unwrap_or(Level::None);
+        let adds =
+            level < Level::Contributor && stands(Level::Contributor) == Standing::Unconfirmed;
+        (level > Level::None || adds).then_some(Voice {
+            person,
+            level,
+            adds,
+        })
     }
 
-    pub(super) fn is_current(&self, log: &LogId, seq: u32) -> bool {
-        self.left_behind.get(log).is_none_or(|last| seq <= *last)
+    /// Whether an entry is not above the place where its device left its log behind.
+    pub(super) fn is_current(&self, header: &Header) -> bool {
+        let last = self.left_behind.get(&(header.device, header.inc));
+        last.is_none_or(|last| header.seq <= *last)
     }
 
-    fn note(&mut self, entry: &Entry, index: usize, op: &Op) {
+    /// Puts an entry in its place among the others; says whether its log forked by it.
+    fn append(&mut self, header: &Header, id: EntryId, cert: Option<OpId>) -> bool {
+        let follows = match cert {
+            Some(cert) => Follows::Certificate(cert),
+            None => Follows::Entry(header.prev),
+        };
+        let link = Link {
+            device: header.device,
+            inc: header.inc,
+            entry: id,
+            follows,
+        };
+        let forked = self.ledger.append(link) == Appended::Forked;
+        self.unsettled |= forked;
+        forked
+    }
+
+    /// Puts what a store kept in its place, before the control entries are replayed.
+    fn restore(&mut self, logs: &Logs, space: SpaceId, control: &Control) {
+        let mut branches: Vec<_> = logs.of_space(space).collect();
+        branches.sort_by_key(|(log, state)| (log.device, log.inc, state.first));
+        for (log, state) in branches {
+            let mut follows = match state.first {
+                0 => match control.cert_named(space, log.device, log.inc, state.after) {
+                    Some(cert) => Follows::Certificate(cert),
+                    None => continue,
+                },
+                _ => Follows::Entry(state.after),
+            };
+            for step in &state.chain {
+                let link = Link {
+                    device: log.device,
+                    inc: log.inc,
+                    entry: step.id,
+                    follows,
+                };
+                self.ledger.append(link);
+                follows = Follows::Entry(step.id);
+            }
+        }
+        self.unsettled = true;
+    }
+
+    /// Takes an op that is not weighed.
+    fn note(&mut self, entry: &Entry, op: &Op) {
         let header = entry.header();
-        let what = match op {
-            Op::SetAccess(set) => What::Access(set.clone()),
-            Op::Cut(cut) => What::Cut(cut.clone()),
-            Op::SetKeepers((keepers,)) => What::Keepers(keepers.clone()),
-            Op::CloseAlbum(()) => What::Close,
+        match op {
             Op::Epoch(epoch) if epoch.kind == EpochKind::Album => {
                 let mut seen = header.deps.clone();
                 seen.extend([header.prev, entry.id()]);
-                return self
-                    .epochs
+                self.epochs
                     .add(header.space, header.device, entry.id(), seen, epoch);
             }
-            Op::Seal(seal) => {
-                return self
-                    .epochs
-                    .add_boxes(seal.epoch, header.device, &seal.seals);
-            }
+            Op::Seal(seal) => self
+                .epochs
+                .add_boxes(seal.epoch, header.device, &seal.seals),
             Op::Anchor((positions,)) => {
+                let anchored = self.anchored.entry(header.device).or_default();
                 for witness in positions.iter().filter(|w| w.device != header.device) {
                     let log = LogId {
                         space: header.space,
@@ -179,92 +258,202 @@ impl AlbumSpace {
                         inc: witness.position.inc,
                         branch: witness.branch,
                     };
-                    let last = self.witnessed.entry(log).or_default();
-                    *last = (*last).max(witness.position.seq);
+                    anchored.insert(log, witness.position.entry);
+                    let named = witness.position.entry;
+                    self.ledger.name(entry.id(), Naming::Anchor, named);
+                    self.unsettled = true;
                 }
-                return;
             }
             Op::NewIncarnation(left) => {
-                let log = LogId {
-                    inc: left.old.inc,
-                    ..log_of(entry)
-                };
-                let last = self.left_behind.entry(log).or_insert(left.old.seq);
+                let left_behind = (header.device, left.old.inc);
+                let last = self.left_behind.entry(left_behind).or_insert(left.old.seq);
                 *last = (*last).min(left.old.seq);
-                return;
             }
-            _ => return,
-        };
-        let op = entry.op_id(index);
-        self.acts.push(Act {
-            op,
-            entry: entry.id(),
-            hlc: header.hlc,
-            author: header.device,
-            what,
-        });
+            _ => {}
+        }
     }
 
-    /// Settles who may do what from all acts here.
-    pub(super) fn settle(&mut self, control: &Control) {
-        let creator = self.genesis.person;
-        self.levels = BTreeMap::from([(creator, Level::Manager)]);
-        self.highest = self.levels.clone();
-        self.lowered.clear();
-        self.cuts.clear();
-        self.acts.sort_by_key(|act| (act.hlc, act.op));
-        for act in &self.acts {
-            let Some(author) = control.owner_of(&act.author) else {
-                continue;
-            };
-            let may = self.levels.get(&author) == Some(&Level::Manager);
-            match &act.what {
-                What::Access(set) => {
-                    let leaves = author == set.person && set.level == Level::None;
-                    if (!may && !leaves) || set.person == creator {
-                        continue;
-                    }
-                    let before = self
-                        .levels
-                        .insert(set.person, set.level)
-                        .unwrap_or(Level::None);
-                    let highest = self.highest.entry(set.person).or_insert(set.level);
-                    *highest = (*highest).max(set.level);
-                    if set.level < before {
-                        self.lowered.push(act.entry);
-                        set.cuts.iter().for_each(|cut| add_cut(&mut self.cuts, cut));
-                    } else {
-                        // Given back: what the person writes from here on counts again.
-                        self.cuts
-                            .retain(|device, _| control.owner_of(device) != Some(set.person));
-                    }
-                }
-                What::Cut(cut) => {
-                    let own = control.owner_of(&cut.device) == Some(author);
-                    if may || own {
-                        add_cut(&mut self.cuts, cut);
-                    }
-                }
-                What::Keepers(keepers) if may => self.keepers.clone_from(keepers),
-                What::Close if may => self.closed = true,
-                What::Keepers(_) | What::Close => {}
+    /// What these entries had seen of the control space.
+    fn seen_by<'a>(&'a self, entries: &'a [EntryId]) -> impl Iterator<Item = EntryId> + 'a {
+        let seen = entries.iter().filter_map(|entry| self.seen.get(entry));
+        seen.flatten().copied()
+    }
+
+    /// Takes what a keeper may say.
+    fn take_keepers(&mut self, entry: &Entry, ops: &[Option<Op>], parents: &[EntryId]) {
+        for op in ops.iter().flatten() {
+            if matches!(op, Op::Anchor(_) | Op::Hold(_) | Op::NewIncarnation(_)) {
+                self.note(entry, op);
             }
         }
-        let resolution = control.resolution();
-        self.levels
-            .retain(|person, _| resolution.persons.contains_key(person));
-        let gone = resolution.owners.keys().filter(|id| !control.is_live(id));
-        self.removed = gone.copied().collect();
+        self.graph.insert(entry.id(), parents, &[], false);
+    }
+
+    /// Takes the ops of a control entry of a person's device.
+    fn take(&mut self, entry: &Entry, ops: &[Option<Op>], parents: &[EntryId], mut past: Past) {
+        let mut weighed = Vec::new();
+        let mut is_head = ops.is_empty() && parents.len() > 2;
+        for (index, op) in ops.iter().enumerate() {
+            let Some(op) = op else { continue };
+            self.note(entry, op);
+            is_head |= op.is_weighed();
+            let id = entry.op_id(index);
+            let Some((writer, act)) = past.writer.zip(self.act(id, op, &past)) else {
+                continue;
+            };
+            self.access.insert(AccessOp {
+                id,
+                entry: entry.id(),
+                writer,
+                parents: std::mem::replace(&mut past.parents, vec![id]),
+                act,
+            });
+            self.entries.insert(id, entry.id());
+            self.unsettled = true;
+            weighed.push(id);
+        }
+        for dep in parents.iter().filter(|dep| **dep != entry.header().prev) {
+            self.ledger.name(entry.id(), Naming::Deps, *dep);
+            self.unsettled = true;
+        }
+        self.graph.insert(entry.id(), parents, &weighed, is_head);
+    }
+
+    /// What an op says of access; `None` for one that is not about that.
+    fn act(&mut self, id: OpId, op: &Op, past: &Past) -> Option<Act> {
+        let act = match op {
+            Op::SetAccess(set) => Act::Set {
+                person: set.person,
+                added: past.added(&set.person),
+                level: set.level,
+                cuts: set.cuts.clone(),
+            },
+            Op::SetKeepers((keepers,)) => {
+                self.settings.insert(id, Setting::Keepers(keepers.clone()));
+                Act::Keepers
+            }
+            Op::Retention((days,)) => {
+                self.settings.insert(id, Setting::Retention(*days));
+                Act::Retention
+            }
+            Op::CloseAlbum(()) => {
+                self.settings.insert(id, Setting::Close);
+                Act::Close
+            }
+            Op::Cut(cut) => Act::Cut {
+                person: past.owner(&cut.device),
+                cut: cut.clone(),
+            },
+            _ => return None,
+        };
+        Some(act)
+    }
+
+    /// Whether this space is for an author at all: else an entry waits, maybe for a grant.
+    fn is_open_to(
+        &self,
+        control: &Control,
+        header: &Header,
+        ops: &[Option<Op>],
+        past: &Past,
+    ) -> bool {
+        let Some(person) = control.owner_of(&header.device) else {
+            return true;
+        };
+        // An admin may cut a removed device's log in an album that nobody manages any more.
+        let only_cuts = ops.iter().all(|op| matches!(op, Some(Op::Cut(_))));
+        self.highest_level(&person) > Level::None
+            || self.genesis.device == header.device
+            || (only_cuts && past.is_admin(&header.device))
+    }
+
+    /// Where the logs of others end, as far as this author has not anchored them.
+    pub(super) fn to_anchor(
+        &self,
+        logs: &Logs,
+        space: SpaceId,
+        author: DeviceId,
+        most: usize,
+    ) -> Vec<Witness> {
+        let anchored = self.anchored.get(&author);
+        let others = logs.of_space(space).filter(|(log, _)| log.device != author);
+        let ends = others.filter_map(|(log, state)| {
+            let (seq, entry) = state.head()?;
+            let last = anchored.and_then(|anchored| anchored.get(log));
+            let new = state
+                .chain
+                .iter()
+                .rev()
+                .take_while(|step| Some(&step.id) != last);
+            let is_news = new.into_iter().any(|step| !self.quiet.contains(&step.id));
+            let position = Position {
+                inc: log.inc,
+                seq,
+                entry,
+            };
+            is_news.then_some(Witness {
+                device: log.device,
+                branch: log.branch,
+                position,
+            })
+        });
+        ends.take(most).collect()
+    }
+
+    /// Settles who may do what and which entries count; says whether entries that were here count
+    /// otherwise than before.
+    pub(super) fn settle(&mut self, control: &Control) -> bool {
+        let settled = self.access.settle(&self.ledger, control.resolution());
+        let changed = settled.counts_otherwise(&self.settled);
+        self.settled = settled;
+        self.unsettled = false;
+        changed
     }
 }
 
-fn add_cut(cuts: &mut BTreeMap<DeviceId, BTreeMap<u64, Position>>, cut: &Cut) {
-    let logs = cuts.entry(cut.device).or_default();
-    for position in &cut.positions {
-        let there = logs.entry(position.inc).or_insert(*position);
-        if position.seq < there.seq {
-            *there = *position;
+/// The family as a control entry of an album had seen it.
+struct Past {
+    family: Option<Arc<Resolution>>,
+    /// `None` for a keeper, and for a device that was not live then: its ops are not weighed.
+    writer: Option<Writer>,
+    /// The ops of the album before it.
+    parents: Vec<OpId>,
+}
+
+impl Past {
+    fn of(family: Option<Arc<Resolution>>, device: DeviceId, parents: Vec<OpId>) -> Self {
+        let writer = family.as_ref().and_then(|family| {
+            let standing = family.devices.get(&device)?;
+            let person = standing.person?;
+            Some(Writer {
+                device,
+                person,
+                added: family.persons.get(&person)?.added,
+                level: standing.level,
+                cert: standing.cert,
+            })
+        });
+        Self {
+            family,
+            writer,
+            parents,
         }
+    }
+
+    fn added(&self, person: &PersonId) -> Option<OpId> {
+        Some(self.family.as_ref()?.persons.get(person)?.added)
+    }
+
+    fn owner(&self, device: &DeviceId) -> Option<PersonId> {
+        match self.family.as_ref()?.owners.get(device)? {
+            Owner::Device(person) => Some(*person),
+            Owner::Kit(_) | Owner::Keeper => None,
+        }
+    }
+
+    fn is_admin(&self, device: &DeviceId) -> bool {
+        let family = self.family.as_ref();
+        family.and_then(|family| family.role_of_device(device)) == Some(Role::Admin)
     }
 }
 
@@ -290,102 +479,127 @@ pub(super) fn album_id(genesis: &AlbumGenesis) -> SpaceId {
 }
 
 impl Replica {
-    pub(super) fn accept_album(&mut self, entry: &Entry) -> Result<Vec<Effect>, Refusal> {
+    pub(super) fn accept_album(
+        &mut self,
+        entry: &Entry,
+        cert: Option<OpId>,
+    ) -> Result<Vec<Effect>, Refusal> {
         let header = entry.header();
         let space = header.space;
-        let log = log_of(entry);
         if header.is_control() {
-            return self.accept_album_control(entry);
+            let mut anew = self.take_album_control(entry, cert, false)?;
+            anew |= self.settle_album(space);
+            let mut effects = vec![Effect::Album(space)];
+            if anew {
+                effects.push(Effect::Rebuild(space));
+            }
+            return Ok(effects);
         }
-        let album = self.albums.get(&space).ok_or(Refusal::Waiting)?;
+        let album = self.albums.get_mut(&space).ok_or(Refusal::Waiting)?;
         let Some(person) = self.control.owner_of(&header.device) else {
             return Err(Refusal::NotAMember);
         };
         if album.highest_level(&person) == Level::None {
             return Err(Refusal::Waiting);
         }
-        match album.stands(&log, header.seq) {
-            Standing::Not => Err(Refusal::Cut),
-            Standing::Stands | Standing::Unconfirmed => Ok(vec![Effect::Project]),
-        }
-    }
-
-    fn accept_album_control(&mut self, entry: &Entry) -> Result<Vec<Effect>, Refusal> {
-        let header = entry.header();
-        let space = header.space;
-        let ops = entry.open(None).map_err(|_| Refusal::WrongSpace)?;
-        let (in_album, in_control): (Vec<_>, Vec<_>) = header.deps.iter().partition(|id| {
-            self.albums
-                .get(&space)
-                .is_some_and(|album| album.graph.contains(id))
-        });
-        if !self.control.knows(&in_control) {
-            return Err(Refusal::Waiting);
-        }
-        if let Some(genesis) = starts(entry, &ops, &self.control) {
-            self.albums
-                .entry(space)
-                .or_insert_with(|| AlbumSpace::new(genesis));
-        }
-        let Some(album) = self.albums.get_mut(&space) else {
-            return Err(Refusal::Waiting);
-        };
-        let person = self.control.owner_of(&header.device);
-        let is_keeper = person.is_none();
-        if person.is_some_and(|person| album.highest_level(&person) == Level::None)
-            && album.genesis.device != header.device
-        {
-            // An admin may cut a removed device's log in an album that nobody manages any more.
-            return Err(Refusal::Waiting);
-        }
-        if album.stands(&log_of(entry), header.seq) == Standing::Not {
-            return Err(Refusal::Cut);
-        }
-        let mut parents = in_album;
-        parents.push(header.prev);
-        let mut weighed = Vec::new();
-        for (index, op) in ops.iter().enumerate() {
-            let Some(op) = op else { continue };
-            if is_keeper && !matches!(op, Op::Anchor(_) | Op::Hold(_) | Op::NewIncarnation(_)) {
-                continue;
-            }
-            album.note(entry, index, op);
-            if op.is_weighed() {
-                weighed.push(entry.op_id(index));
-            }
-        }
-        let joins = ops.is_empty() && parents.len() > 2;
-        album
-            .graph
-            .insert(entry.id(), &parents, &weighed, !weighed.is_empty() || joins);
-        let before = (
-            album.levels.clone(),
-            album.highest.clone(),
-            album.cuts.clone(),
-        );
-        album.settle(&self.control);
-        let changed = before
-            != (
-                album.levels.clone(),
-                album.highest.clone(),
-                album.cuts.clone(),
-            );
-        let left_behind = ops
-            .iter()
-            .flatten()
-            .any(|op| matches!(op, Op::NewIncarnation(_)));
-        let opened = self.open_keys();
-        let mut effects = vec![Effect::Album(space)];
-        if changed || left_behind || opened.contains(&space) {
+        // What lies above a cut is kept like all else: the cut may turn out not to count.
+        let mut anew = album.append(header, entry.id(), cert);
+        anew |= album.unsettled && album.settle(&self.control);
+        let mut effects = vec![Effect::Project];
+        if anew {
             effects.push(Effect::Rebuild(space));
         }
         Ok(effects)
     }
 
-    /// Settles every album again after the family changed.
-    pub(super) fn refresh_standing(&mut self) {
+    /// Takes an album's control entry in; nothing is settled by it yet.
+    ///
+    /// Says whether entries that were here can be read now, or may count
+    /// otherwise because their log forked or was left behind. `was_taken` says that the entry
+    /// was accepted before.
+    pub(super) fn take_album_control(
+        &mut self,
+        entry: &Entry,
+        cert: Option<OpId>,
+        was_taken: bool,
+    ) -> Result<bool, Refusal> {
+        let header = entry.header();
+        let space = header.space;
+        let ops = entry.open(None).map_err(|_| Refusal::WrongSpace)?;
+        let album = self.albums.get(&space);
+        let is_here = |id: &EntryId| album.is_some_and(|album| album.graph.contains(id));
+        let (mut parents, mut seen): (Vec<_>, Vec<_>) =
+            header.deps.iter().copied().partition(is_here);
+        if !self.control.knows(&seen) {
+            return Err(Refusal::Waiting);
+        }
+        parents.push(header.prev);
+        let earlier = album.into_iter().flat_map(|album| album.seen_by(&parents));
+        seen.extend(earlier);
+        let seen = self.control.latest(seen);
+        let family = self.control.family_at(&seen);
+        if album.is_none() {
+            let genesis = starts(entry, &ops, &self.control).ok_or(Refusal::Waiting)?;
+            let mut album = AlbumSpace::new(genesis, &self.control);
+            album.restore(&self.logs, space, &self.control);
+            self.albums.insert(space, album);
+        }
+        let control = &self.control;
+        let album = self.albums.get_mut(&space).ok_or(Refusal::Waiting)?;
+        let past = Past::of(family, header.device, album.graph.frontier(&parents));
+        if !was_taken && !album.is_open_to(control, header, &ops, &past) {
+            return Err(Refusal::Waiting);
+        }
+        let forked = album.append(header, entry.id(), cert);
+        album.seen.insert(entry.id(), seen);
+        if ops
+            .iter()
+            .all(|op| matches!(op, Some(Op::Anchor(_) | Op::Hold(_))))
+        {
+            album.quiet.insert(entry.id());
+        }
+        if control.owner_of(&header.device).is_some() {
+            album.take(entry, &ops, &parents, past);
+        } else {
+            album.take_keepers(entry, &ops, &parents);
+        }
+        let opened = self.open_keys().contains(&space);
+        let left_behind = ops
+            .iter()
+            .flatten()
+            .any(|op| matches!(op, Op::NewIncarnation(_)));
+        Ok(opened || left_behind || forked)
+    }
+
+    /// Whether this device's log in an album was cut before the person was let in again, so that
+    /// it has to go on in a new incarnation.
+    pub fn is_own_log_cut(&self, space: &SpaceId) -> bool {
+        let Some((album, person)) = self.albums.get(space).zip(self.person()) else {
+            return false;
+        };
+        let level = album.level(&person);
+        level > Level::None
+            && album.cuts_next(&self.control, &self.device(), self.incarnation, level)
+    }
+
+    /// Settles what came to an album; says whether entries that were here count otherwise.
+    fn settle_album(&mut self, space: SpaceId) -> bool {
+        let album = self.albums.get_mut(&space);
+        album.is_some_and(|album| album.unsettled && album.settle(&self.control))
+    }
+
+    /// Settles every album after [`Self::replay`].
+    pub fn settle(&mut self) {
         for album in self.albums.values_mut() {
             album.settle(&self.control);
         }
+    }
+
+    /// Settles every album again after the family changed; names those whose entries count otherwise.
+    pub(super) fn refresh_standing(&mut self) -> Vec<SpaceId> {
+        let control = &self.control;
+        let albums = self.albums.iter_mut();
+        let changed = albums.filter_map(|(space, album)| album.settle(control).then_some(*space));
+        changed.collect()
     }
 }

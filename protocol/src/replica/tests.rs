@@ -1,5 +1,7 @@
 //! A family's life in memory: two replicas that hand each other entries.
 
+mod forks;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
@@ -81,13 +83,16 @@ impl Device {
             .filter(|entry| entry.header().space == space)
         {
             let projection = self.replica.project(entry, self.now);
+            let Some(place) = self.replica.place(entry) else {
+                continue;
+            };
             for projected in &projection.ops {
                 for target in merge::targets(&projected.op, projected.origin.op) {
                     let asset = assets.entry(target).or_default();
                     merge::apply(
                         asset,
                         &projected.op,
-                        projection.context(entry, projected.origin),
+                        projection.context(place.log, entry, projected.origin),
                     );
                 }
             }
@@ -269,13 +274,20 @@ fn what_a_removed_person_wrote_before_the_cut_stays_and_nothing_after_it_counts(
         .record_removal(Op::RemovePerson((ben,)), anna.now, &mut anna.rng);
     anna.keep(removed.unwrap());
     let after = bens.add_photo(space, "after.jpg");
-    let refused = bens
+    let late: Vec<_> = bens.entries.values().cloned().collect();
+    for entry in late {
+        // It is kept like all else, because the cut may turn out not to count.
+        if anna.replica.accept(&entry, anna.now).is_ok() {
+            anna.entries.insert(entry.id(), entry);
+        }
+    }
+    let missing = bens
         .entries
-        .values()
-        .find(|entry| entry.op_id(0) == after)
-        .unwrap();
-    assert_eq!(anna.replica.accept(refused, anna.now), Err(Refusal::Cut));
+        .keys()
+        .find(|id| !anna.entries.contains_key(id));
+    assert_eq!(missing, None);
     assert!(anna.assets(space)[&before].added.is_some());
+    assert!(!anna.assets(space).contains_key(&after));
 }
 
 #[test]
@@ -386,4 +398,37 @@ fn a_stranger_and_a_break_in_the_chain_are_refused() {
     assert_eq!(pi.replica.accept(&last, pi.now), Err(Refusal::Waiting));
     pull(&mut pi, &anna);
     assert_eq!(pi.replica.accept(&last, pi.now), Err(Refusal::AlreadyHere));
+}
+
+#[test]
+fn who_is_let_in_again_writes_on_and_what_was_written_while_shut_out_does_not_count() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let set = |anna: &mut Device, level| {
+        anna.now.0 += 1;
+        let now = anna.now;
+        let recorded = anna
+            .replica
+            .record_access(space, ben, level, now, &mut anna.rng);
+        anna.keep(recorded.unwrap());
+    };
+    set(&mut anna, Level::Contributor);
+    pull(&mut bens, &anna);
+    let before = bens.add_photo(space, "before.jpg");
+    pull(&mut anna, &bens);
+    set(&mut anna, Level::None);
+    let while_out = bens.add_photo(space, "while-out.jpg");
+    set(&mut anna, Level::Contributor);
+    pull(&mut bens, &anna);
+    assert!(bens.replica.is_own_log_cut(&space));
+    bens.replica.renew(33);
+    assert!(!bens.replica.is_own_log_cut(&space));
+    let after = bens.add_photo(space, "after.jpg");
+    pull(&mut anna, &bens);
+    let seen = anna.assets(space);
+    assert!(seen[&before].added.is_some());
+    assert!(seen[&after].added.is_some());
+    assert!(!seen.contains_key(&while_out));
 }

@@ -49,6 +49,9 @@ pub enum WriteError {
     /// More than an entry holds.
     #[error("more than an entry holds")]
     TooLarge,
+    /// This device's log goes on in two ways: it has to start a new incarnation.
+    #[error("this device's log was continued elsewhere")]
+    Forked,
     /// The entry does not follow from what is here; memory and disk disagree.
     #[error("own entry refused: {0}")]
     Refused(Refusal),
@@ -285,10 +288,13 @@ impl Replica {
         let LogId {
             space, device, inc, ..
         } = log;
+        if self.logs.is_forked(&log) {
+            return Err(WriteError::Forked);
+        }
         let (seq, prev, first_item, first_blob, last) = match self.logs.get(&log) {
             Some(state) => {
                 let (seq, prev) = state.head().ok_or(WriteError::NotAllowed)?;
-                (seq + 1, prev, state.items, state.blobs, state.hlc)
+                (seq + 1, prev, state.items, state.blobs, state.hlc())
             }
             None => {
                 let cert = cert.ok_or(WriteError::NotAllowed)?;
@@ -538,6 +544,30 @@ impl Replica {
         let mut recorded = self.record_album_control(space, &[op], now)?;
         recorded.extend(self.tend_space(space, now, rng)?);
         Ok(recorded)
+    }
+
+    /// Says how far the logs of others are known here, so that what they wrote outlives a removal or
+    /// a fork; `None` when nothing is new.
+    ///
+    /// For archives, keepers among them, once a day and space.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NoAlbum`].
+    pub fn record_anchor(
+        &mut self,
+        space: SpaceId,
+        now: Timestamp,
+    ) -> Result<Option<Recorded>, WriteError> {
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        let most = limits::ANCHOR_POSITIONS;
+        let positions = album.to_anchor(&self.logs, space, self.device(), most);
+        if positions.is_empty() {
+            return Ok(None);
+        }
+        let anchor = Op::Anchor((positions,));
+        self.write_control(space, Vec::new(), &[anchor], now)
+            .map(Some)
     }
 
     /// Gives keys to entitled devices that have none yet, as far as this device holds them.

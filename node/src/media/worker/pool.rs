@@ -14,7 +14,10 @@ use crate::media::encode::{MAX_THUMBHASH_BYTES, PREVIEW_SIDE, THUMBNAIL_SIDE};
 use crate::media::{MediaType, Previews, ReadSeek, Reason, index};
 
 /// The wall time of one job, beside what reading the file itself takes.
-const JOB_TIME: Duration = Duration::from_secs(20);
+///
+/// A picture is bounded by the processor time that its worker allows itself; this is for one that
+/// hangs, and leaves room on a machine that has much else to do.
+const JOB_TIME: Duration = Duration::from_secs(120);
 /// Jobs after which a worker is replaced, so that nothing lives long in it.
 const JOBS_PER_WORKER: u32 = 16;
 /// The most workers: previews are background work.
@@ -36,7 +39,7 @@ pub struct Made {
 
 /// A bounded number of worker processes.
 ///
-/// Callable from any thread; each call blocks until its file is done, at most 20 seconds plus
+/// Callable from any thread; each call blocks until its file is done, at most 120 seconds plus
 /// the time that reading the file takes. Workers are started when needed and kept for the next
 /// call; dropping the pool ends them.
 pub struct Pool {

@@ -39,10 +39,13 @@ impl Access {
             self.entitled(**op)
                 .is_some_and(|e| e.kind == Kind::Lowering)
         };
+        let highest = self.highest(&accepted);
+        let reaches = facts.reaches(&highest, &restrictions, &witness);
         Settled {
+            reaches,
             accepted: ops.clone().map(|op| self.graph.node(*op).id).collect(),
             levels: self.levels(&accepted, family),
-            highest: self.highest(&accepted),
+            highest,
             lowered: ops
                 .filter(lowered)
                 .map(|op| self.graph.node(*op).id)

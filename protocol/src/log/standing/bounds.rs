@@ -99,6 +99,13 @@ impl Bounds {
     }
 }
 
+/// How far a stretch counts for a viewer's, a contributor's and a manager's ops.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reach {
+    highest: Level,
+    bounds: [Bounds; 3],
+}
+
 /// How far each stretch is named by standing entries of live devices and keepers.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Witness {
@@ -115,6 +122,26 @@ pub(crate) struct Witness {
 pub(crate) type Namings = BTreeMap<(usize, usize, Naming), Vec<(u32, u32)>>;
 
 impl Facts<'_> {
+    /// How far each stretch counts.
+    pub(crate) fn reaches(
+        &self,
+        highest: &BTreeMap<PersonId, Level>,
+        restrictions: &Restrictions,
+        witness: &Witness,
+    ) -> Vec<Reach> {
+        let reach = |at: usize| {
+            let cert = self.family.certs.get(&self.ledger.stretches[at].cert);
+            let person = cert.and_then(|cert| cert.person);
+            let highest = person.and_then(|person| highest.get(&person)).copied();
+            Reach {
+                highest: highest.unwrap_or(Level::None),
+                bounds: [Level::Viewer, Level::Contributor, Level::Manager]
+                    .map(|need| self.bounds(at, need, restrictions, witness)),
+            }
+        };
+        (0..self.ledger.stretches.len()).map(reach).collect()
+    }
+
     /// The standing of an entry for ops that need a level.
     pub(crate) fn standing(
         &self,
@@ -127,6 +154,21 @@ impl Facts<'_> {
             return Standing::Cut;
         };
         self.bounds(*at, need, restrictions, witness).at(*seq)
+    }
+
+    /// The standing that what follows an entry would have.
+    pub(crate) fn standing_after(
+        &self,
+        entry: &EntryId,
+        need: Level,
+        restrictions: &Restrictions,
+        witness: &Witness,
+    ) -> Standing {
+        let Some((at, seq)) = self.ledger.places.get(entry) else {
+            return Standing::Stands;
+        };
+        self.bounds(*at, need, restrictions, witness)
+            .at(seq.saturating_add(1))
     }
 
     fn bounds(

@@ -1,0 +1,173 @@
+//! A home copied and run twice: what both sides wrote is kept, and counts once somebody vouched for it.
+
+use super::*;
+
+/// A copy of a device, as somebody makes who copies its home.
+fn copy(of: &Device) -> Device {
+    let genesis = of.replica.control().genesis().clone();
+    let keys = of.replica.keys.clone();
+    let replica = Replica::new(keys, of.replica.incarnation(), of.replica.family(), genesis);
+    let mut copy = Device {
+        replica,
+        entries: BTreeMap::new(),
+        rng: SeededRng::from_seed([99; 32]),
+        now: of.now,
+    };
+    pull(&mut copy, of);
+    assert_eq!(copy.entries.len(), of.entries.len());
+    let log = copy.replica.own_log(of.replica.family().control_space());
+    assert!(copy.replica.log(&log).is_some());
+    copy
+}
+
+struct Forked {
+    anna: Device,
+    clone: Device,
+    pi: Device,
+    space: SpaceId,
+    /// Before the copy, and on each side after it.
+    photos: [OpId; 3],
+}
+
+/// A laptop whose home was copied, both sides of which wrote, and a second device that met both.
+fn forked() -> Forked {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let mut pi = joins(&mut anna, 2, None);
+    let before = anna.add_photo(space, "before.jpg");
+    let mut clone = copy(&anna);
+    let here = anna.add_photo(space, "here.jpg");
+    clone.now.0 += 5;
+    let there = clone.add_photo(space, "there.jpg");
+    pull(&mut pi, &anna);
+    pull(&mut pi, &clone);
+    Forked {
+        anna,
+        clone,
+        pi,
+        space,
+        photos: [before, here, there],
+    }
+}
+
+fn shown(device: &Device, of: &Forked) -> [bool; 3] {
+    let assets = device.assets(of.space);
+    of.photos.map(|photo| {
+        assets
+            .get(&photo)
+            .is_some_and(|asset| asset.added.is_some())
+    })
+}
+
+/// Every log and branch of a space, with its first and last place and the last entry.
+fn names(device: &Device, space: SpaceId) -> Vec<(LogId, u32, u32, EntryId)> {
+    let logs = device.replica.logs_of(space);
+    let ends = logs.filter_map(|(log, state)| {
+        let (seq, last) = state.head()?;
+        Some((*log, state.first, seq, last))
+    });
+    ends.collect()
+}
+
+#[test]
+fn both_branches_of_a_fork_are_kept_and_have_the_same_names_everywhere() {
+    let mut world = forked();
+    assert_eq!(world.pi.entries.len(), world.anna.entries.len() + 1);
+    pull(&mut world.anna, &world.pi);
+    pull(&mut world.clone, &world.pi);
+    let expected = names(&world.pi, world.space);
+    assert_eq!(expected.len(), 3);
+    assert_eq!(names(&world.anna, world.space), expected);
+    assert_eq!(names(&world.clone, world.space), expected);
+}
+
+#[test]
+fn what_lies_above_a_fork_is_shown_once_another_device_has_anchored_it() {
+    let mut world = forked();
+    assert_eq!(shown(&world.pi, &world), [true, false, false]);
+    let anchor = world.pi.replica.record_anchor(world.space, world.pi.now);
+    let anchor = anchor.unwrap().expect("something is new");
+    world.pi.keep(anchor);
+    assert_eq!(shown(&world.pi, &world), [true, true, true]);
+    let again = world.pi.replica.record_anchor(world.space, world.pi.now);
+    assert_eq!(again, Ok(None));
+    pull(&mut world.anna, &world.pi);
+    assert_eq!(shown(&world.anna, &world), [true, true, true]);
+    assert_eq!(world.anna.assets(world.space).len(), 3);
+}
+
+#[test]
+fn a_thief_who_signs_one_entry_at_the_start_of_a_log_voids_nothing_that_was_anchored() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let mut pi = joins(&mut anna, 2, None);
+    let mut thief = copy(&anna);
+    let photos: Vec<_> = (0..5).map(|_| anna.add_photo(space, "ours.jpg")).collect();
+    pull(&mut pi, &anna);
+    let anchor = pi.replica.record_anchor(space, pi.now).unwrap();
+    pi.keep(anchor.expect("something is new"));
+    thief.now.0 += 1_000_000;
+    let forged = thief.record(
+        space,
+        vec![Op::Trash(Items {
+            items: photos.clone(),
+        })],
+        Vec::new(),
+    );
+    pull(&mut pi, &thief);
+    assert!(pi.entries.contains_key(&forged));
+    let assets = pi.assets(space);
+    for photo in photos {
+        assert!(assets[&photo].added.is_some());
+        assert!(assets[&photo].trashed().is_none());
+    }
+}
+
+#[test]
+fn a_device_whose_log_forked_writes_on_in_a_new_incarnation_and_loses_nothing() {
+    let mut world = forked();
+    pull(&mut world.anna, &world.pi);
+    let anna = &mut world.anna;
+    let refused = anna.replica.record(
+        world.space,
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        anna.now,
+        &mut anna.rng,
+    );
+    assert_eq!(refused, Err(WriteError::Forked));
+    anna.replica.renew(77);
+    let later = anna.add_photo(world.space, "later.jpg");
+    pull(&mut world.pi, &world.anna);
+    assert!(world.pi.assets(world.space)[&later].added.is_some());
+}
+
+#[test]
+fn a_control_log_that_forked_splits_nobodys_view() {
+    let mut anna = founder();
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    let mut clone = copy(&anna);
+    let _ben = joins(&mut anna, 3, Some((PersonId([3; 16]), Role::Member)));
+    let _cleo = joins(&mut clone, 4, Some((PersonId([4; 16]), Role::Member)));
+    let mut other = joins_as_copy(&anna, &pi);
+    pull(&mut pi, &anna);
+    pull(&mut pi, &clone);
+    pull(&mut other, &clone);
+    pull(&mut other, &anna);
+    assert_eq!(pi.replica.words(), other.replica.words());
+    assert_eq!(pi.replica.persons().len(), 3);
+    assert_eq!(names(&pi, pi.replica.family().control_space()).len(), 3);
+}
+
+/// Another device with the keys of `like`, that knows nothing yet.
+fn joins_as_copy(by: &Device, like: &Device) -> Device {
+    let genesis = by.replica.control().genesis().clone();
+    Device {
+        replica: Replica::new(like.replica.keys.clone(), 5, by.replica.family(), genesis),
+        entries: BTreeMap::new(),
+        rng: SeededRng::from_seed([98; 32]),
+        now: by.now,
+    }
+}
