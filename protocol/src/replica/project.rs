@@ -85,6 +85,15 @@ impl Replica {
         projection
     }
 
+    /// Whether what an entry of an album says counts, for those who see its header alone.
+    pub fn standing(&self, entry: &Entry) -> Standing {
+        let header = entry.header();
+        match self.albums.get(&header.space) {
+            Some(album) if self.writer(entry).is_some() => album.stands(&log_of(entry), header.seq),
+            _ => Standing::Not,
+        }
+    }
+
     fn origin(&self, op: OpId, log: &LogId, entry: &Entry, index: usize, author: Author) -> Origin {
         let header = entry.header();
         let album = self.albums.get(&header.space);
