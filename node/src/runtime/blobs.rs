@@ -47,7 +47,7 @@ impl Runtime {
         }
         let lines: Vec<_> = header.blobs.iter().map(line_of).collect();
         let log = log_of(entry);
-        let held = self.store.here(&log)?;
+        let held = self.drops.settled(&log, self.store.here(&log)?);
         self.want
             .add(log, header.first_blob, header.hlc, &lines, &held);
         Ok(())
@@ -61,7 +61,8 @@ impl Runtime {
             .map(|(log, state)| (*log, u64::from(state.blobs)))
             .collect();
         for (log, announced) in logs {
-            if announced == 0 || self.store.here(&log)?.len() >= announced {
+            let held = self.drops.settled(&log, self.store.here(&log)?);
+            if announced == 0 || held.len() >= announced {
                 continue;
             }
             let mut from = 0;
@@ -150,10 +151,20 @@ impl Runtime {
             .iter()
             .map(|(blob, place)| (blob.log, blob.ordinal, *place))
             .collect();
+        // A place takes a drop back, and what ended meanwhile stays ended.
+        let ended = came.iter().map(|(blob, _)| (blob.log, blob.ordinal));
+        let ended = ended.filter(|(log, ordinal)| self.drops.has_ended(log, *ordinal));
+        let drops: Vec<_> = ended
+            .map(|(log, ordinal)| (log, ordinal, self.now().0))
+            .collect();
         self.store.commit(&Batch {
             places,
+            drops,
             ..Batch::default()
         })?;
+        let came = came
+            .iter()
+            .filter(|(blob, _)| !self.drops.has_ended(&blob.log, blob.ordinal));
         let mut bits = std::collections::BTreeMap::<LogId, roaring::RoaringBitmap>::new();
         for (blob, _) in came {
             self.want.done(&name_of(blob));

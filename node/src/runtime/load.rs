@@ -15,8 +15,11 @@ use heirloom_protocol::{
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage};
-use crate::store::{EntryRecord, KeyFile, Store, Table};
+use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage, drops::Drops};
+use crate::{
+    clock::Clock,
+    store::{EntryRecord, KeyFile, Store, Table},
+};
 
 /// Entries taken in at once after a crash or a rebuild, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -95,6 +98,7 @@ impl Runtime {
         );
         let mut runtime = Self {
             store,
+            clock: Clock::default(),
             keys,
             replica,
             albums: BTreeMap::new(),
@@ -103,6 +107,10 @@ impl Runtime {
             sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,
+            drops: Drops::default(),
+            originals: BTreeMap::new(),
+            said: BTreeMap::new(),
+            beacons: 0,
         };
         runtime.fill()?;
         Ok(runtime)
@@ -140,6 +148,7 @@ impl Runtime {
                     .insert(space, AlbumRow::decode(&row).unwrap_or_default());
             }
         }
+        self.load_drops()?;
         self.hold_again()?;
         self.take_unindexed()?;
         self.resume_rebuilds()?;
@@ -198,7 +207,7 @@ impl Runtime {
         let ahead: Vec<_> = self
             .replica
             .logs()
-            .filter(|(_, state)| state.hlc.is_held(Self::now()))
+            .filter(|(_, state)| state.hlc.is_held(self.now()))
             .map(|(log, state)| (*log, state.chain.len()))
             .collect();
         for (log, length) in ahead {
@@ -206,7 +215,7 @@ impl Runtime {
                 let Some(record) = self.store.entry(&log, seq)? else {
                     break;
                 };
-                if !Hlc(record.hlc).is_held(Self::now()) {
+                if !Hlc(record.hlc).is_held(self.now()) {
                     break;
                 }
                 if !record.control {
@@ -248,10 +257,11 @@ impl Runtime {
                 let Some(entry) = entry_of(record) else {
                     continue;
                 };
-                match self.replica.accept(&entry, Self::now()) {
+                match self.replica.accept(&entry, self.now()) {
                     Ok(effects) => {
                         stage.take_effects(&effects);
                         self.stage_entry(&mut stage, &entry)?;
+                        self.find_places(&mut stage, &entry)?;
                         self.replica.count_items(log, record.items);
                         taken += 1;
                     }
