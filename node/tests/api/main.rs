@@ -8,7 +8,11 @@
 )]
 
 mod acts;
+mod copies;
+mod deletion;
 mod files;
+mod gossip;
 mod people;
+mod sync;
 mod upkeep;
 mod world;
