@@ -220,6 +220,7 @@ impl Network {
                 },
                 _ = call.tick() => {
                     self.call_absent();
+                    self.fetch_all();
                     self.tell_room().await;
                 }
                 _ = adverts.tick() => {

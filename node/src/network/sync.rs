@@ -62,7 +62,7 @@ pub struct SyncState {
 pub(super) struct Running {
     inputs: mpsc::Sender<Input>,
     settled: bool,
-    number: u64,
+    pub(super) number: u64,
     pub(super) fetching: bool,
     /// There may be more to fetch since the last look.
     pub(super) again: bool,
@@ -250,6 +250,11 @@ impl Network {
     /// Tells every session but the one they came through of new entries.
     pub(super) fn tell_sessions(&self, from: Option<DeviceId>, entries: &[EntryNews]) {
         self.tell(|device| (Some(*device) != from).then(|| Input::LocalNews(entries.to_vec())));
+        self.fetch_all();
+    }
+
+    /// Goes on with what is lacking, also where it broke off.
+    pub(super) fn fetch_all(&self) {
         for device in self.session_devices() {
             self.fetch_from(device);
         }

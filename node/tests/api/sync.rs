@@ -72,6 +72,41 @@ async fn a_sync_ends_when_the_other_side_has_everything_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sync_waits_for_a_peer_that_is_slow_to_take_what_it_lacks() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let (laptop, desk) = (here.serve().await, there.serve().await);
+    here.knows(&desk).await;
+    for seed in 0..30 {
+        let bytes = noise(3_000_000, seed);
+        here.add("Family", &format!("{seed}.jpg"), &bytes).await;
+    }
+    let syncing = here.ask("sync", json!({}));
+    tokio::pin!(syncing);
+    let have_entries = async || {
+        let sessions = laptop.sessions();
+        !sessions.is_empty() && sessions.iter().all(|session| session.settled)
+    };
+    tokio::select! {
+        told = &mut syncing => panic!("{told:?}"),
+        () = until([&laptop, &desk], "both have all entries", have_entries) => {}
+    }
+    // The other side stands still while it lacks photos: nothing moves, and nothing is done.
+    let (go_on, standing) = std::sync::mpsc::channel::<()>();
+    let node = there.node().await;
+    let stands = std::thread::spawn(move || node.ask_blocking(move |_| standing.recv()));
+    let ended = tokio::time::timeout(Duration::from_secs(3), &mut syncing).await;
+    assert!(ended.is_err(), "{ended:?}");
+    go_on.send(()).unwrap();
+    stands.join().unwrap().unwrap().unwrap();
+    assert_eq!(syncing.await.done()["settled"], true);
+    assert_eq!(originals(&there).await, (30, 30));
+    for network in [laptop, desk] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_is_not_waited_for_to_take_originals() {
     let here = Home::anna().await;
     let there = here.join(person(&here).await, "phone").await;
