@@ -87,6 +87,11 @@ fn row(device: &Line, now: SystemTime) -> [String; 6] {
 
 /// Says whether a device is there, or when it was.
 pub(super) fn seen(device: &Line, now: SystemTime) -> String {
+    let full = if device.is("full") { ", disk full" } else { "" };
+    seen_when(device, now) + full
+}
+
+fn seen_when(device: &Line, now: SystemTime) -> String {
     if device.is("removed") {
         "removed".to_owned()
     } else if device.is("this") {

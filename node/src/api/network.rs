@@ -168,7 +168,9 @@ pub(super) async fn sync(
         ),
     };
     // What time has brought is told with the rest.
-    upkeep::round(node).await?;
+    if let Err(error) = upkeep::round(node).await {
+        tracing::warn!(%error, "upkeep");
+    }
     let lent = pair::Lent::of(doorway, node).await?;
     let watch = Watch {
         before: lent.network.moved(),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom_protocol::{
     album::drops::{Range, allowed},
-    id::{EntryId, LogId, OpId},
+    id::{EntryId, LogId},
     limits,
     log::entry::Entry,
     op::{Level, Op},
@@ -22,15 +22,12 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
-use super::{AssetKey, News, Runtime, RuntimeError, commit::Stage, load::entry_of};
-use crate::store::{BlobState, Table};
-
-/// How long a purge may come after a drop that follows from it, before somebody objects.
-const OBJECT_MS: u64 = 3 * 24 * 3600 * 1000;
+use super::{News, Runtime, RuntimeError, commit::Stage, load::entry_of};
+use crate::store::Table;
 
 /// What became of an entry's drops here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-enum Verdict {
+pub(super) enum Verdict {
     /// Something among them cannot be judged yet: they change nothing.
     Open,
     /// They count.
@@ -41,24 +38,24 @@ enum Verdict {
 
 /// An entry whose drops its author may make.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Dropping {
+pub(super) struct Dropping {
     /// The log of the entry.
-    log: LogId,
-    hlc: Hlc,
-    ranges: Vec<Range>,
-    verdict: Verdict,
+    pub(super) log: LogId,
+    pub(super) hlc: Hlc,
+    pub(super) ranges: Vec<Range>,
+    pub(super) verdict: Verdict,
     /// Received here, Unix milliseconds.
-    since: u64,
+    pub(super) since: u64,
 }
 
 /// All drops known here.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
-    entries: BTreeMap<EntryId, Dropping>,
+    pub(super) entries: BTreeMap<EntryId, Dropping>,
     /// Those among them whose drops do not count.
     uncounted: BTreeSet<EntryId>,
     /// Entries whose drops were taken back.
-    void: BTreeSet<EntryId>,
+    pub(super) void: BTreeSet<EntryId>,
     /// Announced blobs whose references ended.
     ended: BTreeMap<LogId, RoaringBitmap>,
     /// How far drops reach beyond what a log has announced here.
@@ -132,7 +129,7 @@ impl Drops {
     }
 
     /// Entries whose drops are to be judged, or judged again while the bytes are there.
-    fn to_judge(&self, now: u64) -> Vec<EntryId> {
+    pub(super) fn to_judge(&self, now: u64) -> Vec<EntryId> {
         let entries = self.entries.iter().filter(|(_, dropping)| {
             let kept = dropping.since.saturating_add(limits::DROPPED_BLOB_MS);
             dropping.verdict != Verdict::Ended || now <= kept
@@ -174,7 +171,7 @@ impl Runtime {
         Ok(())
     }
 
-    fn announced(&self, log: &LogId) -> u32 {
+    pub(super) fn announced(&self, log: &LogId) -> u32 {
         self.replica.log(log).map_or(0, |state| state.blobs)
     }
 
@@ -300,7 +297,7 @@ impl Runtime {
     }
 
     /// Says what becomes of an entry's drops.
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         stage: &mut Stage,
         id: &EntryId,
@@ -406,134 +403,5 @@ impl Runtime {
             blobs.remove_range(..=first.saturating_add(count.saturating_sub(1)).max(ordinal));
         }
         Ok(())
-    }
-
-    /// Judges drops, again too: a purge that stands no longer makes those wrong that followed it, and
-    /// one that came late makes them right. Durable when it returns.
-    pub(super) fn judge_drops(&mut self) -> Result<(), RuntimeError> {
-        if self.replica.person().is_none() {
-            return Ok(());
-        }
-        let mut stage = Stage::default();
-        for id in self.drops.to_judge(self.now().0) {
-            let Some(dropping) = self.drops.entries.get(&id) else {
-                continue;
-            };
-            let (before, verdict) = (dropping.verdict, self.judge(dropping)?);
-            // What was judged by more than can be read now stays as it is.
-            if verdict != before && verdict != Verdict::Open {
-                self.decide(&mut stage, &id, verdict)?;
-            }
-        }
-        if stage.batch.puts.is_empty() {
-            return Ok(());
-        }
-        self.finish(stage)
-    }
-
-    /// Whether everything that is dropped belongs to purged items.
-    fn judge(&self, dropping: &Dropping) -> Result<Verdict, RuntimeError> {
-        let mut verdict = Verdict::Ended;
-        if dropping.hlc.is_held(self.now()) {
-            return Ok(Verdict::Open);
-        }
-        for range in &dropping.ranges {
-            let announced = self.announced(&range.log);
-            if range.to > announced {
-                verdict = Verdict::Open;
-            }
-            let (mut at, to) = (range.from, range.to.min(announced));
-            while at < to {
-                let record = self.store.entry_with_blob(&range.log, at)?;
-                let Some(entry) = record.as_ref().and_then(entry_of) else {
-                    verdict = Verdict::Open;
-                    break;
-                };
-                let count = u32::try_from(entry.header().blobs.len()).unwrap_or(u32::MAX);
-                let end = entry.header().first_blob.saturating_add(count).min(to);
-                match self.judge_blobs(&entry, at..end)? {
-                    Verdict::Wrong => return Ok(Verdict::Wrong),
-                    Verdict::Open => verdict = Verdict::Open,
-                    Verdict::Ended => {}
-                }
-                at = end.max(at.saturating_add(1));
-            }
-        }
-        Ok(verdict)
-    }
-
-    fn judge_blobs(
-        &self,
-        entry: &Entry,
-        ordinals: std::ops::Range<u32>,
-    ) -> Result<Verdict, RuntimeError> {
-        let projection = self.replica.project(entry, self.now());
-        if projection.ops.is_empty() {
-            return Ok(Verdict::Open);
-        }
-        let header = entry.header();
-        let mut verdict = Verdict::Ended;
-        let mut seen = BTreeSet::new();
-        for projected in &projection.ops {
-            for (item, index) in blobs_of(&projected.op, projected.origin.op) {
-                let ordinal = header.first_blob.saturating_add(index);
-                if !ordinals.contains(&ordinal) || !seen.insert(item) {
-                    continue;
-                }
-                let album = header.space;
-                let asset = AssetKey { album, item }.load(&self.store)?;
-                match (&asset.added, asset.is_purged()) {
-                    (_, true) => {}
-                    (Some(_), false) => return Ok(Verdict::Wrong),
-                    (None, false) => verdict = Verdict::Open,
-                }
-            }
-        }
-        Ok(verdict)
-    }
-
-    /// Takes back every drop that this device has found wrong for [`OBJECT_MS`] and may speak against.
-    /// Says how many. Durable when it returns.
-    pub(super) fn undrop_wrong(&mut self) -> Result<usize, RuntimeError> {
-        let Some(me) = self.replica.person() else {
-            return Ok(0);
-        };
-        let entries = self.drops.entries.iter();
-        let wrong: Vec<_> = entries
-            .filter(|(_, dropping)| dropping.verdict == Verdict::Wrong)
-            .filter(|(_, dropping)| self.now().0.saturating_sub(dropping.since) >= OBJECT_MS)
-            .map(|(id, dropping)| (*id, dropping.log.space))
-            .filter(|(_, space)| {
-                let album = self.replica.album(space);
-                album.is_some_and(|album| album.level(&me) >= Level::Contributor)
-            })
-            .collect();
-        for (id, space) in &wrong {
-            self.record_in_album(*space, &[Op::Undrop((*id,))])?;
-        }
-        Ok(wrong.len())
-    }
-
-    /// How many deletions were taken back because they named what nobody deleted.
-    pub fn wrong_deletions(&self) -> usize {
-        let entries = self.drops.entries.values();
-        let wrong = entries.filter(|dropping| dropping.verdict == Verdict::Wrong);
-        self.drops.void.len() + wrong.count()
-    }
-
-    /// Whether the bytes of a blob are here, waiting for their end.
-    pub fn is_dropped(&self, log: &LogId, ordinal: u32) -> Result<bool, RuntimeError> {
-        let state = self.store.blob_state(log, ordinal)?;
-        Ok(matches!(state, BlobState::Dropped { .. }))
-    }
-}
-
-/// The blobs that an op names: the item each belongs to, and its place in the header.
-fn blobs_of(op: &Op, id: OpId) -> Vec<(OpId, u32)> {
-    match op {
-        Op::AddItem(add) => add.parts.iter().map(|part| (id, part.blob)).collect(),
-        Op::AddPart(add) => vec![(add.item, add.part.blob)],
-        Op::AddBlob(add) => vec![(add.item, add.blob)],
-        _ => Vec::new(),
     }
 }

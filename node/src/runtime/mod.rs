@@ -14,6 +14,7 @@ mod commit;
 mod drops;
 mod found;
 mod gossip;
+mod judge;
 mod left;
 mod load;
 mod rebuild;

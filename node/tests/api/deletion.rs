@@ -383,4 +383,30 @@ async fn blobs_are_found_again_when_the_index_is_lost() {
     }
     let told = home.ask("status", json!({})).await;
     assert_eq!(told.of("status")[0]["moving"]["waiting"], 0);
+    // A sweep takes none of them either.
+    let (node, now) = (home.node().await, home.node().await.clock().now().0);
+    let before = blob_bytes(&home);
+    home.set_clock(now + 2 * DAY).await;
+    upkeep::sweep(&node).await.unwrap();
+    assert_eq!(blob_bytes(&home), before);
+}
+
+#[tokio::test]
+async fn a_file_that_nothing_names_is_swept_after_a_day() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    let node = home.node().await;
+    let before = blob_bytes(&home);
+    let stray = node.store().blobs().put(&noise(300_000, 2)).unwrap();
+    node.store().blobs().sync().unwrap();
+    let now = node.clock().now().0;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
+    home.set_clock(now + DAY / 2).await;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
+    assert_eq!(blob_bytes(&home), before + stray.place.len());
+    home.set_clock(now + 2 * DAY).await;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 1);
+    assert_eq!(blob_bytes(&home), before);
+    let told = home.ask("verify", json!({"read_data": true})).await;
+    assert_eq!(told.done()["damaged"], 0);
 }
