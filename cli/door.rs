@@ -95,8 +95,7 @@ pub(crate) struct ServeOptions {
     pub(crate) listen: Vec<String>,
     pub(crate) lan_only: bool,
     pub(crate) discovery: bool,
-    /// Where the gallery is offered; `None` for nowhere.
-    #[expect(dead_code, reason = "the node has no gallery yet")]
+    /// Where a gallery was asked for; the node has none yet.
     pub(crate) gallery: Option<SocketAddr>,
     pub(crate) relay: bool,
 }
@@ -108,8 +107,11 @@ pub(crate) async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<LineStream, CliError> {
+    if options.gallery.is_some() {
+        return Err(CliError::NotYet("the gallery is not in this version"));
+    }
     if options.relay {
-        return Err(CliError::NotYet);
+        return Err(CliError::NotYet("relaying is not in this version"));
     }
     let serve = heirloom_node::serve::ServeOptions {
         home: options.home,

@@ -59,8 +59,8 @@ pub(crate) enum CliError {
     NotConfirmed,
     #[error("stopped")]
     Interrupted,
-    #[error("this build cannot do that yet")]
-    NotYet,
+    #[error("{0}")]
+    NotYet(&'static str),
 }
 
 /// An error in the words of the node.
@@ -119,7 +119,7 @@ impl CliError {
             Self::Garbled => "E-INTERNAL",
             Self::NotConfirmed => "E-NOT-CONFIRMED",
             Self::Interrupted => "E-INTERRUPTED",
-            Self::NotYet => "E-NOT-YET",
+            Self::NotYet(_) => "E-NOT-YET",
         }
     }
 
@@ -148,7 +148,7 @@ impl CliError {
                 Some("What was reported as done is done; your photos are safe.")
             }
             Self::Interrupted => Some("What was done so far is safe; it can be run again."),
-            Self::Usage { .. } | Self::File { .. } | Self::NotYet => None,
+            Self::Usage { .. } | Self::File { .. } | Self::NotYet(_) => None,
         }
     }
 
@@ -170,7 +170,7 @@ impl CliError {
                 io::ErrorKind::PermissionDenied => Some("choose a place that you may write to"),
                 _ => None,
             },
-            Self::NotYet => Some("heirloom --help lists what it can do"),
+            Self::NotYet(_) => Some("heirloom --help lists what it can do"),
             Self::Interrupted => None,
         }
     }
@@ -207,7 +207,7 @@ mod tests {
             CliError::Garbled,
             CliError::NotConfirmed,
             CliError::Interrupted,
-            CliError::NotYet,
+            CliError::NotYet("the gallery is not in this version"),
         ]
     }
 

@@ -12,7 +12,7 @@ use super::values;
 #[command(before_long_help = "Examples:
   heirloom serve
   heirloom serve --lan-only
-  heirloom serve --port 4001 --relay")]
+  heirloom serve --port 4001")]
 pub(crate) struct Serve {
     /// Listen on this port instead of a free one
     #[arg(long, value_name = "PORT", conflicts_with = "listen")]
@@ -26,13 +26,13 @@ pub(crate) struct Serve {
     /// Neither announce this device nor look for others
     #[arg(long)]
     pub(crate) no_discovery: bool,
-    /// Offer the gallery at this address
+    /// Offer the gallery at this address (not in this version)
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_gallery")]
     pub(crate) gallery: Option<SocketAddr>,
     /// Offer no gallery
     #[arg(long)]
     pub(crate) no_gallery: bool,
-    /// Relay for devices of the family that cannot reach each other
+    /// Relay for devices of the family that cannot reach each other (not in this version)
     #[arg(long)]
     pub(crate) relay: bool,
 }

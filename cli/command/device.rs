@@ -8,7 +8,7 @@ use super::Talk;
 use crate::{
     args::{Device, DeviceAct},
     error::CliError,
-    ui::{Line, text},
+    ui::{Line, Ui, text},
 };
 
 pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
@@ -19,6 +19,11 @@ pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliErro
     let mut table = text::Table::default();
     talk.act("device", body(&args.act), |ui, line| match line.kind() {
         "device" => table.row(row(line, ui.now())),
+        "reach" => {
+            let items = text::count(line.count("assets"), "item", "items");
+            let album = line.text_or("album", "");
+            ui.say(format!("It could read {}: {items}.", text::plain(&album)));
+        }
         "summary" => {
             for line in table.lines() {
                 ui.say(line);
@@ -26,10 +31,25 @@ pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliErro
             if let Some(done) = done(&args.act) {
                 ui.say(text::plain(&done));
             }
+            if line.is("lost") {
+                say_lost(ui, line);
+            }
         }
         _ => super::unknown(ui, line),
     })
     .await
+}
+
+/// What is true of a device that is gone, so that nobody believes more.
+fn say_lost(ui: &mut Ui, line: &Line) {
+    let hidden = line.count("hidden_albums");
+    if hidden > 0 {
+        let albums = text::count(hidden, "album", "albums");
+        ui.say(format!("It could read {albums} that you cannot see, too."));
+    }
+    ui.say("What was on it stays readable to whoever can unlock it.");
+    ui.say("Its connections have ended. Whatever is added from now on goes under fresh keys.");
+    ui.note("Devices that have not heard of this yet let it in until they do.");
 }
 
 fn body(act: &DeviceAct) -> Value {
@@ -67,6 +87,11 @@ fn row(device: &Line, now: SystemTime) -> [String; 6] {
 
 /// Says whether a device is there, or when it was.
 pub(super) fn seen(device: &Line, now: SystemTime) -> String {
+    let full = if device.is("full") { ", disk full" } else { "" };
+    seen_when(device, now) + full
+}
+
+fn seen_when(device: &Line, now: SystemTime) -> String {
     if device.is("removed") {
         "removed".to_owned()
     } else if device.is("this") {

@@ -105,7 +105,9 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Version(_) => version::run(talk),
         // `serve` and the worker were taken out before.
         Command::Demo(args) => demo::run(args, talk).await,
-        Command::Serve(_) | Command::WorkerDecode => Err(CliError::NotYet),
+        Command::Serve(_) | Command::WorkerDecode => {
+            Err(CliError::NotYet("this command is not for this door"))
+        }
     }
 }
 

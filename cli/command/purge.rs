@@ -20,6 +20,7 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
                     "Deleted {} for good.",
                     text::count(items, "item", "items")
                 ));
+                ui.note("Each device frees the space 30 days after it has heard of this.");
             }
             _ => super::unknown(ui, line),
         }

@@ -11,21 +11,15 @@ use crate::{
     ui::{Line, Ui},
 };
 
-/// Where the gallery is offered when nothing is said: on this device only, at a port of the system's choice.
-const GALLERY: &str = "127.0.0.1:0";
-
 /// Runs the node; SIGTERM ends it with 0, Ctrl+C with 130, a second Ctrl+C at once.
 pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, CliError> {
-    let gallery = args
-        .gallery
-        .unwrap_or(GALLERY.parse().expect("a constant address"));
     let options = ServeOptions {
         home,
         port: args.port,
         listen: args.listen,
         lan_only: args.lan_only,
         discovery: !args.no_discovery,
-        gallery: (!args.no_gallery).then_some(gallery),
+        gallery: args.gallery.filter(|_| !args.no_gallery),
         relay: args.relay,
     };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod catalog;
+pub mod clock;
 mod export;
 pub mod import;
 pub mod media;
@@ -13,3 +14,4 @@ pub mod runtime;
 pub mod serve;
 pub mod store;
 pub mod sys;
+pub mod upkeep;

@@ -16,6 +16,7 @@ use rand_core::Rng as _;
 
 use crate::{
     api::ApiError,
+    clock::Clock,
     runtime::{self, Identity, Line, News, Runtime, RuntimeError, View},
     store::Store,
 };
@@ -33,6 +34,7 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     store: Store,
+    clock: Clock,
     line: Line,
     options: Options,
 }
@@ -75,9 +77,11 @@ impl Node {
 
     /// Starts the thread of a runtime whose identity is saved.
     pub(crate) fn run(store: Store, runtime: Runtime, options: Options) -> Result<Self, ApiError> {
+        let clock = runtime.clock().clone();
         let line = runtime::start(runtime).map_err(crate::store::StoreError::Io)?;
         Ok(Self(Arc::new(Inner {
             store,
+            clock,
             line,
             options,
         })))
@@ -120,7 +124,7 @@ impl Node {
     ) -> Result<NewFamily, ApiError> {
         let store = open_empty(home)?;
         let mut rng = runtime::system_rng()?;
-        let now = Runtime::now();
+        let now = Clock::default().now();
         let keys = DeviceKeys::generate(&mut rng);
         let founded = found(&keys, kit, now, &mut rng);
         let (family, person) = (founded.family, founded.genesis.person);
@@ -149,6 +153,11 @@ impl Node {
     /// The disk, for reading.
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// What this node reads the time from.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// How this node is run.

@@ -12,8 +12,11 @@ use crate::{
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
     runtime::{News, RuntimeError},
+    upkeep,
 };
 
+/// How long between two rounds of what time brings: trash that expires, disks that get their space back.
+const ROUND_EVERY: Duration = Duration::from_secs(3600);
 /// How long between two looks at entries whose clock was ahead.
 const RELEASE_EVERY: Duration = Duration::from_secs(60);
 /// How long after a change of the roster keys are given out.
@@ -82,7 +85,7 @@ pub async fn serve(
     doorway.run_on(Some(network.clone())).await;
     let (answer, lines) = Answer::new("serve");
     let ending = CancellationToken::new();
-    let upkeep = tokio::spawn(upkeep(node, ending.clone()));
+    let upkeep = tokio::spawn(keep_up(node, ending.clone()));
     #[cfg(unix)]
     let answering = tokio::spawn(socket.serve(Arc::clone(&doorway), ending.clone()));
     tokio::spawn(async move {
@@ -121,11 +124,19 @@ async fn ready(network: &Network, lan_only: bool) -> serde_json::Value {
     })
 }
 
+async fn rounds(node: &Node) -> Result<(), RuntimeError> {
+    upkeep::round(node).await?;
+    upkeep::sweep(node).await?;
+    Ok(())
+}
+
 /// What a running node does by itself: held entries are let go in time, newcomers get their keys.
-async fn upkeep(node: Node, ending: CancellationToken) {
+async fn keep_up(node: Node, ending: CancellationToken) {
     let mut news = node.news();
     let mut release = interval(RELEASE_EVERY);
     release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round = interval(ROUND_EVERY);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Keys that were due when the node was last stopped.
     let mut tend_at = Some(Instant::now() + TEND_AFTER);
     loop {
@@ -133,6 +144,7 @@ async fn upkeep(node: Node, ending: CancellationToken) {
         let done = tokio::select! {
             () = ending.cancelled() => return,
             _ = release.tick() => node.ask(|runtime| runtime.release_held()).await,
+            _ = round.tick() => Ok(rounds(&node).await),
             () = sleep_until(due), if tend_at.is_some() => {
                 tend_at = None;
                 node.ask(|runtime| runtime.tend()).await

@@ -2,16 +2,10 @@
 
 use std::path::Path;
 
-use heirloom_protocol::time::Hlc;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, live::Live};
-use crate::{
-    network::NetworkOptions,
-    node::Node,
-    runtime::{Runtime, View},
-    store::Store,
-};
+use crate::{network::NetworkOptions, node::Node, runtime::View, store::Store};
 
 /// Free bytes below which a disk is nearly full.
 pub(super) const NEARLY_FULL_BYTES: u64 = 1_000_000_000;
@@ -135,7 +129,7 @@ fn damage(store: &Store) -> Check {
 async fn clock(node: &Node) -> Result<Check, ApiError> {
     let ahead = node
         .ask(|runtime| {
-            let now = Runtime::now();
+            let now = runtime.now();
             let logs = runtime.replica().logs();
             let held = logs.filter(|(_, state)| state.hlc().is_held(now));
             held.map(|(log, state)| (state.hlc(), log.device)).max()
@@ -145,7 +139,8 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
         return Ok(Check::well("clock", "it agrees with the other devices"));
     };
     let view = node.view().await?;
-    let by = minutes(hlc);
+    let ahead = hlc.time().0.saturating_sub(node.clock().now().0);
+    let by = ahead / 60_000;
     Ok(if device == view.device {
         Check::wrong(
             "clock",
@@ -160,10 +155,6 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
             "look which of the two is wrong, and set it",
         )
     })
-}
-
-fn minutes(hlc: Hlc) -> u64 {
-    hlc.time().0.saturating_sub(Runtime::now().0) / 60_000
 }
 
 fn settings(home: &Path) -> Check {

@@ -153,7 +153,7 @@ async fn offer(
     let drawn = node.ask(move |runtime| draw(runtime, invite_for)).await?;
     let (secret, invite_for) = drawn?;
     plan.invite_for = invite_for;
-    let state = InviteState::new(&secret, invite_for, Runtime::now(), plan.seconds);
+    let state = InviteState::new(&secret, invite_for, node.clock().now(), plan.seconds);
     let guest = secret.guest();
     let valid = Duration::from_secs(plan.seconds);
     let mut desk = Desk {
@@ -291,7 +291,7 @@ impl Desk<'_> {
             if outcome == Outcome::Withdrawn {
                 return Err(ApiError::refused("you said no; the code works no more"));
             }
-            self.state.admit(Runtime::now()).map_err(ended)?;
+            self.state.admit(self.node.clock().now()).map_err(ended)?;
         }
     }
 
@@ -300,7 +300,7 @@ impl Desk<'_> {
         secret: &InviteSecret,
         guest: GuestStream,
     ) -> Result<Outcome, ApiError> {
-        self.state.admit(Runtime::now()).map_err(ended)?;
+        self.state.admit(self.node.clock().now()).map_err(ended)?;
         let (keys, rng) = self
             .node
             .ask(|runtime| (runtime.keys().clone(), runtime.rng()))
@@ -364,7 +364,7 @@ impl Inviting for Desk<'_> {
     }
 
     async fn spend(&mut self) -> Result<bool, ApiError> {
-        if self.state.redeem(Runtime::now()).is_err() {
+        if self.state.redeem(self.node.clock().now()).is_err() {
             return Ok(false);
         }
         self.keep().await?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use heirloom_protocol::id::DeviceId;
+use heirloom_protocol::{id::DeviceId, time::Timestamp};
 
 use super::{ApiError, Doorway};
 use crate::{
     net::{Path, Standing},
-    network::{device_of, last_seen},
+    network::device_of,
     node::Node,
+    runtime::{Lore, last_seen},
 };
 
 /// What the network says of this moment; where none runs, when devices were last seen.
@@ -23,6 +24,10 @@ pub(super) struct Live {
     pub(super) waiting: u64,
     /// Multiaddrs that can be dialled.
     pub(super) listen: Vec<String>,
+    /// What other devices say of themselves.
+    pub(super) lore: Lore,
+    /// Deletions that named what nobody deleted.
+    pub(super) wrong_deletions: usize,
 }
 
 /// How a device was met.
@@ -39,17 +44,23 @@ impl Live {
     pub(super) async fn of(doorway: &Doorway, node: &Node) -> Result<Self, ApiError> {
         let store = node.store().clone();
         let seen = node.blocking(move || last_seen(&store)).await??;
-        let met = |(device, at): (DeviceId, u64)| {
+        let met = |(device, at): (DeviceId, Timestamp)| {
             let met = Met {
                 path: None,
-                last_seen: Some(at),
+                last_seen: Some(at.0),
             };
             (device, met)
         };
-        let waiting = node.ask(|runtime| runtime.lacking()).await?;
+        let asked = node.ask(|runtime| {
+            let wrong = runtime.wrong_deletions();
+            runtime.lore().map(|lore| (runtime.lacking(), lore, wrong))
+        });
+        let (waiting, lore, wrong_deletions) = asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
+            lore,
+            wrong_deletions,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {
@@ -62,7 +73,7 @@ impl Live {
             .map(ToString::to_string)
             .collect();
         live.receiving = u64::try_from(network.fetching()).unwrap_or(u64::MAX);
-        let now = crate::runtime::Runtime::now().0;
+        let now = node.clock().now().0;
         for peer in network.connected().await {
             if peer.standing != Standing::Member {
                 continue;

@@ -15,6 +15,7 @@ use crate::{
     network::{Moved, Network, device_of, forget_address, known_addresses, remember},
     node::Node,
     runtime::View,
+    upkeep,
 };
 
 /// How long a node that was started for a sync looks for devices.
@@ -166,6 +167,10 @@ pub(super) async fn sync(
                 .ok_or_else(|| ApiError::usage("a duration looks like 90s, 24h or 7d"))?,
         ),
     };
+    // What time has brought is told with the rest.
+    if let Err(error) = upkeep::round(node).await {
+        tracing::warn!(%error, "upkeep");
+    }
     let lent = pair::Lent::of(doorway, node).await?;
     let watch = Watch {
         before: lent.network.moved(),
@@ -268,16 +273,27 @@ impl Watch<'_> {
 
     async fn reached(&self) -> Reached {
         let sessions = self.network.sessions();
-        let connected = members(self.network).await;
-        let settled = |device: DeviceId| {
+        let mut reached = Reached::new();
+        for path in members(self.network).await {
+            let device = device_of(path.peer);
             let session = sessions.iter().find(|session| session.device == device);
-            session.is_some_and(|session| session.settled)
-        };
-        connected
-            .iter()
-            .map(|path| device_of(path.peer))
-            .map(|device| (device, settled(device)))
-            .collect()
+            let settled = session.is_some_and(|session| session.settled);
+            // Entries tell which blobs there are, so the other question comes after them.
+            reached.insert(device, settled && self.is_even_with(device).await);
+        }
+        reached
+    }
+
+    /// Whether neither this device nor a peer has blobs to get from the other.
+    async fn is_even_with(&self, peer: DeviceId) -> bool {
+        let node = self.network.node();
+        match node.ask(move |runtime| runtime.left_with(peer)).await {
+            Ok(Ok(left)) => left.is_nothing(),
+            Ok(Err(error)) | Err(error) => {
+                tracing::warn!(%error, "what is left to exchange");
+                false
+            }
+        }
     }
 
     fn since(&self) -> Moved {

@@ -1,5 +1,7 @@
 //! Who belongs: `people`, `device` and `words`.
 
+use std::collections::BTreeMap;
+
 use heirloom_protocol::{
     id::{DeviceId, PersonId},
     op::{DeviceKind, Op, Policy, Role, Subject},
@@ -12,7 +14,13 @@ use super::{
     live::Live,
     pick::{self, name},
 };
-use crate::{catalog::instant_text, net::Peer, node::Node, runtime::View};
+use crate::{
+    catalog::{self, instant_text},
+    net::Peer,
+    node::Node,
+    runtime::View,
+    store::{Store, StoreError},
+};
 
 /// What a cache keeps when nobody says how much.
 const CACHE_BYTES: u64 = 20_000_000_000;
@@ -47,7 +55,14 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
             let device = owned(&view, body)?;
             rename(node, Subject::Device(device.id), name(body, "name")?).await
         }
-        "remove" => remove_device(node, &view, owned(&view, body)?.id).await,
+        "remove" => {
+            let row = owned(&view, body)?;
+            let removed = remove_device(node, &view, row.id).await?;
+            match pick::flag(body, "lost") {
+                true => lost(node, &view, row, removed, answer).await,
+                false => Ok(removed),
+            }
+        }
         "policy" => set_policy(node, owned(&view, body)?.id, body).await,
         other => Err(ApiError::usage(&format!("device does not know {other:?}"))),
     }
@@ -114,6 +129,8 @@ async fn list_devices(live: &Live, view: &View, answer: &Answer) -> Value {
             "last_seen": met.last_seen.map(instant_text),
             "connected": met.path.is_some(),
             "path": met.path,
+            "free": live.lore.beacons.get(&row.id).map(|beacon| beacon.free_bytes),
+            "full": live.lore.is_full(&row.id),
             "removed": row.removed,
             "peer": Peer(row.id.0).to_string(),
         });
@@ -196,6 +213,72 @@ async fn remove_device(node: &Node, view: &View, device: DeviceId) -> Done {
         return Err(overruled());
     }
     Ok(json!({"device": device.to_string()}))
+}
+
+/// Says what a lost device could read and, being out of reach, still can.
+///
+/// It is out of the family by now: a running node has ended its connections, and
+/// whoever next writes to one of these albums does so under a key that it lacks.
+async fn lost(node: &Node, view: &View, row: &DeviceRow, removed: Value, answer: &Answer) -> Done {
+    let (store, seen) = (node.store().clone(), view.clone());
+    let person = row.person;
+    let reach = node
+        .blocking(move || reach(&store, &seen, person))
+        .await??;
+    for (name, assets) in &reach {
+        answer
+            .line(&json!({"type": "reach", "v": 1, "album": name, "assets": assets}))
+            .await;
+    }
+    let hidden = node
+        .ask(move |runtime| {
+            let albums = runtime.replica().albums();
+            let theirs = albums.filter(|(_, album)| {
+                person.is_some_and(|person| album.may_read(&person)) && !album.is_closed()
+            });
+            theirs.count()
+        })
+        .await?
+        .saturating_sub(reach.len());
+    let mut summary = removed;
+    if let Some(fields) = summary.as_object_mut() {
+        let albums: Vec<_> = reach.iter().map(|(name, _)| name).collect();
+        fields.insert("lost".into(), json!(true));
+        fields.insert("albums".into(), json!(albums));
+        fields.insert("hidden_albums".into(), json!(hidden));
+        let assets: u64 = reach.iter().map(|(_, assets)| assets).sum();
+        fields.insert("assets".into(), json!(assets));
+    }
+    Ok(summary)
+}
+
+/// The albums that a person's devices hold keys of, as far as this person sees them, and how many
+/// assets are in each.
+fn reach(
+    store: &Store,
+    view: &View,
+    person: Option<PersonId>,
+) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+    for (id, album) in &view.albums {
+        if person.is_some_and(|person| album.people.iter().any(|(of, _)| *of == person)) {
+            counts.insert(*id, 0);
+        }
+    }
+    for folded in catalog::read(store, view)? {
+        for item in &folded.items {
+            if let Some(count) = counts.get_mut(&item.key.album) {
+                *count += 1;
+            }
+        }
+    }
+    let named = counts.into_iter().filter_map(|(id, count)| {
+        let album = view.albums.get(&id)?;
+        Some((album.name(view), count))
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort();
+    Ok(named)
 }
 
 async fn remove(node: &Node, removal: Op) -> Result<View, ApiError> {

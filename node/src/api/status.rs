@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use heirloom_protocol::sync::keep::ARCHIVES_MIN;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, doctor, live::Live};
@@ -10,9 +11,6 @@ use crate::{
     node::Node,
     runtime::View,
 };
-
-/// Devices that are to hold every original, this one included.
-const COPIES_WANTED: usize = 2;
 
 #[derive(Default)]
 struct Sums {
@@ -46,6 +44,7 @@ pub(super) async fn status(
                 "connected": met.path.is_some(),
                 "path": met.path,
                 "last_seen": met.last_seen.map(instant_text),
+                "full": live.lore.is_full(&row.id),
             })
         })
         .collect();
@@ -57,7 +56,7 @@ pub(super) async fn status(
             "family": view.family.to_string(), "family_name": view.family_name,
             "device": view.device.to_string(), "device_name": view.device_name(&view.device),
             "node": if live.runs { "running" } else { "stopped" },
-            "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": COPIES_WANTED,
+            "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": ARCHIVES_MIN,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
@@ -68,7 +67,8 @@ pub(super) async fn status(
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
 }
 
-/// Counts what is kept where: an original counts as safe where enough devices say that they hold it.
+/// Counts what is kept where. An original counts as safe where enough devices that keep everything,
+/// and were there lately, say that they hold it.
 fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
@@ -81,8 +81,8 @@ fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
         sums.bytes += parts.map(|(part, _)| part.len).sum::<u64>();
-        sums.safe += u64::from(copies >= COPIES_WANTED);
-        sums.only_here += u64::from(here && copies == 1);
+        sums.safe += u64::from(copies.is_safe());
+        sums.only_here += u64::from(here && copies.devices == 1);
     }
     Ok(sums)
 }
@@ -95,6 +95,25 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         problems.push(format!(
             "{} photos are on this device alone: keep it and another one running (heirloom serve).",
             sums.only_here
+        ));
+    }
+    for row in view.people.devices.iter().filter(|row| !row.removed) {
+        let name = view.device_name(&row.id);
+        if live.lore.is_full(&row.id) {
+            problems.push(format!(
+                "The disk of {name} is full: it takes no more photos."
+            ));
+        }
+        if let Some(count) = live.lore.behind.get(&row.id) {
+            problems.push(format!(
+                "{name} has written {count} entries that have not come here yet."
+            ));
+        }
+    }
+    if live.wrong_deletions > 0 {
+        problems.push(format!(
+            "{} deletions named photos that nobody deleted; they were taken back.",
+            live.wrong_deletions
         ));
     }
     if live.waiting > 0 {

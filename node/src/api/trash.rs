@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use heirloom_protocol::{
     id::{AlbumId, OpId},
-    op::{Items, Level, Op},
+    op::{Level, Op},
 };
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::{
     catalog::{Folded, Item},
     node::Node,
     runtime::{AssetKey, View},
+    upkeep,
 };
 
 const NOT_DECIDED: &str = "only who added it, or a manager of the album, may do that";
@@ -31,7 +32,7 @@ pub(super) async fn trash(node: &Node, body: &Value, answer: &Answer) -> Done {
         .transpose()?;
     let ids = ids(body)?;
     let is_out = |item: &Item| item.asset.trashed().is_none();
-    decide(node, &view, &ids, album, answer, is_out, Op::Trash).await
+    decide(node, &view, &ids, album, answer, is_out, What::Trash).await
 }
 
 /// `restore`: back from the trash, wherever it lies in it.
@@ -39,14 +40,52 @@ pub(super) async fn restore(node: &Node, body: &Value, answer: &Answer) -> Done 
     let view = node.view().await?;
     let ids = ids(body)?;
     let is_in = |item: &Item| item.asset.trashed().is_some();
-    decide(node, &view, &ids, None, answer, is_in, Op::Restore).await
+    decide(node, &view, &ids, None, answer, is_in, What::Restore).await
 }
 
 /// `purge`: gone for good, wherever this person may decide that.
+///
+/// What was deleted long enough ago leaves this disk in the same go.
 pub(super) async fn purge(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     let ids = ids(body)?;
-    decide(node, &view, &ids, None, answer, |_| true, Op::Purge).await
+    let done = decide(node, &view, &ids, None, answer, |_| true, What::Purge).await?;
+    // What was asked for is done; what else is due can wait.
+    if let Err(error) = upkeep::round(node).await {
+        tracing::warn!(%error, "upkeep");
+    }
+    Ok(done)
+}
+
+/// What is decided.
+#[derive(Clone, Copy)]
+enum What {
+    Trash,
+    Restore,
+    Purge,
+}
+
+impl What {
+    async fn record(
+        self,
+        node: &Node,
+        decided: BTreeMap<AlbumId, Vec<OpId>>,
+    ) -> Result<(), ApiError> {
+        let op = match self {
+            Self::Trash => Op::Trash,
+            Self::Restore => Op::Restore,
+            Self::Purge => {
+                for (album, items) in decided {
+                    node.ask(move |runtime| runtime.purge(album, &items))
+                        .await??;
+                }
+                return Ok(());
+            }
+        };
+        let mut edits = Edits::default();
+        edits.say_of_all(decided, op);
+        edits.record(node).await
+    }
 }
 
 /// Whether this person decides what becomes of an item: a manager of everything, a contributor of their own.
@@ -65,7 +104,7 @@ async fn decide(
     album: Option<AlbumId>,
     answer: &Answer,
     concerns: impl Fn(&Item) -> bool,
-    op: impl Fn(Items) -> Op,
+    what: What,
 ) -> Done {
     let assets = pick::assets(node, view, ids).await?;
     let mut outcome = Outcome::default();
@@ -87,9 +126,7 @@ async fn decide(
             notes.push(format!("{name} stays as it is in {album}: {NOT_DECIDED}"));
         }
     }
-    let mut edits = Edits::default();
-    edits.say_of_all(decided, op);
-    edits.record(node).await?;
+    what.record(node, decided).await?;
     for note in notes {
         answer.note(&note).await;
     }

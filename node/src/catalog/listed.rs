@@ -3,6 +3,7 @@
 use heirloom_protocol::{
     limits,
     op::{Captured, Field, ItemKind, PartRole, Place},
+    sync::keep::Copies,
     wire,
 };
 use serde::Serialize;
@@ -99,7 +100,7 @@ pub struct Listed {
     /// Who added it.
     pub by: String,
     /// How many devices hold the original.
-    pub copies: usize,
+    pub copies: u32,
     /// What is on this device.
     pub here: ListedHere,
     /// `made`, `pending` or `none`.
@@ -260,7 +261,7 @@ impl Folded {
             tags,
             trashed: self.is_trashed(),
             by: view.person_name(&added.origin.author.person),
-            copies: view.copies(self, original),
+            copies: view.copies(self, original).devices,
             here: ListedHere {
                 original,
                 preview,
@@ -287,13 +288,10 @@ impl Folded {
 
 impl View {
     /// How many devices hold every original of an asset, this one included.
-    pub fn copies(&self, folded: &Folded, here: bool) -> usize {
-        let mut holders = self
+    pub fn copies(&self, folded: &Folded, here: bool) -> Copies {
+        let holders = self
             .peers
             .holders_of(folded.items.iter().map(|item| &item.asset));
-        if here {
-            holders.insert(self.device);
-        }
-        holders.len()
+        self.copies_at(&holders, here)
     }
 }

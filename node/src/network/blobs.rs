@@ -52,7 +52,7 @@ impl Network {
 
     /// Fetches from a peer what this device lacks, unless that is under way.
     pub(super) fn fetch_from(&self, device: DeviceId) {
-        {
+        let number = {
             let mut state = self.state();
             let Some(running) = state.sessions.get_mut(&device) else {
                 return;
@@ -61,47 +61,63 @@ impl Network {
             if std::mem::replace(&mut running.fetching, true) {
                 return;
             }
-        }
+            running.number
+        };
         let network = self.clone();
         tokio::spawn(async move {
-            while network.takes_again(device) {
-                match fetch::fetch(&network, device).await {
-                    Ok(()) => {}
-                    Err(Ended::Misbehaved) => {
-                        tracing::warn!(device = %device.short(), "a device sent a bad blob");
-                        network.keep_away(device);
-                        network.cut_off(device).await;
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::debug!(device = %device.short(), %error, "fetching ended");
-                        break;
-                    }
+            let mut goes_on = true;
+            loop {
+                while goes_on && network.takes_again(device, number) {
+                    goes_on = network.fetch_once(device).await;
                 }
-            }
-            let lost = network
-                .node()
-                .ask(move |runtime| runtime.peer_lost(&device))
-                .await;
-            if lost.is_ok()
-                && let Some(running) = network.state().sessions.get_mut(&device)
-            {
-                running.fetching = false;
+                // Before anybody may fetch from this device again, or two would fetch the same.
+                let lost = network
+                    .node()
+                    .ask(move |runtime| runtime.peer_lost(&device));
+                if lost.await.is_err() || network.rests(device, number, goes_on) {
+                    break;
+                }
             }
             network.stir();
         });
     }
 
-    /// Whether there may be more to fetch since the last look.
-    fn takes_again(&self, device: DeviceId) -> bool {
-        let mut state = self.state();
-        let Some(running) = state.sessions.get_mut(&device) else {
-            return false;
-        };
-        let again = std::mem::replace(&mut running.again, false);
-        if !again {
-            running.fetching = false;
+    /// Fetches until nothing is left that the peer is known to have; false where it is of no use to go on.
+    async fn fetch_once(&self, device: DeviceId) -> bool {
+        match fetch::fetch(self, device).await {
+            Ok(()) => return true,
+            Err(Ended::Misbehaved) => {
+                tracing::warn!(device = %device.short(), "a device sent a bad blob");
+                self.keep_away(device);
+                self.cut_off(device).await;
+            }
+            Err(error) => {
+                tracing::debug!(device = %device.short(), %error, "fetching ended");
+            }
         }
-        again
+        false
+    }
+
+    /// Whether there may be more to fetch since the last look.
+    fn takes_again(&self, device: DeviceId, number: u64) -> bool {
+        let mut state = self.state();
+        let running = state.sessions.get_mut(&device);
+        running
+            .filter(|running| running.number == number)
+            .is_some_and(|running| std::mem::replace(&mut running.again, false))
+    }
+
+    /// Ends fetching, unless there is more to fetch by now and it goes on.
+    fn rests(&self, device: DeviceId, number: u64, goes_on: bool) -> bool {
+        let mut state = self.state();
+        let running = state.sessions.get_mut(&device);
+        let Some(running) = running.filter(|running| running.number == number) else {
+            return true;
+        };
+        if goes_on && running.again {
+            return false;
+        }
+        running.fetching = false;
+        true
     }
 }

@@ -130,7 +130,21 @@ impl Network {
             if peer == me || connected.contains(&peer) || self.is_kept_away(&device) {
                 continue;
             }
-            let addresses = addresses_of(self.0.node.store(), &device)?;
+            let mut addresses = addresses_of(self.0.node.store(), &device)?;
+            let told = self
+                .0
+                .node
+                .ask(move |runtime| runtime.told_addresses(&device))
+                .await??;
+            let told = told.iter().filter_map(|told| told.as_str().parse().ok());
+            for told in told.filter(Address::can_be_dialled) {
+                if !addresses
+                    .iter()
+                    .any(|known| (known.ip, known.port) == (told.ip, told.port))
+                {
+                    addresses.push(told);
+                }
+            }
             if addresses.is_empty() || !self.state().calling.insert(device) {
                 continue;
             }

@@ -7,6 +7,7 @@
 mod adverts;
 mod blobs;
 mod calls;
+mod gossip;
 mod options;
 pub(crate) mod pair;
 mod seen;
@@ -33,7 +34,6 @@ pub(crate) use self::options::addresses;
 pub use self::{
     calls::{addresses_of, forget, forget_address, known_addresses, remember},
     options::NetworkOptions,
-    seen::last_seen,
     sync::{Moved, SyncState},
 };
 
@@ -68,6 +68,8 @@ struct State {
     misbehaved: BTreeMap<DeviceId, tokio::time::Instant>,
     moved: Moved,
     calling: BTreeSet<DeviceId>,
+    /// Peers were told that this device is full.
+    full: bool,
 }
 
 /// Streams of one guest that wait.
@@ -216,8 +218,15 @@ impl Network {
                     Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => self.all_news().await,
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                 },
-                _ = call.tick() => self.call_absent(),
-                _ = adverts.tick() => self.renew_adverts_logged().await,
+                _ = call.tick() => {
+                    self.call_absent();
+                    self.fetch_all();
+                    self.tell_room().await;
+                }
+                _ = adverts.tick() => {
+                    self.renew_adverts_logged().await;
+                    self.tell_own_beacon().await;
+                }
             }
         }
     }
@@ -226,6 +235,7 @@ impl Network {
         match event {
             NetEvent::Listening { .. } | NetEvent::NotListening { .. } => {
                 self.renew_adverts_logged().await;
+                self.tell_own_beacon().await;
                 self.stir();
             }
             NetEvent::Connected {
@@ -289,8 +299,10 @@ impl Network {
                 self.call_absent();
             }
             News::Entries(from, entries) => self.tell_sessions(from, &entries),
-            News::Blobs(changes) => self.tell_have(&changes),
+            News::Blobs(changes) => self.tell_have(&changes, true),
+            News::Dropped(changes) => self.tell_have(&changes, false),
             News::Peers => {}
+            News::Gossip(from, gossip) => self.tell_gossip(Some(from), &gossip),
         }
         self.stir();
     }

@@ -62,7 +62,7 @@ pub struct SyncState {
 pub(super) struct Running {
     inputs: mpsc::Sender<Input>,
     settled: bool,
-    number: u64,
+    pub(super) number: u64,
     pub(super) fetching: bool,
     /// There may be more to fetch since the last look.
     pub(super) again: bool,
@@ -162,9 +162,13 @@ impl Network {
         stream: Stream,
         mut waiting: mpsc::Receiver<Input>,
     ) -> Result<Option<CloseReason>, RuntimeError> {
+        let addrs = self.beacon_addresses();
         self.node()
-            .ask(move |runtime| runtime.open_session(device))
-            .await?;
+            .ask(move |runtime| {
+                runtime.open_session(device);
+                runtime.greet(device, &addrs)
+            })
+            .await??;
         let (read, write) = tokio::io::split(stream);
         let (heard, mut frames) = mpsc::channel(READ_AHEAD);
         let reader = tokio::spawn(read_frames(read, heard));
@@ -246,20 +250,28 @@ impl Network {
     /// Tells every session but the one they came through of new entries.
     pub(super) fn tell_sessions(&self, from: Option<DeviceId>, entries: &[EntryNews]) {
         self.tell(|device| (Some(*device) != from).then(|| Input::LocalNews(entries.to_vec())));
+        self.fetch_all();
+    }
+
+    /// Goes on with what is lacking, also where it broke off.
+    pub(super) fn fetch_all(&self) {
         for device in self.session_devices() {
             self.fetch_from(device);
         }
     }
 
-    /// Tells every session which blobs came.
-    pub(super) fn tell_have(&self, changes: &BTreeMap<LogId, RoaringBitmap>) {
-        for (log, added) in changes {
+    /// Tells every session which blobs came, or which are served no more.
+    pub(super) fn tell_have(&self, changes: &BTreeMap<LogId, RoaringBitmap>, came: bool) {
+        for (log, bits) in changes {
+            let (added, removed) = match came {
+                true => (bits.clone(), RoaringBitmap::new()),
+                false => (RoaringBitmap::new(), bits.clone()),
+            };
             self.tell(|_| {
-                let (log, added) = (*log, added.clone());
                 Some(Input::HaveChanged {
-                    log,
-                    added,
-                    removed: RoaringBitmap::new(),
+                    log: *log,
+                    added: added.clone(),
+                    removed: removed.clone(),
                 })
             });
         }
@@ -274,7 +286,7 @@ impl Network {
         self.state().sessions.keys().copied().collect()
     }
 
-    fn tell(&self, input: impl Fn(&DeviceId) -> Option<Input>) {
+    pub(super) fn tell(&self, input: impl Fn(&DeviceId) -> Option<Input>) {
         let mut state = self.state();
         // A session that does not keep up is ended; the next one begins from the heads.
         state

@@ -58,7 +58,7 @@ impl Runtime {
             Err(EntryError::UnknownVersion(..)) => return Ok(Verdict::Waits),
             Err(_) => return Ok(Verdict::Invalid),
         };
-        match self.replica.accept(&entry, Self::now()) {
+        match self.replica.accept(&entry, self.now()) {
             Ok(effects) => {
                 stage.take_effects(&effects);
                 self.stage_entry(stage, &entry)?;
@@ -72,7 +72,7 @@ impl Runtime {
 
     /// Projects entries again whose clocks were too far ahead and no longer are.
     pub fn release_held(&mut self) -> Result<(), RuntimeError> {
-        let due = self.replica.due(Self::now());
+        let due = self.replica.due(self.now());
         if due.is_empty() {
             return Ok(());
         }
@@ -84,7 +84,7 @@ impl Runtime {
             let Some(entry) = super::load::entry_of(&record) else {
                 continue;
             };
-            let projection = self.replica.project(&entry, Self::now());
+            let projection = self.replica.project(&entry, self.now());
             self.stage_projection(&mut stage, &entry, record.log, &projection)?;
             stage.logs.insert(record.log);
         }

@@ -60,7 +60,9 @@ impl Runtime {
             return Ok(());
         }
         let place = self.place_of(entry);
-        let held = self.store.here(&place.kept)?;
+        let held = self
+            .drops
+            .settled(&place.kept, self.store.here(&place.kept)?);
         self.want
             .add(place.log, header.first_blob, header.hlc, &lines, &held);
         Ok(())
@@ -77,7 +79,8 @@ impl Runtime {
                 first => self.store.entry(&log, first)?.map_or(0, |e| e.first_blob),
             };
             let announced = u64::from(head.blobs.saturating_sub(before));
-            if announced == 0 || self.store.here(&log)?.len() >= announced {
+            let held = self.drops.settled(&log, self.store.here(&log)?);
+            if announced == 0 || held.len() >= announced {
                 continue;
             }
             let mut from = head.first;
@@ -170,15 +173,23 @@ impl Runtime {
     pub fn blobs_came(&mut self, came: &[(BlobRef, BlobPlace)]) -> Result<(), RuntimeError> {
         let places = came
             .iter()
-            .filter_map(|(blob, place)| {
-                let kept = self.replica.kept_blob(&blob.log, blob.ordinal)?;
-                Some((kept, blob.ordinal, *place))
-            })
+            .map(|(blob, place)| (self.kept_name(blob), blob.ordinal, *place))
+            .collect();
+        // A place takes a drop back, and what ended meanwhile stays ended.
+        let ended = came
+            .iter()
+            .map(|(blob, _)| (self.kept_name(blob), blob.ordinal));
+        let ended = ended.filter(|(log, ordinal)| self.drops.has_ended(log, *ordinal));
+        let drops: Vec<_> = ended
+            .map(|(log, ordinal)| (log, ordinal, self.now().0))
             .collect();
         self.store.commit(&Batch {
             places,
+            drops,
             ..Batch::default()
         })?;
+        let stays = |blob: &BlobRef| !self.drops.has_ended(&self.kept_name(blob), blob.ordinal);
+        let came: Vec<_> = came.iter().filter(|(blob, _)| stays(blob)).collect();
         let mut bits = std::collections::BTreeMap::<LogId, roaring::RoaringBitmap>::new();
         for (blob, _) in came {
             self.want.done(&name_of(blob));

@@ -14,20 +14,21 @@ use heirloom_protocol::{
 
 use roaring::RoaringBitmap;
 
-use super::{AlbumRow, AssetKey, News, Runtime, RuntimeError, asset};
+use super::{AlbumRow, AssetKey, News, Runtime, RuntimeError, asset, drops};
 use crate::store::{Batch, BlobPlace, EntryRecord, StoreError, Table};
 
 /// What waits to become one commit.
 #[derive(Default)]
 pub(super) struct Stage {
     pub(super) batch: Batch,
-    assets: BTreeMap<AssetKey, Asset>,
+    pub(super) assets: BTreeMap<AssetKey, Asset>,
+    pub(super) changes: drops::Changes,
     albums: BTreeSet<AlbumId>,
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
     forked: bool,
     pub(super) logs: BTreeSet<LogId>,
-    fresh: Vec<Entry>,
+    pub(super) fresh: Vec<Entry>,
     /// The peer who sent the entries.
     pub(super) from: Option<DeviceId>,
 }
@@ -102,7 +103,7 @@ impl Runtime {
         stage: &mut Stage,
         entry: &Entry,
     ) -> Result<(), StoreError> {
-        let projection = self.replica.project(entry, Self::now());
+        let projection = self.replica.project(entry, self.now());
         let kept = self.place_of(entry).kept;
         self.stage_projection(stage, entry, kept, &projection)?;
         let record = record_of(entry, kept, projection.items);
@@ -121,6 +122,7 @@ impl Runtime {
         projection: &Projection,
     ) -> Result<(), StoreError> {
         let album = entry.header().space;
+        stage.changes.note(entry);
         for projected in &projection.ops {
             if let Op::SetAlbum(set) = &projected.op {
                 let may = projected.origin.author.level == Level::Manager;
@@ -148,6 +150,8 @@ impl Runtime {
 
     /// Commits a stage and tells what changed.
     pub(super) fn finish(&mut self, mut stage: Stage) -> Result<(), RuntimeError> {
+        self.stage_fates(&mut stage)?;
+        self.stage_drops(&mut stage)?;
         for (key, asset) in &stage.assets {
             stage
                 .batch
@@ -195,12 +199,15 @@ impl Runtime {
         {
             self.want_blobs_of(entry)?;
         }
+        let changes = std::mem::take(&mut stage.changes);
         self.after_commit(stage);
-        Ok(())
+        self.after_drops(changes)
     }
 
     fn after_commit(&mut self, stage: Stage) {
         if stage.roster {
+            let policy = self.replica.control().policy(&self.device());
+            self.want.set_policy(policy);
             self.news.push(News::Roster);
         }
         let mut blobs: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();

@@ -1,16 +1,22 @@
 //! What a fork of a log changes on this device: names of blobs, wants, and its own incarnation.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use heirloom_protocol::{
+    album::asset::BlobRef,
     id::{AlbumId, LogId},
-    sync::want::Want,
+    op::Policy,
+    sync::{blob::BlobPlace as Name, want::Want},
 };
 use rand_core::Rng as _;
 use roaring::RoaringBitmap;
 
 use super::{Identity, Runtime, RuntimeError};
-use crate::store::StoreError;
+use crate::store::{Batch, StoreError, Table};
+
+/// The row that holds when this device anchored last, Unix milliseconds.
+const ANCHORED: &[u8] = b"anchored";
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 impl Runtime {
     /// Which blobs of a log, by the name that peers know, are here.
@@ -18,12 +24,35 @@ impl Runtime {
         let parts = self.replica.kept_parts(log);
         let mut all = RoaringBitmap::new();
         for (kept, ordinals) in parts {
-            let mut here = self.store.here(&kept)?;
-            here.remove_range(..ordinals.start);
-            here.remove_range(ordinals.end..);
-            all |= here;
+            all |= within(self.store.here(&kept)?, &ordinals);
         }
         Ok(all)
+    }
+
+    /// The name under which a blob is kept that peers know by another.
+    pub(super) fn kept_name(&self, blob: &BlobRef) -> LogId {
+        let kept = self.replica.kept_blob(&blob.log, blob.ordinal);
+        kept.unwrap_or(blob.log)
+    }
+
+    /// The name that peers know, of a blob by the one under which it is kept.
+    pub(super) fn name_kept(&self, kept: &LogId, ordinal: u32) -> Name {
+        let log = self.replica.named_blob(kept, ordinal).unwrap_or(*kept);
+        Name { log, ordinal }
+    }
+
+    /// The names that peers know, of blobs of a log by the one under which it is kept.
+    pub(super) fn names_of(
+        &self,
+        kept: &LogId,
+        blobs: &RoaringBitmap,
+    ) -> BTreeMap<LogId, RoaringBitmap> {
+        let mut named: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        for ordinal in blobs {
+            let name = self.name_kept(kept, ordinal);
+            named.entry(name.log).or_default().insert(ordinal);
+        }
+        named
     }
 
     /// What a fork left under names that peers do not know: nothing but in families with a copied home.
@@ -64,6 +93,45 @@ impl Runtime {
         Ok(())
     }
 
+    /// Does [`Self::anchor`] once a day, on an archive. Durable when it returns.
+    pub(crate) fn anchor_daily(&mut self) -> Result<(), RuntimeError> {
+        let now = self.now().0;
+        let last = self.store.get(Table::Kv, ANCHORED)?;
+        let last = last.and_then(|row| row.try_into().ok());
+        let last = last.map(u64::from_be_bytes);
+        // A clock that was set back makes it due, not overdue for ever.
+        let is_due = last.is_none_or(|last| now < last || now - last >= DAY_MS);
+        let policy = self.replica.control().policy(&self.device());
+        if !is_due || policy != Policy::Archive {
+            return Ok(());
+        }
+        self.anchor()?;
+        let row = (Table::Kv, ANCHORED.to_vec(), now.to_be_bytes().to_vec());
+        self.store.commit(&Batch {
+            puts: vec![row],
+            ..Batch::default()
+        })?;
+        Ok(())
+    }
+
+    /// Says in every album how far the logs of others are known here, where something is new.
+    /// Durable when it returns.
+    ///
+    /// What was said so outlives the removal or a fork of its author.
+    pub fn anchor(&mut self) -> Result<(), RuntimeError> {
+        let albums: Vec<_> = self.replica.albums().map(|(album, _)| *album).collect();
+        for album in albums {
+            if !self.replica.may_replicate(&self.device(), &album) {
+                continue;
+            }
+            self.renew_if_cut(&album)?;
+            if let Some(recorded) = self.replica.record_anchor(album, self.now())? {
+                self.commit(&recorded, &[])?;
+            }
+        }
+        Ok(())
+    }
+
     fn renew(&mut self) -> Result<(), RuntimeError> {
         let incarnation = self.rng()?.next_u64();
         let mut identity = Identity::load(&self.store)?.ok_or(RuntimeError::Stopped)?;
@@ -72,4 +140,11 @@ impl Runtime {
         self.replica.renew(incarnation);
         Ok(())
     }
+}
+
+/// The blobs of a range.
+pub(super) fn within(mut blobs: RoaringBitmap, ordinals: &Range<u32>) -> RoaringBitmap {
+    blobs.remove_range(..ordinals.start);
+    blobs.remove_range(ordinals.end..);
+    blobs
 }

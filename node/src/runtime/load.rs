@@ -15,8 +15,11 @@ use heirloom_protocol::{
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage};
-use crate::store::{EntryRecord, Head, KeyFile, Store, Table};
+use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage, drops::Drops};
+use crate::{
+    clock::Clock,
+    store::{EntryRecord, Head, KeyFile, Store, Table},
+};
 
 /// Entries taken in at once after a crash or a rebuild, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -95,6 +98,7 @@ impl Runtime {
         );
         let mut runtime = Self {
             store,
+            clock: Clock::default(),
             keys,
             replica,
             albums: BTreeMap::new(),
@@ -103,6 +107,10 @@ impl Runtime {
             sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,
+            drops: Drops::default(),
+            originals: BTreeMap::new(),
+            said: BTreeMap::new(),
+            beacons: 0,
         };
         runtime.fill()?;
         Ok(runtime)
@@ -143,6 +151,7 @@ impl Runtime {
             }
         }
         self.replica.settle();
+        self.load_drops()?;
         self.hold_again()?;
         self.take_unindexed()?;
         self.renew_if_forked()?;
@@ -201,12 +210,12 @@ impl Runtime {
         let ahead: Vec<_> = self
             .replica
             .logs()
-            .filter(|(_, state)| state.hlc().is_held(Self::now()))
+            .filter(|(_, state)| state.hlc().is_held(self.now()))
             .map(|(log, state)| (*log, state.chain.clone()))
             .collect();
         for (log, chain) in ahead {
             for step in chain.iter().rev() {
-                if !step.hlc.is_held(Self::now()) {
+                if !step.hlc.is_held(self.now()) {
                     break;
                 }
                 let record = self.store.entry_by_id(&step.id)?;
@@ -249,10 +258,11 @@ impl Runtime {
                 let Some(entry) = entry_of(record) else {
                     continue;
                 };
-                match self.replica.accept_kept(&entry, Some(log), Self::now()) {
+                match self.replica.accept_kept(&entry, Some(log), self.now()) {
                     Ok(effects) => {
                         stage.take_effects(&effects);
                         self.stage_entry(&mut stage, &entry)?;
+                        self.find_places(&mut stage, &entry)?;
                         let named = self.place_of(&entry).log;
                         self.replica.count_items(&named, record.items);
                         taken += 1;

@@ -9,39 +9,50 @@ mod admit;
 mod album;
 mod asset;
 mod blobs;
+mod collect;
 mod commit;
+mod drops;
 mod fork;
+mod found;
+mod gossip;
+mod judge;
+mod left;
 mod load;
 mod rebuild;
+mod seen;
 mod sync;
+mod trash;
 mod view;
 mod write;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
     id::{AlbumId, DeviceId, LogId, PlainHash},
     replica::{Replica, WriteError},
-    sync::{session::News as EntryNews, want::Want},
+    sync::{message::Gossip, session::News as EntryNews, want::Want},
     time::Timestamp,
 };
 use roaring::RoaringBitmap;
 use tokio::sync::{broadcast, mpsc};
 use zeroize::Zeroizing;
 
-use crate::store::{Store, StoreError};
+use crate::{
+    clock::Clock,
+    store::{Store, StoreError},
+};
 
 pub use self::{
     accept::Verdict,
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
     blobs::{Served, name_of},
+    collect::Due,
+    gossip::{FULL_BYTES, Lore, Said},
+    left::Left,
     load::Identity,
+    seen::last_seen,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
     write::system_rng,
@@ -49,6 +60,7 @@ pub use self::{
 pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
+    seen::note_seen,
 };
 
 /// Why the runtime did not do what was asked.
@@ -77,13 +89,18 @@ pub enum News {
     Entries(Option<DeviceId>, Vec<EntryNews>),
     /// Blobs of a log arrived.
     Blobs(BTreeMap<LogId, RoaringBitmap>),
+    /// References to blobs ended: they are served no more.
+    Dropped(BTreeMap<LogId, RoaringBitmap>),
     /// A peer's news changed what is known of copies.
     Peers,
+    /// A device passed on what another one signed, and others have not heard it.
+    Gossip(DeviceId, Gossip),
 }
 
 /// What the thread owns.
 pub struct Runtime {
     store: Store,
+    clock: Clock,
     keys: Arc<DeviceKeys>,
     replica: Replica,
     albums: BTreeMap<AlbumId, AlbumRow>,
@@ -92,6 +109,12 @@ pub struct Runtime {
     sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,
     drawn: u64,
+    drops: drops::Drops,
+    /// Which blobs are originals, as far as anybody asked.
+    originals: BTreeMap<LogId, RoaringBitmap>,
+    said: BTreeMap<DeviceId, Said>,
+    /// Beacons signed since this node started.
+    beacons: u64,
 }
 
 /// Work for the thread.
@@ -172,11 +195,13 @@ pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
 
 impl Runtime {
     /// The time that new entries carry.
-    pub fn now() -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What this device reads the time from.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Fresh randomness, hedged against a system that repeats itself.
@@ -185,7 +210,7 @@ impl Runtime {
         getrandom::fill(random.as_mut()).map_err(|_| RuntimeError::NoRandomness)?;
         self.drawn = self.drawn.wrapping_add(1);
         let mut position = self.drawn.to_be_bytes().to_vec();
-        position.extend_from_slice(&Self::now().0.to_be_bytes());
+        position.extend_from_slice(&self.now().0.to_be_bytes());
         let seed = self
             .keys
             .hedge(Purpose::RandomId, &random, &PlainHash::ZERO, &position);

@@ -36,7 +36,7 @@ impl Runtime {
                     let Some(entry) = entry_of(record) else {
                         continue;
                     };
-                    let projection = self.replica.project(&entry, Self::now());
+                    let projection = self.replica.project(&entry, self.now());
                     self.stage_projection(&mut stage, &entry, log, &projection)?;
                 }
                 if stage.is_large() {

@@ -23,7 +23,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Runtime, RuntimeError, Verdict, load::entry_of};
+use super::{Runtime, RuntimeError, Said, Verdict, load::entry_of};
 use crate::store::{Batch, Table};
 
 /// Which blobs other devices say they hold.
@@ -61,7 +61,7 @@ impl Peers {
 
 /// A session and what came of it that is not yet told.
 pub(super) struct Slot {
-    session: Session,
+    pub(super) session: Session,
     settled: bool,
 }
 
@@ -185,6 +185,7 @@ impl Runtime {
     /// Opens a session with a peer, replacing one that is there.
     pub fn open_session(&mut self, peer: DeviceId) {
         let role = match self.replica.control().policy(&self.device()) {
+            _ if self.replica.person().is_none() => PeerRole::Keeper,
             Policy::Archive => PeerRole::Archive,
             Policy::Cache(_) => PeerRole::Cache,
         };
@@ -290,12 +291,26 @@ impl Runtime {
             Output::KeyAsked { .. } => self.tend()?,
             Output::Settled => slot.settled = true,
             Output::Close(reason) => step.closed = Some(reason),
-            Output::Send(_)
-            | Output::PeerHello { .. }
-            | Output::PeerRoom { .. }
-            | Output::KeyGiven { .. }
-            | Output::HoldAsked { .. }
-            | Output::Gossip(_) => {}
+            Output::PeerHello {
+                role,
+                incarnation,
+                features,
+            } => self.note_said(slot, |said| {
+                *said = Said {
+                    role: Some(role),
+                    incarnation,
+                    features,
+                    full: false,
+                };
+            }),
+            Output::PeerRoom { full } => self.note_said(slot, |said| said.full = full),
+            Output::Gossip(heard) => self.take_gossip(peer, heard)?,
+            // Refused: this version gives no promises, so nobody can drop a copy on the strength of one.
+            Output::HoldAsked { .. } => {
+                tracing::debug!(peer = %peer.short(), "a promise to keep blobs was not given");
+            }
+            // Keys come as Seal ops of a log, and are never asked for over a session.
+            Output::KeyGiven { .. } | Output::Send(_) => {}
         }
         Ok(())
     }

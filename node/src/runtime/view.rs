@@ -1,14 +1,19 @@
 //! Names of people, devices and albums, taken at one moment for whoever lists things.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     id::{AlbumId, DeviceId, FamilyId, PersonId},
-    op::{AlbumUse, Level, Role},
+    op::{AlbumUse, Level, Policy, Role},
     replica::{DeviceRow, PersonRow},
+    sync::keep::{Copies, Witness},
+    time::Timestamp,
 };
 
-use super::{AlbumRow, Peers, Runtime};
+use super::{AlbumRow, Peers, Runtime, last_seen};
 
 /// Who belongs.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +70,12 @@ pub struct View {
     pub albums: BTreeMap<AlbumId, SeenAlbum>,
     /// What other devices are known to hold.
     pub peers: Arc<Peers>,
+    /// The other live devices, and how far their word on what they hold counts.
+    pub witnesses: BTreeMap<DeviceId, Witness>,
+    /// Whether this device keeps everything.
+    pub keeps: bool,
+    /// When this was.
+    pub now: Timestamp,
 }
 
 impl View {
@@ -93,6 +104,21 @@ impl View {
         self.person.and_then(|person| self.role(&person)) == Some(Role::Admin)
     }
 
+    /// The copies that some devices hold, this one's counted if it is `here`.
+    pub fn copies_at(&self, holders: &BTreeSet<DeviceId>, here: bool) -> Copies {
+        let mut copies = Copies {
+            devices: u32::from(here),
+            archives: u32::from(here && self.keeps),
+        };
+        for (device, witness) in &self.witnesses {
+            if holders.contains(device) {
+                copies.devices += 1;
+                copies.archives += u32::from(witness.counts(self.now));
+            }
+        }
+        copies
+    }
+
     /// What this device's person may do in an album.
     pub fn level(&self, album: &AlbumId) -> Level {
         self.albums
@@ -110,6 +136,26 @@ impl View {
 }
 
 impl Runtime {
+    /// The other live devices as keepers of copies; who is connected was seen just now.
+    fn witnesses(&self) -> BTreeMap<DeviceId, Witness> {
+        let seen = last_seen(&self.store).unwrap_or_else(|error| {
+            tracing::warn!(%error, "when devices were seen cannot be read");
+            BTreeMap::new()
+        });
+        let control = self.replica.control();
+        let live = control.resolution().devices.keys();
+        let others = live.filter(|device| **device != self.device());
+        let witness = |device: &DeviceId| Witness {
+            is_archive: control.policy(device) == Policy::Archive,
+            seen: match self.sessions.contains_key(device) {
+                true => self.now(),
+                false => seen.get(device).copied().unwrap_or_default(),
+            },
+            failed_audit: false,
+        };
+        others.map(|device| (*device, witness(device))).collect()
+    }
+
     /// The family and its albums now.
     pub fn view(&self) -> View {
         let replica = &self.replica;
@@ -141,6 +187,9 @@ impl Runtime {
             },
             albums,
             peers: Arc::new(self.peers.clone()),
+            witnesses: self.witnesses(),
+            keeps: replica.control().policy(&self.device()) == Policy::Archive,
+            now: self.now(),
         }
     }
 }

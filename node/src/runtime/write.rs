@@ -27,7 +27,7 @@ impl Runtime {
     /// Writes the first entries of a family just founded. Durable when it returns.
     pub fn found(&mut self, names: &[(Subject, &str)]) -> Result<(), RuntimeError> {
         let mut rng = self.rng()?;
-        let recorded = self.replica.record_founding(names, Self::now(), &mut rng)?;
+        let recorded = self.replica.record_founding(names, self.now(), &mut rng)?;
         self.commit(&recorded, &[])
     }
 
@@ -36,7 +36,7 @@ impl Runtime {
         let mut rng = self.rng()?;
         let (album, recorded) = self
             .replica
-            .record_album(name, purpose, Self::now(), &mut rng)?;
+            .record_album(name, purpose, self.now(), &mut rng)?;
         self.commit(&recorded, &[])?;
         Ok(album)
     }
@@ -57,7 +57,7 @@ impl Runtime {
         let count = ops.len();
         let recorded = self
             .replica
-            .record(album, ops, blobs, Vec::new(), Self::now(), &mut rng)?;
+            .record(album, ops, blobs, Vec::new(), self.now(), &mut rng)?;
         self.commit(&recorded, places)?;
         let entry = recorded.entries.last();
         Ok(entry
@@ -67,7 +67,7 @@ impl Runtime {
 
     /// Writes ops of the control space. Durable when it returns.
     pub fn record_control(&mut self, ops: Vec<Op>) -> Result<(), RuntimeError> {
-        let recorded = self.replica.record_control(ops, Self::now())?;
+        let recorded = self.replica.record_control(ops, self.now())?;
         self.commit(&recorded, &[])
     }
 
@@ -76,16 +76,14 @@ impl Runtime {
         let mut rng = self.rng()?;
         let recorded = self
             .replica
-            .record_names(&[(subject, name)], Self::now(), &mut rng)?;
+            .record_names(&[(subject, name)], self.now(), &mut rng)?;
         self.commit(&recorded, &[])
     }
 
     /// Removes a person or a device: `Op::RemovePerson` or `Op::RemoveDevice`. Durable when it returns.
     pub fn remove(&mut self, removal: Op) -> Result<(), RuntimeError> {
         let mut rng = self.rng()?;
-        let recorded = self
-            .replica
-            .record_removal(removal, Self::now(), &mut rng)?;
+        let recorded = self.replica.record_removal(removal, self.now(), &mut rng)?;
         self.commit(&recorded, &[])
     }
 
@@ -97,7 +95,7 @@ impl Runtime {
     ) -> Result<(), RuntimeError> {
         let mut rng = self.rng()?;
         let incarnation = rng.next_u64();
-        let now = Self::now();
+        let now = self.now();
         let recorded = self
             .replica
             .record_recovery(old, new, incarnation, now, &mut rng)?;
@@ -115,14 +113,14 @@ impl Runtime {
         let mut rng = self.rng()?;
         let recorded = self
             .replica
-            .record_access(album, person, level, Self::now(), &mut rng)?;
+            .record_access(album, person, level, self.now(), &mut rng)?;
         self.commit(&recorded, &[])
     }
 
     /// Gives keys to entitled devices that have none yet. Durable when it returns.
     pub fn tend(&mut self) -> Result<(), RuntimeError> {
         let mut rng = self.rng()?;
-        let recorded = self.replica.tend(Self::now(), &mut rng)?;
+        let recorded = self.replica.tend(self.now(), &mut rng)?;
         if recorded.entries.is_empty() {
             return Ok(());
         }
@@ -132,7 +130,7 @@ impl Runtime {
     /// Writes control ops of an album. Durable when it returns.
     pub fn record_in_album(&mut self, album: AlbumId, ops: &[Op]) -> Result<(), RuntimeError> {
         self.renew_if_cut(&album)?;
-        let recorded = self.replica.record_album_ops(album, ops, Self::now())?;
+        let recorded = self.replica.record_album_ops(album, ops, self.now())?;
         self.commit(&recorded, &[])
     }
 }

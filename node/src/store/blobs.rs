@@ -252,6 +252,11 @@ impl BlobStore {
         }))
     }
 
+    /// Lets packed blobs be found by name, for entries that are to be taken in again.
+    pub(super) fn begin_survey(&self) {
+        *lock(&self.0.survey) = Survey::Due;
+    }
+
     /// Frees the memory of a survey once the index is whole.
     pub(super) fn end_survey(&self) {
         *lock(&self.0.survey) = Survey::Off;

@@ -131,6 +131,9 @@ impl Inner {
         let states = states.map_err(|_| unreadable("logs"))?;
         let mut found = Opened::default();
         let logs = recover(&self.files, states, Trust::Index, &mut found)?;
+        if logs.states.values().any(|log| !log.pending.is_empty()) {
+            self.blobs.begin_survey();
+        }
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
         Ok(())
     }

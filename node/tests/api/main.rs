@@ -8,7 +8,12 @@
 )]
 
 mod acts;
+mod copies;
+mod deletion;
 mod files;
+mod forks;
+mod gossip;
 mod people;
+mod sync;
 mod upkeep;
 mod world;

@@ -162,6 +162,83 @@ async fn a_removed_person_and_device_are_gone() {
 }
 
 #[tokio::test]
+async fn a_lost_device_reads_nothing_new_and_what_it_could_read_is_named() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    home.ask("album", json!({"do": "create", "name": "Summer"}))
+        .await
+        .done();
+    for (album, name) in [
+        ("Family", "a.jpg"),
+        ("Family", "b.jpg"),
+        ("Library", "c.jpg"),
+    ] {
+        home.add(album, name, name.as_bytes()).await;
+    }
+    for album in ["Family", "Summer"] {
+        home.ask(
+            "share",
+            json!({"album": album, "person": "Ben", "role": "viewer"}),
+        )
+        .await
+        .done();
+    }
+    phone.take_from(&home).await;
+    assert_eq!(listed(&phone, json!({})).await.len(), 2);
+    let network = [home.serve().await, phone.serve().await];
+    home.knows(&network[1]).await;
+    network[0].call_round().await.unwrap();
+    let mut stirs = network[1].stirs();
+    while network[1].connected().await.is_empty() {
+        stirs.changed().await.unwrap();
+    }
+    let told = home
+        .ask(
+            "device",
+            json!({"do": "remove", "device": "phone", "lost": true}),
+        )
+        .await;
+    let reach: Vec<_> = told
+        .of("reach")
+        .iter()
+        .map(|line| (line["album"].clone(), line["assets"].clone()))
+        .collect();
+    assert_eq!(
+        reach,
+        [(json!("Family"), json!(2)), (json!("Summer"), json!(0))]
+    );
+    let summary = told.done();
+    assert_eq!(
+        (&summary["lost"], &summary["assets"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(summary["hidden_albums"], 0);
+    // Its connection ends at once, and it gets in no more.
+    while !network[1].connected().await.is_empty() {
+        stirs.changed().await.unwrap();
+    }
+    phone.knows(&network[0]).await;
+    // A caller learns that it is refused only once it is connected, for its own side.
+    network[1].call_round().await.unwrap();
+    while !network[1].connected().await.is_empty() {
+        stirs.changed().await.unwrap();
+    }
+    assert!(network[0].connected().await.is_empty());
+    for network in network {
+        network.stop().await;
+    }
+    // What is written from now on is under a key that it lacks, even if the entries reach it.
+    let new = home.add("Family", "d.jpg", b"new").await;
+    let (node, thief) = (home.node().await, phone.node().await);
+    let album = home.album("Family").await;
+    let key = heirloom_node::runtime::AssetKey { album, item: new };
+    assert!(key.load(node.store()).unwrap().added.is_some());
+    phone.take_from(&home).await;
+    assert!(key.load(thief.store()).unwrap().added.is_none());
+}
+
+#[tokio::test]
 async fn sharing_gives_takes_and_limits() {
     let home = Home::anna().await;
     let ben = home.add_person("Ben", Role::Member).await;

@@ -6,16 +6,19 @@ use axum::{Router, body::Body, http::Request};
 use futures::StreamExt;
 use heirloom_node::{
     api::{Doorway, router},
+    network::{Network, NetworkOptions},
     node::{Node, Options},
     runtime::{Identity, system_rng},
-    store::Store,
+    store::{BlobState, Store},
 };
 use heirloom_protocol::{
+    album::asset::BlobRef,
     crypto::{BlobKey, Class, DeviceKeys, Encryptor, Shape},
     id::{AlbumId, OpId, PersonId, PlainHash},
-    log::entry::{BlobLine, EntryBytes},
+    log::entry::{BlobLine, Entry, EntryBytes},
     op::{AddItem, AddPerson, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Role, Subject},
     replica::sign_device,
+    time::Timestamp,
     wire,
 };
 use serde_json::{Value, json};
@@ -100,6 +103,20 @@ impl Home {
             doorway,
             router,
         }
+    }
+
+    /// Closes the home; nobody has it open when this returns.
+    pub async fn close(self) -> TempDir {
+        let Self {
+            dir,
+            doorway,
+            router,
+        } = self;
+        drop((doorway, router));
+        while Store::open(&dir.path().join("home")).is_err() {
+            tokio::task::yield_now().await;
+        }
+        dir
     }
 
     /// Closes the home and opens it again.
@@ -252,6 +269,15 @@ impl Home {
 
     /// Makes a home for a new device of a person, and has this one take it in.
     pub async fn join(&self, person: PersonId, name: &'static str) -> Self {
+        self.join_as(person, DeviceKind::Device, name).await
+    }
+
+    /// Makes a home for a keeper, and has this one take it in.
+    pub async fn join_keeper(&self, name: &'static str) -> Self {
+        self.join_as(PersonId::ZERO, DeviceKind::Keeper, name).await
+    }
+
+    async fn join_as(&self, person: PersonId, kind: DeviceKind, name: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let node = self.node().await;
         let keys = DeviceKeys::generate(&mut system_rng().unwrap());
@@ -266,7 +292,7 @@ impl Home {
         let identity = Identity::new(&keys, family, genesis, 7);
         identity.save(&store).unwrap();
         drop(store);
-        let add = sign_device(&keys, family, person, DeviceKind::Device);
+        let add = sign_device(&keys, family, person, kind);
         let device = add.device;
         node.ask(move |runtime| {
             runtime.record_control(vec![Op::AddDevice(add)])?;
@@ -279,6 +305,71 @@ impl Home {
         let home = Self::open(dir).await;
         home.take_from(self).await;
         home
+    }
+
+    /// Sets what its node takes for the time.
+    pub async fn set_clock(&self, ms: u64) {
+        self.node().await.clock().set(Timestamp(ms));
+    }
+
+    /// Runs its node on the network of this machine alone.
+    pub async fn serve(&self) -> Network {
+        self.stay_here();
+        let options = NetworkOptions::of_home(self.doorway.home()).unwrap();
+        let network = Network::start(self.node().await, options).await.unwrap();
+        let mut stirs = network.stirs();
+        while network.addresses().is_empty() {
+            stirs.changed().await.unwrap();
+        }
+        self.doorway.run_on(Some(network.clone())).await;
+        network
+    }
+
+    /// Has commands of this home talk to this machine alone.
+    pub fn stay_here(&self) {
+        let settings = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\n";
+        std::fs::write(self.doorway.home().join("config.toml"), settings).unwrap();
+    }
+
+    /// Remembers where another node listens.
+    pub async fn knows(&self, other: &Network) {
+        let addr = other.addresses()[0].to_string();
+        self.ask("peer", json!({"do": "add", "addr": addr}))
+            .await
+            .done();
+    }
+
+    /// Takes every blob that another home holds and this one lacks.
+    pub async fn take_blobs_from(&self, other: &Self) {
+        let (from, to) = (other.node().await, self.node().await);
+        let mut came = Vec::new();
+        for space in from.store().spaces() {
+            for head in from.store().logs(space) {
+                let lacking =
+                    from.store().here(&head.log).unwrap() - to.store().here(&head.log).unwrap();
+                for ordinal in lacking {
+                    let BlobState::Here(place) =
+                        from.store().blob_state(&head.log, ordinal).unwrap()
+                    else {
+                        continue;
+                    };
+                    let record = from.store().entry_with_blob(&head.log, ordinal).unwrap();
+                    let bytes: EntryBytes = wire::decode_row(&record.unwrap().bytes).unwrap();
+                    let entry = Entry::trust(bytes).unwrap();
+                    let first = entry.header().first_blob;
+                    let line = &entry.header().blobs[(ordinal - first) as usize];
+                    let blob = BlobRef::of(head.log, first, ordinal - first, line).unwrap();
+                    let bytes = from.store().blobs().read(&line.id, &place).unwrap();
+                    let stored = to.store().blobs().put_as(&line.id, &bytes).unwrap();
+                    came.push((blob, stored.place));
+                }
+            }
+        }
+        to.store().blobs().sync().unwrap();
+        to.ask(move |runtime| runtime.blobs_came(&came))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     /// Takes every entry that another home has.

@@ -2,5 +2,6 @@
 
 pub mod access;
 pub mod asset;
+pub mod drops;
 pub mod epoch;
 pub mod merge;

@@ -486,6 +486,38 @@ impl Logs {
         parts
     }
 
+    /// Where a store keeps a range of a log's blobs.
+    pub(super) fn kept_range(&self, log: &LogId, blobs: Range<u32>) -> Vec<(LogId, Range<u32>)> {
+        let mut parts = self.kept_parts(log);
+        match parts.last_mut() {
+            // Not here yet: it will be kept under the name that it has now.
+            None if !self.is_forked(log) => parts.push((*log, 0..u32::MAX)),
+            Some((_, last)) if !self.has_branches(log) => last.end = u32::MAX,
+            _ => {}
+        }
+        let cut = parts.into_iter().map(|(kept, part)| {
+            let range = blobs.start.max(part.start)..blobs.end.min(part.end);
+            (kept, range)
+        });
+        cut.filter(|(_, range)| !range.is_empty()).collect()
+    }
+
+    /// Whether a log forks at its end.
+    fn has_branches(&self, log: &LogId) -> bool {
+        let Some(state) = self.0.get(log) else {
+            return false;
+        };
+        let end = state.end();
+        end > 0 && self.has_children(log, end, end - 1, state)
+    }
+
+    /// How many blobs are announced in what a store keeps under a name, and before it.
+    pub(super) fn kept_blobs(&self, kept: &LogId) -> u32 {
+        let parts = self.tree(kept).flat_map(|(log, _)| self.kept_parts(log));
+        let ends = parts.filter(|(name, _)| name == kept).map(|(_, r)| r.end);
+        ends.max().unwrap_or(0)
+    }
+
     /// The name that peers know, of an entry that a store keeps under another.
     pub(super) fn named(&self, kept: &LogId, seq: u32) -> Option<LogId> {
         let mut tree = self.tree(kept);

@@ -308,6 +308,17 @@ impl Replica {
         self.logs.kept_parts(log)
     }
 
+    /// Where a store keeps a range of a log's blobs. What lies beyond its end comes to be kept where its
+    /// end is; beyond the fork of a log nobody knows which branch is meant, and nothing is named.
+    pub fn kept_range(&self, log: &LogId, ordinals: Range<u32>) -> Vec<(LogId, Range<u32>)> {
+        self.logs.kept_range(log, ordinals)
+    }
+
+    /// How many blobs are announced in what a store keeps under a name, and before it.
+    pub fn kept_blobs(&self, kept: &LogId) -> u32 {
+        self.logs.kept_blobs(kept)
+    }
+
     /// The name that peers know, of an entry that a store keeps under another.
     pub fn named(&self, kept: &LogId, seq: u32) -> Option<LogId> {
         self.logs.named(kept, seq)

@@ -101,6 +101,13 @@ impl Replica {
         }
         projection
     }
+
+    /// The highest level for which an entry of an album stands, for those who see its header alone.
+    pub fn level_of(&self, entry: &Entry) -> Level {
+        let album = self.albums.get(&entry.header().space);
+        let voice = album.and_then(|album| album.voice(&self.control, entry));
+        voice.map_or(Level::None, |voice| voice.level)
+    }
 }
 
 /// What orders an entry among those of other logs with the same clock.

@@ -247,6 +247,28 @@ impl Want {
             .is_some_and(|log| log.line(place.ordinal).is_some())
     }
 
+    /// How many blobs that this device wants by itself a peer holds and has not failed to give,
+    /// those that it was asked for included.
+    pub fn offered(&self, peer: DeviceId, haves: &PeerHaves) -> u64 {
+        let mut offered = 0;
+        for (log, held) in haves.logs(&peer) {
+            let Some(state) = self.logs.get(log) else {
+                continue;
+            };
+            for class in self.classes(Path::Free) {
+                offered += state.missing[slot(class)].intersection_len(held);
+            }
+        }
+        let shunned = self.shunned.iter().filter(|(by, place)| {
+            let log = self.logs.get(&place.log).filter(|_| *by == peer);
+            let line = log.and_then(|log| log.line(place.ordinal));
+            let classes = &mut self.classes(Path::Free);
+            let is_wanted = line.is_some_and(|(class, _, _)| classes.any(|of| of == class));
+            is_wanted && haves.holds(&peer, &place.log, place.ordinal)
+        });
+        offered.saturating_sub(u64::try_from(shunned.count()).unwrap_or(u64::MAX))
+    }
+
     /// How much of a class is lacking, wanted or not.
     pub fn lacking(&self, class: Class) -> Lacking {
         self.lacking[slot(class)]
@@ -507,6 +529,22 @@ mod tests {
             ordinals(&want.next(peer(8), &haves, Path::Free, 64)),
             [(1, 5), (1, 2)]
         );
+    }
+
+    #[test]
+    fn what_a_peer_offers_is_what_is_wanted_and_it_has_not_failed_at() {
+        let mut want = library(Policy::Archive);
+        let haves = haves(&[(8, 1, 0..6), (9, 1, 3..12)]);
+        assert_eq!(want.offered(peer(8), &haves), 6);
+        assert_eq!(want.offered(peer(7), &haves), 0);
+        assert_eq!(want.next(peer(8), &haves, Path::Free, 64).len(), 2);
+        assert_eq!(want.offered(peer(8), &haves), 6, "asked for is not got");
+        want.failed(&place(1, 5), peer(8), Failure::Lacking);
+        want.done(&place(1, 2));
+        assert_eq!(want.offered(peer(8), &haves), 4);
+        assert_eq!(want.offered(peer(9), &haves), 9);
+        want.set_policy(Policy::Cache(0));
+        assert_eq!(want.offered(peer(8), &haves), 2, "originals are not wanted");
     }
 
     #[test]

@@ -199,8 +199,9 @@ async fn leaves(
         };
         write.write_all(&head.to_bytes()).await?;
         write.write_all(&bytes).await?;
-        network.count_sent(u64::from(end == total && at + LEAF >= end), len);
         at += u64::try_from(len).expect("at most 256 KiB");
+        // A blob counts with its end, whichever way the rest of it came.
+        network.count_sent(u64::from(at == total), len);
         index =
             index.saturating_add(u32::try_from(len.div_ceil(limits::LEAF_BYTES)).expect("four"));
     }

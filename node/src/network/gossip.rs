@@ -1,0 +1,44 @@
+//! Signed statements on the way: this device's own to everybody, others' from one session to the rest.
+
+use heirloom_protocol::{
+    discovery::Address,
+    id::DeviceId,
+    sync::{message::Gossip, session::Input},
+};
+
+use super::Network;
+
+impl Network {
+    /// Where others may dial this node, addresses that lead nowhere but to itself last.
+    pub(super) fn beacon_addresses(&self) -> Vec<Address> {
+        self.pair_addresses()
+    }
+
+    /// Tells every session but one of a statement.
+    pub(super) fn tell_gossip(&self, from: Option<DeviceId>, gossip: &Gossip) {
+        self.tell(|device| (Some(*device) != from).then(|| Input::Gossip(gossip.clone())));
+    }
+
+    /// Signs where this node is now and tells every session.
+    pub(super) async fn tell_own_beacon(&self) {
+        let addrs = self.beacon_addresses();
+        let signed = self
+            .node()
+            .ask(move |runtime| runtime.own_beacon(&addrs))
+            .await;
+        if let Ok(Some(beacon)) = signed {
+            self.tell_gossip(None, &beacon);
+        }
+    }
+
+    /// Tells every session when this device becomes full, or is no longer so.
+    pub(super) async fn tell_room(&self) {
+        let Ok(full) = self.node().ask(|runtime| runtime.is_full()).await else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.state().full, full);
+        if before != full {
+            self.tell(|_| Some(Input::Room { full }));
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! Deleting for real: what goes, when, on whose word, and what does not.
+
+use std::path::Path;
+
+use heirloom_node::{store::BlobState, upkeep};
+use heirloom_protocol::{
+    id::{LogId, OpId},
+    op::{Items, Op, Role},
+};
+use serde_json::json;
+
+use crate::world::{Home, listed};
+
+const START: u64 = 1_800_000_000_000;
+const DAY: u64 = 24 * 3600 * 1000;
+
+fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+/// Bytes of files below the blobs of a home.
+fn blob_bytes(home: &Home) -> u64 {
+    fn of(folder: &Path) -> u64 {
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        entries
+            .map(|entry| match entry.path() {
+                path if path.is_dir() => of(&path),
+                path => path.metadata().unwrap().len(),
+            })
+            .sum()
+    }
+    of(&home.doorway.home().join("blobs"))
+}
+
+async fn round(home: &Home) {
+    upkeep::round(&home.node().await).await.unwrap();
+}
+
+/// Sets the clock and does what time brings.
+async fn at(home: &Home, day: u64) {
+    home.set_clock(START + day * DAY).await;
+    round(home).await;
+}
+
+/// The blobs of an item.
+async fn blobs(home: &Home, item: &OpId) -> Vec<(LogId, u32)> {
+    let node = home.node().await;
+    let album = home.album("Family").await;
+    let key = heirloom_node::runtime::AssetKey { album, item: *item };
+    let asset = key.load(node.store()).unwrap();
+    let parts = asset.all_parts();
+    parts.map(|(_, blob)| (blob.log, blob.ordinal)).collect()
+}
+
+async fn states(home: &Home, blobs: &[(LogId, u32)]) -> Vec<&'static str> {
+    let node = home.node().await;
+    let state = |(log, ordinal): &(LogId, u32)| match node.store().blob_state(log, *ordinal) {
+        Ok(BlobState::Here(_)) => "here",
+        Ok(BlobState::Dropped { .. }) => "dropped",
+        Ok(BlobState::Absent) => "gone",
+        Err(error) => panic!("{error}"),
+    };
+    blobs.iter().map(state).collect()
+}
+
+#[tokio::test]
+async fn a_purge_frees_the_disk_after_thirty_days_and_not_before() {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    home.add("Family", "stays.jpg", &noise(400_000, 1)).await;
+    let goes = home.add("Family", "goes.jpg", &noise(500_000, 2)).await;
+    let (both, named) = (blob_bytes(&home), blobs(&home, &goes).await);
+    home.ask("purge", json!({"ids": [goes.to_string()]}))
+        .await
+        .done();
+    assert_eq!(listed(&home, json!({})).await.len(), 1);
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+    at(&home, 29).await;
+    assert_eq!(blob_bytes(&home), both, "the bytes are there for 30 days");
+    at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["gone"]);
+    assert!(blob_bytes(&home) < both - 500_000);
+    let told = home.ask("verify", json!({"read_data": true})).await;
+    assert_eq!(told.done()["damaged"], 0);
+    // It is neither wanted nor missed, also after a start.
+    let home = home.again().await;
+    let told = home.ask("status", json!({})).await;
+    assert_eq!(told.of("status")[0]["moving"]["waiting"], 0);
+    assert_eq!(told.of("status")[0]["assets"], 1);
+    let restore = home
+        .ask("restore", json!({"ids": [goes.to_string()]}))
+        .await;
+    assert_eq!(restore.error(), ("E-NOT-FOUND", 4));
+}
+
+#[tokio::test]
+async fn bytes_stay_while_another_album_refers_to_them() {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    let bytes = blob_bytes(&home);
+    home.ask(
+        "album",
+        json!({"do": "add", "album": "Library", "ids": [photo.to_string()]}),
+    )
+    .await
+    .done();
+    let family = home.album("Family").await;
+    let node = home.node().await;
+    node.ask(move |runtime| runtime.purge(family, &[photo]))
+        .await
+        .unwrap()
+        .unwrap();
+    at(&home, 40).await;
+    assert_eq!(blob_bytes(&home), bytes);
+    let id = listed(&home, json!({})).await[0].clone();
+    let told = home.ask("show", json!({"id": id})).await;
+    assert_eq!(told.of("asset")[0]["here"]["original"], true);
+    home.ask("purge", json!({"ids": [id]})).await.done();
+    at(&home, 71).await;
+    assert!(blob_bytes(&home) < bytes - 400_000);
+}
+
+#[tokio::test]
+async fn a_keeper_counts_from_its_own_receipt() {
+    let home = Home::anna().await;
+    let keeper = home.join_keeper("attic").await;
+    for each in [&home, &keeper] {
+        each.set_clock(START).await;
+    }
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    keeper.take_from(&home).await;
+    keeper.take_blobs_from(&home).await;
+    let named = blobs(&home, &photo).await;
+    assert_eq!(states(&keeper, &named).await, ["here"]);
+    home.ask("purge", json!({"ids": [photo.to_string()]}))
+        .await
+        .done();
+    at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["gone"]);
+    // The keeper was away, and hears of it on day 60.
+    at(&keeper, 60).await;
+    keeper.take_from(&home).await;
+    assert_eq!(states(&keeper, &named).await, ["dropped"]);
+    at(&keeper, 89).await;
+    assert_eq!(states(&keeper, &named).await, ["dropped"]);
+    // What it knows of that outlives a start.
+    let keeper = keeper.again().await;
+    at(&keeper, 89).await;
+    assert_eq!(states(&keeper, &named).await, ["dropped"]);
+    at(&keeper, 90).await;
+    assert_eq!(states(&keeper, &named).await, ["gone"]);
+    assert_eq!(blob_bytes(&keeper), 0);
+}
+
+#[tokio::test]
+async fn a_drop_without_a_purge_deletes_nothing() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "contributor"}),
+    )
+    .await
+    .done();
+    phone.take_from(&home).await;
+    let keeper = home.join_keeper("attic").await;
+    for each in [&home, &phone, &keeper] {
+        each.set_clock(START).await;
+    }
+    let annas = home.add("Family", "anna.jpg", &noise(400_000, 1)).await;
+    let bens = phone.add("Family", "ben.jpg", &noise(400_000, 2)).await;
+    phone.take_from(&home).await;
+    home.take_from(&phone).await;
+    home.take_blobs_from(&phone).await;
+    keeper.take_from(&home).await;
+    keeper.take_blobs_from(&home).await;
+    let named = [blobs(&home, &annas).await, blobs(&home, &bens).await].concat();
+    // Ben's phone ends both references, and purges nothing.
+    let (family, node) = (home.album("Family").await, phone.node().await);
+    let both = named.clone();
+    node.ask(move |runtime| runtime.end_references(family, both))
+        .await
+        .unwrap()
+        .unwrap();
+    home.take_from(&phone).await;
+    keeper.take_from(&phone).await;
+    // A keeper cannot know better, but that Anna's photo is not Ben's to drop.
+    assert_eq!(states(&keeper, &named).await, ["here", "dropped"]);
+    assert_eq!(states(&home, &named).await, ["here", "here"]);
+    at(&home, 2).await;
+    keeper.take_from(&home).await;
+    let state = states(&keeper, &named).await;
+    assert_eq!(
+        state,
+        ["here", "dropped"],
+        "a late purge has three days to come"
+    );
+    at(&home, 3).await;
+    keeper.take_from(&home).await;
+    assert_eq!(states(&keeper, &named).await, ["here", "here"]);
+    at(&home, 60).await;
+    at(&keeper, 60).await;
+    let keeper = keeper.again().await;
+    at(&keeper, 90).await;
+    assert_eq!(states(&keeper, &named).await, ["here", "here"]);
+    assert_eq!(states(&home, &named).await, ["here", "here"]);
+    assert_eq!(listed(&home, json!({})).await.len(), 2);
+    // Said again by the phone, the drop stays void for who hears of the objection first.
+    let late = home.join_keeper("late").await;
+    late.take_from(&home).await;
+    late.take_blobs_from(&home).await;
+    assert_eq!(states(&late, &named).await, ["here", "here"]);
+}
+
+#[tokio::test]
+async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "manager"}),
+    )
+    .await
+    .done();
+    let phone = home.join(ben, "phone").await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    phone.take_from(&home).await;
+    let named = blobs(&home, &photo).await;
+    let (family, node, dropped) = (
+        home.album("Family").await,
+        phone.node().await,
+        named.clone(),
+    );
+    // The phone ends the reference first and purges later.
+    node.ask(move |runtime| runtime.end_references(family, dropped))
+        .await
+        .unwrap()
+        .unwrap();
+    home.take_from(&phone).await;
+    at(&home, 1).await;
+    assert_eq!(states(&home, &named).await, ["here"]);
+    node.ask(move |runtime| runtime.purge(family, &[photo]))
+        .await
+        .unwrap()
+        .unwrap();
+    home.take_from(&phone).await;
+    at(&home, 4).await;
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+    let told = home.ask("status", json!({})).await;
+    let problems = told.of("status")[0]["problems"].to_string();
+    assert!(!problems.contains("taken back"), "{problems}");
+    // It counts from when this device heard of the drop.
+    at(&home, 29).await;
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+    at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["gone"]);
+}
+
+#[tokio::test]
+async fn trash_ends_after_thirty_days_on_a_device_of_its_person() {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    let [first, second] = [1, 2].map(|seed| (seed, noise(400_000, seed)));
+    let kept = home.add("Family", "kept.jpg", &first.1).await;
+    let gone = home.add("Family", "gone.jpg", &second.1).await;
+    let ids = json!({"ids": [kept.to_string(), gone.to_string()]});
+    home.ask("trash", ids).await.done();
+    at(&home, 29).await;
+    assert_eq!(listed(&home, json!({"trashed": true})).await.len(), 2);
+    home.ask("restore", json!({"ids": [kept.to_string()]}))
+        .await
+        .done();
+    at(&home, 30).await;
+    assert_eq!(listed(&home, json!({"trashed": true})).await.len(), 0);
+    assert_eq!(listed(&home, json!({})).await, [kept.to_string()]);
+    let named = [blobs(&home, &kept).await, blobs(&home, &gone).await].concat();
+    assert_eq!(states(&home, &named).await, ["here", "dropped"]);
+    // Once more into the trash counts from then.
+    home.ask("trash", json!({"ids": [kept.to_string()]}))
+        .await
+        .done();
+    at(&home, 59).await;
+    assert_eq!(states(&home, &named).await, ["here", "dropped"]);
+    at(&home, 60).await;
+    assert_eq!(states(&home, &named).await, ["dropped", "gone"]);
+}
+
+#[tokio::test]
+async fn a_trash_that_is_dated_back_purges_nothing_before_its_time() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "contributor"}),
+    )
+    .await
+    .done();
+    let [phone, tablet] = [
+        home.join(ben, "phone").await,
+        home.join(ben, "tablet").await,
+    ];
+    // The phone's clock is a hundred days behind that of all others.
+    phone.set_clock(START - 100 * DAY).await;
+    tablet.set_clock(START).await;
+    let photo = phone.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    let family = home.album("Family").await;
+    let items = vec![photo];
+    let trash = vec![Op::Trash(Items { items })];
+    let node = phone.node().await;
+    node.ask(move |runtime| runtime.record(family, trash, Vec::new(), &[]))
+        .await
+        .unwrap()
+        .unwrap();
+    tablet.take_from(&phone).await;
+    for day in [0, 29] {
+        at(&tablet, day).await;
+        let trashed = listed(&tablet, json!({"trashed": true})).await;
+        assert_eq!(trashed, [photo.to_string()], "day {day}");
+    }
+    at(&tablet, 30).await;
+    assert!(listed(&tablet, json!({"trashed": true})).await.is_empty());
+    // Others hear of it.
+    home.set_clock(START + 30 * DAY).await;
+    home.take_from(&tablet).await;
+    assert!(listed(&home, json!({"trashed": true})).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_manager_purges_what_nobody_else_is_left_to_purge() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "contributor"}),
+    )
+    .await
+    .done();
+    phone.take_from(&home).await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    let photo = phone.add("Family", "a.jpg", &noise(300_000, 1)).await;
+    phone
+        .ask("trash", json!({"ids": [photo.to_string()]}))
+        .await
+        .done();
+    home.take_from(&phone).await;
+    home.take_blobs_from(&phone).await;
+    at(&home, 31).await;
+    let trashed = listed(&home, json!({"trashed": true})).await;
+    assert_eq!(trashed.len(), 1, "Ben's own device comes first");
+    at(&home, 37).await;
+    assert!(listed(&home, json!({"trashed": true})).await.is_empty());
+    let named = blobs(&home, &photo).await;
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+}
+
+#[tokio::test]
+async fn blobs_are_found_again_when_the_index_is_lost() {
+    let home = Home::anna().await;
+    home.add("Family", "large.jpg", &noise(400_000, 1)).await;
+    home.add("Family", "small.jpg", &noise(4_000, 2)).await;
+    let index = home.doorway.home().join("heirloom.redb");
+    let dir = home.close().await;
+    std::fs::remove_file(index).unwrap();
+    let home = Home::open(dir).await;
+    let told = home.ask("list", json!({})).await;
+    let assets = told.of("asset");
+    assert_eq!(assets.len(), 2);
+    for asset in assets {
+        assert_eq!(asset["here"]["original"], true, "{asset}");
+    }
+    let told = home.ask("status", json!({})).await;
+    assert_eq!(told.of("status")[0]["moving"]["waiting"], 0);
+    // A sweep takes none of them either.
+    let (node, now) = (home.node().await, home.node().await.clock().now().0);
+    let before = blob_bytes(&home);
+    home.set_clock(now + 2 * DAY).await;
+    upkeep::sweep(&node).await.unwrap();
+    assert_eq!(blob_bytes(&home), before);
+}
+
+#[tokio::test]
+async fn a_file_that_nothing_names_is_swept_after_a_day() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    let node = home.node().await;
+    let before = blob_bytes(&home);
+    let stray = node.store().blobs().put(&noise(300_000, 2)).unwrap();
+    node.store().blobs().sync().unwrap();
+    let now = node.clock().now().0;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
+    home.set_clock(now + DAY / 2).await;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
+    assert_eq!(blob_bytes(&home), before + stray.place.len());
+    home.set_clock(now + 2 * DAY).await;
+    assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 1);
+    assert_eq!(blob_bytes(&home), before);
+    let told = home.ask("verify", json!({"read_data": true})).await;
+    assert_eq!(told.done()["damaged"], 0);
+}

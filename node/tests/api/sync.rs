@@ -1,0 +1,222 @@
+//! Two nodes on the network of this machine: what a sync has done when it says that it is done.
+
+use std::time::{Duration, Instant};
+
+use heirloom_node::network::Network;
+use heirloom_protocol::{id::PersonId, op::Policy};
+use serde_json::json;
+
+use crate::world::{Home, listed};
+
+fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+async fn person(home: &Home) -> PersonId {
+    home.node().await.view().await.unwrap().person.unwrap()
+}
+
+/// How many originals are on a device, of how many it knows.
+async fn originals(home: &Home) -> (usize, usize) {
+    let told = home.ask("list", json!({})).await;
+    let assets = told.of("asset");
+    let here = assets.iter().filter(|a| a["here"]["original"] == true);
+    (here.count(), assets.len())
+}
+
+/// Waits until something holds of the nodes; each change of either wakes it.
+async fn until(networks: [&Network; 2], what: &str, holds: impl AsyncFn() -> bool) {
+    let started = Instant::now();
+    let [mut one, mut other] = networks.map(Network::stirs);
+    while !holds().await {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        let _ = tokio::time::timeout(Duration::from_millis(200), async {
+            tokio::select! {
+                _ = one.changed() => {}
+                _ = other.changed() => {}
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_ends_when_the_other_side_has_everything_too() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let desk = there.serve().await;
+    here.stay_here();
+    here.knows(&desk).await;
+    for seed in 0..12 {
+        let bytes = noise(3_000_000, seed);
+        here.add("Family", &format!("{seed}.jpg"), &bytes).await;
+        let (name, bytes) = (format!("desk-{seed}.jpg"), noise(50_000, 100 + seed));
+        there.add("Family", &name, &bytes).await;
+    }
+    let told = here.ask("sync", json!({})).await;
+    let summary = told.done();
+    assert_eq!(summary["settled"], true);
+    assert_eq!(summary["blobs_sent"], 12);
+    assert_eq!(summary["blobs_received"], 12);
+    // Whatever the command left undone has no more chance now: its node is gone.
+    assert_eq!(originals(&there).await, (24, 24));
+    assert_eq!(originals(&here).await, (24, 24));
+    let told = here.ask("sync", json!({})).await;
+    assert_eq!(told.done()["blobs_sent"], 0);
+    desk.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_waits_for_a_peer_that_is_slow_to_take_what_it_lacks() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let (laptop, desk) = (here.serve().await, there.serve().await);
+    here.knows(&desk).await;
+    for seed in 0..30 {
+        let bytes = noise(3_000_000, seed);
+        here.add("Family", &format!("{seed}.jpg"), &bytes).await;
+    }
+    let syncing = here.ask("sync", json!({}));
+    tokio::pin!(syncing);
+    let have_entries = async || {
+        let sessions = laptop.sessions();
+        !sessions.is_empty() && sessions.iter().all(|session| session.settled)
+    };
+    tokio::select! {
+        told = &mut syncing => panic!("{told:?}"),
+        () = until([&laptop, &desk], "both have all entries", have_entries) => {}
+    }
+    // The other side stands still while it lacks photos: nothing moves, and nothing is done.
+    let (go_on, standing) = std::sync::mpsc::channel::<()>();
+    let node = there.node().await;
+    let stands = std::thread::spawn(move || node.ask_blocking(move |_| standing.recv()));
+    let ended = tokio::time::timeout(Duration::from_secs(3), &mut syncing).await;
+    assert!(ended.is_err(), "{ended:?}");
+    go_on.send(()).unwrap();
+    stands.join().unwrap().unwrap().unwrap();
+    assert_eq!(syncing.await.done()["settled"], true);
+    assert_eq!(originals(&there).await, (30, 30));
+    for network in [laptop, desk] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_is_not_waited_for_to_take_originals() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "phone").await;
+    let device = there.node().await.view().await.unwrap().device;
+    let policy = json!({"do": "policy", "device": "phone", "policy": "cache"});
+    here.ask("device", policy).await.done();
+    let phone = there.serve().await;
+    here.stay_here();
+    here.knows(&phone).await;
+    here.add("Family", "a.jpg", &noise(300_000, 1)).await;
+    let told = here.ask("sync", json!({})).await;
+    assert_eq!(told.done()["settled"], true);
+    assert_eq!(told.done()["blobs_sent"], 0);
+    assert_eq!(originals(&there).await, (0, 1));
+    let node = here.node().await;
+    let is_cache = node.ask(move |runtime| {
+        let policy = runtime.replica().control().policy(&device);
+        matches!(policy, Policy::Cache(_))
+    });
+    assert!(is_cache.await.unwrap());
+    phone.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_is_cut_short_says_so() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let desk = there.serve().await;
+    here.stay_here();
+    here.knows(&desk).await;
+    // What the other side says it lacks for ever, because it cannot be read here.
+    let photo = here.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    let blobs = here.doorway.home().join("blobs");
+    let file = walk(&blobs).into_iter().find(|path| {
+        let len = path.metadata().unwrap().len();
+        len > 390_000 && path.file_name().unwrap().len() == 64
+    });
+    let file = file.expect("the blob is a file");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[200_000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let told = here.ask("sync", json!({"timeout": "6s"})).await;
+    assert_eq!(told.last()["settled"], false);
+    assert_eq!(told.exit(), 75);
+    assert_eq!(listed(&there, json!({})).await, [photo.to_string()]);
+    assert_eq!(originals(&there).await, (0, 1));
+    desk.stop().await;
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let each = entries.map(|entry| entry.path());
+    each.flat_map(|path| {
+        if path.is_dir() {
+            walk(&path)
+        } else {
+            vec![path]
+        }
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_learn_from_others_where_the_rest_listens() {
+    let desk_home = Home::anna().await;
+    let anna = person(&desk_home).await;
+    let laptop_home = desk_home.join(anna, "laptop").await;
+    let attic_home = desk_home.join_keeper("attic").await;
+    laptop_home.take_from(&desk_home).await;
+    let (desk, attic) = (desk_home.serve().await, attic_home.serve().await);
+    attic_home.knows(&desk).await;
+    attic.call_round().await.unwrap();
+    // The laptop knows the desk alone.
+    let laptop = laptop_home.serve().await;
+    laptop_home.knows(&desk).await;
+    laptop.call_round().await.unwrap();
+    let attic_id = attic_home.node().await.view().await.unwrap().device;
+    until(
+        [&desk, &laptop],
+        "the laptop hears where the attic is",
+        async || {
+            let node = laptop_home.node().await;
+            let told = node.ask(move |runtime| runtime.told_addresses(&attic_id));
+            !told.await.unwrap().unwrap().is_empty()
+        },
+    )
+    .await;
+    let is_connected = async |network: &Network| {
+        let all = network.connected().await;
+        all.iter().any(|path| path.peer.0 == attic_id.0)
+    };
+    laptop.call_round().await.unwrap();
+    until(
+        [&attic, &laptop],
+        "the laptop calls the attic",
+        async || is_connected(&laptop).await,
+    )
+    .await;
+    let told = laptop_home.ask("device", json!({"do": "list"})).await;
+    let lines = told.of("device");
+    let line = lines.iter().find(|line| line["name"] == "attic").unwrap();
+    assert_eq!(
+        (&line["connected"], &line["full"]),
+        (&json!(true), &json!(false))
+    );
+    assert!(
+        line["free"].is_u64() && line["last_seen"].is_string(),
+        "{line}"
+    );
+    for network in [desk, attic, laptop] {
+        network.stop().await;
+    }
+}
