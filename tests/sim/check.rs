@@ -285,8 +285,14 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
                 if log.space == space && members.iter().any(|other| holds(&other)) {
                     let wants = device.wants(log, ordinal);
                     let label = &device.label;
+                    let said = members.iter().map(|other| {
+                        let says = device.disk.haves.holds(&other.id, &log, ordinal);
+                        let (name, has) = (&other.label, holds(&other));
+                        format!(" {name}: has {has}, said {says}")
+                    });
+                    let said: String = said.collect();
                     return Err(format!(
-                        "{label} lacks blob {ordinal} of {}, on its list: {wants}",
+                        "{label} lacks blob {ordinal} of {}, on its list: {wants};{said}",
                         log.device.short()
                     ));
                 }
@@ -317,15 +323,23 @@ pub(crate) fn at_rest(world: &mut World) -> Result<(), String> {
 fn one_roster(world: &World, family: &[usize]) -> Result<(), String> {
     for pair in family.windows(2) {
         let [a, b] = [pair[0], pair[1]].map(|at| &world.seats[at].device);
-        let same = a.replica().words() == b.replica().words();
+        let (left, right) = (a.replica(), b.replica());
+        let mut differs = Vec::new();
+        if left.words() != right.words() {
+            differs.push(format!("words {:?} {:?}", left.words(), right.words()));
+        }
         // Names are not for keepers.
-        let named = a.person.is_none()
-            || b.person.is_none()
-            || (a.replica().persons(), a.replica().devices())
-                == (b.replica().persons(), b.replica().devices());
-        if !same || !named {
+        if a.person.is_some() && b.person.is_some() {
+            let persons = left.persons().into_iter().zip(right.persons());
+            let persons = persons.filter(|(a, b)| a != b);
+            differs.extend(persons.map(|pair| format!("{pair:?}")));
+            let devices = left.devices().into_iter().zip(right.devices());
+            let devices = devices.filter(|(a, b)| a != b);
+            differs.extend(devices.map(|pair| format!("{pair:?}")));
+        }
+        if !differs.is_empty() {
             let (a, b) = (&a.label, &b.label);
-            return Err(format!("{a} and {b} see different rosters"));
+            return Err(format!("{a} and {b} see different rosters: {differs:?}"));
         }
     }
     Ok(())
@@ -379,9 +393,16 @@ fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
         let device = &world.seats[at].device;
         for (space, _) in device.replica().albums() {
             let fresh = device.project_all(*space, now.wall).canonical(*space);
-            if device.disk.catalog.canonical(*space) != fresh {
+            let shown = device.disk.catalog.canonical(*space);
+            if shown != fresh { if world.trace { debug_diff(&device.disk.catalog, &device.project_all(*space, now.wall)); }
                 let label = &device.label;
-                return Err(format!("{label} shows album {space} as it no longer is"));
+                let differs = |a: &[(Vec<u8>, Vec<u8>)], b: &[(Vec<u8>, Vec<u8>)]| {
+                    a.iter().filter(|row| !b.contains(row)).count()
+                };
+                let (more, less) = (differs(&shown, &fresh), differs(&fresh, &shown));
+                return Err(format!(
+                    "{label} shows album {space} as it no longer is: {more} rows of its own, {less} of all entries"
+                ));
             }
         }
     }
@@ -516,4 +537,16 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+pub(crate) fn debug_diff(shown: &crate::disk::Catalog, fresh: &crate::disk::Catalog) {
+    for (key, asset) in &fresh.assets {
+        if shown.assets.get(key) != Some(asset) {
+            eprintln!("ASSET {key:?}\n shown {:#?}\n fresh {asset:#?}", shown.assets.get(key));
+        }
+    }
+    for (key, f) in &fresh.fields {
+        if shown.fields.get(key) != Some(f) {
+            eprintln!("FIELD {key:?}\n shown {:?}\n fresh {f:?}", shown.fields.get(key));
+        }
+    }
 }

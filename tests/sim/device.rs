@@ -277,12 +277,6 @@ impl Device {
         for space in spaces {
             replay(&mut replica, &self.disk, space)?;
         }
-        for record in self.disk.entries() {
-            let header = record.entry.header();
-            if header.hlc.is_held(now.wall) && !header.is_control() {
-                replica.hold(header.hlc, record.log, header.seq);
-            }
-        }
         let policy = replica.control().policy(&self.id);
         self.live = Some(Live {
             replica,
@@ -290,9 +284,26 @@ impl Device {
             sessions: BTreeMap::new(),
             digests: RefCell::default(),
         });
+        let albums: BTreeSet<_> = self.disk.logs().map(|(log, _)| log.space).collect();
+        for space in albums {
+            self.hold_again(space, now);
+        }
         self.take_tails(tails, now);
         self.load_wants();
         Ok(())
+    }
+
+    /// Puts entries that a clock has not reached on the list of those that wait for it.
+    ///
+    /// A clock that jumped back has not reached what it had reached before.
+    fn hold_again(&mut self, space: SpaceId, now: Moment) {
+        let live = self.live.as_mut().expect("the device is on");
+        for record in self.disk.entries_of(space) {
+            let header = record.entry.header();
+            if header.hlc.is_held(now.wall) && !header.is_control() {
+                live.replica.hold(header.hlc, record.log, header.seq);
+            }
+        }
     }
 
     fn log_states(&self) -> BTreeMap<LogId, LogState> {
@@ -466,6 +477,7 @@ impl Device {
         if !self.lazy {
             for space in &stage.rebuild {
                 self.disk.catalog.clear(*space);
+                self.hold_again(*space, now);
                 let catalog = self.project_all(*space, now.wall);
                 self.disk.catalog.assets.extend(catalog.assets);
                 self.disk.catalog.fields.extend(catalog.fields);

@@ -20,7 +20,7 @@ use heirloom_protocol::{
 use crate::{
     device::Device,
     dice::Dice,
-    story::{Draft, Said, skew},
+    story::{Draft, Sabotage, Said, shows_open, skew},
     world::{Seat, Then, World},
 };
 
@@ -92,6 +92,9 @@ impl World {
         if device.person.is_none() {
             self.ledger.keepers.insert(device.id);
         }
+        let number = self.seats.len();
+        device.leaks = self.sabotage == Some(Sabotage::OpenGate) && number == 0;
+        device.lazy = self.sabotage == Some(Sabotage::Lazy) && number == 1;
         let now = self.moment_at(off);
         let started = device.start(now);
         let at = self.settle_in(Seat::new(device, off));
@@ -209,7 +212,7 @@ impl World {
             let fine = |verdict: &heirloom_protocol::sync::session::Verdict| {
                 matches!(verdict, heirloom_protocol::sync::session::Verdict::Accepted(_))
             };
-            if !verdicts.iter().all(fine) {
+            if !verdicts.iter().all(fine) && shows_open() {
                 self.fail(format!("a newcomer is handed what it does not take: {verdicts:?}"));
             }
         }
@@ -290,8 +293,12 @@ impl World {
                     InviterOutput::Spend => inviter.handle(InviterInput::Spent),
                     InviterOutput::Admit(admission) => {
                         admitted = self.admit_paired(at, &admission);
-                        let payload = Payload::new(zeroize(vec![7; 1000])).expect("small");
-                        inviter.handle(InviterInput::Admitted(payload));
+                        if admitted {
+                            let payload = Payload::new(vec![7; 1000].into()).expect("small");
+                            inviter.handle(InviterInput::Admitted(payload));
+                        } else {
+                            inviter.handle(InviterInput::Refuse);
+                        }
                     }
                     InviterOutput::Failed | InviterOutput::Burn | InviterOutput::Closed(_) => {}
                 }
@@ -322,10 +329,6 @@ impl World {
         let kit = admission.kit.clone();
         self.admit(at, (admission.invite_for, add, kit, Some(&admission.newcomer)))
     }
-}
-
-fn zeroize(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
-    zeroize::Zeroizing::new(bytes)
 }
 
 fn acceptance(offer: &Offer, kit: Option<&RecoveryKit>) -> Acceptance {

@@ -42,10 +42,21 @@ struct Outcome {
     rest: u64,
 }
 
-fn run(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Outcome {
+/// What a world is made of besides its seed.
+#[derive(Clone, Copy, Default)]
+struct Options {
+    sabotage: Option<Sabotage>,
+    trace: bool,
+}
+
+fn run(seed: u64, options: Options) -> Outcome {
+    let Options { sabotage, trace } = options;
     let mut dice = Dice::new(seed);
-    let faults = Faults::roll(&mut dice);
-    let habits = Habits::roll(&mut dice);
+    let mut faults = Faults::roll(&mut dice);
+    let mut habits = Habits::roll(&mut dice);
+    if let Some(sabotage) = sabotage {
+        sabotage.set_the_scene(&mut faults, &mut habits);
+    }
     if trace {
         eprintln!("seed {seed}\n{faults:?}\n{habits:?}");
     }
@@ -100,14 +111,15 @@ fn seeds() -> Vec<u64> {
 #[test]
 fn families_live_and_come_to_rest() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
-        let outcome = run(seed, None, true);
+        let trace = true;
+        let outcome = run(seed, Options { trace, ..Options::default() });
         assert_eq!(outcome.failure, None, "seed {seed}");
         return;
     }
     let seeds = seeds();
     let (mut failed, mut devices, mut steps, mut rest) = (Vec::new(), 0, 0, 0);
     for seed in seeds.iter().copied() {
-        let outcome = run(seed, None, false);
+        let outcome = run(seed, Options::default());
         devices += outcome.devices;
         steps += outcome.steps;
         rest = rest.max(outcome.rest);
@@ -119,4 +131,66 @@ fn families_live_and_come_to_rest() {
     let worlds = seeds.len();
     eprintln!("{worlds} worlds, {devices} devices, {steps} events, longest rest {rest} ms");
     assert_eq!(failed, [], "{} of {worlds} worlds failed", failed.len());
+}
+
+/// Runs worlds with a deliberate fault until one of its checks says what it should.
+fn is_caught(sabotage: Sabotage, saying: &[&str]) {
+    let mut said = Vec::new();
+    for seed in 1_000..1_040 {
+        let options = Options {
+            sabotage: Some(sabotage),
+            ..Options::default()
+        };
+        if let Some(failure) = run(seed, options).failure {
+            if saying.iter().any(|word| failure.contains(word)) {
+                return;
+            }
+            said.push(failure);
+        }
+    }
+    panic!("{sabotage:?} is not caught, only {said:?}");
+}
+
+#[test]
+fn what_is_told_before_it_is_durable_is_caught() {
+    is_caught(Sabotage::AckEarly, &["lost", "two entries at"]);
+}
+
+#[test]
+fn an_entry_that_a_device_loses_is_caught() {
+    is_caught(Sabotage::LoseEntry, &["lost", "hold different entries"]);
+}
+
+#[test]
+fn a_key_in_the_hands_of_a_removed_device_is_caught() {
+    is_caught(Sabotage::StolenKey, &["which is not for it"]);
+}
+
+#[test]
+fn a_device_that_tells_everybody_everything_is_caught() {
+    is_caught(Sabotage::OpenGate, &["which is not for it"]);
+}
+
+#[test]
+fn an_entry_committed_before_its_blob_is_caught() {
+    is_caught(Sabotage::BlobLate, &["a blob that is not durable"]);
+}
+
+#[test]
+fn a_catalog_that_does_not_follow_its_entries_is_caught() {
+    is_caught(Sabotage::Lazy, &["as it no longer is"]);
+}
+
+#[test]
+fn a_device_that_says_nothing_is_caught() {
+    is_caught(Sabotage::Mute, &["no rest"]);
+}
+
+#[test]
+fn a_seed_replays_the_same_world() {
+    for seed in 0..3 {
+        let [a, b] = [(); 2].map(|()| run(seed, Options::default()));
+        assert_eq!(a.failure, b.failure);
+        assert_eq!((a.devices, a.steps, a.rest), (b.devices, b.steps, b.rest));
+    }
 }

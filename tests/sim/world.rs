@@ -175,7 +175,6 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Event>,
     planned: u64,
     pub(crate) seats: Vec<Seat>,
-    index: BTreeMap<DeviceId, usize>,
     conns: BTreeMap<u64, Conn>,
     pub(crate) groups: Vec<u8>,
     pub(crate) verified: Verified,
@@ -207,7 +206,6 @@ impl World {
             queue: BTreeMap::new(),
             planned: 0,
             seats: Vec::new(),
-            index: BTreeMap::new(),
             conns: BTreeMap::new(),
             groups: Vec::new(),
             verified: Verified::default(),
@@ -261,14 +259,9 @@ impl World {
         }
     }
 
-    pub(crate) fn seat_of(&self, device: &DeviceId) -> Option<usize> {
-        self.index.get(device).copied()
-    }
-
     /// Puts a device into the world; it is on.
     pub(crate) fn settle_in(&mut self, seat: Seat) -> usize {
         let at = self.seats.len();
-        self.index.insert(seat.device.id, at);
         self.groups.push(0);
         self.seats.push(seat);
         self.awaken(at);
