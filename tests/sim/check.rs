@@ -261,6 +261,9 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     let Some(first) = devices.first() else {
         return Ok(());
     };
+    if family.iter().any(|at| !world.seats[*at].is_idle()) {
+        return Err("a disk is still busy".into());
+    }
     let control = first.control_space();
     let mut spaces = BTreeSet::from([control]);
     for device in &devices {

@@ -284,25 +284,34 @@ impl Device {
             sessions: BTreeMap::new(),
             digests: RefCell::default(),
         });
-        let albums: BTreeSet<_> = self.disk.logs().map(|(log, _)| log.space).collect();
-        for space in albums {
-            self.hold_again(space, now);
+        for space in std::mem::take(&mut self.disk.held) {
+            self.rebuild(space, now);
         }
         self.take_tails(tails, now);
         self.load_wants();
         Ok(())
     }
 
-    /// Puts entries that a clock has not reached on the list of those that wait for it.
+    /// Projects an album anew; what the clock has not reached waits for it.
     ///
-    /// A clock that jumped back has not reached what it had reached before.
-    fn hold_again(&mut self, space: SpaceId, now: Moment) {
+    /// A clock that jumped back has not reached what it had reached before, and a
+    /// device that was off may start with another: the disk remembers where something waits.
+    fn rebuild(&mut self, space: SpaceId, now: Moment) {
+        self.disk.catalog.clear(space);
+        let catalog = self.project_all(space, now.wall);
+        self.disk.catalog.assets.extend(catalog.assets);
+        self.disk.catalog.fields.extend(catalog.fields);
         let live = self.live.as_mut().expect("the device is on");
+        let mut waits = false;
         for record in self.disk.entries_of(space) {
             let header = record.entry.header();
             if header.hlc.is_held(now.wall) && !header.is_control() {
                 live.replica.hold(header.hlc, record.log, header.seq);
+                waits = true;
             }
+        }
+        if waits {
+            self.disk.held.insert(space);
         }
     }
 
@@ -473,14 +482,14 @@ impl Device {
         self.disk.commit(&stage.records, &stage.places);
         for (entry, projection) in &stage.projections {
             self.disk.catalog.take(entry, projection);
+            let header = entry.header();
+            if header.hlc.is_held(now.wall) && !header.is_control() {
+                self.disk.held.insert(header.space);
+            }
         }
         if !self.lazy {
             for space in &stage.rebuild {
-                self.disk.catalog.clear(*space);
-                self.hold_again(*space, now);
-                let catalog = self.project_all(*space, now.wall);
-                self.disk.catalog.assets.extend(catalog.assets);
-                self.disk.catalog.fields.extend(catalog.fields);
+                self.rebuild(*space, now);
             }
         }
         for record in &stage.records {
@@ -589,7 +598,17 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
     left.sort_by_key(|entry| (entry.header().hlc, entry.id()));
     loop {
         let before = left.len();
-        left.retain(|entry| matches!(replica.replay(entry), Err(Refusal::Waiting)));
+        // What waits has all that follows it in its log wait too, else the order would be lost.
+        let mut waiting = BTreeSet::new();
+        left.retain(|entry| {
+            let log = log_of(entry);
+            let waits = waiting.contains(&log)
+                || matches!(replica.replay(entry), Err(Refusal::Waiting));
+            if waits {
+                waiting.insert(log);
+            }
+            waits
+        });
         if left.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,10 @@
 //! committed. A crash keeps a random part of what was not synced yet. What is in
 //! a file and not in the index is taken in when the device starts again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     album::{
@@ -97,6 +100,8 @@ pub(crate) struct Disk {
     /// Which blobs of each log are here, as the index says.
     pub(crate) here: BTreeMap<LogId, RoaringBitmap>,
     pub(crate) catalog: Catalog,
+    /// Albums in which something waited for the clock when they were last projected.
+    pub(crate) held: BTreeSet<SpaceId>,
     /// What peers said that they hold.
     pub(crate) haves: PeerHaves,
 }
