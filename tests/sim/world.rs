@@ -431,6 +431,7 @@ impl World {
                 let (mut stage, verdicts) = device.take(peer, entries, &mut self.verified, now);
                 self.note(at, &format_args!("takes {} entries", stage.records.len()));
                 if self.sabotage == Some(Sabotage::LoseEntry) && at == 1 && self.now > 60_000 {
+                    self.ledger.durable(at, &stage.records);
                     stage.records.pop();
                 }
                 if stage.records.is_empty() {
