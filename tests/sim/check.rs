@@ -264,6 +264,9 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     if family.iter().any(|at| !world.seats[*at].is_idle()) {
         return Err("a disk is still busy".into());
     }
+    if family.iter().any(|at| world.seats[*at].upkeep) {
+        return Err("somebody is yet to look who lacks keys".into());
+    }
     let control = first.control_space();
     let mut spaces = BTreeSet::from([control]);
     for device in &devices {
@@ -397,7 +400,7 @@ fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
         for (space, _) in device.replica().albums() {
             let fresh = device.project_all(*space, now.wall).canonical(*space);
             let shown = device.disk.catalog.canonical(*space);
-            if shown != fresh { if world.trace { debug_diff(&device.disk.catalog, &device.project_all(*space, now.wall)); }
+            if shown != fresh {
                 let label = &device.label;
                 let differs = |a: &[(Vec<u8>, Vec<u8>)], b: &[(Vec<u8>, Vec<u8>)]| {
                     a.iter().filter(|row| !b.contains(row)).count()
@@ -540,16 +543,4 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
         }
     }
     Ok(())
-}
-pub(crate) fn debug_diff(shown: &crate::disk::Catalog, fresh: &crate::disk::Catalog) {
-    for (key, asset) in &fresh.assets {
-        if shown.assets.get(key) != Some(asset) {
-            eprintln!("ASSET {key:?}\n shown {:#?}\n fresh {asset:#?}", shown.assets.get(key));
-        }
-    }
-    for (key, f) in &fresh.fields {
-        if shown.fields.get(key) != Some(f) {
-            eprintln!("FIELD {key:?}\n shown {:?}\n fresh {f:?}", shown.fields.get(key));
-        }
-    }
 }

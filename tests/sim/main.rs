@@ -31,7 +31,7 @@ const SEEDS: u64 = 200;
 /// Steps of a story.
 const STEPS: u32 = 120;
 /// Time that a family has to come to rest once nothing goes wrong any more.
-const REST_MS: u64 = 20 * 60 * 1000;
+const REST_MS: u64 = 5 * 60 * 1000;
 
 /// What one world came to.
 struct Outcome {

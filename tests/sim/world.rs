@@ -131,7 +131,8 @@ pub(crate) struct Seat {
     pub(crate) lines: BTreeMap<DeviceId, Line>,
     ticks: BTreeMap<DeviceId, u64>,
     jobs: BTreeMap<u64, Job>,
-    upkeep: bool,
+    /// Whether it is about to look who lacks keys.
+    pub(crate) upkeep: bool,
     /// Whether its person carries it away from any network.
     pub(crate) away: bool,
     /// The latest that its clock ever showed.
