@@ -50,7 +50,7 @@ pub(super) fn record_of(entry: &Entry, kept: LogId, items: u32) -> EntryRecord {
     }
 }
 
-/// The row that says that an album is being projected anew.
+/// The row that says that an album is to be projected anew when the store is opened.
 pub(super) fn rebuild_key(album: &AlbumId) -> Vec<u8> {
     [b"rebuild/", &album.0[..]].concat()
 }
@@ -109,8 +109,19 @@ impl Runtime {
         let record = record_of(entry, kept, projection.items);
         stage.batch.entries.push(record);
         stage.logs.insert(kept);
+        if Self::waits_for_clock(entry) {
+            // The clock may reach it while this device is off.
+            let row = (Table::Kv, rebuild_key(&entry.header().space), Vec::new());
+            stage.batch.puts.push(row);
+        }
         stage.fresh.push(entry.clone());
         Ok(())
+    }
+
+    /// Whether what an entry changes waits until this device's clock has reached it.
+    pub(super) fn waits_for_clock(entry: &Entry) -> bool {
+        let header = entry.header();
+        !header.is_control() && header.hlc.is_held(Self::now())
     }
 
     /// Applies what an entry says to the assets and albums of a stage.

@@ -1,13 +1,16 @@
 //! A runtime from what is on disk, and the first one of a new home.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     crypto::DeviceKeys,
     id::{FamilyId, LogId, SpaceId},
     log::entry::{Entry, EntryBytes},
     op::{Genesis, Policy},
-    replica::{KeptLog, Refusal, Replica, Step},
+    replica::{KeptLog, Refusal, Replica, Step, log_of},
     sync::want::Want,
     time::Hlc,
     wire,
@@ -194,7 +197,18 @@ impl Runtime {
         left.sort_by_key(|entry| (entry.header().hlc, entry.id()));
         loop {
             let before = left.len();
-            left.retain(|entry| matches!(self.replica.replay(entry), Err(Refusal::Waiting)));
+            // What waits has all that follows it in its log wait too: the order of
+            // acceptance is what newcomers are handed and peers are sent.
+            let mut waiting = BTreeSet::new();
+            left.retain(|entry| {
+                let log = log_of(entry);
+                let waits = waiting.contains(&log)
+                    || matches!(self.replica.replay(entry), Err(Refusal::Waiting));
+                if waits {
+                    waiting.insert(log);
+                }
+                waits
+            });
             if left.is_empty() || left.len() == before {
                 break;
             }

@@ -20,11 +20,13 @@ impl Runtime {
     /// Projects every entry of an album that counts now.
     ///
     /// Interrupted at any point, it starts over when the store is opened next:
-    /// the rows follow from the entries, and nothing is lost.
+    /// the rows follow from the entries, and nothing is lost. It starts over then
+    /// also where an entry waits for this device's clock, which may be another by then.
     pub(super) fn rebuild(&mut self, album: AlbumId) -> Result<(), RuntimeError> {
         while self.remove_rows(album)? {}
         self.albums.insert(album, AlbumRow::default());
         let mut stage = Stage::default();
+        let mut waits = false;
         for head in self.store.logs(album) {
             let log = head.log;
             let mut from = head.first;
@@ -38,13 +40,20 @@ impl Runtime {
                     };
                     let projection = self.replica.project(&entry, self.now());
                     self.stage_projection(&mut stage, &entry, log, &projection)?;
+                    if Self::waits_for_clock(&entry) {
+                        // A clock that was set back has not reached what it had reached before.
+                        self.replica.hold(entry.header().hlc, entry.id());
+                        waits = true;
+                    }
                 }
                 if stage.is_large() {
                     self.finish(std::mem::take(&mut stage))?;
                 }
             }
         }
-        stage.batch.deletes.push((Table::Kv, rebuild_key(&album)));
+        if !waits {
+            stage.batch.deletes.push((Table::Kv, rebuild_key(&album)));
+        }
         let row = self
             .albums
             .get(&album)

@@ -285,6 +285,7 @@ impl Session {
             if self.greeted {
                 self.ask_on(view, now);
                 self.tell();
+                self.offer_opened(view);
             }
             if self.out.len() > OUTPUTS {
                 Err(CloseReason::TooMuch)
@@ -372,7 +373,7 @@ impl Session {
             }
             Message::HaveDigests(digests) => self.peer_have_digests(&digests, view),
             Message::HavePull(pull) => self.have_pulled(&pull),
-            Message::Have(have) => return self.peer_has(have),
+            Message::Have(have) => return self.peer_has(have, view),
             Message::Room(Room { full }) => self.out.push_back(Output::PeerRoom { full }),
             Message::Gossip(gossip) => self.out.push_back(Output::Gossip(gossip)),
             Message::KeyPull(KeyPull { space, epoch }) if self.is_allowed(space) => {

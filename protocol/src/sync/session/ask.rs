@@ -141,7 +141,7 @@ fn empty() -> Digest {
 
 impl Session {
     /// The state of a space, made when it is new; `None` beyond the limit.
-    fn space(&mut self, id: SpaceId, view: &impl LogView) -> Result<&mut Space, CloseReason> {
+    pub(super) fn space(&mut self, id: SpaceId, view: &impl LogView) -> Result<&mut Space, CloseReason> {
         if !self.spaces.contains_key(&id) && self.spaces.len() >= limits::SYNC_SPACES {
             return Err(CloseReason::TooMuch);
         }
@@ -156,6 +156,9 @@ impl Session {
         let allowed: BTreeMap<_, _> = view.spaces_for(self.peer).into_iter().collect();
         for (id, space) in &mut self.spaces {
             let digest = allowed.get(id).copied();
+            if digest.is_some() && !space.allowed {
+                self.haves.opened(*id);
+            }
             space.allowed = digest.is_some();
             if digest.is_none() {
                 // Given back, it is named anew.
@@ -176,7 +179,10 @@ impl Session {
         }
         for (id, digest) in allowed {
             if self.spaces.len() < limits::SYNC_SPACES {
-                let space = self.spaces.entry(id).or_insert_with(|| Space::new(digest));
+                let space = self.spaces.entry(id).or_insert_with(|| {
+                    self.haves.opened(id);
+                    Space::new(digest)
+                });
                 space.allowed = true;
             }
         }

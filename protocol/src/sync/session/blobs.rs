@@ -27,6 +27,8 @@ pub(super) struct Haves {
     /// Bitmaps of one of them that are not sent yet.
     rows: VecDeque<(LogId, RoaringBitmap)>,
     mode: HaveMode,
+    /// Spaces that the peer may replicate since the greeting, of which it was told no blobs yet.
+    fresh: BTreeSet<SpaceId>,
     /// Changes that are not sent yet: added, removed.
     changes: BTreeMap<LogId, (RoaringBitmap, RoaringBitmap)>,
 }
@@ -40,8 +42,14 @@ impl Haves {
             asked: VecDeque::new(),
             rows: VecDeque::new(),
             mode: HaveMode::Full,
+            fresh: BTreeSet::new(),
             changes: BTreeMap::new(),
         }
+    }
+
+    /// The peer may replicate a space that it could not replicate before.
+    pub(super) fn opened(&mut self, space: SpaceId) {
+        self.fresh.insert(space);
     }
 
     pub(super) fn ours(&self) -> Digest {
@@ -82,6 +90,22 @@ impl Session {
         }
     }
 
+    /// Tells what is held of spaces that were opened to the peer since the greeting.
+    pub(super) fn offer_opened(&mut self, view: &impl LogView) {
+        if self.haves.fresh.is_empty() {
+            return;
+        }
+        let fresh = std::mem::take(&mut self.haves.fresh);
+        let rows = view.have_digests(self.peer).into_iter();
+        let rows: Vec<_> = rows.filter(|(space, _)| fresh.contains(space)).collect();
+        for page in rows.chunks(limits::SYNC_PAGE_ROWS) {
+            self.send(Message::HaveDigests(HaveDigests {
+                rows: page.to_vec(),
+                more: false,
+            }));
+        }
+    }
+
     pub(super) fn peer_have_digests(&mut self, digests: &HaveDigests, view: &impl LogView) {
         let known: BTreeMap<_, _> = view.peer_have_digests(self.peer).into_iter().collect();
         let spaces: Vec<SpaceId> = digests
@@ -104,10 +128,13 @@ impl Session {
         }
     }
 
-    pub(super) fn peer_has(&mut self, have: Have) -> Result<(), CloseReason> {
-        if !self.spaces.contains_key(&have.space) {
-            return Ok(());
-        }
+    pub(super) fn peer_has(
+        &mut self,
+        have: Have,
+        view: &impl LogView,
+    ) -> Result<(), CloseReason> {
+        // A space may be told of here before its digest is.
+        self.space(have.space, view)?;
         let mut rows = Vec::new();
         for row in &have.rows {
             let log = self.peer_log(have.space, &row.log)?;

@@ -11,7 +11,9 @@ use crate::{
     id::{BranchId, EpochId},
     sync::{
         heads_digest,
-        message::{Entries, HaveMode, Heads, PREFIX_BYTES, Refused, Sent},
+        message::{
+            Entries, Have, HaveMode, HaveRow, Heads, PREFIX_BYTES, Refused, Sent,
+        },
         tests::memory::{CONTROL, Draft, Memory, id},
     },
 };
@@ -683,6 +685,61 @@ fn blobs_are_told_once_then_by_change() {
     third.run(100);
     assert_eq!(third.ends[B].store.peer_have, third.ends[A].store.have);
     assert_eq!(third.ends[A].count(17), 1);
+}
+
+#[test]
+fn blobs_of_a_space_shared_during_the_session_are_told() {
+    let log = LogId {
+        space: album(1),
+        device: device(3),
+        inc: 1,
+        branch: BranchId::ZERO,
+    };
+    let mut a = library(2, 3);
+    a.have.insert(log, RoaringBitmap::from_iter([0, 1, 2]));
+    a.denied.insert((device(2), album(1)));
+    let mut pair = Pair::new(a, library(1, 3));
+    pair.run(200);
+    assert!(pair.ends[B].store.peer_have.is_empty());
+    pair.ends[A].store.denied.clear();
+    pair.input(A, Input::Tick);
+    pair.run(400);
+    pair.assert_converged();
+    assert_eq!(pair.ends[B].store.peer_have, pair.ends[A].store.have);
+}
+
+#[test]
+fn blobs_that_come_before_their_space_is_told_are_not_missed() {
+    let (mut a, b) = (library(1, 3), library(1, 3));
+    let first = id(&a.write(album(9), device(1), vec![], true, 300));
+    let mut pair = Pair::new(a, b);
+    let log = LogId {
+        space: album(9),
+        device: device(1),
+        inc: 1,
+        branch: BranchId::ZERO,
+    };
+    let bits = RoaringBitmap::from_iter([4]);
+    let row = |device| HaveRow::new(LogRef { device, inc: 1, branch: BranchId::ZERO }, &bits);
+    let early = [
+        Message::Devices(Devices {
+            first: 0,
+            devices: vec![device(1)],
+        }),
+        Message::Have(Have {
+            space: album(9),
+            mode: HaveMode::Added,
+            rows: vec![row(0)],
+        }),
+    ];
+    // Only the greeting of the other end is delivered before.
+    assert!(pair.deliver(B));
+    for message in early {
+        pair.input(B, Input::Message(message));
+    }
+    assert_eq!(pair.ends[B].closed, None);
+    assert_eq!(pair.ends[B].store.peer_have.get(&log), Some(&bits));
+    assert!(!pair.ends[B].store.holds(first));
 }
 
 #[test]

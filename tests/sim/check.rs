@@ -1,0 +1,546 @@
+//! What must hold: safety as the world goes on, liveness once its faults have stopped.
+//!
+//! The ledger knows more than any device does: what each one has said to be
+//! durable, who was ever given what, and what an author knew when it wrote.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use heirloom_protocol::{
+    id::{BlobId, DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
+    log::entry::{Entry, EntryBytes},
+    op::{Level, Op},
+    sync::{blob::BlobPlace, message::Message, session::CloseReason},
+};
+
+use crate::{
+    blobs::decrypt,
+    device::{Device, LATE, Stage, announced},
+    disk::Record,
+    story::Sabotage,
+    world::World,
+};
+
+/// A sealed entry and what its author knew.
+struct Written {
+    at: usize,
+    entry: Arc<Entry>,
+    when: u64,
+    /// Devices that once could read the album, and by then could not, as the author saw it.
+    lost: BTreeSet<DeviceId>,
+}
+
+/// Who reads an album, as one device sees it.
+#[derive(Default)]
+struct View {
+    reads: BTreeSet<DeviceId>,
+    lost: BTreeSet<DeviceId>,
+}
+
+/// What the world knows of all devices.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// What each device has said to be durable.
+    promised: BTreeMap<usize, BTreeMap<LogId, Vec<EntryId>>>,
+    /// Every place in every log.
+    taken: BTreeMap<(LogId, u32), EntryId>,
+    written: Vec<Written>,
+    views: BTreeMap<usize, BTreeMap<SpaceId, View>>,
+    /// Who ever could read an album, as any device saw it.
+    ever: BTreeMap<SpaceId, BTreeSet<DeviceId>>,
+    /// When somebody could read an album again, as some device saw it.
+    returned: Vec<(u64, SpaceId, DeviceId)>,
+    pub(crate) keepers: BTreeSet<DeviceId>,
+    /// Whose level in an album was ever lowered.
+    pub(crate) lowered: BTreeSet<(SpaceId, PersonId)>,
+    pub(crate) rotted: BTreeSet<BlobId>,
+    /// Why sessions ended.
+    pub(crate) closed: BTreeMap<CloseReason, u32>,
+    forked: Option<String>,
+}
+
+fn space_of(entry: &EntryBytes) -> SpaceId {
+    let bytes = entry.header.get(3..19).and_then(|bytes| bytes.try_into().ok());
+    SpaceId(bytes.expect("an entry that is sent was verified"))
+}
+
+impl Ledger {
+    /// Entries are durable on a device, or so it says.
+    pub(crate) fn durable(&mut self, at: usize, records: &[Record]) {
+        let promised = self.promised.entry(at).or_default();
+        for record in records {
+            let (id, seq) = (record.entry.id(), record.entry.header().seq);
+            let log = promised.entry(record.log).or_default();
+            if !log.contains(&id) {
+                log.push(id);
+            }
+            let there = *self.taken.entry((record.log, seq)).or_insert(id);
+            if there != id {
+                let what = format!("two entries at {seq} of one log: {there} and {id}");
+                self.forked.get_or_insert(what);
+            }
+        }
+    }
+
+    /// This device wrote something that is durable now.
+    pub(crate) fn wrote(&mut self, at: usize, device: &Device, stage: &Stage, now: u64) {
+        for record in &stage.records {
+            let header = record.entry.header();
+            if header.is_control() || header.device != device.id {
+                continue;
+            }
+            let view = self.views.get(&at).and_then(|views| views.get(&header.space));
+            self.written.push(Written {
+                at,
+                entry: record.entry.clone(),
+                when: now,
+                lost: view.map(|view| view.lost.clone()).unwrap_or_default(),
+            });
+        }
+    }
+
+    /// Looks again at who may read what, as a device sees it.
+    pub(crate) fn look(&mut self, at: usize, device: &Device, now: u64) {
+        for (space, reads) in device.readers() {
+            let view = self.views.entry(at).or_default().entry(space).or_default();
+            for reader in &reads {
+                if view.lost.remove(reader) {
+                    self.returned.push((now, space, *reader));
+                }
+            }
+            let gone = view.reads.difference(&reads).copied();
+            view.lost.extend(gone.collect::<Vec<_>>());
+            self.ever.entry(space).or_default().extend(&reads);
+            view.reads = reads;
+        }
+    }
+
+    fn was_entitled(&self, device: &DeviceId, space: &SpaceId) -> bool {
+        let ever = self.ever.get(space);
+        self.keepers.contains(device) || ever.is_some_and(|ever| ever.contains(device))
+    }
+
+    /// A session sends nothing of a space to a peer that may not replicate it.
+    pub(crate) fn may_send(
+        &self,
+        device: &Device,
+        peer: &DeviceId,
+        message: &Message,
+    ) -> Result<(), String> {
+        let spaces: BTreeSet<SpaceId> = match message {
+            Message::Entries(entries) => entries.entries.iter().map(space_of).collect(),
+            Message::Announce(announce) => [space_of(&announce.entry)].into(),
+            Message::Spaces(spaces) => spaces.rows.iter().map(|(space, _)| *space).collect(),
+            _ => return Ok(()),
+        };
+        for space in spaces {
+            let is_control = space == device.control_space();
+            let may = device.replica().may_replicate(peer, &space);
+            if !may || !(is_control || self.was_entitled(peer, &space)) {
+                let (from, to) = (&device.label, peer.short());
+                return Err(format!("{from} tells {to} of {space}, which is not for it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A blob is given to nobody who was never entitled to its album.
+    pub(crate) fn may_serve(
+        &self,
+        device: &Device,
+        peer: &DeviceId,
+        place: &BlobPlace,
+    ) -> Result<(), String> {
+        if self.was_entitled(peer, &place.log.space) {
+            return Ok(());
+        }
+        let (from, to) = (&device.label, peer.short());
+        Err(format!("{from} gives {to} a blob that is not for it"))
+    }
+
+    /// What a commit says to be here is durable.
+    pub(crate) fn blobs_are_here(&self, device: &Device, stage: &Stage) -> Result<(), String> {
+        for (log, ordinal) in &stage.places {
+            let staged = stage.records.iter().filter(|record| record.log == *log);
+            let stored = device.disk.with_blob(log, *ordinal);
+            let blob = staged.chain(stored).find_map(|record| {
+                let mut blobs = announced(&record.entry);
+                blobs.find(|(number, _)| number == ordinal)
+            });
+            let (_, blob) = blob.ok_or("a place of a blob that no entry announces")?;
+            if !device.disk.has_durable_blob(&blob) {
+                let label = &device.label;
+                return Err(format!("{label} claims a blob that is not durable"));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a start: all that a device ever said to be durable is still there.
+    pub(crate) fn nothing_was_lost(&self, at: usize, device: &Device) -> Result<(), String> {
+        for (log, entries) in self.promised.get(&at).into_iter().flatten() {
+            for entry in entries {
+                if !device.disk.holds(entry) {
+                    let label = &device.label;
+                    return Err(format!("{label} lost {} of {log:?}", entry.short()));
+                }
+            }
+        }
+        for (log, here) in &device.disk.here {
+            for ordinal in here {
+                let record = device.disk.with_blob(log, ordinal);
+                let blob = record.and_then(|record| {
+                    let mut blobs = announced(&record.entry);
+                    blobs.find(|(number, _)| *number == ordinal)
+                });
+                if !blob.is_some_and(|(_, blob)| device.disk.has_durable_blob(&blob)) {
+                    let label = &device.label;
+                    return Err(format!("{label} lost a blob that it claims"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A session ended by itself.
+    pub(crate) fn closed(&mut self, reason: CloseReason) {
+        *self.closed.entry(reason).or_default() += 1;
+    }
+
+    /// Entries that a device must never open.
+    fn secrets_from(&self, device: &DeviceId) -> Vec<Arc<Entry>> {
+        let is_secret = |written: &&Written| {
+            let space = written.entry.header().space;
+            let never = self.ever.get(&space).is_none_or(|ever| !ever.contains(device));
+            let returned = self.returned.iter().any(|(when, there, who)| {
+                (*there, *who) == (space, *device) && *when >= written.when
+            });
+            never || (written.lost.contains(device) && !returned)
+        };
+        let secrets = self.written.iter().filter(is_secret);
+        secrets.map(|written| written.entry.clone()).collect()
+    }
+}
+
+/// The devices that belong together: the largest group whose members let each other in.
+pub(crate) fn family(world: &World) -> Vec<usize> {
+    let seats = &world.seats;
+    let members: Vec<usize> = (0..seats.len())
+        .filter(|at| seats[*at].device.is_member())
+        .collect();
+    let mutual = |a: usize, b: usize| {
+        let (a, b) = (&seats[a].device, &seats[b].device);
+        a.admits(&b.id) && b.admits(&a.id)
+    };
+    let mut left: BTreeSet<usize> = members.into_iter().collect();
+    let mut largest = Vec::new();
+    while let Some(first) = left.pop_first() {
+        let mut group = vec![first];
+        let mut next = 0;
+        while let Some(at) = group.get(next).copied() {
+            next += 1;
+            let near: Vec<usize> = left.iter().copied().filter(|b| mutual(at, *b)).collect();
+            for other in near {
+                left.remove(&other);
+                group.push(other);
+            }
+        }
+        if group.len() > largest.len() {
+            largest = group;
+        }
+    }
+    largest
+}
+
+/// Whether everybody who belongs has everything that is for them; if not, what is lacking.
+pub(crate) fn converged(world: &World) -> Result<(), String> {
+    let family = family(world);
+    let devices: Vec<&Device> = family.iter().map(|at| &world.seats[*at].device).collect();
+    let Some(first) = devices.first() else {
+        return Ok(());
+    };
+    if family.iter().any(|at| !world.seats[*at].is_idle()) {
+        return Err("a disk is still busy".into());
+    }
+    if family.iter().any(|at| world.seats[*at].upkeep) {
+        return Err("somebody is yet to look who lacks keys".into());
+    }
+    let control = first.control_space();
+    let mut spaces = BTreeSet::from([control]);
+    for device in &devices {
+        spaces.extend(device.replica().albums().map(|(space, _)| *space));
+    }
+    for space in spaces {
+        let may = |device: &&&Device| device.replica().may_replicate(&device.id, &space);
+        let members: Vec<&&Device> = devices.iter().filter(may).collect();
+        for pair in members.windows(2) {
+            if pair[0].digest(space) != pair[1].digest(space) {
+                let (a, b) = (&pair[0].label, &pair[1].label);
+                let what = if space == control { "the control space" } else { "an album" };
+                return Err(format!("{a} and {b} hold different entries of {what}, {space}"));
+            }
+        }
+        for device in &members {
+            for (log, ordinal) in device.lacking() {
+                let holds = |other: &&&Device| {
+                    let here = other.disk.here.get(&log);
+                    here.is_some_and(|here| here.contains(ordinal))
+                };
+                if log.space == space && members.iter().any(|other| holds(&other)) {
+                    let wants = device.wants(log, ordinal);
+                    let label = &device.label;
+                    let said = members.iter().map(|other| {
+                        let says = device.disk.haves.holds(&other.id, &log, ordinal);
+                        let (name, has) = (&other.label, holds(&other));
+                        format!(" {name}: has {has}, said {says}")
+                    });
+                    let said: String = said.collect();
+                    return Err(format!(
+                        "{label} lacks blob {ordinal} of {}, on its list: {wants};{said}",
+                        log.device.short()
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Everything that is looked at once the world has come to rest.
+pub(crate) fn at_rest(world: &mut World) -> Result<(), String> {
+    if let Some(forked) = &world.ledger.forked {
+        return Err(forked.clone());
+    }
+    for at in 0..world.seats.len() {
+        world.ledger.nothing_was_lost(at, &world.seats[at].device)?;
+    }
+    let family = family(world);
+    one_roster(world, &family)?;
+    one_view(world, &family)?;
+    fresh_catalogs(world, &family)?;
+    nothing_acknowledged_is_lost(world, &family)?;
+    pictures_come_out(world, &family)?;
+    nothing_leaked(world)?;
+    nobody_reads_what_is_secret(world)
+}
+
+fn one_roster(world: &World, family: &[usize]) -> Result<(), String> {
+    for pair in family.windows(2) {
+        let [a, b] = [pair[0], pair[1]].map(|at| &world.seats[at].device);
+        let (left, right) = (a.replica(), b.replica());
+        let mut differs = Vec::new();
+        if left.words() != right.words() {
+            differs.push(format!("words {:?} {:?}", left.words(), right.words()));
+        }
+        // Names are not for keepers.
+        if a.person.is_some() && b.person.is_some() {
+            let persons = left.persons().into_iter().zip(right.persons());
+            let persons = persons.filter(|(a, b)| a != b);
+            differs.extend(persons.map(|pair| format!("{pair:?}")));
+            let devices = left.devices().into_iter().zip(right.devices());
+            let devices = devices.filter(|(a, b)| a != b);
+            differs.extend(devices.map(|pair| format!("{pair:?}")));
+        }
+        if !differs.is_empty() {
+            let (a, b) = (&a.label, &b.label);
+            return Err(format!("{a} and {b} see different rosters: {differs:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn readers_of<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
+    let devices = family.iter().map(|at| &world.seats[*at].device);
+    devices
+        .filter(|device| device.level(&space) >= Level::Viewer)
+        .collect()
+}
+
+fn albums_of(world: &World, family: &[usize]) -> BTreeSet<SpaceId> {
+    let devices = family.iter().map(|at| world.seats[*at].device.replica());
+    devices
+        .flat_map(|replica| replica.albums().map(|(space, _)| *space))
+        .collect()
+}
+
+fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
+    for space in albums_of(world, family) {
+        let readers = readers_of(world, family, space);
+        let mut first = None;
+        for device in readers {
+            let people: Vec<_> = device.replica().album(&space).into_iter().collect();
+            let levels: Vec<_> = people.iter().flat_map(|album| album.people()).collect();
+            let view = (levels, device.project_all(space, LATE).canonical(space));
+            let (label, there) = first.get_or_insert((&device.label, view.clone()));
+            if view != *there {
+                let ours = &device.label;
+                let what = if view.0 == there.0 { "content" } else { "access" };
+                let (a, b) = (there.1.len(), view.1.len());
+                return Err(format!(
+                    "{label} and {ours} see album {space} differently: {what}, {a} and {b} rows"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was projected as it came is what all entries make together.
+fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
+    for at in family.iter().copied() {
+        let now = world.moment(at);
+        // What a clock that was ahead let count is held again now.
+        if world.seats[at].latest > now.wall {
+            continue;
+        }
+        world.seats[at].device.release_held(now);
+        let device = &world.seats[at].device;
+        for (space, _) in device.replica().albums() {
+            let fresh = device.project_all(*space, now.wall).canonical(*space);
+            let shown = device.disk.catalog.canonical(*space);
+            if shown != fresh {
+                let label = &device.label;
+                let differs = |a: &[(Vec<u8>, Vec<u8>)], b: &[(Vec<u8>, Vec<u8>)]| {
+                    a.iter().filter(|row| !b.contains(row)).count()
+                };
+                let (more, less) = (differs(&shown, &fresh), differs(&fresh, &shown));
+                return Err(format!(
+                    "{label} shows album {space} as it no longer is: {more} rows of its own, {less} of all entries"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn items_of(device: &Device, entry: &Entry) -> Vec<OpId> {
+    let projection = device.replica().project(entry, LATE);
+    let added = projection.ops.iter().filter(|op| matches!(op.op, Op::AddItem(_)));
+    added.map(|op| op.origin.op).collect()
+}
+
+fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), String> {
+    for written in &world.ledger.written {
+        let author = &world.seats[written.at].device;
+        let space = written.entry.header().space;
+        let Some(person) = author.person else { continue };
+        let stays = family.contains(&written.at) && author.level(&space) >= Level::Contributor;
+        if !stays || world.ledger.lowered.contains(&(space, person)) {
+            continue;
+        }
+        let items = items_of(author, &written.entry);
+        for device in readers_of(world, family, space) {
+            let id = written.entry.id();
+            if !device.disk.holds(&id) || items_of(device, &written.entry) != items {
+                let (a, b) = (&author.label, &device.label);
+                return Err(format!("{b} does not show {} of {a}", id.short()));
+            }
+            let lost = announced(&written.entry).find(|(ordinal, blob)| {
+                let log = heirloom_protocol::replica::log_of(&written.entry);
+                let here = device.disk.here.get(&log);
+                let is_here = here.is_some_and(|here| here.contains(*ordinal));
+                !is_here && !world.ledger.rotted.contains(blob)
+            });
+            if let Some((ordinal, _)) = lost {
+                let (a, b) = (&author.label, &device.label);
+                return Err(format!("{b} never got blob {ordinal} of {a}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One reader decrypts every original that it holds.
+fn pictures_come_out(world: &mut World, family: &[usize]) -> Result<(), String> {
+    let Some(at) = world.dice.pick(family).copied() else {
+        return Ok(());
+    };
+    let device = &world.seats[at].device;
+    for asset in device.disk.catalog.assets.values() {
+        for (part, blob) in asset.all_parts() {
+            let Some(bytes) = device.disk.blob(&blob.id) else {
+                continue;
+            };
+            let plain = decrypt(bytes, (blob.padded, part.len), &part.key);
+            let hash = plain.map(|plain| *blake3::hash(&plain).as_bytes());
+            if hash != Some(part.pt_hash.0) {
+                let label = &device.label;
+                return Err(format!("{label} does not get a picture out again"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No disk holds anything of an album that was never for its device.
+fn nothing_leaked(world: &World) -> Result<(), String> {
+    for seat in &world.seats {
+        let device = &seat.device;
+        for record in device.disk.entries() {
+            let space = record.log.space;
+            let control = space == device.control_space();
+            if !control && !world.ledger.was_entitled(&device.id, &space) {
+                let label = &device.label;
+                return Err(format!("{label} holds entries of {space}, never for it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whoever lost access, or never had it, tries every key on everything, with the help of all others.
+fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
+    let mut attackers: Vec<(usize, Vec<Arc<Entry>>)> = (0..world.seats.len())
+        .map(|at| (at, world.ledger.secrets_from(&world.seats[at].device.id)))
+        .filter(|(at, secrets)| !secrets.is_empty() && world.seats[*at].device.is_on())
+        .collect();
+    let most = if world.sabotage.is_some() { 9 } else { 2 };
+    while attackers.len() > most {
+        let at = world.dice.index(attackers.len());
+        attackers.swap_remove(at);
+    }
+    let mut all: BTreeMap<EntryId, Arc<Entry>> = BTreeMap::new();
+    for seat in &world.seats {
+        let entries = seat.device.disk.entries().map(|record| &record.entry);
+        let control = entries.filter(|entry| entry.header().is_control());
+        all.extend(control.map(|entry| (entry.id(), entry.clone())));
+    }
+    for (at, secrets) in attackers {
+        if world.sabotage == Some(Sabotage::StolenKey) {
+            let moment = world.moment(at);
+            let victim = (0..world.seats.len()).find(|other| {
+                let id = &world.seats[*other].device.id;
+                world.ledger.secrets_from(id).is_empty()
+            });
+            let Some(victim) = victim else { continue };
+            let disk = world.seats[victim].device.disk.clone();
+            let (low, high) = (at.min(victim), at.max(victim));
+            let (left, right) = world.seats.split_at_mut(high);
+            let (a, b) = (&mut left[low].device, &mut right[0].device);
+            if at < victim { a.steal(b) } else { b.steal(a) }
+            world.seats[at].device.disk = disk;
+            world.seats[at].device.start(moment)?;
+        }
+        let device = &mut world.seats[at].device;
+        let mut left: Vec<&Arc<Entry>> = all
+            .values()
+            .filter(|entry| !device.disk.holds(&entry.id()))
+            .collect();
+        loop {
+            let before = left.len();
+            left.retain(|entry| !device.swallow(entry));
+            if left.len() == before {
+                break;
+            }
+        }
+        for entry in secrets {
+            if device.opens(&entry) {
+                let (label, id) = (&device.label, entry.id().short());
+                return Err(format!("{label} reads {id}, which is not for it"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,782 @@
+//! One simulated device: a replica, its sessions and its disk, driven as the node drives them.
+//!
+//! The only file that calls [`Replica`] and [`Session`]. What is taken or said
+//! changes memory at once and comes out as a [`Stage`]; the world writes it to
+//! the disk in its own time and then calls [`Device::settle`]. Until then the
+//! device does nothing else, as the node's one thread waits for its disk.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    crypto::{Class, DeviceKeys, SeededRng, shape},
+    id::{BlobId, DeviceId, EntryId, FamilyId, LogId, PersonId, SpaceId},
+    log::entry::{BlobLine, Entry, EntryBytes, EntryError},
+    op::{Genesis, Level, Policy},
+    replica::{Effect, LogState, Projection, Recorded, Refusal, Replica, WriteError, log_of},
+    sync::{
+        Digest, Head, LogView,
+        blob::BlobPlace,
+        have, heads_digest,
+        message::{HaveMode, PeerRole},
+        session::{Input, News, Opening, Output, Session, Verdict},
+        want::{Failure, Path, Want},
+    },
+    time::Timestamp,
+};
+use roaring::RoaringBitmap;
+
+use crate::{
+    dice::Dice,
+    disk::{Catalog, Disk, Record},
+};
+
+/// A time so late that nothing is held any more.
+pub(crate) const LATE: Timestamp = Timestamp((1 << 48) - 1);
+
+/// Now, by the device's own two clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) mono: Instant,
+}
+
+/// Entries whose signature was checked somewhere in this world, so that it is checked once.
+#[derive(Default)]
+pub(crate) struct Verified(BTreeMap<EntryId, Arc<Entry>>);
+
+impl Verified {
+    fn verify(&mut self, family: FamilyId, bytes: EntryBytes) -> Result<Arc<Entry>, EntryError> {
+        let id = EntryId(*blake3::hash(&bytes.header).as_bytes());
+        if let Some(entry) = self.0.get(&id)
+            && *entry.bytes() == bytes
+        {
+            return Ok(entry.clone());
+        }
+        let entry = Arc::new(Entry::verify(family, bytes)?);
+        self.0.insert(id, entry.clone());
+        Ok(entry)
+    }
+}
+
+/// What waits to become one commit.
+#[derive(Default)]
+pub(crate) struct Stage {
+    pub(crate) records: Vec<Record>,
+    pub(crate) places: Vec<(LogId, u32)>,
+    projections: Vec<(Arc<Entry>, Projection)>,
+    rebuild: BTreeSet<SpaceId>,
+    pub(crate) roster: bool,
+    pub(crate) albums: bool,
+    pub(crate) from: Option<DeviceId>,
+}
+
+/// What follows from a commit, for whoever is to be told.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) entries: Vec<News>,
+    pub(crate) blobs: BTreeMap<LogId, RoaringBitmap>,
+}
+
+struct Live {
+    replica: Replica,
+    want: Want,
+    sessions: BTreeMap<DeviceId, Session>,
+    digests: RefCell<BTreeMap<SpaceId, Digest>>,
+}
+
+/// One device.
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) label: String,
+    /// Whose it is to be; `None` for a keeper.
+    pub(crate) person: Option<PersonId>,
+    keys: Arc<DeviceKeys>,
+    family: FamilyId,
+    genesis: Genesis,
+    incarnation: u64,
+    rng: SeededRng,
+    pub(crate) disk: Disk,
+    live: Option<Live>,
+    /// Sabotage: tells every peer of every space.
+    pub(crate) leaks: bool,
+    /// Sabotage: does not project anew what changed.
+    pub(crate) lazy: bool,
+}
+
+/// What a session may read.
+struct Seen<'a> {
+    replica: &'a Replica,
+    disk: &'a Disk,
+    sessions: &'a BTreeMap<DeviceId, Session>,
+    digests: &'a RefCell<BTreeMap<SpaceId, Digest>>,
+    leaks: bool,
+}
+
+impl LogView for Seen<'_> {
+    fn spaces_for(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        let control = self.replica.family().control_space();
+        let spaces = std::iter::once(control).chain(self.replica.albums().map(|(id, _)| *id));
+        let mut rows: Vec<_> = spaces
+            .filter(|space| self.leaks || self.replica.may_replicate(&peer, space))
+            .map(|space| (space, self.digest(space)))
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    fn heads(&self, space: SpaceId) -> Vec<Head> {
+        let logs = self.replica.logs_of(space);
+        let head = |(log, state): (&LogId, &LogState)| {
+            let (seq, id) = state.head()?;
+            Some(Head {
+                log: *log,
+                first: 0,
+                seq,
+                id,
+            })
+        };
+        logs.filter_map(head).collect()
+    }
+
+    fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
+        Some(self.disk.record(log, seq)?.entry.bytes().clone())
+    }
+
+    fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
+        Some(self.disk.record(log, seq)?.entry.id())
+    }
+
+    fn causal(&self, space: SpaceId) -> Vec<(LogId, u32)> {
+        let entries = self.disk.causal(space).iter();
+        entries.filter_map(|id| self.disk.locate(id)).collect()
+    }
+
+    fn digest(&self, space: SpaceId) -> Digest {
+        let mut digests = self.digests.borrow_mut();
+        *digests
+            .entry(space)
+            .or_insert_with(|| heads_digest(self.heads(space)))
+    }
+
+    fn is_pulled_elsewhere(&self, space: SpaceId, peer: DeviceId) -> bool {
+        let mut others = self.sessions.iter().filter(|(other, _)| **other != peer);
+        others.any(|(_, session)| session.is_pulling(space))
+    }
+
+    fn have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        let spaces = self.spaces_for(peer).into_iter();
+        spaces
+            .map(|(space, _)| {
+                let rows = self.have(space);
+                (space, have::digest(rows.iter().map(|(log, bits)| (log, bits))))
+            })
+            .collect()
+    }
+
+    fn have(&self, space: SpaceId) -> Vec<(LogId, RoaringBitmap)> {
+        let rows = self.disk.here.iter().filter(|(log, _)| log.space == space);
+        rows.map(|(log, bits)| (*log, bits.clone())).collect()
+    }
+
+    fn peer_have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
+        self.disk.haves.digests(&peer)
+    }
+}
+
+fn class_of(code: u8) -> Class {
+    let classes = [Class::Original, Class::Preview, Class::Thumbnail];
+    let found = classes.into_iter().find(|class| class.code() == code);
+    found.expect("a verified entry has known classes")
+}
+
+fn lines_of(entry: &Entry) -> Vec<(Class, u64)> {
+    let line = |line: &BlobLine| (class_of(line.class), shape::ciphertext_len(line.padded));
+    entry.header().blobs.iter().map(line).collect()
+}
+
+/// Ordinals of the blobs that an entry announces, with their names.
+pub(crate) fn announced(entry: &Entry) -> impl Iterator<Item = (u32, BlobId)> + '_ {
+    let header = entry.header();
+    (header.first_blob..).zip(header.blobs.iter().map(|line| line.id))
+}
+
+impl Device {
+    /// A device that is off, with an empty disk.
+    pub(crate) fn new(
+        label: String,
+        keys: Arc<DeviceKeys>,
+        person: Option<PersonId>,
+        (family, genesis): (FamilyId, Genesis),
+        dice: &mut Dice,
+    ) -> Self {
+        Self {
+            id: keys.device_id(),
+            label,
+            person,
+            keys,
+            family,
+            genesis,
+            incarnation: dice.next(),
+            rng: SeededRng::from_seed(dice.seed()),
+            disk: Disk::default(),
+            live: None,
+            leaks: false,
+            lazy: false,
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.live.is_some()
+    }
+
+    pub(crate) fn control_space(&self) -> SpaceId {
+        self.family.control_space()
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<DeviceKeys> {
+        &self.keys
+    }
+
+    /// What this device was founded on, for whoever joins.
+    pub(crate) fn founding(&self) -> (FamilyId, Genesis) {
+        (self.family, self.genesis.clone())
+    }
+
+    /// The family as this device knows it; only of one that is on.
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.live.as_ref().expect("the device is on").replica
+    }
+
+    /// Whether this device belongs, as far as it knows.
+    pub(crate) fn is_member(&self) -> bool {
+        self.is_on() && self.replica().control().is_live(&self.id)
+    }
+
+    /// Whether this device lets a peer connect.
+    pub(crate) fn admits(&self, peer: &DeviceId) -> bool {
+        self.is_on() && self.replica().control().is_live(peer)
+    }
+
+    /// Starts from the disk, as after a crash. Everything is durable when it returns.
+    ///
+    /// Fails with what the disk holds and the replica does not take.
+    pub(crate) fn start(&mut self, now: Moment) -> Result<(), String> {
+        let tails = self.disk.take_unindexed();
+        let founded = (self.keys.clone(), self.incarnation, self.family);
+        let mut replica = Replica::new(founded.0, founded.1, founded.2, self.genesis.clone());
+        replica.restore(self.log_states());
+        let mut spaces: Vec<_> = self.disk.logs().map(|(log, _)| log.space).collect();
+        spaces.sort_by_key(|space| (*space != self.control_space(), *space));
+        spaces.dedup();
+        for space in spaces {
+            replay(&mut replica, &self.disk, space)?;
+        }
+        let policy = replica.control().policy(&self.id);
+        self.live = Some(Live {
+            replica,
+            want: Want::new(policy),
+            sessions: BTreeMap::new(),
+            digests: RefCell::default(),
+        });
+        for space in std::mem::take(&mut self.disk.held) {
+            self.rebuild(space, now);
+        }
+        self.take_tails(tails, now);
+        self.load_wants();
+        Ok(())
+    }
+
+    /// Projects an album anew; what the clock has not reached waits for it.
+    ///
+    /// A clock that jumped back has not reached what it had reached before, and a
+    /// device that was off may start with another: the disk remembers where something waits.
+    fn rebuild(&mut self, space: SpaceId, now: Moment) {
+        self.disk.catalog.clear(space);
+        let catalog = self.project_all(space, now.wall);
+        self.disk.catalog.assets.extend(catalog.assets);
+        self.disk.catalog.fields.extend(catalog.fields);
+        let live = self.live.as_mut().expect("the device is on");
+        let mut waits = false;
+        for record in self.disk.entries_of(space) {
+            let header = record.entry.header();
+            if header.hlc.is_held(now.wall) && !header.is_control() {
+                live.replica.hold(header.hlc, record.log, header.seq);
+                waits = true;
+            }
+        }
+        if waits {
+            self.disk.held.insert(space);
+        }
+    }
+
+    fn log_states(&self) -> BTreeMap<LogId, LogState> {
+        let mut logs = BTreeMap::new();
+        for (log, file) in self.disk.logs().filter(|(_, file)| !file.is_empty()) {
+            let last = file.last().expect("not empty");
+            let header = last.entry.header();
+            let blobs = u32::try_from(header.blobs.len()).expect("few");
+            let state = LogState {
+                chain: file.iter().map(|record| record.entry.id()).collect(),
+                hlc: header.hlc,
+                items: header.first_item + last.items,
+                blobs: header.first_blob + blobs,
+            };
+            logs.insert(*log, state);
+        }
+        logs
+    }
+
+    /// Takes in entries that reached their files before a crash, and not the index.
+    fn take_tails(&mut self, mut left: Vec<Record>, now: Moment) {
+        loop {
+            let before = left.len();
+            let mut stage = Stage::default();
+            let mut waiting = Vec::new();
+            for record in left {
+                match self.accept(&record.entry, &mut stage, now) {
+                    Ok(()) => {
+                        let live = self.live.as_mut().expect("the device is on");
+                        live.replica.count_items(&record.log, record.items);
+                    }
+                    Err(_) => waiting.push(record),
+                }
+            }
+            left = waiting;
+            // The places of blobs that had been synced are found again by their names.
+            for record in &stage.records {
+                for (ordinal, blob) in announced(&record.entry) {
+                    if self.disk.has_durable_blob(&blob) {
+                        stage.places.push((record.log, ordinal));
+                    }
+                }
+            }
+            self.settle(stage, now);
+            if left.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn load_wants(&mut self) {
+        let records: Vec<_> = self.disk.entries().cloned().collect();
+        for record in records {
+            self.want_blobs_of(&record);
+        }
+    }
+
+    fn want_blobs_of(&mut self, record: &Record) {
+        let lines = lines_of(&record.entry);
+        if lines.is_empty() {
+            return;
+        }
+        let held = self.disk.here.get(&record.log).cloned().unwrap_or_default();
+        let header = record.entry.header();
+        if let Some(live) = &mut self.live {
+            let (first, hlc) = (header.first_blob, header.hlc);
+            live.want.add(record.log, first, hlc, &lines, &held);
+        }
+    }
+
+    /// Ends without a word; what was not durable is gone.
+    pub(crate) fn stop(&mut self) {
+        self.live = None;
+    }
+
+    fn accept(
+        &mut self,
+        entry: &Arc<Entry>,
+        stage: &mut Stage,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let live = self.live.as_mut().expect("the device is on");
+        let effects = live.replica.accept(entry, now.wall)?;
+        stage.take_effects(&effects);
+        self.stage_entry(entry.clone(), stage, now);
+        Ok(())
+    }
+
+    fn stage_entry(&mut self, entry: Arc<Entry>, stage: &mut Stage, now: Moment) {
+        let live = self.live.as_mut().expect("the device is on");
+        live.digests.borrow_mut().remove(&entry.header().space);
+        let projection = live.replica.project(&entry, now.wall);
+        stage.records.push(Record {
+            log: log_of(&entry),
+            entry: entry.clone(),
+            items: projection.items,
+        });
+        stage.projections.push((entry, projection));
+    }
+
+    /// Takes entries from a peer, and says what became of each.
+    pub(crate) fn take(
+        &mut self,
+        from: DeviceId,
+        entries: Vec<EntryBytes>,
+        verified: &mut Verified,
+        now: Moment,
+    ) -> (Stage, Vec<Verdict>) {
+        let mut stage = Stage {
+            from: Some(from),
+            ..Stage::default()
+        };
+        let mut verdicts = Vec::new();
+        for bytes in entries {
+            let verdict = match verified.verify(self.family, bytes) {
+                Ok(entry) => match self.accept(&entry, &mut stage, now) {
+                    Ok(()) => Verdict::Accepted(entry.id()),
+                    Err(Refusal::AlreadyHere) => Verdict::Known,
+                    Err(Refusal::Waiting) => Verdict::Waiting,
+                    Err(Refusal::BadChain | Refusal::WrongSpace) => Verdict::Forged,
+                    Err(_) => Verdict::Refused(log_of(&entry)),
+                },
+                Err(EntryError::UnknownVersion(..)) => Verdict::Waiting,
+                Err(_) => Verdict::Forged,
+            };
+            verdicts.push(verdict);
+        }
+        (stage, verdicts)
+    }
+
+    /// Says something. `places` are the blobs of the last entry, which are durable.
+    pub(crate) fn say(
+        &mut self,
+        now: Moment,
+        act: impl FnOnce(&mut Replica, Timestamp, &mut SeededRng) -> Result<Recorded, WriteError>,
+    ) -> Result<Stage, WriteError> {
+        let live = self.live.as_mut().expect("the device is on");
+        let recorded = act(&mut live.replica, now.wall, &mut self.rng)?;
+        let mut stage = Stage::default();
+        stage.take_effects(&recorded.effects);
+        for entry in recorded.entries {
+            self.stage_entry(Arc::new(entry), &mut stage, now);
+        }
+        if let Some(last) = stage.records.last()
+            && !last.entry.header().is_control()
+        {
+            let places = announced(&last.entry).map(|(ordinal, _)| (last.log, ordinal));
+            stage.places.extend(places);
+        }
+        Ok(stage)
+    }
+
+    /// Entries that were held and no longer are, projected again.
+    pub(crate) fn release_held(&mut self, now: Moment) {
+        let live = self.live.as_mut().expect("the device is on");
+        for (log, seq) in live.replica.due(now.wall) {
+            if let Some(record) = self.disk.record(&log, seq) {
+                let projection = live.replica.project(&record.entry, now.wall);
+                let entry = record.entry.clone();
+                self.disk.catalog.take(&entry, &projection);
+            }
+        }
+    }
+
+    /// Commits a stage: durable when it returns, and then others may hear of it.
+    pub(crate) fn settle(&mut self, stage: Stage, now: Moment) -> Told {
+        self.disk.commit(&stage.records, &stage.places);
+        for (entry, projection) in &stage.projections {
+            self.disk.catalog.take(entry, projection);
+            let header = entry.header();
+            if header.hlc.is_held(now.wall) && !header.is_control() {
+                self.disk.held.insert(header.space);
+            }
+        }
+        if !self.lazy {
+            for space in &stage.rebuild {
+                self.rebuild(*space, now);
+            }
+        }
+        for record in &stage.records {
+            self.want_blobs_of(record);
+        }
+        let mut blobs: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        for (log, ordinal) in &stage.places {
+            let (log, ordinal) = (*log, *ordinal);
+            blobs.entry(log).or_default().insert(ordinal);
+            if let Some(live) = &mut self.live {
+                live.want.done(&BlobPlace { log, ordinal });
+            }
+        }
+        let news = |record: &Record| News {
+            log: record.log,
+            seq: record.entry.header().seq,
+            id: record.entry.id(),
+        };
+        Told {
+            entries: stage.records.iter().map(news).collect(),
+            blobs,
+        }
+    }
+
+    /// An album as all its entries make it, at a moment.
+    pub(crate) fn project_all(&self, space: SpaceId, now: Timestamp) -> Catalog {
+        let mut catalog = Catalog::default();
+        for record in self.disk.entries_of(space) {
+            let projection = self.replica().project(&record.entry, now);
+            catalog.take(&record.entry, &projection);
+        }
+        catalog
+    }
+
+    /// Whether the keys here open a sealed entry that adds something.
+    pub(crate) fn opens(&self, entry: &Entry) -> bool {
+        let projection = self.replica().project(entry, LATE);
+        projection.items > 0 || !projection.ops.is_empty()
+    }
+
+    /// Takes whatever it is given without asking where from; for an attacker, and never written.
+    pub(crate) fn swallow(&mut self, entry: &Entry) -> bool {
+        let live = self.live.as_mut().expect("the device is on");
+        live.replica.accept(entry, LATE).is_ok()
+    }
+
+    /// After something was refused: own logs in memory and on disk end at the same place.
+    pub(crate) fn memory_is_on_disk(&self) -> Result<(), String> {
+        for (log, state) in self.replica().logs() {
+            let written = self.disk.file_len(log);
+            let known = state.chain.len();
+            if known != written {
+                return Err(format!("{known} entries in memory, {written} on disk"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of the heads of a space.
+    pub(crate) fn digest(&self, space: SpaceId) -> Digest {
+        let live = self.live.as_ref().expect("the device is on");
+        let seen = Seen {
+            replica: &live.replica,
+            disk: &self.disk,
+            sessions: &live.sessions,
+            digests: &live.digests,
+            leaks: false,
+        };
+        seen.digest(space)
+    }
+
+    /// For sabotage: gives this device the keys of another, as if it had kept them.
+    pub(crate) fn steal(&mut self, from: &Self) {
+        self.keys = from.keys.clone();
+    }
+
+    /// Readers of every album, by device, as this device sees it.
+    pub(crate) fn readers(&self) -> BTreeMap<SpaceId, BTreeSet<DeviceId>> {
+        let replica = self.replica();
+        let devices = &replica.control().resolution().devices;
+        let readers = |(space, album): (&SpaceId, &heirloom_protocol::replica::AlbumSpace)| {
+            let reads = |person: Option<PersonId>| person.is_some_and(|p| album.may_read(&p));
+            let ids = devices.iter().filter(|(_, standing)| reads(standing.person));
+            (*space, ids.map(|(id, _)| *id).collect())
+        };
+        replica.albums().map(readers).collect()
+    }
+
+    /// What this device's person may do in an album.
+    pub(crate) fn level(&self, space: &SpaceId) -> Level {
+        let replica = self.replica();
+        match (replica.person(), replica.album(space)) {
+            (Some(person), Some(album)) => album.level(&person),
+            _ => Level::None,
+        }
+    }
+}
+
+/// Replays the control entries of a space, each after what it names.
+fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), String> {
+    let mut left: Vec<_> = disk
+        .entries_of(space)
+        .filter(|record| record.entry.header().is_control())
+        .map(|record| record.entry.clone())
+        .collect();
+    left.sort_by_key(|entry| (entry.header().hlc, entry.id()));
+    loop {
+        let before = left.len();
+        // What waits has all that follows it in its log wait too, else the order would be lost.
+        let mut waiting = BTreeSet::new();
+        left.retain(|entry| {
+            let log = log_of(entry);
+            let waits = waiting.contains(&log)
+                || matches!(replica.replay(entry), Err(Refusal::Waiting));
+            if waits {
+                waiting.insert(log);
+            }
+            waits
+        });
+        if left.is_empty() {
+            return Ok(());
+        }
+        if left.len() == before {
+            let entry = left[0].id().short();
+            return Err(format!("{before} control entries cannot be replayed, {entry}"));
+        }
+    }
+}
+
+/// Sessions and blobs.
+impl Device {
+    fn with_session<T>(
+        &mut self,
+        peer: DeviceId,
+        act: impl FnOnce(&mut Session, &Seen<'_>) -> T,
+    ) -> Option<T> {
+        let live = self.live.as_mut()?;
+        let mut session = live.sessions.remove(&peer)?;
+        let seen = Seen {
+            replica: &live.replica,
+            disk: &self.disk,
+            sessions: &live.sessions,
+            digests: &live.digests,
+            leaks: self.leaks,
+        };
+        let result = act(&mut session, &seen);
+        live.sessions.insert(peer, session);
+        Some(result)
+    }
+
+    /// Opens a session, in the place of one that is there.
+    pub(crate) fn open_session(&mut self, peer: DeviceId, now: Moment) {
+        let role = match self.replica().control().policy(&self.id) {
+            Policy::Archive => PeerRole::Archive,
+            Policy::Cache(_) => PeerRole::Cache,
+        };
+        let opening = Opening {
+            peer,
+            control: self.control_space(),
+            role,
+            incarnation: self.incarnation,
+        };
+        let live = self.live.as_mut().expect("the device is on");
+        live.sessions.remove(&peer);
+        let seen = Seen {
+            replica: &live.replica,
+            disk: &self.disk,
+            sessions: &live.sessions,
+            digests: &live.digests,
+            leaks: self.leaks,
+        };
+        let session = Session::open(opening, &seen, now.mono);
+        live.sessions.insert(peer, session);
+    }
+
+    /// Ends a session; what it was asked for may be asked of others.
+    pub(crate) fn close_session(&mut self, peer: &DeviceId) {
+        if let Some(live) = &mut self.live {
+            live.sessions.remove(peer);
+            live.want.lost(peer);
+        }
+    }
+
+    pub(crate) fn feed(&mut self, peer: DeviceId, input: Input, now: Moment) {
+        self.with_session(peer, |session, seen| session.handle(input, seen, now.mono));
+    }
+
+    pub(crate) fn poll(&mut self, peer: DeviceId) -> Option<Output> {
+        self.with_session(peer, |session, seen| session.poll(seen))?
+    }
+
+    pub(crate) fn deadline(&self, peer: &DeviceId) -> Option<Instant> {
+        self.live.as_ref()?.sessions.get(peer)?.deadline()
+    }
+
+    pub(crate) fn session_peers(&self) -> Vec<DeviceId> {
+        let live = self.live.as_ref();
+        live.map_or_else(Vec::new, |live| live.sessions.keys().copied().collect())
+    }
+
+    pub(crate) fn peer_has(
+        &mut self,
+        peer: DeviceId,
+        space: SpaceId,
+        mode: HaveMode,
+        rows: Vec<(LogId, RoaringBitmap)>,
+    ) {
+        self.disk.haves.apply(peer, space, mode, rows);
+    }
+
+    /// The blobs to ask a peer for now.
+    pub(crate) fn wanted_from(&mut self, peer: DeviceId, max: usize) -> Vec<BlobRef> {
+        let Some(live) = &mut self.live else {
+            return Vec::new();
+        };
+        let wanted = live.want.next(peer, &self.disk.haves, Path::Free, max);
+        let mut blobs = Vec::new();
+        for place in wanted.into_iter().map(|wanted| wanted.place) {
+            match blob_ref(&self.disk, &place) {
+                Some(blob) => blobs.push(blob),
+                None => live.want.done(&place),
+            }
+        }
+        blobs
+    }
+
+    /// How many blobs are lacking that this device wants.
+    pub(crate) fn lacking(&self) -> Vec<(LogId, u32)> {
+        let mut lacking = Vec::new();
+        for record in self.disk.entries() {
+            let here = self.disk.here.get(&record.log);
+            for (ordinal, _) in announced(&record.entry) {
+                if here.is_none_or(|here| !here.contains(ordinal)) {
+                    lacking.push((record.log, ordinal));
+                }
+            }
+        }
+        lacking
+    }
+
+    /// Whether a blob is on the list of what is to be fetched.
+    pub(crate) fn wants(&self, log: LogId, ordinal: u32) -> bool {
+        let live = self.live.as_ref();
+        live.is_some_and(|live| live.want.is_wanted(&BlobPlace { log, ordinal }))
+    }
+
+    /// A blob as it may be served to a peer.
+    pub(crate) fn served_to(&self, peer: &DeviceId, place: &BlobPlace) -> Option<Arc<[u8]>> {
+        if !self.is_on() || !self.replica().may_replicate(peer, &place.log.space) {
+            return None;
+        }
+        let here = self.disk.here.get(&place.log)?;
+        let blob = blob_ref(&self.disk, place)?;
+        let bytes = self.disk.blob(&blob.id)?;
+        here.contains(place.ordinal).then(|| bytes.clone())
+    }
+
+    pub(crate) fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {
+        if failure == Failure::Lacking {
+            self.disk.haves.lacks(&peer, &blob.log, blob.ordinal);
+        }
+        let (log, ordinal) = (blob.log, blob.ordinal);
+        if let Some(live) = &mut self.live {
+            live.want.failed(&BlobPlace { log, ordinal }, peer, failure);
+        }
+    }
+}
+
+fn blob_ref(disk: &Disk, place: &BlobPlace) -> Option<BlobRef> {
+    let record = disk.with_blob(&place.log, place.ordinal)?;
+    let header = record.entry.header();
+    let index = place.ordinal - header.first_blob;
+    let line = header.blobs.get(usize::try_from(index).ok()?)?;
+    BlobRef::of(place.log, header.first_blob, index, line)
+}
+
+impl Stage {
+    fn take_effects(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Project => {}
+                Effect::Album(_) => self.albums = true,
+                Effect::Rebuild(space) => {
+                    self.rebuild.insert(*space);
+                }
+                Effect::Roster => self.roster = true,
+            }
+        }
+    }
+}

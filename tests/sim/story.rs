@@ -1,0 +1,675 @@
+//! The life of a family: what its people do, and what happens to their devices.
+//!
+//! Each seed switches a random half of the habits and of the faults off, so that
+//! one does not hide another.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use heirloom_protocol::{
+    crypto::{BlobKey, Class, RecoveryKit},
+    id::{BlobId, DeviceId, OpId, PersonId, PlainHash, SpaceId},
+    log::entry::BlobLine,
+    op::{
+        AddBlob, AddItem, AlbumUse, Captured, Comment, Field, ItemKind, Items, Level, Op, Part,
+        PartRole, React, Role, SetAlbum, SetField, Subject, Tag, Untag,
+    },
+    replica::{Refusal, WriteError},
+};
+
+use crate::{
+    blobs::encrypt,
+    dice::Dice,
+    join::Joins,
+    world::{Event, Job, Then, Todo, World},
+};
+
+/// Milliseconds of a month.
+const MONTH: u64 = 30 * 24 * 3600 * 1000;
+
+/// What a person says, before it is an entry.
+#[derive(Clone)]
+pub(crate) enum Said {
+    Tend,
+    Control(Vec<Op>),
+    Name(Subject, String),
+    Removal(Op),
+    Access(SpaceId, PersonId, Level),
+    Album(SpaceId, Vec<Op>, Vec<BlobLine>),
+    NewAlbum(String, AlbumUse),
+    Kit(Arc<RecoveryKit>, u64),
+}
+
+/// What a person says and the blobs it names.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub(crate) said: Said,
+    blobs: Vec<(BlobId, Arc<[u8]>)>,
+}
+
+impl Draft {
+    pub(crate) fn new(said: Said) -> Self {
+        let blobs = Vec::new();
+        Self { said, blobs }
+    }
+
+    pub(crate) fn tend() -> Self {
+        Self::new(Said::Tend)
+    }
+
+    pub(crate) fn blob_ids(&self) -> Vec<BlobId> {
+        self.blobs.iter().map(|(id, _)| *id).collect()
+    }
+}
+
+/// Deliberate faults of the world itself: a check that never finds one of these is no check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sabotage {
+    /// Tells people and peers that something is durable before it is.
+    AckEarly,
+    /// One device loses an entry that it said it had.
+    LoseEntry,
+    /// A device that lost access has the keys of one that has not.
+    StolenKey,
+    /// One device tells every peer of every album.
+    OpenGate,
+    /// An entry is committed before its blobs.
+    BlobLate,
+    /// One device does not project anew what changed.
+    Lazy,
+    /// One device never says a word.
+    Mute,
+}
+
+impl Sabotage {
+    /// Sees to it that a family lives in which it can show: nothing else goes wrong, and it could hurt.
+    pub(crate) fn set_the_scene(self, faults: &mut Faults, habits: &mut Habits) {
+        let crash = if matches!(self, Self::AckEarly) { 100 } else { 0 };
+        *faults = Faults {
+            crash,
+            slow_disk: crash,
+            ..Faults::none()
+        };
+        *habits = Habits {
+            edits: true,
+            albums: true,
+            share: true,
+            unshare: self == Self::Lazy,
+            remove_device: self == Self::StolenKey,
+            devices: 4,
+            ..Habits::default()
+        };
+    }
+}
+
+/// What goes wrong, and how often, in thousandths.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) cut: u64,
+    pub(crate) half_open: u64,
+    pub(crate) slow: u64,
+    pub(crate) replay: u64,
+    pub(crate) disk_error: u64,
+    pub(crate) slow_disk: u64,
+    pub(crate) crash: u64,
+    pub(crate) partition: u64,
+    pub(crate) rot: u64,
+    pub(crate) away: u64,
+    pub(crate) month: u64,
+    pub(crate) skew: u64,
+    pub(crate) jump: u64,
+    pub(crate) dial_every: u64,
+}
+
+/// What the family does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Habits {
+    edits: bool,
+    trash: bool,
+    thumbs: bool,
+    albums: bool,
+    share: bool,
+    pub(crate) unshare: bool,
+    roles: bool,
+    pub(crate) remove_device: bool,
+    pub(crate) remove_person: bool,
+    pub(crate) keepers: bool,
+    kits: bool,
+    names: bool,
+    oversize: bool,
+    pub(crate) pairing: bool,
+    pub(crate) devices: usize,
+}
+
+impl Faults {
+    pub(crate) fn roll(dice: &mut Dice) -> Self {
+        let mut some = |most: u64| if dice.coin() { 1 + dice.below(most) } else { 0 };
+        Self {
+            cut: some(30),
+            half_open: some(300),
+            slow: some(1000),
+            replay: some(500),
+            disk_error: some(10),
+            slow_disk: some(200),
+            crash: some(60),
+            partition: some(40),
+            rot: some(300),
+            away: some(30),
+            month: some(15),
+            skew: some(600),
+            jump: some(30),
+            dial_every: 8_000,
+        }
+    }
+
+    /// A world in which nothing goes wrong.
+    pub(crate) fn none() -> Self {
+        Self {
+            dial_every: 1_500,
+            ..Self::default()
+        }
+    }
+
+    /// How long something travels.
+    pub(crate) fn delay(&self, dice: &mut Dice) -> u64 {
+        if self.slow > 0 && dice.permille(self.slow) {
+            dice.range(100, 5_000)
+        } else {
+            dice.range(1, 40)
+        }
+    }
+}
+
+/// Whether families also do what is known to go wrong still: see `OPEN` in `main.rs`.
+pub(crate) fn shows_open() -> bool {
+    std::env::var_os("HEIRLOOM_SIM_OPEN").is_some()
+}
+
+impl Habits {
+    pub(crate) fn roll(dice: &mut Dice) -> Self {
+        let mut habits = Self::roll_all(dice);
+        if !shows_open() {
+            habits.unshare = false;
+            habits.remove_device = false;
+            habits.remove_person = false;
+        }
+        habits
+    }
+
+    fn roll_all(dice: &mut Dice) -> Self {
+        Self {
+            edits: dice.permille(750),
+            trash: dice.coin(),
+            thumbs: dice.coin(),
+            albums: dice.permille(750),
+            share: dice.permille(750),
+            unshare: dice.coin(),
+            roles: dice.coin(),
+            remove_device: dice.coin(),
+            remove_person: dice.coin(),
+            keepers: dice.coin(),
+            kits: dice.coin(),
+            names: dice.coin(),
+            oversize: dice.permille(200),
+            pairing: dice.coin(),
+            devices: usize::try_from(dice.range(3, 9)).expect("few"),
+        }
+    }
+}
+
+impl World {
+    /// One step of the story, and of fate.
+    pub(crate) fn story_step(&mut self) {
+        self.story_left = self.story_left.saturating_sub(1);
+        self.fate();
+        let at = self.dice.index(self.seats.len());
+        if self.seats[at].device.is_member() {
+            self.person_acts(at);
+        }
+        let pause = match self.dice.below(20) {
+            0 => self.dice.range(10_000, 90_000),
+            1..5 => self.dice.range(1_000, 10_000),
+            _ => self.dice.range(0, 1_000),
+        };
+        if self.story_left > 0 {
+            self.after(pause, Event::Story);
+        }
+    }
+
+    /// What happens to devices and to the network.
+    fn fate(&mut self) {
+        let at = self.dice.index(self.seats.len());
+        let faults = self.faults.clone();
+        if self.dice.permille(faults.crash) && self.seats[at].device.is_on() {
+            self.crash(at);
+            if self.dice.permille(faults.rot) {
+                self.rot(at);
+            }
+        }
+        if self.dice.permille(faults.partition) {
+            self.part();
+        }
+        if self.dice.permille(faults.away) {
+            self.seats[at].away = !self.seats[at].away;
+            self.note(at, &"goes away or comes back");
+            self.cut_far_lines();
+        }
+        if self.dice.permille(faults.month) {
+            self.now += self.dice.range(MONTH / 30, MONTH);
+            self.note(at, &"days pass");
+        }
+        if self.dice.permille(faults.jump) {
+            self.seats[at].skew = skew(&mut self.dice);
+            self.note(at, &"its clock jumps");
+        }
+    }
+
+    fn part(&mut self) {
+        match self.dice.below(3) {
+            0 => {
+                let alone = self.dice.index(self.groups.len());
+                self.groups[alone] = 1;
+            }
+            1 => {
+                for group in &mut self.groups {
+                    *group = u8::from(self.dice.coin());
+                }
+            }
+            _ => self.groups.fill(0),
+        }
+        self.note(0, &format_args!("the network parts: {:?}", self.groups));
+        self.cut_far_lines();
+        let delay = self.dice.range(1_000, 300_000);
+        self.after(delay, Event::Mend);
+    }
+
+    /// A blob rots on a disk that is off, where another disk has a copy.
+    fn rot(&mut self, at: usize) {
+        let disk = &self.seats[at].device.disk;
+        let mut held = Vec::new();
+        for record in disk.entries() {
+            for (ordinal, id) in crate::device::announced(&record.entry) {
+                let here = disk.here.get(&record.log);
+                if here.is_some_and(|here| here.contains(ordinal)) {
+                    held.push((record.log, ordinal, id));
+                }
+            }
+        }
+        let Some((log, ordinal, id)) = self.dice.pick(&held).copied() else {
+            return;
+        };
+        self.ledger.rotted.insert(id);
+        self.note(at, &"a blob rots");
+        let disk = &mut self.seats[at].device.disk;
+        disk.lose_blob(&log, ordinal, &id);
+    }
+
+    fn person_acts(&mut self, at: usize) {
+        if self.seats.len() < self.habits.devices && self.dice.permille(250) {
+            let joins = self.who_joins(at);
+            return self.join(at, joins);
+        }
+        let draft = match self.dice.below(100) {
+            0..35 => self.imports(at),
+            35..60 => self.edits(at),
+            60..66 => self.makes_album(),
+            66..76 => self.shares(at),
+            76..80 => self.lowers(at),
+            80..84 => self.changes_role(at),
+            84..87 => self.removes(at),
+            87..90 => self.renames(at),
+            90..92 => self.changes_kit(at),
+            92..96 => self.adds_thumbnail(at),
+            _ => self.says_too_much(at),
+        };
+        let Some(draft) = draft else { return };
+        if draft.blobs.is_empty() {
+            self.seats[at].inbox_push(Todo::Say(draft));
+            self.wake(at);
+        } else {
+            for (id, bytes) in &draft.blobs {
+                let disk = &mut self.seats[at].device.disk;
+                disk.put_blob(*id, bytes.clone());
+            }
+            self.write_blobs(at, Job::Say(draft));
+        }
+    }
+
+    fn who_joins(&mut self, at: usize) -> Joins {
+        match self.dice.below(10) {
+            0..5 => {
+                let roles = [Role::Viewer, Role::Member, Role::Admin];
+                let role = *self.dice.pick(&roles).expect("three");
+                Joins::Person(PersonId(half(&self.dice.seed())), role)
+            }
+            5 | 6 if self.habits.keepers => Joins::Keeper,
+            _ => match self.seats[at].device.replica().person() {
+                Some(person) => Joins::Device(person),
+                None => Joins::Keeper,
+            },
+        }
+    }
+
+    /// Says something on a device, and writes it.
+    pub(crate) fn speak(&mut self, at: usize, draft: &Draft) {
+        let now = self.moment(at);
+        let said = draft.said.clone();
+        if let Said::Access(space, person, level) = &said {
+            let (space, person) = (*space, *person);
+            let device = &self.seats[at].device;
+            let album = device.replica().album(&space);
+            if album.is_some_and(|album| album.level(&person) > *level) {
+                self.ledger.lowered.insert((space, person));
+            }
+        }
+        let result = self.seats[at].device.say(now, |replica, now, rng| match said {
+            Said::Tend => replica.tend(now, rng),
+            Said::Control(ops) => replica.record_control(ops, now),
+            Said::Name(subject, name) => replica.record_names(&[(subject, &name)], now, rng),
+            Said::Removal(op) => replica.record_removal(op, now, rng),
+            Said::Access(space, person, level) => {
+                replica.record_access(space, person, level, now, rng)
+            }
+            Said::Album(space, ops, lines) => {
+                replica.record(space, ops, lines, Vec::new(), now, rng)
+            }
+            Said::NewAlbum(name, purpose) => {
+                let made = replica.record_album(&name, purpose, now, rng);
+                made.map(|(_, recorded)| recorded)
+            }
+            Said::Kit(kit, incarnation) => {
+                replica.record_recovery(None, &kit, incarnation, now, rng)
+            }
+        });
+        match result {
+            Ok(stage) if stage.records.is_empty() => {}
+            Ok(stage) => {
+                self.note(at, &format_args!("says {}", draft.said.word()));
+                self.commit(at, stage, Then::Ack);
+            }
+            Err(error) => {
+                self.note(at, &format_args!("cannot say {}: {error}", draft.said.word()));
+                if let WriteError::Refused(refusal) = error
+                    && !matches!(refusal, Refusal::Cut | Refusal::NotAMember)
+                {
+                    let label = self.seats[at].device.label.clone();
+                    self.fail(format!("{label}: its own entry is refused: {refusal}"));
+                }
+                if let Err(what) = self.seats[at].device.memory_is_on_disk() {
+                    let word = draft.said.word();
+                    if shows_open() {
+                        self.fail(format!("after it could not say {word} ({error}): {what}"));
+                    }
+                    self.crash(at);
+                }
+            }
+        }
+    }
+
+    fn writable(&self, at: usize, level: Level) -> Vec<SpaceId> {
+        let device = &self.seats[at].device;
+        let albums = device.replica().albums().map(|(space, _)| *space);
+        albums.filter(|space| device.level(space) >= level).collect()
+    }
+
+    fn imports(&mut self, at: usize) -> Option<Draft> {
+        let spaces = self.writable(at, Level::Contributor);
+        let space = *self.dice.pick(&spaces)?;
+        let count = self.dice.range(1, 4);
+        let (mut ops, mut lines, mut blobs) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..count {
+            let plain = self.picture();
+            let key = BlobKey::from_bytes(self.dice.seed());
+            let (line, bytes) = encrypt(&plain, Class::Original, &key);
+            let part = Part {
+                role: PartRole::Still,
+                name: "picture.jpg".into(),
+                len: u64::try_from(plain.len()).expect("small"),
+                pt_hash: PlainHash(*blake3::hash(&plain).as_bytes()),
+                key,
+                blob: u32::try_from(lines.len()).expect("few"),
+            };
+            ops.push(Op::AddItem(AddItem {
+                kind: ItemKind::Photo,
+                media: 1,
+                captured: Captured::default(),
+                width: 4,
+                height: 3,
+                duration_ms: 0,
+                place: None,
+                camera: None,
+                parts: vec![part],
+            }));
+            blobs.push((line.id, bytes));
+            lines.push(line);
+        }
+        let said = Said::Album(space, ops, lines);
+        Some(Draft { said, blobs })
+    }
+
+    /// A small picture that nobody else has.
+    fn picture(&mut self) -> Vec<u8> {
+        let words = self.dice.range(1, 30);
+        (0..words).flat_map(|_| self.dice.next().to_le_bytes()).collect()
+    }
+
+    fn an_item(&mut self, at: usize, level: Level) -> Option<(SpaceId, OpId)> {
+        let spaces: BTreeSet<_> = self.writable(at, level).into_iter().collect();
+        let catalog = &self.seats[at].device.disk.catalog;
+        let items: Vec<_> = catalog
+            .assets
+            .iter()
+            .filter(|((space, _), asset)| spaces.contains(space) && asset.added.is_some())
+            .map(|(key, _)| *key)
+            .collect();
+        self.dice.pick(&items).copied()
+    }
+
+    fn adds_thumbnail(&mut self, at: usize) -> Option<Draft> {
+        if !self.habits.thumbs {
+            return None;
+        }
+        let (space, item) = self.an_item(at, Level::Contributor)?;
+        let plain = self.picture();
+        let key = BlobKey::from_bytes(self.dice.seed());
+        let (line, bytes) = encrypt(&plain, Class::Thumbnail, &key);
+        let made = AddBlob {
+            item,
+            len: u64::try_from(plain.len()).expect("small"),
+            width: 2,
+            height: 2,
+            pt_hash: PlainHash(*blake3::hash(&plain).as_bytes()),
+            key,
+            thumbhash: vec![1; 25],
+            blob: 0,
+        };
+        Some(Draft {
+            said: Said::Album(space, vec![Op::AddBlob(made)], vec![line]),
+            blobs: vec![(line.id, bytes)],
+        })
+    }
+
+    fn edits(&mut self, at: usize) -> Option<Draft> {
+        let level = if self.dice.permille(100) {
+            Level::Viewer
+        } else {
+            Level::Contributor
+        };
+        let (space, item) = self.an_item(at, level)?;
+        let text = format!("{}", self.dice.below(1000));
+        let set = |field: Field, value: Vec<u8>| {
+            let field = field.code();
+            Op::SetField(SetField { item, field, value })
+        };
+        let items = || Items { items: vec![item] };
+        let edits = self.habits.edits;
+        let op = match self.dice.below(10) {
+            0 | 1 if edits => set(Field::Caption, text.into_bytes()),
+            2 if edits => set(Field::Favorite, vec![1]),
+            3 if edits => Op::Tag(Tag { item, tag: text }),
+            4 if edits => self.untags(at, space, item, text),
+            5 if edits => Op::Comment(Comment { item, text }),
+            6 if edits => {
+                let (sign, on) = ("heart".into(), self.dice.coin());
+                Op::React(React { item, sign, on })
+            }
+            7 if self.habits.trash => Op::Trash(items()),
+            8 if self.habits.trash => Op::Restore(items()),
+            9 if self.habits.trash => Op::Purge(items()),
+            _ => return None,
+        };
+        Some(Draft::new(Said::Album(space, vec![op], Vec::new())))
+    }
+
+    fn untags(&self, at: usize, space: SpaceId, item: OpId, tag: String) -> Op {
+        let catalog = &self.seats[at].device.disk.catalog;
+        let asset = catalog.assets.get(&(space, item));
+        let tags = asset.map_or(&[][..], |asset| &asset.tags);
+        let added_by = tags.iter().map(|tagged| tagged.op).collect();
+        Op::Untag(Untag {
+            item,
+            tag,
+            added_by,
+        })
+    }
+
+    fn makes_album(&mut self) -> Option<Draft> {
+        let name = format!("album {}", self.dice.below(1000));
+        self.habits
+            .albums
+            .then(|| Draft::new(Said::NewAlbum(name, AlbumUse::Album)))
+    }
+
+    fn a_person(&mut self, at: usize) -> Option<PersonId> {
+        let resolution = self.seats[at].device.replica().control().resolution();
+        let persons: Vec<_> = resolution.persons.keys().copied().collect();
+        self.dice.pick(&persons).copied()
+    }
+
+    fn shares(&mut self, at: usize) -> Option<Draft> {
+        let spaces = self.writable(at, Level::Manager);
+        let space = *self.dice.pick(&spaces)?;
+        let person = self.a_person(at)?;
+        let levels = [Level::Viewer, Level::Contributor, Level::Manager];
+        let level = *self.dice.pick(&levels)?;
+        let album = self.seats[at].device.replica().album(&space)?;
+        let raises = album.level(&person) < level;
+        (self.habits.share && raises).then(|| Draft::new(Said::Access(space, person, level)))
+    }
+
+    fn lowers(&mut self, at: usize) -> Option<Draft> {
+        let spaces = self.writable(at, Level::Manager);
+        let space = *self.dice.pick(&spaces)?;
+        let person = self.a_person(at)?;
+        let levels = [Level::None, Level::Viewer, Level::Contributor];
+        let level = *self.dice.pick(&levels)?;
+        let album = self.seats[at].device.replica().album(&space)?;
+        let lowers = album.level(&person) > level;
+        (self.habits.unshare && lowers).then(|| Draft::new(Said::Access(space, person, level)))
+    }
+
+    fn changes_role(&mut self, at: usize) -> Option<Draft> {
+        if !self.habits.roles {
+            return None;
+        }
+        let person = self.a_person(at)?;
+        let op = if self.dice.coin() {
+            Op::Promote((person, Role::Admin))
+        } else {
+            Op::Demote((person, Role::Member))
+        };
+        Some(Draft::new(Said::Control(vec![op])))
+    }
+
+    fn removes(&mut self, at: usize) -> Option<Draft> {
+        let replica = self.seats[at].device.replica();
+        let resolution = replica.control().resolution();
+        if self.dice.coin() {
+            let devices: Vec<DeviceId> = resolution.devices.keys().copied().collect();
+            let device = *self.dice.pick(&devices)?;
+            let op = Op::RemoveDevice((device,));
+            self.habits
+                .remove_device
+                .then(|| Draft::new(Said::Removal(op)))
+        } else {
+            let person = self.a_person(at)?;
+            let op = Op::RemovePerson((person,));
+            self.habits
+                .remove_person
+                .then(|| Draft::new(Said::Removal(op)))
+        }
+    }
+
+    fn renames(&mut self, at: usize) -> Option<Draft> {
+        if !self.habits.names {
+            return None;
+        }
+        let name = format!("name {}", self.dice.below(1000));
+        if self.dice.coin() {
+            let person = self.a_person(at)?;
+            return Some(Draft::new(Said::Name(Subject::Person(person), name)));
+        }
+        let spaces = self.writable(at, Level::Manager);
+        let space = *self.dice.pick(&spaces)?;
+        let set = SetAlbum {
+            field: heirloom_protocol::op::ALBUM_NAME,
+            value: name.into_bytes(),
+        };
+        let ops = vec![Op::SetAlbum(set)];
+        Some(Draft::new(Said::Album(space, ops, Vec::new())))
+    }
+
+    fn changes_kit(&mut self, at: usize) -> Option<Draft> {
+        self.seats[at].device.replica().person()?;
+        let mut rng = heirloom_protocol::crypto::SeededRng::from_seed(self.dice.seed());
+        let kit = Arc::new(RecoveryKit::generate(&mut rng));
+        let incarnation = self.dice.next();
+        self.habits
+            .kits
+            .then(|| Draft::new(Said::Kit(kit, incarnation)))
+    }
+
+    /// More than an entry holds: refused, and nothing may be left behind by it.
+    fn says_too_much(&mut self, at: usize) -> Option<Draft> {
+        if !self.habits.oversize {
+            return None;
+        }
+        let (space, item) = self.an_item(at, Level::Contributor)?;
+        let comment = Comment {
+            item,
+            text: "a".repeat(heirloom_protocol::limits::ENTRY_BYTES),
+        };
+        let ops = vec![Op::Comment(comment)];
+        Some(Draft::new(Said::Album(space, ops, Vec::new())))
+    }
+}
+
+impl Said {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Tend => "who gets keys",
+            Self::Control(_) => "a control op",
+            Self::Name(..) => "a name",
+            Self::Removal(_) => "a removal",
+            Self::Access(..) => "who may do what",
+            Self::Album(..) => "something in an album",
+            Self::NewAlbum(..) => "a new album",
+            Self::Kit(..) => "a new kit",
+        }
+    }
+}
+
+/// A clock that is off: minutes or decades, either way.
+pub(crate) fn skew(dice: &mut Dice) -> i64 {
+    let most = match dice.below(3) {
+        0 => 60_000,
+        1 => 3 * 3_600_000,
+        _ => 30 * 12 * MONTH,
+    };
+    let off = i64::try_from(dice.below(most)).expect("less than a century");
+    if dice.coin() { off } else { -off }
+}
+
+fn half(seed: &[u8; 32]) -> [u8; 16] {
+    let (half, _) = seed.split_first_chunk().expect("32 bytes");
+    *half
+}

@@ -1,0 +1,852 @@
+//! The world of one seed: virtual time, one queue of events, a network and its faults.
+//!
+//! A stream between two devices is reliable and in order, as TCP under Noise is:
+//! what can happen to it is delay, and being cut at any frame, noticed by either
+//! end in its own time. Reordering happens across connections.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    id::DeviceId,
+    sync::{
+        blob::Many,
+        message::Message,
+        session::{Input, Output, Verdict},
+    },
+    time::Timestamp,
+};
+
+use crate::{
+    check::Ledger,
+    device::{Device, Moment, Stage, Verified},
+    dice::Dice,
+    story::{Draft, Faults, Habits, Sabotage},
+};
+
+/// The wall clock of a world's first moment, Unix milliseconds.
+const START: u64 = 1_700_000_000_000;
+/// Frames under way in one direction before a writer has no room.
+const ROOM: usize = 24;
+/// How long after a change of the roster a node looks for devices that lack keys.
+const TEND_AFTER: u64 = 1_000;
+
+/// Something that is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    /// A person does something.
+    Story,
+    /// A device calls others.
+    Dial(usize, u64),
+    /// A frame arrives at one end of a connection.
+    Deliver(u64, usize),
+    /// One end of a connection notices that it is gone.
+    Lost(u64, usize),
+    /// A session's deadline.
+    Tick(usize, u64, DeviceId),
+    /// A commit is durable.
+    Done(usize, u64),
+    /// The blobs of a job are durable.
+    Synced(usize, u64, u64),
+    /// Keys are given to who lacks them, held entries are let go.
+    Upkeep(usize, u64),
+    /// A device is switched on.
+    Start(usize),
+    /// The network is whole again.
+    Mend,
+}
+
+/// What travels between two devices.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    /// A frame of the session.
+    Frame(Vec<u8>),
+    /// A request for blobs.
+    Ask(Vec<u8>),
+    /// An answer to one: head and payload.
+    Answer(Vec<u8>),
+    /// The stream ends in order.
+    End,
+}
+
+/// A connection; the frames under way to each of its ends.
+struct Conn {
+    ends: [usize; 2],
+    flight: [VecDeque<Wire>; 2],
+    last: [u64; 2],
+    delay: u64,
+    dead: bool,
+}
+
+/// One end of a connection, as its device sees it.
+pub(crate) struct Line {
+    pub(crate) conn: u64,
+    pub(crate) side: usize,
+    pub(crate) asking: Option<(u32, Many)>,
+    pub(crate) next_id: u32,
+    stalled: bool,
+}
+
+/// What a device has still to look at.
+pub(crate) enum Todo {
+    Wire(u64, DeviceId, Wire),
+    Tick(DeviceId),
+    Say(Draft),
+    Came(Vec<BlobRef>),
+    Upkeep,
+}
+
+/// What waits for blobs to be durable.
+pub(crate) enum Job {
+    Say(Draft),
+    Fetched(Vec<BlobRef>),
+}
+
+/// A commit under way and what follows it.
+struct Pending {
+    stage: Stage,
+    then: Then,
+}
+
+/// What follows a commit.
+pub(crate) enum Then {
+    Nothing,
+    Answer(DeviceId, u64, Vec<Verdict>),
+    Ack,
+}
+
+/// A device in its place in the world.
+pub(crate) struct Seat {
+    pub(crate) device: Device,
+    /// How far its clock is off, in milliseconds.
+    pub(crate) skew: i64,
+    /// Counts starts, so that what an earlier life had planned does not happen.
+    pub(crate) life: u64,
+    pending: Option<Pending>,
+    inbox: VecDeque<Todo>,
+    dirty: BTreeSet<DeviceId>,
+    pub(crate) lines: BTreeMap<DeviceId, Line>,
+    ticks: BTreeMap<DeviceId, u64>,
+    jobs: BTreeMap<u64, Job>,
+    /// Whether it is about to look who lacks keys.
+    pub(crate) upkeep: bool,
+    /// Whether its person carries it away from any network.
+    pub(crate) away: bool,
+    /// The latest that its clock ever showed.
+    pub(crate) latest: Timestamp,
+}
+
+impl Seat {
+    pub(crate) fn new(device: Device, skew: i64) -> Self {
+        Self {
+            device,
+            skew,
+            life: 0,
+            pending: None,
+            inbox: VecDeque::new(),
+            dirty: BTreeSet::new(),
+            lines: BTreeMap::new(),
+            ticks: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            upkeep: false,
+            away: false,
+            latest: Timestamp(0),
+        }
+    }
+
+    pub(crate) fn inbox_push(&mut self, todo: Todo) {
+        self.inbox.push_back(todo);
+    }
+
+    /// Whether it can be asked for something at once.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.device.is_on() && self.pending.is_none()
+    }
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) dice: Dice,
+    /// Milliseconds since the beginning.
+    pub(crate) now: u64,
+    epoch: Instant,
+    queue: BTreeMap<(u64, u64), Event>,
+    planned: u64,
+    pub(crate) seats: Vec<Seat>,
+    conns: BTreeMap<u64, Conn>,
+    pub(crate) groups: Vec<u8>,
+    pub(crate) verified: Verified,
+    pub(crate) ledger: Ledger,
+    pub(crate) faults: Faults,
+    pub(crate) habits: Habits,
+    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) failure: Option<String>,
+    recorded: Vec<(DeviceId, DeviceId, Vec<u8>)>,
+    pub(crate) story_left: u32,
+    pub(crate) trace: bool,
+    pub(crate) steps: u64,
+}
+
+impl World {
+    pub(crate) fn new(
+        dice: Dice,
+        faults: Faults,
+        habits: Habits,
+        sabotage: Option<Sabotage>,
+        trace: bool,
+    ) -> Self {
+        Self {
+            dice,
+            habits,
+            now: 0,
+            // Only differences count, so the world is the same whenever it is run.
+            epoch: Instant::now() + Duration::from_secs(3600),
+            queue: BTreeMap::new(),
+            planned: 0,
+            seats: Vec::new(),
+            conns: BTreeMap::new(),
+            groups: Vec::new(),
+            verified: Verified::default(),
+            ledger: Ledger::default(),
+            faults,
+            sabotage,
+            failure: None,
+            recorded: Vec::new(),
+            story_left: 0,
+            trace,
+            steps: 0,
+        }
+    }
+
+    pub(crate) fn fail(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        self.failure.get_or_insert(what);
+    }
+
+    /// Says what happens, in the column of its device.
+    pub(crate) fn note(&self, at: usize, text: &dyn std::fmt::Display) {
+        if self.trace {
+            let (now, indent) = (self.now, at * 12);
+            let label = self.seats.get(at).map_or("", |seat| &seat.device.label);
+            eprintln!("{now:>10} {:indent$}{label}: {text}", "");
+        }
+    }
+
+    pub(crate) fn at(&mut self, when: u64, event: Event) {
+        self.planned += 1;
+        self.queue.insert((when.max(self.now), self.planned), event);
+    }
+
+    pub(crate) fn after(&mut self, delay: u64, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    pub(crate) fn moment(&mut self, at: usize) -> Moment {
+        let now = self.moment_at(self.seats[at].skew);
+        self.seats[at].latest = self.seats[at].latest.max(now.wall);
+        now
+    }
+
+    /// Now, by a clock that is off by `skew` milliseconds.
+    pub(crate) fn moment_at(&self, skew: i64) -> Moment {
+        let wall = i64::try_from(START + self.now).expect("far from the end of time");
+        let wall = wall.saturating_add(skew).max(0);
+        Moment {
+            wall: Timestamp(u64::try_from(wall).expect("not negative")),
+            mono: self.epoch + Duration::from_millis(self.now),
+        }
+    }
+
+    /// Puts a device into the world; it is on.
+    pub(crate) fn settle_in(&mut self, seat: Seat) -> usize {
+        let at = self.seats.len();
+        self.groups.push(0);
+        self.seats.push(seat);
+        self.awaken(at);
+        at
+    }
+
+    /// Lets a device that is on begin to call others.
+    fn awaken(&mut self, at: usize) {
+        let life = self.seats[at].life;
+        let delay = self.dice.range(50, 2_000);
+        self.after(delay, Event::Dial(at, life));
+        self.upkeep_soon(at);
+    }
+
+    /// Runs until nothing is due before `until`, or something is wrong.
+    pub(crate) fn run(&mut self, until: u64) {
+        while self.failure.is_none() {
+            let Some((&(when, number), _)) = self.queue.first_key_value() else {
+                break;
+            };
+            if when > until {
+                break;
+            }
+            let event = self.queue.remove(&(when, number)).expect("found above");
+            // A world that slept does late what was due meanwhile.
+            self.now = self.now.max(when);
+            self.steps += 1;
+            self.happen(event);
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Runs the story to its end.
+    pub(crate) fn run_story(&mut self) {
+        while self.failure.is_none() && self.story_left > 0 {
+            let next = self.queue.first_key_value().map(|(&(when, _), _)| when);
+            self.run(next.unwrap_or(self.now).max(self.now));
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let is_past = |world: &Self, at: usize, life: u64| {
+            world.seats[at].life != life || !world.seats[at].device.is_on()
+        };
+        match event {
+            Event::Story => self.story_step(),
+            Event::Start(at) => self.start(at),
+            Event::Mend => self.groups.fill(0),
+            Event::Deliver(conn, side) => self.deliver(conn, side),
+            Event::Lost(conn, side) => self.lost(conn, side),
+            Event::Dial(at, life) if !is_past(self, at, life) => self.dial(at),
+            Event::Tick(at, life, peer) if !is_past(self, at, life) => {
+                self.seats[at].ticks.remove(&peer);
+                self.seats[at].inbox.push_back(Todo::Tick(peer));
+                self.wake(at);
+            }
+            Event::Done(at, life) if !is_past(self, at, life) => self.done(at),
+            Event::Synced(at, life, job) if !is_past(self, at, life) => self.synced(at, job),
+            Event::Upkeep(at, life) if !is_past(self, at, life) => {
+                self.seats[at].upkeep = false;
+                self.seats[at].inbox.push_back(Todo::Upkeep);
+                self.wake(at);
+            }
+            Event::Dial(..)
+            | Event::Tick(..)
+            | Event::Done(..)
+            | Event::Synced(..)
+            | Event::Upkeep(..) => {}
+        }
+    }
+
+    /// Works off what a device has to look at, until it must wait for its disk.
+    pub(crate) fn wake(&mut self, at: usize) {
+        while self.failure.is_none() && self.seats[at].is_idle() {
+            let seat = &mut self.seats[at];
+            if let Some(peer) = seat.dirty.first().copied() {
+                self.pump(at, peer);
+            } else if let Some(todo) = seat.inbox.pop_front() {
+                self.attend(at, todo);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn attend(&mut self, at: usize, todo: Todo) {
+        match todo {
+            Todo::Wire(conn, peer, wire) => {
+                let line = self.seats[at].lines.get(&peer);
+                if line.is_some_and(|line| line.conn == conn) {
+                    self.hear(at, peer, wire);
+                }
+            }
+            Todo::Tick(peer) => self.feed(at, peer, Input::Tick),
+            Todo::Say(draft) => self.speak(at, &draft),
+            Todo::Came(blobs) => self.came(at, &blobs),
+            Todo::Upkeep => {
+                let now = self.moment(at);
+                self.seats[at].device.release_held(now);
+                self.speak(at, &Draft::tend());
+            }
+        }
+    }
+
+    /// Feeds a session and looks at what comes out of it as soon as there is time.
+    pub(crate) fn feed(&mut self, at: usize, peer: DeviceId, input: Input) {
+        let now = self.moment(at);
+        self.seats[at].device.feed(peer, input, now);
+        self.seats[at].dirty.insert(peer);
+    }
+
+    fn pump(&mut self, at: usize, peer: DeviceId) {
+        loop {
+            let Some(line) = self.seats[at].lines.get(&peer) else {
+                self.seats[at].dirty.remove(&peer);
+                return;
+            };
+            let (conn, side) = (line.conn, line.side);
+            let under_way = self.conns.get(&conn).map_or(0, |c| c.flight[1 - side].len());
+            if under_way >= ROOM {
+                let line = self.seats[at].lines.get_mut(&peer).expect("found above");
+                line.stalled = true;
+                self.seats[at].dirty.remove(&peer);
+                return;
+            }
+            match self.seats[at].device.poll(peer) {
+                None => break,
+                Some(output) => self.output(at, peer, output),
+            }
+            if self.seats[at].pending.is_some() || self.failure.is_some() {
+                return;
+            }
+        }
+        self.seats[at].dirty.remove(&peer);
+        self.plan_tick(at, peer);
+        self.fetch(at, peer);
+    }
+
+    fn plan_tick(&mut self, at: usize, peer: DeviceId) {
+        let Some(deadline) = self.seats[at].device.deadline(&peer) else {
+            return;
+        };
+        let due = deadline.saturating_duration_since(self.epoch).as_millis();
+        let due = u64::try_from(due).unwrap_or(u64::MAX).max(self.now + 1);
+        let planned = self.seats[at].ticks.get(&peer);
+        if planned.is_none_or(|planned| *planned > due) {
+            self.seats[at].ticks.insert(peer, due);
+            let life = self.seats[at].life;
+            self.at(due, Event::Tick(at, life, peer));
+        }
+    }
+
+    fn output(&mut self, at: usize, peer: DeviceId, output: Output) {
+        match output {
+            Output::Send(message) => {
+                if self.sabotage == Some(Sabotage::Mute) && at == 0 {
+                    return;
+                }
+                if let Err(what) = self.ledger.may_send(&self.seats[at].device, &peer, &message) {
+                    self.fail(what);
+                }
+                self.send(at, peer, Wire::Frame(message.to_frame()));
+            }
+            Output::Commit { batch, entries, .. } => {
+                let now = self.moment(at);
+                let device = &mut self.seats[at].device;
+                let (mut stage, verdicts) = device.take(peer, entries, &mut self.verified, now);
+                self.note(at, &format_args!("takes {} entries", stage.records.len()));
+                if self.sabotage == Some(Sabotage::LoseEntry) && at == 1 && self.now > 60_000 {
+                    self.ledger.durable(at, &stage.records);
+                    stage.records.pop();
+                }
+                if stage.records.is_empty() {
+                    self.feed(at, peer, Input::Committed { batch, verdicts });
+                } else {
+                    self.commit(at, stage, Then::Answer(peer, batch, verdicts));
+                }
+            }
+            Output::PeerHas { space, mode, rows } => {
+                self.seats[at].device.peer_has(peer, space, mode, rows);
+            }
+            Output::KeyAsked { .. } => self.upkeep_soon(at),
+            Output::Close(reason) => {
+                self.note(at, &format_args!("closes: {reason:?}"));
+                self.ledger.closed(reason);
+                self.hang_up(at, peer);
+            }
+            Output::Settled
+            | Output::PeerHello { .. }
+            | Output::PeerRoom { .. }
+            | Output::KeyGiven { .. }
+            | Output::HoldAsked { .. }
+            | Output::Gossip(_) => {}
+        }
+    }
+
+    /// Begins to write a stage to the disk.
+    pub(crate) fn commit(&mut self, at: usize, stage: Stage, then: Then) {
+        if self.sabotage == Some(Sabotage::AckEarly) {
+            self.ledger.durable(at, &stage.records);
+        }
+        let delay = if self.dice.permille(self.faults.slow_disk) {
+            self.dice.range(200, 4_000)
+        } else {
+            self.dice.range(0, 20)
+        };
+        self.seats[at].pending = Some(Pending { stage, then });
+        let life = self.seats[at].life;
+        self.after(delay, Event::Done(at, life));
+    }
+
+    fn done(&mut self, at: usize) {
+        let Some(pending) = self.seats[at].pending.take() else {
+            return;
+        };
+        if self.dice.permille(self.faults.disk_error) {
+            self.note(at, &"the disk fails");
+            self.seats[at].pending = Some(pending);
+            self.crash(at);
+            return;
+        }
+        self.finish(at, pending.stage, pending.then);
+        self.wake(at);
+    }
+
+    /// A stage is durable: whoever waits for it hears of it.
+    pub(crate) fn finish(&mut self, at: usize, stage: Stage, then: Then) {
+        let now = self.moment(at);
+        self.ledger.durable(at, &stage.records);
+        if let Err(what) = self.ledger.blobs_are_here(&self.seats[at].device, &stage) {
+            self.fail(what);
+        }
+        if matches!(then, Then::Ack) {
+            self.ledger.wrote(at, &self.seats[at].device, &stage, self.now);
+        }
+        let (from, roster, albums) = (stage.from, stage.roster, stage.albums);
+        let told = self.seats[at].device.settle(stage, now);
+        if let Then::Answer(peer, batch, verdicts) = then {
+            self.feed(at, peer, Input::Committed { batch, verdicts });
+        }
+        for peer in self.seats[at].device.session_peers() {
+            if Some(peer) != from && !told.entries.is_empty() {
+                self.feed(at, peer, Input::LocalNews(told.entries.clone()));
+            }
+            for (log, added) in &told.blobs {
+                let (log, added) = (*log, added.clone());
+                let removed = roaring::RoaringBitmap::new();
+                let input = Input::HaveChanged {
+                    log,
+                    added,
+                    removed,
+                };
+                self.feed(at, peer, input);
+            }
+            self.seats[at].dirty.insert(peer);
+        }
+        if roster || albums {
+            self.ledger.look(at, &self.seats[at].device, self.now);
+            self.upkeep_soon(at);
+        }
+        if roster {
+            self.guard_gate(at);
+        }
+    }
+
+    /// Ends connections with whom is no longer let in, and has sessions look again.
+    fn guard_gate(&mut self, at: usize) {
+        for peer in self.seats[at].device.session_peers() {
+            if self.seats[at].device.admits(&peer) {
+                self.feed(at, peer, Input::Tick);
+            } else {
+                self.hang_up(at, peer);
+            }
+        }
+    }
+
+    /// Has what is being written durable at once.
+    pub(crate) fn finish_now(&mut self, at: usize) {
+        if let Some(pending) = self.seats[at].pending.take() {
+            self.finish(at, pending.stage, pending.then);
+        }
+    }
+
+    pub(crate) fn upkeep_soon(&mut self, at: usize) {
+        if !std::mem::replace(&mut self.seats[at].upkeep, true) {
+            let life = self.seats[at].life;
+            self.after(TEND_AFTER, Event::Upkeep(at, life));
+        }
+    }
+
+    /// Writes blobs; the job goes on when they are durable.
+    pub(crate) fn write_blobs(&mut self, at: usize, job: Job) {
+        self.planned += 1;
+        let number = self.planned;
+        let early = self.sabotage == Some(Sabotage::BlobLate);
+        let delay = if early { 0 } else { self.dice.range(1, 60) };
+        self.seats[at].jobs.insert(number, job);
+        let life = self.seats[at].life;
+        self.after(delay, Event::Synced(at, life, number));
+    }
+
+    fn synced(&mut self, at: usize, number: u64) {
+        let Some(job) = self.seats[at].jobs.remove(&number) else {
+            return;
+        };
+        let early = self.sabotage == Some(Sabotage::BlobLate);
+        let disk = &mut self.seats[at].device.disk;
+        let todo = match job {
+            Job::Say(draft) => {
+                if !early {
+                    disk.sync_blobs(&draft.blob_ids());
+                }
+                Todo::Say(draft)
+            }
+            Job::Fetched(blobs) => {
+                let ids: Vec<_> = blobs.iter().map(|blob| blob.id).collect();
+                disk.sync_blobs(&ids);
+                Todo::Came(blobs)
+            }
+        };
+        self.seats[at].inbox.push_back(todo);
+        self.wake(at);
+    }
+
+    /// Loses power, or is killed: what was not durable is gone, in part.
+    pub(crate) fn crash(&mut self, at: usize) {
+        self.note(at, &"crashes");
+        let peers: Vec<_> = self.seats[at].lines.keys().copied().collect();
+        for peer in peers {
+            let line = self.seats[at].lines.remove(&peer).expect("listed above");
+            self.cut(line.conn);
+        }
+        let seat = &mut self.seats[at];
+        seat.life += 1;
+        seat.inbox.clear();
+        seat.dirty.clear();
+        seat.ticks.clear();
+        seat.jobs.clear();
+        seat.upkeep = false;
+        let pending = seat.pending.take();
+        seat.device.stop();
+        if let Some(pending) = pending {
+            seat.device.disk.tear(&pending.stage.records, &mut self.dice);
+        }
+        seat.device.disk.lose_wet_blobs(&mut self.dice);
+        let delay = self.dice.range(100, 30_000);
+        self.after(delay, Event::Start(at));
+    }
+
+    fn start(&mut self, at: usize) {
+        if self.seats[at].device.is_on() {
+            return;
+        }
+        let now = self.moment(at);
+        self.note(at, &"starts");
+        if let Err(what) = self.seats[at].device.start(now) {
+            let label = self.seats[at].device.label.clone();
+            self.fail(format!("{label} does not start: {what}"));
+            return;
+        }
+        if let Err(what) = self.ledger.nothing_was_lost(at, &self.seats[at].device) {
+            self.fail(what);
+        }
+        self.ledger.look(at, &self.seats[at].device, self.now);
+        self.awaken(at);
+    }
+
+    /// Ends all that went wrong: clocks are right, everybody is on and near.
+    pub(crate) fn heal(&mut self) {
+        self.groups.fill(0);
+        for at in 0..self.seats.len() {
+            self.seats[at].skew = 0;
+            self.seats[at].away = false;
+            self.start(at);
+            self.upkeep_soon(at);
+        }
+    }
+}
+
+/// Connections.
+impl World {
+    fn reaches(&self, a: usize, b: usize) -> bool {
+        let near = self.groups[a] == self.groups[b];
+        near && !self.seats[a].away && !self.seats[b].away
+    }
+
+    fn dial(&mut self, at: usize) {
+        let me = self.seats[at].device.id;
+        let others: Vec<usize> = (0..self.seats.len())
+            .filter(|other| *other != at && self.reaches(at, *other))
+            .filter(|other| {
+                let (ours, theirs) = (&self.seats[at], &self.seats[*other]);
+                !ours.lines.contains_key(&theirs.device.id)
+                    && ours.device.admits(&theirs.device.id)
+                    && theirs.device.admits(&me)
+            })
+            .collect();
+        if let Some(other) = self.dice.pick(&others).copied() {
+            self.connect(at, other);
+        }
+        let delay = self.dice.range(500, self.faults.dial_every);
+        let life = self.seats[at].life;
+        self.after(delay, Event::Dial(at, life));
+    }
+
+    pub(crate) fn connect(&mut self, a: usize, b: usize) {
+        self.planned += 1;
+        let number = self.planned;
+        let conn = Conn {
+            ends: [a, b],
+            flight: Default::default(),
+            last: [0; 2],
+            delay: self.faults.delay(&mut self.dice),
+            dead: false,
+        };
+        self.conns.insert(number, conn);
+        self.note(a, &format_args!("calls {}", self.seats[b].device.label));
+        for (side, (at, other)) in [(a, b), (b, a)].into_iter().enumerate() {
+            let peer = self.seats[other].device.id;
+            // An older line to the same device, whose end was not noticed yet, gives way.
+            if let Some(old) = self.seats[at].lines.remove(&peer) {
+                self.cut(old.conn);
+            }
+            let line = Line {
+                conn: number,
+                side,
+                asking: None,
+                next_id: 0,
+                stalled: false,
+            };
+            let now = self.moment(at);
+            let seat = &mut self.seats[at];
+            seat.lines.insert(peer, line);
+            seat.device.close_session(&peer);
+            seat.device.open_session(peer, now);
+            seat.dirty.insert(peer);
+        }
+        self.wake(a);
+        self.wake(b);
+        self.replay_something(number);
+    }
+
+    /// Puts a frame that one end once sent the other into their new connection.
+    fn replay_something(&mut self, conn: u64) {
+        if !self.dice.permille(self.faults.replay) {
+            return;
+        }
+        let Some(ends) = self.conns.get(&conn).map(|conn| conn.ends) else {
+            return;
+        };
+        let [a, b] = ends.map(|at| self.seats[at].device.id);
+        let of_these = self.recorded.iter().filter(|(from, to, _)| (*from, *to) == (a, b));
+        let frames: Vec<_> = of_these.map(|(_, _, frame)| frame.clone()).collect();
+        if let Some(frame) = self.dice.pick(&frames).cloned() {
+            self.note(ends[0], &"an old frame comes again");
+            self.fly(conn, 1, Wire::Frame(frame));
+        }
+    }
+
+    /// Sends something to a peer.
+    pub(crate) fn send(&mut self, at: usize, peer: DeviceId, wire: Wire) {
+        let Some(line) = self.seats[at].lines.get(&peer) else {
+            return;
+        };
+        let (conn, side) = (line.conn, line.side);
+        if let Wire::Frame(frame) = &wire
+            && self.faults.replay > 0
+            && self.dice.permille(100)
+        {
+            let from = self.seats[at].device.id;
+            self.recorded.push((from, peer, frame.clone()));
+        }
+        let is_cut = self.dice.permille(self.faults.cut);
+        self.fly(conn, 1 - side, wire);
+        if is_cut {
+            self.note(at, &"the line breaks");
+            self.cut(conn);
+        }
+    }
+
+    fn fly(&mut self, number: u64, to: usize, wire: Wire) {
+        let jitter = self.faults.delay(&mut self.dice) / 4;
+        let Some(conn) = self.conns.get_mut(&number).filter(|conn| !conn.dead) else {
+            return;
+        };
+        let arrives = (self.now + conn.delay + jitter).max(conn.last[to]);
+        conn.last[to] = arrives;
+        conn.flight[to].push_back(wire);
+        self.at(arrives, Event::Deliver(number, to));
+    }
+
+    fn deliver(&mut self, number: u64, side: usize) {
+        let Some(conn) = self.conns.get_mut(&number) else {
+            return;
+        };
+        let Some(wire) = conn.flight[side].pop_front() else {
+            return;
+        };
+        let (at, from) = (conn.ends[side], conn.ends[1 - side]);
+        let peer = self.seats[from].device.id;
+        if matches!(wire, Wire::End) {
+            self.lost(number, side);
+        } else {
+            self.seats[at].inbox.push_back(Todo::Wire(number, peer, wire));
+            self.wake(at);
+        }
+        let me = self.seats[at].device.id;
+        if let Some(line) = self.seats[from].lines.get_mut(&me)
+            && std::mem::take(&mut line.stalled)
+        {
+            self.seats[from].dirty.insert(me);
+            self.wake(from);
+        }
+    }
+
+    /// Breaks a connection; each end notices in its own time.
+    pub(crate) fn cut(&mut self, number: u64) {
+        let Some(conn) = self.conns.get_mut(&number).filter(|conn| !conn.dead) else {
+            return;
+        };
+        conn.dead = true;
+        conn.flight = Default::default();
+        for side in 0..2 {
+            let half_open = self.dice.permille(self.faults.half_open);
+            let delay = if half_open { 40_000 } else { 1_000 };
+            let delay = self.dice.range(0, delay);
+            self.after(delay, Event::Lost(number, side));
+        }
+    }
+
+    fn lost(&mut self, number: u64, side: usize) {
+        let Some(conn) = self.conns.get(&number) else {
+            return;
+        };
+        let (at, other) = (conn.ends[side], conn.ends[1 - side]);
+        let peer = self.seats[other].device.id;
+        let line = self.seats[at].lines.get(&peer);
+        if line.is_some_and(|line| line.conn == number) {
+            self.seats[at].lines.remove(&peer);
+            self.seats[at].device.close_session(&peer);
+        }
+    }
+
+    /// Ends a connection in order.
+    pub(crate) fn hang_up(&mut self, at: usize, peer: DeviceId) {
+        if let Some(line) = self.seats[at].lines.remove(&peer) {
+            self.fly(line.conn, 1 - line.side, Wire::End);
+        }
+        self.seats[at].device.close_session(&peer);
+    }
+
+    /// Cuts every line between devices that do not reach each other.
+    pub(crate) fn cut_far_lines(&mut self) {
+        let far: Vec<u64> = self
+            .conns
+            .iter()
+            .filter(|(_, conn)| !conn.dead && !self.reaches(conn.ends[0], conn.ends[1]))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in far {
+            self.cut(number);
+        }
+    }
+
+    fn hear(&mut self, at: usize, peer: DeviceId, wire: Wire) {
+        match wire {
+            Wire::Frame(frame) => {
+                let read = heirloom_frame(&frame);
+                let input = read.map_or(Input::Malformed, Input::Message);
+                self.feed(at, peer, input);
+            }
+            Wire::Ask(frame) => self.serve(at, peer, &frame),
+            Wire::Answer(bytes) => self.answer(at, peer, &bytes),
+            Wire::End => {}
+        }
+    }
+}
+
+/// Reads a frame as the node does: its length first.
+fn heirloom_frame(frame: &[u8]) -> Option<Message> {
+    let (prefix, body) = frame.split_first_chunk()?;
+    let length = Message::frame_len(*prefix).ok()?;
+    if length != body.len() {
+        return None;
+    }
+    Message::from_frame(body).ok()
+}
