@@ -174,7 +174,10 @@ impl LogView for Seen<'_> {
         spaces
             .map(|(space, _)| {
                 let rows = self.have(space);
-                (space, have::digest(rows.iter().map(|(log, bits)| (log, bits))))
+                (
+                    space,
+                    have::digest(rows.iter().map(|(log, bits)| (log, bits))),
+                )
             })
             .collect()
     }
@@ -572,7 +575,9 @@ impl Device {
         let devices = &replica.control().resolution().devices;
         let readers = |(space, album): (&SpaceId, &heirloom_protocol::replica::AlbumSpace)| {
             let reads = |person: Option<PersonId>| person.is_some_and(|p| album.may_read(&p));
-            let ids = devices.iter().filter(|(_, standing)| reads(standing.person));
+            let ids = devices
+                .iter()
+                .filter(|(_, standing)| reads(standing.person));
             (*space, ids.map(|(id, _)| *id).collect())
         };
         replica.albums().map(readers).collect()
@@ -602,8 +607,8 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         let mut waiting = BTreeSet::new();
         left.retain(|entry| {
             let log = log_of(entry);
-            let waits = waiting.contains(&log)
-                || matches!(replica.replay(entry), Err(Refusal::Waiting));
+            let waits =
+                waiting.contains(&log) || matches!(replica.replay(entry), Err(Refusal::Waiting));
             if waits {
                 waiting.insert(log);
             }
@@ -614,7 +619,9 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         }
         if left.len() == before {
             let entry = left[0].id().short();
-            return Err(format!("{before} control entries cannot be replayed, {entry}"));
+            return Err(format!(
+                "{before} control entries cannot be replayed, {entry}"
+            ));
         }
     }
 }

@@ -141,7 +141,10 @@ impl Disk {
     /// Appends to the files, syncs and indexes.
     pub(crate) fn commit(&mut self, records: &[Record], places: &[(LogId, u32)]) {
         for record in records {
-            self.files.entry(record.log).or_default().push(record.clone());
+            self.files
+                .entry(record.log)
+                .or_default()
+                .push(record.clone());
             self.index(record);
         }
         for (log, ordinal) in places {
@@ -168,7 +171,10 @@ impl Disk {
             let goes_on = open.entry(record.log).or_insert(true);
             *goes_on = *goes_on && (whole || dice.coin());
             if *goes_on {
-                self.files.entry(record.log).or_default().push(record.clone());
+                self.files
+                    .entry(record.log)
+                    .or_default()
+                    .push(record.clone());
             }
         }
     }

@@ -301,6 +301,7 @@ impl Network {
             News::Entries(from, entries) => self.tell_sessions(from, &entries),
             News::Blobs(changes) => self.tell_have(&changes, true),
             News::Dropped(changes) => self.tell_have(&changes, false),
+            News::Renamed(space) => self.tell_renamed(space),
             News::Peers => {}
             News::Gossip(from, gossip) => self.tell_gossip(Some(from), &gossip),
         }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use heirloom_protocol::{
-    id::{DeviceId, LogId},
+    id::{DeviceId, LogId, SpaceId},
     sync::{
         message::{Message, PREFIX_BYTES},
         session::{CloseReason, Input, News as EntryNews},
@@ -275,6 +275,11 @@ impl Network {
                 })
             });
         }
+    }
+
+    /// Tells every session that blobs of a space have other names now.
+    pub(super) fn tell_renamed(&self, space: SpaceId) {
+        self.tell(|_| Some(Input::Renamed(space)));
     }
 
     /// Has every session look again at who may read what.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Row};
 
 use heirloom_protocol::{
     album::{asset::Asset, merge},
-    id::{AlbumId, DeviceId, LogId},
+    id::{AlbumId, DeviceId, LogId, SpaceId},
     log::entry::Entry,
     op::{Level, Op},
     replica::{Effect, Place, Projection, Recorded, log_of},
@@ -26,7 +26,7 @@ pub(super) struct Stage {
     albums: BTreeSet<AlbumId>,
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
-    forked: bool,
+    forked: BTreeSet<SpaceId>,
     pub(super) logs: BTreeSet<LogId>,
     pub(super) fresh: Vec<Entry>,
     /// The peer who sent the entries.
@@ -109,7 +109,7 @@ impl Runtime {
         let record = record_of(entry, kept, projection.items);
         stage.batch.entries.push(record);
         stage.logs.insert(kept);
-        if Self::waits_for_clock(entry) {
+        if self.waits_for_clock(entry) {
             // The clock may reach it while this device is off.
             let row = (Table::Kv, rebuild_key(&entry.header().space), Vec::new());
             stage.batch.puts.push(row);
@@ -119,9 +119,9 @@ impl Runtime {
     }
 
     /// Whether what an entry changes waits until this device's clock has reached it.
-    pub(super) fn waits_for_clock(entry: &Entry) -> bool {
+    pub(super) fn waits_for_clock(&self, entry: &Entry) -> bool {
         let header = entry.header();
-        !header.is_control() && header.hlc.is_held(Self::now())
+        !header.is_control() && header.hlc.is_held(self.now())
     }
 
     /// Applies what an entry says to the assets and albums of a stage.
@@ -197,8 +197,8 @@ impl Runtime {
         for album in &stage.rebuild {
             self.rebuild(*album)?;
         }
-        if stage.forked {
-            self.after_fork()?;
+        if !stage.forked.is_empty() {
+            self.after_fork(&stage.forked)?;
         } else if !stage.rebuild.is_empty() {
             // What counts again is wanted again.
             self.load_wants()?;
@@ -264,7 +264,7 @@ impl Stage {
                     self.rebuild.insert(*album);
                 }
                 Effect::Roster => self.roster = true,
-                Effect::Fork(_) => self.forked = true,
+                Effect::Fork(log) => drop(self.forked.insert(log.space)),
             }
         }
     }

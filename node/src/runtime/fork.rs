@@ -1,17 +1,20 @@
 //! What a fork of a log changes on this device: names of blobs, wants, and its own incarnation.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::{AlbumId, LogId},
+    id::{AlbumId, LogId, SpaceId},
     op::Policy,
     sync::{blob::BlobPlace as Name, want::Want},
 };
 use rand_core::Rng as _;
 use roaring::RoaringBitmap;
 
-use super::{Identity, Runtime, RuntimeError};
+use super::{Identity, News, Runtime, RuntimeError};
 use crate::store::{Batch, StoreError, Table};
 
 /// The row that holds when this device anchored last, Unix milliseconds.
@@ -66,12 +69,14 @@ impl Runtime {
     }
 
     /// Takes the names of what is wanted and held anew, and leaves a log of its own that forked.
-    pub(super) fn after_fork(&mut self) -> Result<(), RuntimeError> {
+    pub(super) fn after_fork(&mut self, spaces: &BTreeSet<SpaceId>) -> Result<(), RuntimeError> {
         tracing::warn!("a device's log goes on in two ways: maybe its home was copied or restored");
         self.peers.renamed = self.renamed_blobs();
         let policy = self.replica.control().policy(&self.device());
         self.want = Want::new(policy);
         self.load_wants()?;
+        let renamed = spaces.iter().map(|space| News::Renamed(*space));
+        self.news.extend(renamed);
         self.renew_if_forked()
     }
 

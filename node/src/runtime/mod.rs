@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
-    id::{AlbumId, DeviceId, LogId, PlainHash},
+    id::{AlbumId, DeviceId, LogId, PlainHash, SpaceId},
     replica::{Replica, WriteError},
     sync::{message::Gossip, session::News as EntryNews, want::Want},
     time::Timestamp,
@@ -91,6 +91,8 @@ pub enum News {
     Blobs(BTreeMap<LogId, RoaringBitmap>),
     /// References to blobs ended: they are served no more.
     Dropped(BTreeMap<LogId, RoaringBitmap>),
+    /// A log of a space forked: blobs in it have other names now.
+    Renamed(SpaceId),
     /// A peer's news changed what is known of copies.
     Peers,
     /// A device passed on what another one signed, and others have not heard it.

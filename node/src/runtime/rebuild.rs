@@ -40,7 +40,7 @@ impl Runtime {
                     };
                     let projection = self.replica.project(&entry, self.now());
                     self.stage_projection(&mut stage, &entry, log, &projection)?;
-                    if Self::waits_for_clock(&entry) {
+                    if self.waits_for_clock(&entry) {
                         // A clock that was set back has not reached what it had reached before.
                         self.replica.hold(entry.header().hlc, entry.id());
                         waits = true;

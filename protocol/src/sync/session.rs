@@ -509,6 +509,8 @@ impl Session {
     /// What the caller wants said besides.
     fn pass(&mut self, input: Input) {
         match input {
+            Input::Renamed(space) if self.is_allowed(space) => self.haves.opened(space),
+            Input::Renamed(_) => {}
             Input::HaveChanged {
                 log,
                 added,

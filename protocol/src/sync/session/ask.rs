@@ -141,7 +141,11 @@ fn empty() -> Digest {
 
 impl Session {
     /// The state of a space, made when it is new; `None` beyond the limit.
-    pub(super) fn space(&mut self, id: SpaceId, view: &impl LogView) -> Result<&mut Space, CloseReason> {
+    pub(super) fn space(
+        &mut self,
+        id: SpaceId,
+        view: &impl LogView,
+    ) -> Result<&mut Space, CloseReason> {
         if !self.spaces.contains_key(&id) && self.spaces.len() >= limits::SYNC_SPACES {
             return Err(CloseReason::TooMuch);
         }

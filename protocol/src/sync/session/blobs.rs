@@ -27,7 +27,8 @@ pub(super) struct Haves {
     /// Bitmaps of one of them that are not sent yet.
     rows: VecDeque<(LogId, RoaringBitmap)>,
     mode: HaveMode,
-    /// Spaces that the peer may replicate since the greeting, of which it was told no blobs yet.
+    /// Spaces of which the peer is to be told all blobs again: it may replicate them since the
+    /// greeting, or a log in them forked.
     fresh: BTreeSet<SpaceId>,
     /// Changes that are not sent yet: added, removed.
     changes: BTreeMap<LogId, (RoaringBitmap, RoaringBitmap)>,
@@ -128,11 +129,7 @@ impl Session {
         }
     }
 
-    pub(super) fn peer_has(
-        &mut self,
-        have: Have,
-        view: &impl LogView,
-    ) -> Result<(), CloseReason> {
+    pub(super) fn peer_has(&mut self, have: Have, view: &impl LogView) -> Result<(), CloseReason> {
         // A space may be told of here before its digest is.
         self.space(have.space, view)?;
         let mut rows = Vec::new();

@@ -60,6 +60,8 @@ pub enum Input {
         /// Ordinals held no longer.
         removed: RoaringBitmap,
     },
+    /// A log of a space forked, so that blobs in it have other names now.
+    Renamed(SpaceId),
     /// Asks the peer for a key.
     AskKey {
         /// The space.

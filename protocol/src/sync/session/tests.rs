@@ -11,9 +11,7 @@ use crate::{
     id::{BranchId, EpochId},
     sync::{
         heads_digest,
-        message::{
-            Entries, Have, HaveMode, HaveRow, Heads, PREFIX_BYTES, Refused, Sent,
-        },
+        message::{Entries, Have, HaveMode, HaveRow, Heads, PREFIX_BYTES, Refused, Sent},
         tests::memory::{CONTROL, Draft, Memory, id},
     },
 };
@@ -720,7 +718,16 @@ fn blobs_that_come_before_their_space_is_told_are_not_missed() {
         branch: BranchId::ZERO,
     };
     let bits = RoaringBitmap::from_iter([4]);
-    let row = |device| HaveRow::new(LogRef { device, inc: 1, branch: BranchId::ZERO }, &bits);
+    let row = |device| {
+        HaveRow::new(
+            LogRef {
+                device,
+                inc: 1,
+                branch: BranchId::ZERO,
+            },
+            &bits,
+        )
+    };
     let early = [
         Message::Devices(Devices {
             first: 0,
