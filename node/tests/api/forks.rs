@@ -143,10 +143,10 @@ async fn two_that_met_different_sides_agree_after_a_sync() {
     let network = pi.serve().await;
     bens.stay_here();
     bens.knows(&network).await;
-    let summary = bens.ask("sync", json!({"timeout_ms": 20_000})).await;
+    let summary = bens.ask("sync", json!({"timeout": "30s"})).await;
     assert_eq!(summary.done()["settled"], true, "{summary:?}");
     anchor(&bens).await;
-    bens.ask("sync", json!({"timeout_ms": 20_000})).await.done();
+    bens.ask("sync", json!({"timeout": "30s"})).await.done();
     let all = ["before.jpg", "here.jpg", "there.jpg"];
     assert_eq!(names(&bens).await, all);
     assert_eq!(names(&pi).await, all);
