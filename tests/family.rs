@@ -1,13 +1,14 @@
 //! Devices of one family as people run them: a served node, an invite, a join, a sync.
 #![cfg(unix)]
 
+mod devices;
+
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
 };
 
+use devices::{Homes, LOOPBACK, Running, join, run, serve};
 use heirloom_node::{
     api::{Doorway, router},
     net::{Address, Net, NetConfig, NetEvent, Peer, Proto, Whom},
@@ -24,143 +25,29 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
-const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
-const SETTINGS: &str = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\n";
-
 fn options() -> Options {
     Options {
         worker: (env!("CARGO_BIN_EXE_heirloom").into(), Vec::new()),
     }
 }
 
-/// A folder for the homes of one test, and one command line for each.
-struct Homes(tempfile::TempDir);
-
-impl Homes {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    /// A home that is not set up and talks to this machine alone.
-    fn home(&self, name: &str) -> PathBuf {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let home = self.0.path().join(name);
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&home)
-            .expect("a new folder");
-        std::fs::write(home.join("config.toml"), SETTINGS).expect("settings");
-        home
-    }
-
-    /// A home with a family of its own.
-    async fn founded(&self, name: &str) -> PathBuf {
-        let home = self.home(name);
-        let names = FamilyNames {
-            family: "Berger".into(),
-            person: "Anna".into(),
-            device: "laptop".into(),
-        };
-        let made = Node::found(&home, &options(), names, None).await;
-        assert!(made.is_ok(), "{:?}", made.err());
-        home
-    }
-}
-
-fn heirloom(home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heirloom"));
-    command
-        .arg("--home")
-        .arg(home)
-        .arg("--json")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    command
-}
-
-/// A command that runs, with its lines.
-struct Running {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(home: &Path, args: &[&str]) -> Self {
-        let mut child = heirloom(home, args).spawn().expect("the program starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Self { child, lines }
-    }
-
-    /// The next line of a kind.
-    #[track_caller]
-    fn line(&mut self, kind: &str) -> Value {
-        loop {
-            let line = self.lines.next().expect("a line").expect("text");
-            let line: Value = serde_json::from_str(&line).expect("JSON");
-            if line["type"] == kind {
-                return line;
-            }
-            assert!(line["type"] != "error", "{line}");
-        }
-    }
-
-    /// The last line and the exit code.
-    fn end(mut self) -> (Value, i32) {
-        drop(self.child.stdin.take());
-        let last = self.lines.by_ref().map_while(Result::ok).last();
-        let last = last.and_then(|line| serde_json::from_str(&line).ok());
-        let status = self.child.wait().expect("it ends");
-        (last.unwrap_or_default(), status.code().unwrap_or(-1))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error says that it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn run(home: &Path, args: &[&str], stdin: &str) -> (Value, i32) {
-    let mut running = Running::start(home, args);
-    let mut input = running.child.stdin.take().expect("piped");
-    // A command that does not read its input closes it.
-    let _ = input.write_all(stdin.as_bytes());
-    drop(input);
-    running.end()
-}
-
-fn serve(home: &Path) -> Running {
-    let args = [
-        "serve",
-        "--no-discovery",
-        "--listen",
-        LOOPBACK,
-        "--no-gallery",
-    ];
-    let mut running = Running::start(home, &args);
-    let ready = running.line("ready");
-    let listen = ready["listen"].as_array().expect("addresses");
-    assert!(
-        !listen.is_empty()
-            && listen
-                .iter()
-                .all(|a| a.as_str().is_some_and(|a| a.contains("/p2p/"))),
-        "{ready}"
-    );
-    running
-}
-
-fn join(home: &Path, code: &str) -> (Value, i32) {
-    run(home, &["--yes", "join", "-"], &format!("{code}\n"))
+/// A home with a family of its own.
+async fn founded(homes: &Homes, name: &str) -> PathBuf {
+    let home = homes.home(name);
+    let names = FamilyNames {
+        family: "Berger".into(),
+        person: "Anna".into(),
+        device: "laptop".into(),
+    };
+    let made = Node::found(&home, &options(), names, None).await;
+    assert!(made.is_ok(), "{:?}", made.err());
+    home
 }
 
 #[tokio::test]
 async fn a_device_joins_once_with_a_code_and_both_screens_show_the_same_words() {
     let homes = Homes::new();
-    let a = homes.founded("a").await;
+    let a = founded(&homes, "a").await;
     let (b, c) = (homes.home("b"), homes.home("c"));
     let node = serve(&a);
     let mut invite = Running::start(&a, &["--yes", "invite", "--device"]);
@@ -217,7 +104,7 @@ async fn view(home: &Path) -> heirloom_node::runtime::View {
 #[tokio::test]
 async fn a_new_person_joins_with_recovery_words_a_library_and_the_familys_album() {
     let homes = Homes::new();
-    let a = homes.founded("a").await;
+    let a = founded(&homes, "a").await;
     let b = homes.home("b");
     let node = serve(&a);
     let mut invite = Running::start(&a, &["--yes", "invite", "--person", "Ben"]);
@@ -256,7 +143,7 @@ async fn a_new_person_joins_with_recovery_words_a_library_and_the_familys_album(
 #[tokio::test]
 async fn a_code_that_fits_no_invite_gets_nothing() {
     let homes = Homes::new();
-    let a = homes.founded("a").await;
+    let a = founded(&homes, "a").await;
     let b = homes.home("b");
     let (refused, exit) = join(
         &b,
@@ -293,7 +180,7 @@ async fn a_code_that_fits_no_invite_gets_nothing() {
 async fn one_node_runs_on_a_home_and_its_socket_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let homes = Homes::new();
-    let a = homes.founded("a").await;
+    let a = founded(&homes, "a").await;
     let b = homes.home("b");
     let node = serve(&a);
     let mode = std::fs::metadata(a.join("node.sock"))
@@ -403,7 +290,7 @@ impl Act {
 #[tokio::test]
 async fn words_that_are_refused_on_either_side_let_nobody_in() {
     let homes = Homes::new();
-    let a = Inside::open(&homes.founded("a").await).await;
+    let a = Inside::open(&founded(&homes, "a").await).await;
     let b = Inside::open(&homes.home("b")).await;
     let mut invite = a.act("invite", json!({"device": true})).await;
     let code = invite.line("invite").await["code"].clone();
@@ -435,7 +322,7 @@ async fn words_that_are_refused_on_either_side_let_nobody_in() {
 #[tokio::test]
 async fn two_invites_at_once_do_not_disturb_each_other() {
     let homes = Homes::new();
-    let a = Inside::open(&homes.founded("a").await).await;
+    let a = Inside::open(&founded(&homes, "a").await).await;
     let b = Inside::open(&homes.home("b")).await;
     let mut first = a.act("invite", json!({"device": true})).await;
     let code = first.line("invite").await["code"].clone();
@@ -453,7 +340,7 @@ async fn two_invites_at_once_do_not_disturb_each_other() {
 #[tokio::test]
 async fn five_bad_handshakes_burn_a_code() {
     let homes = Homes::new();
-    let a = homes.founded("a").await;
+    let a = founded(&homes, "a").await;
     let node = serve(&a);
     let mut invite = Running::start(&a, &["--yes", "invite", "--device"]);
     let code = invite.line("invite")["code"]
