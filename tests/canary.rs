@@ -1,0 +1,380 @@
+//! Whatever a family says and shows leaves no device in clear, and stands in no file of one.
+//!
+//! Words that stand nowhere else are put into pixels, EXIF, names, captions and
+//! tags; then everything that a thief or a listener could get is searched for
+//! them, in several forms. In each place one word is planted in clear, and must be
+//! the only one that is found.
+#![cfg(target_os = "linux")]
+
+mod devices;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    net::{TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+};
+
+use devices::{
+    Device, Dice, Homes,
+    canaries::{Canaries, Search, forms},
+    files, link,
+    namespaces::{Cable, Capture, End, Kind, kinds, lacking, streams},
+    pair,
+    pictures::{self, Text},
+    proxy::Proxy,
+    report, skipped, words,
+};
+use heirloom_protocol::family::invite::{InviteCode, InviteText, parse};
+use serde_json::Value;
+
+/// Where the planted word stands in the list of hits.
+const PLANTED: &str = "planted as raw";
+
+/// Two people, each with a device, and what is to be found nowhere.
+struct Family {
+    homes: Homes,
+    dice: Dice,
+    canaries: Canaries,
+    planted: String,
+    a: Device,
+    b: Device,
+    album: String,
+}
+
+impl Family {
+    fn new() -> Self {
+        let (homes, mut dice) = (Homes::new(), Dice::new());
+        let mut canaries = Canaries::default();
+        let [a, b] = ["a", "b"].map(|name| {
+            let mut device = homes.device(name);
+            let temporary = homes.path().join(format!("{name}-tmp"));
+            fs::create_dir(&temporary).expect("a folder");
+            let temporary = temporary.to_str().expect("UTF-8").to_owned();
+            device.env.insert("TMPDIR".into(), temporary);
+            device.env.insert("HEIRLOOM_LOG".into(), "trace".into());
+            device
+        });
+        Self {
+            planted: canaries.place("planted", &mut dice),
+            album: canaries.place("album name", &mut dice),
+            homes,
+            dice,
+            canaries,
+            a,
+            b,
+        }
+    }
+
+    fn place(&mut self, place: &str) -> String {
+        self.canaries.place(place, &mut self.dice)
+    }
+
+    /// Pixels that spell a word again and again.
+    fn pixels(&mut self, count: usize) -> Vec<u8> {
+        let word = self.place("bytes: pixels");
+        word.bytes().cycle().take(count).collect()
+    }
+
+    /// Photos of one person in a folder of their own, each with words wherever words can stand.
+    fn photos(&mut self, count: usize) -> PathBuf {
+        let folder = self.homes.path().join(self.dice.word(8));
+        fs::create_dir(&folder).expect("a folder");
+        for nth in 0..count {
+            // Bitmaps have no place for them.
+            let fields = match nth % 3 {
+                0 | 1 => &[Text::Make, Text::Model, Text::Description, Text::Artist][..],
+                _ => &[],
+            };
+            let words: Vec<_> = fields.iter().map(|_| self.place("bytes: EXIF")).collect();
+            let texts = fields.iter().copied().zip(words.iter().map(String::as_str));
+            let texts: Vec<_> = texts.collect();
+            let (extension, mut bytes) = match nth % 3 {
+                0 => ("jpg", pictures::jpeg(48, &texts, &mut self.dice)),
+                1 => ("tif", pictures::tiff(40, &self.pixels(1600), &texts)),
+                _ => ("bmp", pictures::bmp_of(20, &self.pixels(1200))),
+            };
+            bytes.extend_from_slice(self.place("bytes: behind the picture").as_bytes());
+            let name = format!("{}.{extension}", self.place("list: file name"));
+            fs::write(folder.join(name), bytes).expect("a photo");
+        }
+        folder
+    }
+
+    /// Takes photos in on a device and says things of them.
+    fn fill(&mut self, device: &Device, album: &str, count: usize) {
+        let folder = self.photos(count);
+        let folder = folder.to_str().expect("UTF-8");
+        let lines = device.ok(&["import", folder, "--album", album]);
+        let ids = lines.iter().filter_map(|line| line["asset"].as_str());
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
+        assert_eq!(ids.len(), count);
+        for id in ids {
+            device.ok(&["caption", &id, &self.place("list: caption")]);
+            let tags = [(); 2].map(|()| self.place("list: tag"));
+            device.ok(&["tag", &id, "--add", &tags[0], "--add", &tags[1]]);
+        }
+    }
+
+    fn found(&mut self, count: usize) {
+        let [family, person, name] =
+            ["family", "person", "device"].map(|what| self.place(&format!("name of a {what}")));
+        let a = self.a.clone();
+        let names = ["--family", &family, "--person", &person, "--device", &name];
+        let founded = a.ok(&[&["init"], &names[..]].concat()).pop();
+        let recovery = founded.expect("a summary")["recovery"].clone();
+        let recovery: Vec<_> = recovery.as_array().into_iter().flatten().collect();
+        assert_eq!(recovery.len(), 24);
+        let recovery: Vec<_> = recovery.into_iter().filter_map(Value::as_str).collect();
+        self.canaries.note("recovery words", &recovery.join(" "));
+        let album = self.album.clone();
+        self.fill(&a, &album, count);
+    }
+
+    /// A second person joins with a code that is changed on the way as it must be to get there.
+    fn join(&mut self, edit: impl Fn(&Value) -> String) {
+        let [person, name] =
+            ["person", "device"].map(|what| self.place(&format!("name of a {what}")));
+        let whom = ["--person", &person, "--album", &self.album];
+        let secrets = std::cell::RefCell::new(Vec::new());
+        pair(&self.a, &whom, &self.b, &name, |invite| {
+            secrets
+                .borrow_mut()
+                .extend([link(invite), words(invite), edit(invite)]);
+            edit(invite)
+        });
+        for secret in secrets.into_inner() {
+            self.canaries.note("invite code", &secret);
+        }
+    }
+
+    /// The second person adds to the album, and everything is exchanged.
+    fn live(&mut self, count: usize) {
+        let b = self.b.clone();
+        b.ok(&["sync"]);
+        let album = self.album.clone();
+        self.fill(&b, &album, count);
+        let renamed = self.place("name of an album");
+        self.a.ok(&["album", "rename", &album, &renamed]);
+        let summary = b.ok(&["sync"]).pop().expect("a summary");
+        assert_eq!(summary["settled"], true, "{summary}");
+    }
+
+    /// The words did travel: each is on the other device, and comes out of its export.
+    fn has_arrived(&self) {
+        let search = self.canaries.search();
+        let out = self.homes.path().join("out");
+        self.b
+            .ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+        let all = files(&out)
+            .into_iter()
+            .map(|file| fs::read(file).expect("readable"));
+        let all = all.collect::<Vec<_>>().concat();
+        let raw = search.words(&all);
+        for word in self.canaries.at("bytes: ") {
+            assert!(raw.contains(word), "{word} in no original");
+        }
+        for (device, whose) in [(&self.a, "a"), (&self.b, "b")] {
+            let list: String = device.assets().iter().map(Value::to_string).collect();
+            for word in self.canaries.at("list: ") {
+                assert!(list.contains(word), "{word} on {whose}");
+            }
+        }
+    }
+
+    /// Homes, logs and temporary folders hold the planted word, and no other.
+    fn is_silent(&self) {
+        let search = self.canaries.search();
+        for device in [&self.a, &self.b] {
+            let log = device.log.as_ref().expect("a log");
+            let text = fs::read_to_string(log).expect("a log");
+            assert!(text.contains("TRACE"), "the log is kept at trace level");
+            let places: [(&Path, &str); 2] = [
+                (&device.home, "planted"),
+                (Path::new(&device.env["TMPDIR"]), "planted"),
+            ];
+            for (folder, name) in places {
+                let file = folder.join(name);
+                fs::write(&file, &self.planted).expect("planted");
+                let hits = search.hits_below(folder);
+                assert_eq!(hits, [format!("{PLANTED} in {}", file.display())]);
+            }
+            let planted = format!("{text}{}", self.planted);
+            assert_eq!(
+                search.hits(planted.as_bytes()),
+                [PLANTED],
+                "{}",
+                log.display()
+            );
+            device.never_panicked();
+        }
+    }
+}
+
+/// The link of an invite that leads to the proxy instead of the node.
+fn through(proxy: &Proxy, invite: &Value) -> String {
+    let InviteText::Link(code) = parse(&link(invite)).expect("a link") else {
+        panic!("words");
+    };
+    let address = proxy.multiaddr().try_into().expect("an address");
+    let code = InviteCode {
+        addrs: vec![address],
+        ..code
+    };
+    code.link().to_string()
+}
+
+#[test]
+fn the_search_finds_a_word_in_every_form() {
+    let mut dice = Dice::new();
+    let mut canaries = Canaries::default();
+    let word = canaries.place("planted", &mut dice);
+    let search = canaries.search();
+    assert!(search.hits(&dice.bytes(100_000)).is_empty());
+    for (form, needle) in forms(word.as_bytes()) {
+        let hay = [dice.bytes(1000), needle, dice.bytes(1000)].concat();
+        assert_eq!(search.hits(&hay), [format!("planted as {form}")]);
+    }
+    // Base64 of a text in which the word stands anywhere.
+    for before in 0..6 {
+        for after in 0..6 {
+            let text = [
+                dice.bytes(before),
+                word.clone().into_bytes(),
+                dice.bytes(after),
+            ]
+            .concat();
+            let hay = data_encoding::BASE64.encode(&text);
+            assert_eq!(search.hits(hay.as_bytes()).len(), 1, "{before} {after}");
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("a folder");
+    fs::write(inner.join(&word), b"nothing").expect("a file");
+    fs::write(inner.join("other"), &word).expect("a file");
+    assert_eq!(search.hits_below(folder.path()).len(), 2);
+}
+
+#[test]
+fn nothing_leaves_a_device_in_clear_or_stands_so_on_its_disk() {
+    let mut family = Family::new();
+    family.found(17);
+    let proxy = Proxy::new();
+    proxy.record();
+    let node = family.a.serve();
+    proxy.lead_to(node.port());
+    family.join(|invite| through(&proxy, invite));
+    let peer = node.ready["peer"].as_str().expect("a peer").to_owned();
+    let address = format!("{}/p2p/{peer}", proxy.multiaddr());
+    family.b.know_only(&address);
+    family.live(6);
+    family.has_arrived();
+    node.kill();
+
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.lead_to(listener.local_addr().expect("bound").port());
+    let mut plain = TcpStream::connect(proxy.address()).expect("the proxy");
+    plain.write_all(family.planted.as_bytes()).expect("sent");
+    devices::wait_until("it passed", std::time::Duration::from_secs(10), || {
+        proxy.tape().ends_with(family.planted.as_bytes())
+            || !family.canaries.search().hits(&proxy.tape()).is_empty()
+    });
+    let tape = proxy.tape();
+    // Photos of both went through it.
+    assert!(
+        proxy.back() > 100_000 && proxy.forth() > 50_000,
+        "{} {}",
+        proxy.back(),
+        proxy.forth()
+    );
+    assert_eq!(family.canaries.search().hits(&tape), [PLANTED]);
+    family.is_silent();
+    report(&format!(
+        "{} canaries, {} bytes on the wire: none in clear",
+        family.canaries.len(),
+        tape.len()
+    ));
+}
+
+#[test]
+fn nothing_is_said_in_clear_on_a_cable_and_to_nobody_else() {
+    if let Some(why) = lacking() {
+        skipped(why);
+        return;
+    }
+    let cable = Cable::new('c');
+    // Whoever wants to talk to the world outside is heard.
+    cable.lead_out();
+    let captures = cable.ends.each_ref().map(End::capture);
+    let mut family = Family::new();
+    for (device, end) in [
+        (&mut family.a, &cable.ends[0]),
+        (&mut family.b, &cable.ends[1]),
+    ] {
+        fs::remove_file(device.home.join("config.toml")).expect("it was there");
+        device.prefix = end.prefix();
+    }
+    family.found(4);
+    let node = family.a.serve_with(&[]);
+    family.join(words);
+    family.live(2);
+    family.has_arrived();
+    // A notice of the end goes out by multicast as well.
+    node.stop();
+
+    let [one, two] = &cable.ends;
+    let planted = family.planted.clone();
+    one.within(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        socket
+            .send_to(planted.as_bytes(), (two.ip, 9))
+            .expect("sent");
+    });
+    let search = family.canaries.search();
+    for capture in &captures {
+        devices::wait_until(
+            "the planted word",
+            std::time::Duration::from_secs(10),
+            || {
+                capture
+                    .packets()
+                    .iter()
+                    .any(|packet| !search.hits(packet).is_empty())
+            },
+        );
+        check(capture, &search, &cable);
+    }
+    family.is_silent();
+    report(&format!(
+        "{} canaries on the cable: none in clear",
+        family.canaries.len()
+    ));
+}
+
+fn check(capture: &Capture, search: &Search, cable: &Cable) {
+    let packets = capture.packets();
+    let bytes: usize = packets.iter().map(Vec::len).sum();
+    assert!(bytes > 100_000, "photos went over it: {bytes}");
+    // Streams put together again, so that a word cut in two is found.
+    let all = packets.iter().cloned().chain(streams(&packets));
+    let hits: BTreeSet<_> = all.flat_map(|bytes| search.hits(&bytes)).collect();
+    assert_eq!(hits, BTreeSet::from([PLANTED.to_owned()]));
+    let kinds = kinds(&packets);
+    assert!(kinds.contains_key(&Kind::Mdns), "{kinds:?}");
+    let ends = cable.ends.each_ref().map(End::addresses).concat();
+    let [one, two] = &cable.ends;
+    let strays: Vec<_> = kinds
+        .keys()
+        .filter(|kind| match kind {
+            Kind::Tcp(from, to) => !(ends.contains(from) && ends.contains(to)),
+            // The planted word, and that nobody listens for it.
+            Kind::Other(17, Some(to)) => *to != two.ip || kinds[kind] > 1,
+            Kind::Other(1, Some(to)) => *to != one.ip || kinds[kind] > 1,
+            Kind::Other(..) => true,
+            Kind::Mdns | Kind::Kernel | Kind::Loopback => false,
+        })
+        .collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
