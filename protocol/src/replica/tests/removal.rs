@@ -1,0 +1,214 @@
+//! What the device of a removed person holds, tried on everything that came after the removal.
+
+use super::*;
+use crate::{
+    album::epoch::Epochs,
+    crypto::{EpochKey, EpochKind, EpochName, SealContext, body, seal},
+    id::EpochId,
+    op::{Epoch, SealedTo},
+    replica::keys::value_aad,
+};
+
+/// How much of a heap of entries a device opens by trying all that it has.
+#[derive(PartialEq, Eq, Debug, Default)]
+struct Opened {
+    /// Entries of albums.
+    bodies: usize,
+    /// Names in control entries.
+    values: usize,
+    /// Keys sealed to somebody.
+    boxes: usize,
+    /// Older keys under newer ones.
+    chains: usize,
+}
+
+/// Every key of an epoch that a replica ever opened.
+fn keys(replica: &Replica) -> Vec<&EpochKey> {
+    let albums = replica.albums.values().map(|album| &album.epochs);
+    let spaces = albums.chain([&replica.control.epochs]);
+    let of_space = |epochs: &Epochs| -> Vec<EpochId> {
+        let kinds = [EpochKind::Album, EpochKind::Family, EpochKind::Net];
+        let ids = kinds.into_iter().flat_map(|kind| epochs.of_kind(kind));
+        ids.map(|(id, _)| id).collect()
+    };
+    let held = |epochs| {
+        of_space(epochs)
+            .into_iter()
+            .filter_map(|id| Epochs::key(epochs, &id))
+    };
+    spaces.flat_map(held).collect()
+}
+
+/// The names of all epochs that these entries start.
+fn epochs<'a>(entries: impl Iterator<Item = &'a Entry>) -> BTreeMap<EpochId, EpochName> {
+    let mut names = BTreeMap::new();
+    for entry in entries.filter(|entry| entry.header().is_control()) {
+        for op in entry.open(None).unwrap().into_iter().flatten() {
+            if let Op::Epoch(epoch) = op {
+                let name = EpochName {
+                    space: entry.header().space,
+                    kind: epoch.kind,
+                    generation: epoch.generation,
+                    minter: entry.header().device,
+                };
+                names.insert(epoch.id, name);
+            }
+        }
+    }
+    names
+}
+
+impl Opened {
+    fn by(device: &Device, entries: &[&Entry], names: &BTreeMap<EpochId, EpochName>) -> Self {
+        let keys = keys(&device.replica);
+        let mut opened = Self::default();
+        for entry in entries {
+            if !entry.header().is_control() {
+                let opens = |key: &&EpochKey| entry.open(Some(*key)).is_ok();
+                opened.bodies += usize::from(keys.iter().any(opens));
+                continue;
+            }
+            for op in entry.open(None).unwrap().into_iter().flatten() {
+                opened.try_control(device, &keys, entry, &op, names);
+            }
+        }
+        opened
+    }
+
+    fn try_control(
+        &mut self,
+        device: &Device,
+        keys: &[&EpochKey],
+        entry: &Entry,
+        op: &Op,
+        names: &BTreeMap<EpochId, EpochName>,
+    ) {
+        let (space, author) = (entry.header().space, entry.header().device);
+        let mut boxes = |epoch: &EpochId, seals: &[SealedTo]| {
+            for to in seals {
+                let opens = contexts(device, author, *epoch, &names[epoch], to)
+                    .iter()
+                    .any(|context| {
+                        seal::open(context, &device.replica.keys.seal, &to.sealed).is_ok()
+                    });
+                self.boxes += usize::from(opens);
+            }
+        };
+        match op {
+            Op::SetProfile(set) => {
+                let aad = value_aad(space, author, set.field, &set.subject);
+                let (nonce, sealed) = (&set.value.nonce, &set.value.ciphertext);
+                let opens = |key: &&EpochKey| body::open(&key.value_key(), nonce, &aad, sealed);
+                self.values += usize::from(keys.iter().any(|key| opens(key).is_ok()));
+            }
+            Op::Seal(seal) => boxes(&seal.epoch, &seal.seals),
+            Op::Epoch(Epoch {
+                id, seals, prev, ..
+            }) => {
+                boxes(id, seals);
+                let opens = |key: &&EpochKey| {
+                    let chained = prev.as_ref()?;
+                    let (nonce, sealed) = (&chained.nonce, &chained.ciphertext);
+                    body::open(&key.chain_key(), nonce, &id.0, sealed).ok()
+                };
+                self.chains += usize::from(keys.iter().any(|key| opens(key).is_some()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A box as it was addressed, and as if it had been meant for this device.
+fn contexts(
+    device: &Device,
+    author: DeviceId,
+    epoch_id: EpochId,
+    epoch: &EpochName,
+    to: &SealedTo,
+) -> [SealContext; 2] {
+    [to.to, device.replica.device()].map(|recipient| SealContext {
+        family: device.replica.family(),
+        epoch: *epoch,
+        epoch_id,
+        recipient_kind: to.kind,
+        recipient,
+        certificate: to.cert,
+        author,
+    })
+}
+
+#[test]
+fn no_key_that_a_removed_person_ever_held_opens_anything_newer() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    anna.add_photo(space, "one.jpg");
+    let mut pi = joins(&mut anna, 2, None);
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 3, Some((ben, Role::Admin)));
+    let shared = anna
+        .replica
+        .record_access(space, ben, Level::Manager, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    pull(&mut bens, &anna);
+    // Ben could do everything, and mint keys of his own.
+    bens.add_photo(space, "two.jpg");
+    let bens_album = album(&mut bens, "Ben's");
+    bens.add_photo(bens_album, "three.jpg");
+    pull(&mut anna, &bens);
+    pull(&mut pi, &anna);
+    let old: Vec<EntryId> = anna.entries.keys().copied().collect();
+
+    let removal = Op::RemovePerson((ben,));
+    let removed = anna
+        .replica
+        .record_removal(removal, anna.now, &mut anna.rng);
+    anna.keep(removed.unwrap());
+    pull(&mut pi, &anna);
+    let photo = anna.add_photo(space, "four.jpg");
+    pi.add_photo(space, "five.jpg");
+    let secret = album(&mut anna, "Winter");
+    anna.add_photo(secret, "six.jpg");
+    let name = [(Subject::Family, "Huber")];
+    let named = anna.replica.record_names(&name, anna.now, &mut anna.rng);
+    anna.keep(named.unwrap());
+    let tended = anna.replica.tend(anna.now, &mut anna.rng).unwrap();
+    anna.keep(tended);
+    pull(&mut anna, &pi);
+    pull(&mut pi, &anna);
+
+    // Whatever anybody has, by whatever way it came.
+    let all: BTreeMap<EntryId, Entry> = [&anna, &bens, &pi]
+        .iter()
+        .flat_map(|device| device.entries.clone())
+        .collect();
+    for _ in 0..all.len() {
+        for entry in all.values() {
+            if bens.replica.accept(entry, bens.now).is_ok() {
+                bens.entries.insert(entry.id(), entry.clone());
+            }
+        }
+    }
+    assert!(anna.entries.keys().all(|id| bens.entries.contains_key(id)));
+    let names = epochs(all.values());
+    let (before, after): (Vec<&Entry>, Vec<&Entry>) = anna
+        .entries
+        .values()
+        .partition(|entry| old.contains(&entry.id()));
+    let bodies = |entries: &[&Entry]| {
+        let of_albums = entries.iter().filter(|entry| !entry.header().is_control());
+        of_albums.count()
+    };
+    // The trial itself opens what a reader may open, old and new.
+    let bens_old = Opened::by(&bens, &before, &names);
+    assert_eq!(bens_old.bodies, bodies(&before));
+    assert!(bens_old.values > 0 && bens_old.boxes > 0, "{bens_old:?}");
+    let pis_new = Opened::by(&pi, &after, &names);
+    assert_eq!(pis_new.bodies, bodies(&after));
+    assert!(pis_new.bodies >= 3, "{pis_new:?}");
+    assert!(pis_new.values > 0 && pis_new.boxes > 0 && pis_new.chains > 0);
+    assert!(pi.assets(space)[&photo].added.is_some());
+
+    assert_eq!(Opened::by(&bens, &after, &names), Opened::default());
+    assert!(!bens.assets(space).contains_key(&photo));
+    assert_eq!(bens.replica.family_name().as_deref(), Some("Berger"));
+}

@@ -1,0 +1,151 @@
+//! A person who was removed, with everything their device ever held and all the ciphertext there is.
+#![cfg(unix)]
+
+mod devices;
+
+use std::{fs, path::Path};
+
+use devices::{Device, Dice, Homes, files, link, pair, pictures, sums};
+use serde_json::Value;
+
+/// A copy of a home, with its index taken away so that it is made again from the files.
+fn stolen(homes: &Homes, of: &Device, name: &str) -> Device {
+    let device = Device {
+        home: homes.path().join(name),
+        ..homes.device(&format!("{name}-log"))
+    };
+    copy(&of.home, &device.home);
+    device
+}
+
+fn copy(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    for file in files(from) {
+        let to = to.join(file.strip_prefix(from).expect("below it"));
+        let folder = to.parent().expect("a folder");
+        let mut builder = fs::DirBuilder::new();
+        builder
+            .mode(0o700)
+            .recursive(true)
+            .create(folder)
+            .expect("a folder");
+        fs::copy(&file, &to).expect("a copy");
+    }
+}
+
+/// Gives a stolen home the logs and blobs of another one, but for the logs of a space.
+fn gets_all_of(thief: &Device, other: &Device, but: Option<&str>) {
+    copy(&other.home.join("blobs"), &thief.home.join("blobs"));
+    for space in fs::read_dir(other.home.join("logs")).expect("logs") {
+        let space = space.expect("a space").file_name();
+        if but.is_none_or(|but| *but != *space) {
+            let logs = Path::new("logs").join(space);
+            copy(&other.home.join(&logs), &thief.home.join(&logs));
+        }
+    }
+    fs::remove_file(thief.home.join("heirloom.redb")).expect("the index");
+}
+
+fn names(device: &Device) -> Vec<String> {
+    let assets = device.assets();
+    let name = |asset: &Value| asset["name"].as_str().expect("a name").to_owned();
+    let mut names: Vec<_> = assets.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_removed_device_is_turned_away_and_reads_nothing_new_with_all_the_ciphertext() {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let [a, pi, b] = ["a", "pi", "b"].map(|name| homes.device(name));
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    let take = |name: &str, dice: &mut Dice| {
+        fs::write(photos.join(name), pictures::bmp(90, dice)).expect("a photo");
+        a.ok(&[
+            "import",
+            photos.to_str().expect("UTF-8"),
+            "--album",
+            "Summer",
+        ]);
+    };
+    a.init("Berger", "Anna", "laptop");
+    take("old.bmp", &mut dice);
+    let node = a.serve();
+    pair(&a, &["--device"], &pi, "pi", link);
+    pair(
+        &a,
+        &["--person", "Ben", "--album", "Summer"],
+        &b,
+        "phone",
+        link,
+    );
+    for device in [&pi, &b] {
+        device.ok(&["sync"]);
+        assert_eq!(names(device), ["old.bmp"]);
+    }
+    // Both were copied in time, keys and all.
+    let bens = stolen(&homes, &b, "bens");
+    let unaware = stolen(&homes, &b, "unaware");
+    let annas = stolen(&homes, &pi, "annas");
+
+    a.ok(&["--yes", "people", "remove", "Ben"]);
+    take("new.bmp", &mut dice);
+    // Who was removed is turned away right after the handshake, and so is a copy.
+    for device in [&b, &bens] {
+        let (refused, exit) = device.run(&["sync"], "");
+        assert_eq!(
+            (refused["id"].as_str(), exit),
+            (Some("E-NO-PEER"), 6),
+            "{refused}"
+        );
+        assert_eq!(names(device), ["old.bmp"]);
+    }
+    // The others go on, and turn it away as well.
+    pi.ok(&["sync"]);
+    assert_eq!(names(&pi), ["new.bmp", "old.bmp"]);
+    drop(node);
+    let pis_node = pi.serve();
+    let peer = pis_node.ready["peer"].as_str().expect("a peer").to_owned();
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", pis_node.port());
+    b.know_only(&address);
+    let (refused, exit) = b.run(&["sync"], "");
+    assert_eq!(
+        (refused["id"].as_str(), exit),
+        (Some("E-NO-PEER"), 6),
+        "{refused}"
+    );
+    drop(pis_node);
+
+    let out = |device: &Device, name: &str| {
+        let out = homes.path().join(name);
+        device.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+        sums(&out)
+    };
+    // The way in is a real one: who was not removed reads it all with the same means.
+    gets_all_of(&annas, &a, None);
+    assert_eq!(names(&annas), ["new.bmp", "old.bmp"]);
+    assert!(
+        out(&annas, "annas-out")
+            .into_keys()
+            .eq(sums(&photos).into_keys())
+    );
+
+    // Without the log that says so, the program does not know that its person was removed.
+    let status = a.ok(&["status"]);
+    let family = status[0]["family"].as_str().expect("an id");
+    let control = &family[..32];
+    assert!(a.home.join("logs").join(control).is_dir());
+    gets_all_of(&unaware, &a, Some(control));
+    assert_eq!(names(&unaware), ["old.bmp"]);
+    let old = devices::sha256(&fs::read(photos.join("old.bmp")).expect("a photo"));
+    assert!(out(&unaware, "unaware-out").into_keys().eq([old.clone()]));
+    // With all of it, it shows no more than that.
+    gets_all_of(&bens, &a, None);
+    assert!(!names(&bens).contains(&"new.bmp".to_owned()));
+    assert!(out(&bens, "bens-out").into_keys().all(|sum| sum == old));
+    for device in [&a, &pi, &b, &bens, &unaware, &annas] {
+        device.never_panicked();
+    }
+}
