@@ -231,7 +231,7 @@ fn devices(view: &View) -> Check {
             "this is the only device: when it is lost, so are the photos",
             "heirloom invite --device brings in a second one",
         ),
-        1 => Check::well("devices", "another device belongs to the family".into()),
+        1 => Check::well("devices", "another device belongs to the family"),
         count => Check::well("devices", format!("{count} others belong to the family")),
     }
 }
