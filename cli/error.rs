@@ -192,6 +192,7 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
+    use crate::ui::{Manner, Terminal, recorded};
 
     fn one_of_each() -> Vec<CliError> {
         let file = |kind: io::ErrorKind| CliError::File {
@@ -199,16 +200,63 @@ mod tests {
             path: PathBuf::from("words.txt"),
             source: kind.into(),
         };
+        let told = Told {
+            id: "E-CODE".into(),
+            message: "this invite was already used".into(),
+            safe: Some("Your photos are safe.".into()),
+            hint: Some("ask for a new one".into()),
+            exit: 8,
+        };
+        let bare = CliError::Usage {
+            message: "the word is no date".into(),
+            hint: None,
+        };
         vec![
             CliError::usage("m", "h"),
+            bare,
             file(io::ErrorKind::StorageFull),
             file(io::ErrorKind::PermissionDenied),
+            file(io::ErrorKind::AlreadyExists),
+            file(io::ErrorKind::NotFound),
+            CliError::Told(told),
             CliError::NodeGone,
             CliError::Garbled,
             CliError::NotConfirmed,
             CliError::Interrupted,
             CliError::NotYet("the gallery is not in this version"),
         ]
+    }
+
+    #[test]
+    fn every_error_is_told_in_these_words() {
+        let told: Vec<String> = one_of_each().iter().map(told).collect();
+        let want = [
+            "error: m\nhint: h\n",
+            "error: the word is no date\n",
+            "error: cannot write words.txt: no storage space\nhint: free some space, then run this again\n",
+            "error: cannot write words.txt: permission denied\nhint: choose a place that you may write to\n",
+            "error: cannot write words.txt: entity already exists\n\
+             hint: name a file that does not exist yet; nothing is overwritten\n",
+            "error: cannot write words.txt: entity not found\n",
+            "error: this invite was already used\n  Your photos are safe.\nhint: ask for a new one\n",
+            "error: the node stopped answering\n  What was reported as done is done; your photos are safe.\n\
+             hint: see how it is with heirloom status, then run this again\n",
+            "error: the node answers what this command does not understand\n  \
+             What was reported as done is done; your photos are safe.\n\
+             hint: stop the node and start it again: it may be of another version\n",
+            "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
+            "error: stopped\n  What was done so far is safe; it can be run again.\n",
+            "error: this build cannot do that yet\nhint: heirloom --help lists what it can do\n",
+        ];
+        assert_eq!(told, want);
+    }
+
+    /// What a person reads.
+    fn told(error: &CliError) -> String {
+        let (mut ui, out, err) = recorded::ui(Manner::default(), Terminal::default(), "");
+        ui.error(error);
+        assert_eq!(out.text(), "");
+        err.text()
     }
 
     #[test]

@@ -4,6 +4,8 @@ pub mod api;
 pub mod catalog;
 pub mod clock;
 mod export;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod import;
 pub mod media;
 pub mod net;

@@ -51,6 +51,7 @@ use crate::{
     node::{Node, Options},
 };
 
+pub(crate) use self::pair::seconds;
 #[cfg(unix)]
 pub(crate) use self::socket::Socket;
 pub use self::{

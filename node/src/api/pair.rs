@@ -92,7 +92,7 @@ impl Lent {
 }
 
 /// The seconds of `90m`, `24h`, `7d` or a sum such as `1d12h`.
-pub(super) fn seconds(text: &str) -> Option<u64> {
+pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut total = 0_u64;
     let mut rest = text;
     while !rest.is_empty() {

@@ -56,7 +56,12 @@ pub fn parse_range(text: &str) -> Option<(i64, i64)> {
 }
 
 fn parse_date(text: &str) -> Option<(i64, i64)> {
-    let numbers: Option<Vec<i64>> = text.split('-').map(|part| part.parse().ok()).collect();
+    let number = |part: &str| {
+        part.parse()
+            .ok()
+            .filter(|number| (0..=9999).contains(number))
+    };
+    let numbers: Option<Vec<i64>> = text.split('-').map(number).collect();
     let (from, to) = match numbers?[..] {
         [year] => (days(year, 1, 1), days(year + 1, 1, 1)),
         [year, month] if (1..=12).contains(&month) => {
@@ -105,5 +110,18 @@ mod tests {
         );
         assert_eq!(parse_range("2023-02-30"), None);
         assert_eq!(parse_range("soon"), None);
+    }
+
+    #[test]
+    fn a_year_has_four_digits() {
+        for text in [
+            "9223372036854775807",
+            "999999999999-01",
+            "99999-01-01",
+            "2023..10000",
+        ] {
+            assert_eq!(parse_range(text), None, "{text}");
+        }
+        assert!(parse_range("0001..9999").is_some());
     }
 }

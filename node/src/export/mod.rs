@@ -54,6 +54,13 @@ pub(crate) struct Request {
     pub(crate) sidecars: Sidecars,
 }
 
+/// The names under which a file called `name` is written, alone and as the n-th; for the fuzz targets.
+pub(crate) fn names(called: &str, n: u32) -> [String; 2] {
+    let safe = name::safe(called);
+    let numbered = name::numbered(&safe, n);
+    [safe, numbered]
+}
+
 /// What became of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {

@@ -251,6 +251,12 @@ fn read(service: &ResolvedService) -> Option<Sighting> {
     })
 }
 
+/// Reads a record with these properties; for the fuzz targets.
+pub(crate) fn of_properties(text: &[(&str, &str)]) -> Option<Sighting> {
+    let service = ServiceInfo::new(SERVICE, "x", "y.local.", "192.168.0.9", 77, text).ok()?;
+    read(&service.as_resolved_service())
+}
+
 /// What was reported already, and how much may still be this minute.
 ///
 /// Events repeat for each interface and with every refresh of a record; a

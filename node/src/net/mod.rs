@@ -39,6 +39,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 pub use address::{Address, AddressError, Path, Peer};
+pub(crate) use discovery::of_properties;
 pub use discovery::{Advert, Sighting};
 pub use event::{NetError, NetEvent, PeerPath, Refusals};
 pub use gate::{Reach, Standing, Whom};

@@ -63,7 +63,7 @@ impl NetworkOptions {
         Self::parse(&text)
     }
 
-    fn parse(text: &str) -> Result<Self, ApiError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let config: Config = toml::from_str(text)
             .map_err(|error| ApiError::usage(&format!("config.toml: {}", error.message())))?;
         let Section {

@@ -98,15 +98,20 @@ impl Network {
             tracing::warn!(%error, "an address could not be kept");
         }
         self.stir();
-        // One stream a pair: the side that called opens it.
-        if !outbound || self.is_kept_away(&device) {
+        // One stream a pair: the device with the lower id opens it. Two that call each other in
+        // the same moment do not agree on whose connection was first.
+        if peer_of(device) < self.net().me() || self.is_kept_away(&device) {
             return;
         }
         let network = self.clone();
         tokio::spawn(async move {
             match network.net().open(peer_of(device), Proto::Sync).await {
                 Ok(stream) => network.begin_session(device, stream),
-                Err(error) => tracing::debug!(device = %device.short(), %error, "no session"),
+                Err(error) => {
+                    tracing::debug!(device = %device.short(), %error, "no session");
+                    // Who is connected is not called again.
+                    network.cut_off(device).await;
+                }
             }
         });
     }
@@ -132,7 +137,7 @@ impl Network {
         };
         let network = self.clone();
         tokio::spawn(async move {
-            let ended = network.pump(device, stream, waiting).await;
+            let ended = network.pump((device, number), stream, waiting).await;
             match ended {
                 Ok(Some(reason)) if reason.is_misbehaviour() => {
                     tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
@@ -158,15 +163,15 @@ impl Network {
 
     async fn pump(
         &self,
-        device: DeviceId,
+        session: (DeviceId, u64),
         stream: Stream,
         mut waiting: mpsc::Receiver<Input>,
     ) -> Result<Option<CloseReason>, RuntimeError> {
         let addrs = self.beacon_addresses();
         self.node()
             .ask(move |runtime| {
-                runtime.open_session(device);
-                runtime.greet(device, &addrs)
+                runtime.open_session(session.0, session.1);
+                runtime.greet(session.0, &addrs)
             })
             .await??;
         let (read, write) = tokio::io::split(stream);
@@ -190,11 +195,11 @@ impl Network {
                 },
                 permit = say.reserve(), if !idle => match permit {
                     Ok(permit) => {
-                        let step = self.step(device, None, WRITE_BYTES).await?;
+                        let step = self.step(session, None, WRITE_BYTES).await?;
                         (idle, deadline) = (step.idle, step.deadline);
                         let closed = step.closed;
                         permit.send(step.frames);
-                        if closed.is_some() {
+                        if closed.is_some() || step.gone {
                             break closed;
                         }
                         continue;
@@ -203,9 +208,9 @@ impl Network {
                 },
                 () = tokio::time::sleep_until(wakes) => (Some(Input::Tick), 0),
             };
-            let step = self.step(device, input, room).await?;
+            let step = self.step(session, input, room).await?;
             (idle, deadline) = (false, step.deadline);
-            if step.closed.is_some() {
+            if step.closed.is_some() || step.gone {
                 break step.closed;
             }
         };
@@ -214,26 +219,27 @@ impl Network {
         // What was said last still goes out; a peer that does not read it is cut off by the network.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), writer).await;
         self.node()
-            .ask(move |runtime| runtime.close_session(&device))
+            .ask(move |runtime| runtime.close_session(&session.0, session.1))
             .await?;
         Ok(ended)
     }
 
     async fn step(
         &self,
-        device: DeviceId,
+        (device, number): (DeviceId, u64),
         input: Option<Input>,
         room: usize,
     ) -> Result<Step, RuntimeError> {
         let step = self
             .node()
-            .ask(move |runtime| runtime.step_session(device, input, room))
+            .ask(move |runtime| runtime.step_session((device, number), input, room))
             .await??;
         let changed = {
             let mut state = self.state();
             state.moved.entries_received += step.received;
             state.moved.entries_sent += step.sent;
             let running = state.sessions.get_mut(&device);
+            let running = running.filter(|running| running.number == number);
             running.is_some_and(|running| {
                 std::mem::replace(&mut running.settled, step.settled) != step.settled
             })

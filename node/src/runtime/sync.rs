@@ -63,6 +63,8 @@ impl Peers {
 pub(super) struct Slot {
     pub(super) session: Session,
     settled: bool,
+    /// Tells it from an earlier and a later one with the same peer.
+    number: u64,
 }
 
 /// What a step of a session leads to.
@@ -78,6 +80,8 @@ pub struct Step {
     pub peer_has: bool,
     /// Write what is left, then close.
     pub closed: Option<CloseReason>,
+    /// The session is no longer there, and nobody is to blame: another took its place, or the replica was made again.
+    pub gone: bool,
     /// When the session wants a tick.
     pub deadline: Option<Instant>,
     /// Entries taken from the peer in this step.
@@ -182,8 +186,8 @@ fn digest_of(rows: &[(LogId, RoaringBitmap)]) -> Digest {
 }
 
 impl Runtime {
-    /// Opens a session with a peer, replacing one that is there.
-    pub fn open_session(&mut self, peer: DeviceId) {
+    /// Opens a session with a peer under a number of its own, replacing one that is there.
+    pub fn open_session(&mut self, peer: DeviceId, number: u64) {
         let role = match self.replica.control().policy(&self.device()) {
             _ if self.replica.person().is_none() => PeerRole::Keeper,
             Policy::Archive => PeerRole::Archive,
@@ -202,13 +206,19 @@ impl Runtime {
             Slot {
                 session,
                 settled: false,
+                number,
             },
         );
     }
 
-    /// Ends a session.
-    pub fn close_session(&mut self, peer: &DeviceId) {
-        self.sessions.remove(peer);
+    /// Ends a session, if it is the one of this number.
+    pub fn close_session(&mut self, peer: &DeviceId, number: u64) {
+        drop(self.take_session(peer, number));
+    }
+
+    fn take_session(&mut self, peer: &DeviceId, number: u64) -> Option<Slot> {
+        let is_it = self.sessions.get(peer)?.number == number;
+        is_it.then(|| self.sessions.remove(peer)).flatten()
     }
 
     /// Feeds a session and takes from it about `room` bytes of frames.
@@ -217,13 +227,13 @@ impl Runtime {
     /// them returns.
     pub fn step_session(
         &mut self,
-        peer: DeviceId,
+        (peer, number): (DeviceId, u64),
         input: Option<Input>,
         room: usize,
     ) -> Result<Step, RuntimeError> {
         let mut step = Step::default();
-        let Some(mut slot) = self.sessions.remove(&peer) else {
-            step.closed = Some(CloseReason::Order);
+        let Some(mut slot) = self.take_session(&peer, number) else {
+            step.gone = true;
             return Ok(step);
         };
         if let Some(input) = input {

@@ -118,7 +118,7 @@ pub(super) fn stamp(case: &Case) -> Checked {
     let next: Hlc = decode(&case.bytes, 16)?;
     let (last, clock) = (Hlc(case.value("last")), Timestamp(case.value("clock")));
     agree(last.next(clock) == next)?;
-    agree(next.time().0 == case.value("milliseconds"))?;
+    agree(next.time().0 == case.value::<u64>("milliseconds"))?;
     let reader = Timestamp(case.value("reader clock"));
     agree(next.is_held(reader).to_string() == case.string("held"))
 }

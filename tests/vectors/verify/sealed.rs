@@ -156,14 +156,14 @@ fn no_shape(error: ShapeError) -> Class {
 pub(super) fn padding(case: &Case) -> Checked {
     let shape = Shape::padded(class(case.string("class")), 0, case.value("length"));
     let shape = shape.map_err(no_shape)?;
-    agree(shape.padded_bytes() == case.value("padded"))?;
-    agree(shape.segments() == case.value("segments"))?;
-    agree(shape.ciphertext_len() == case.value("ciphertext"))
+    agree(shape.padded_bytes() == case.value::<u64>("padded"))?;
+    agree(shape.segments() == case.value::<u64>("segments"))?;
+    agree(shape.ciphertext_len() == case.value::<u64>("ciphertext"))
 }
 
 fn shape(case: &Case) -> Result<Shape, Class> {
     let class = class(case.string("class"));
-    let (part, padded) = (case.value("part"), case.value("padded"));
+    let (part, padded) = (case.value("part"), case.value::<u64>("padded"));
     Shape::signed(class, part, padded, case.value("length")).map_err(no_shape)
 }
 

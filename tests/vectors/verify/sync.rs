@@ -95,7 +95,7 @@ pub(super) fn answer(case: &Case) -> Checked {
         return Err(Class::NotCanonical);
     }
     agree(format!("{:?}", head.kind).to_lowercase() == case.string("kind"))?;
-    agree(head.id == case.value("id") && head.index == case.value("index"))
+    agree(head.id == case.value::<u32>("id") && head.index == case.value::<u32>("index"))
 }
 
 pub(super) fn bitmap(case: &Case) -> Checked {

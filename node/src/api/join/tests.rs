@@ -133,6 +133,60 @@ async fn who_was_let_in_when_the_connection_broke_is_a_member_after_the_next_try
     network.stop().await;
 }
 
+/// The state of the session with a device, once there is one that has settled.
+async fn settled(network: &Network, device: DeviceId) -> bool {
+    let mut stirs = network.stirs();
+    let settles = async {
+        while !network
+            .sessions()
+            .iter()
+            .any(|state| state.device == device && state.settled)
+        {
+            stirs.changed().await.unwrap();
+        }
+    };
+    let patience = std::time::Duration::from_secs(10);
+    tokio::time::timeout(patience, settles).await.is_ok()
+}
+
+#[tokio::test]
+async fn two_devices_that_call_each_other_at_once_have_one_session() {
+    let (there, here) = (home(), home());
+    let network = inviter(there.path()).await;
+    let pending = broken_pairing(here.path(), &network, PersonId([4; 16])).await;
+    let written = admission(&pending);
+    let device = pending.keys().device_id();
+    let admitted = network
+        .node()
+        .ask(move |runtime| runtime.admit(&written, &[]))
+        .await
+        .unwrap();
+    admitted.unwrap();
+    let doorway = Doorway::open(here.path().to_owned(), options())
+        .await
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    let roster = BTreeSet::from([peer_of(device)]);
+    network.net().set_allowed(roster).await.unwrap();
+    join_again(&doorway).await.unwrap();
+    let node = doorway.node().await.unwrap();
+    let me = device_of(network.net().me());
+    for round in 0..10 {
+        let options = NetworkOptions::of_home(here.path()).unwrap();
+        let other = Network::start(node.clone(), options).await.unwrap();
+        let (mine, theirs) = (network.addresses()[0], other.addresses()[0]);
+        let (called, calling) = tokio::join!(network.call(theirs), other.call(mine));
+        assert_eq!(
+            (called.ok(), calling.ok()),
+            (Some(device), Some(me)),
+            "round {round}"
+        );
+        assert!(settled(&other, me).await, "round {round}");
+        assert!(settled(&network, device).await, "round {round}");
+        other.stop().await;
+    }
+    network.stop().await;
+}
+
 #[tokio::test]
 async fn words_lead_to_the_device_whose_tag_fits() {
     let there = home();

@@ -453,11 +453,14 @@ fn camera(make: Option<String>, model: Option<String>) -> Option<(String, String
 }
 
 /// Cleans a foreign string: up to the first NUL, no control characters, trimmed, at most
-/// [`MAX_TEXT_BYTES`] bytes; `None` when nothing is left.
+/// [`MAX_TEXT_BYTES`] bytes; `None` when nothing is left. What is clean stays as it is.
 pub(crate) fn clean(text: &str) -> Option<String> {
-    let text = text.split('\0').next().unwrap_or_default().trim();
+    let text = text.split('\0').next().unwrap_or_default();
     let mut out = String::new();
     for c in text.chars().filter(|c| !c.is_control()) {
+        if out.is_empty() && c.is_whitespace() {
+            continue;
+        }
         if out.len() + c.len_utf8() > MAX_TEXT_BYTES {
             break;
         }

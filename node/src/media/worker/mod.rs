@@ -22,4 +22,5 @@ mod frame;
 mod pool;
 
 pub use self::child::run;
+pub(crate) use self::pool::hear;
 pub use self::pool::{Made, Pool};

@@ -317,30 +317,12 @@ impl Worker {
         watch: &Watch,
         parts: &mut Parts,
     ) -> Result<End, Fault> {
-        let Ok(Some(mut next)) = self.begin(job) else {
+        let Ok(Some(first)) = self.begin(job) else {
             return Err(Fault::Before);
         };
-        let mut allowance = job
-            .size
-            .saturating_mul(MAX_READ_OVER)
-            .saturating_add(MIN_READ_BYTES);
-        loop {
-            let (kind, body) = next;
-            match kind {
-                Kind::Read => {
-                    let (at, len) = span(&body, job.size).ok_or(Fault::Worker)?;
-                    allowance = allowance.checked_sub(u64::from(len)).ok_or(Fault::Worker)?;
-                    let started = Instant::now();
-                    let bytes = piece(file, at, len).map_err(|_| Reason::Unreadable)?;
-                    // A slow disk is not the worker's fault.
-                    watch.extend(started.elapsed());
-                    frame::write(&mut self.input, Kind::Bytes, &[&bytes])?;
-                }
-                Kind::Done => return end(&body).ok_or(Fault::Worker),
-                _ => parts.take(kind, body).ok_or(Fault::Worker)?,
-            }
-            next = frame::read(&mut self.output)?.ok_or(Fault::Worker)?;
-        }
+        let pipes = (&mut self.output, &mut self.input);
+        let waited = |time| watch.extend(time);
+        converse(first, pipes, (file, job.size), waited, parts)
     }
 
     /// Why a worker died, from how it died.
@@ -379,6 +361,57 @@ impl Drop for Worker {
         // Killing a dead process fails and waiting for it again is harmless: both are reaped.
         drop(child.kill());
         drop(child.wait());
+    }
+}
+
+/// Hears a worker out, from its first answer to the end of the job, and gives it what it asks for.
+///
+/// `waited` is told the time that the disk took: a slow disk is not the worker's fault.
+fn converse(
+    first: (Kind, Vec<u8>),
+    (output, input): (&mut impl io::Read, &mut impl io::Write),
+    (file, size): (&mut dyn ReadSeek, u64),
+    waited: impl Fn(Duration),
+    parts: &mut Parts,
+) -> Result<End, Fault> {
+    let mut allowance = size
+        .saturating_mul(MAX_READ_OVER)
+        .saturating_add(MIN_READ_BYTES);
+    let mut next = first;
+    loop {
+        let (kind, body) = next;
+        match kind {
+            Kind::Read => {
+                let (at, len) = span(&body, size).ok_or(Fault::Worker)?;
+                allowance = allowance.checked_sub(u64::from(len)).ok_or(Fault::Worker)?;
+                let started = Instant::now();
+                let bytes = piece(file, at, len).map_err(|_| Reason::Unreadable)?;
+                waited(started.elapsed());
+                frame::write(input, Kind::Bytes, &[&bytes])?;
+            }
+            Kind::Done => return end(&body).ok_or(Fault::Worker),
+            _ => parts.take(kind, body).ok_or(Fault::Worker)?,
+        }
+        next = frame::read(output)?.ok_or(Fault::Worker)?;
+    }
+}
+
+/// Takes `said` for all that a worker says of a file of `size` zeros; for the fuzz targets.
+pub(crate) fn hear(mut said: &[u8], size: u64) -> Made {
+    let mut parts = Parts::default();
+    let file = vec![0; usize::try_from(size).unwrap_or_default()];
+    let mut file = io::Cursor::new(file);
+    let result = match frame::read(&mut said) {
+        Ok(Some(first)) => {
+            let pipes = (&mut said, &mut io::sink());
+            converse(first, pipes, (&mut file, size), |_| {}, &mut parts).map_err(Fault::reason)
+        }
+        _ => Err(Reason::NoWorker),
+    };
+    let pictures = result.and_then(|end| end.reason.map_or(Ok(()), Err));
+    Made {
+        metadata: parts.metadata.take().map(Metadata::checked),
+        pictures: pictures.and_then(|()| parts.finish()),
     }
 }
 

@@ -1,0 +1,40 @@
+//! Decoders of foreign bytes that have no other way in, for `tests/fuzz`.
+//!
+//! Hidden from the documentation: no interface, and free to change.
+
+use crate::{
+    api, catalog, export,
+    media::{Made, worker},
+    net::{self, Sighting},
+    network::NetworkOptions,
+};
+
+/// What the parent of a worker makes of all that the worker says of a file of `size` zeros.
+pub fn worker_says(said: &[u8], size: u64) -> Made {
+    worker::hear(said, size)
+}
+
+/// What discovery makes of a record with these properties.
+pub fn record(properties: &[(&str, &str)]) -> Option<Sighting> {
+    net::of_properties(properties)
+}
+
+/// The settings in a `config.toml`.
+pub fn config(text: &str) -> Option<NetworkOptions> {
+    NetworkOptions::parse(text).ok()
+}
+
+/// The days that `list --taken` asks for.
+pub fn range(text: &str) -> Option<(i64, i64)> {
+    catalog::parse_range(text)
+}
+
+/// The seconds that `invite --valid` asks for.
+pub fn seconds(text: &str) -> Option<u64> {
+    api::seconds(text)
+}
+
+/// The names under which a file that a peer calls so is written, alone and as the n-th of its name.
+pub fn export_names(name: &str, n: u32) -> [String; 2] {
+    export::names(name, n)
+}

@@ -1,0 +1,157 @@
+//! What a node reads from its pipes, its settings, its neighbours and its people.
+
+use heirloom_node::{
+    fuzz,
+    import::metadata::{WallTime, name, time},
+    net::Address,
+};
+
+use super::{Target, text, texts, vectors};
+
+pub(super) const TARGETS: &[Target] = &[
+    Target {
+        name: "worker",
+        seeds: workers,
+        run: worker,
+    },
+    Target {
+        name: "config",
+        seeds: || texts(&[CONFIG, "[other]\nkey = [1, 2.5, \"x\"]\n"]),
+        run: |bytes| text(bytes, |settings| fuzz::config(settings).is_some()),
+    },
+    Target {
+        name: "record",
+        seeds: records,
+        run: |bytes| text(bytes, record),
+    },
+    Target {
+        name: "address",
+        seeds: || texts(ADDRESSES),
+        run: |bytes| text(bytes, address),
+    },
+    Target {
+        name: "file_name",
+        seeds: || texts(NAMES),
+        run: |bytes| text(bytes, file_name),
+    },
+    Target {
+        name: "times",
+        seeds: || texts(TIMES),
+        run: |bytes| text(bytes, times),
+    },
+];
+
+const CONFIG: &str =
+    "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\nlan_only = true\n";
+
+const ADDRESSES: &[&str] = &[
+    "/ip4/192.168.1.20/tcp/4001",
+    "/ip6/fe80::1/tcp/65535",
+    "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
+];
+
+const NAMES: &[&str] = &[
+    "IMG_20230514_124135.jpg",
+    "PXL_20230514_104135123.MP~2.jpg",
+    "Screenshot 2023-05-14 at 12.41.35.png",
+    "WhatsApp Image 2023-05-14 at 12.41.35 PM.jpeg",
+    "20230514_124135(1).heic",
+    "IMG-20230514-WA0001.jpg",
+];
+
+const TIMES: &[&str] = &[
+    "2023:05:14 12:41:35",
+    "2023-05-14T12:41:35.123+02:00",
+    "2023-05-14",
+    "+05:45",
+    "2023-05-01..2023-05-31",
+    "1d12h",
+];
+
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("small").to_le_bytes();
+    [&[kind], &length[..], body].concat()
+}
+
+/// Conversations as a worker begins them.
+fn workers() -> Vec<Vec<u8>> {
+    let metadata = serde_json::to_vec(&heirloom_node::import::metadata::Metadata::default());
+    let metadata = frame(b'M', &metadata.expect("JSON"));
+    let read = frame(
+        b'R',
+        &[&0_u64.to_le_bytes()[..], &16_u32.to_le_bytes()].concat(),
+    );
+    let sides = [40_u32.to_le_bytes(), 30_u32.to_le_bytes()].concat();
+    let picture = super::media::jpeg_of(40, 30);
+    let pictures = [
+        frame(b'P', &[&sides[..], &picture].concat()),
+        frame(b'T', &[&sides[..], &picture].concat()),
+        frame(b'H', &[&sides[..], &[7; 20]].concat()),
+    ];
+    let done = frame(b'D', &[0, 0]);
+    vec![
+        [read.clone(), metadata.clone(), pictures.concat(), done].concat(),
+        [read, metadata, frame(b'D', &[1, 1])].concat(),
+    ]
+}
+
+/// Takes what tells of metadata at the least.
+fn worker(said: &[u8]) -> bool {
+    let made = fuzz::worker_says(said, 4096);
+    let Some(metadata) = made.metadata else {
+        return false;
+    };
+    assert_eq!(metadata.clone().checked(), metadata);
+    true
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let n = vectors::fields_of("txt", "n").into_iter();
+    let record =
+        |(n, t): (Vec<u8>, Vec<u8>)| [b"v=1\nn=".to_vec(), n, b"\nt=".to_vec(), t].concat();
+    n.zip(vectors::fields_of("txt", "t")).map(record).collect()
+}
+
+/// Properties of a TXT record, one a line.
+fn record(lines: &str) -> bool {
+    let properties: Vec<(&str, &str)> = lines
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    fuzz::record(&properties).is_some()
+}
+
+fn address(typed: &str) -> bool {
+    let Ok(address) = typed.parse::<Address>() else {
+        return false;
+    };
+    let again: Result<Address, _> = address.to_string().parse();
+    assert_eq!(again.ok(), Some(address), "{typed}");
+    true
+}
+
+fn file_name(called: &str) -> bool {
+    for written in fuzz::export_names(called, 1)
+        .into_iter()
+        .chain(fuzz::export_names(called, 12))
+    {
+        let is_one_part = !written.is_empty()
+            && written.len() <= 255
+            && !written.starts_with('.')
+            && !written.contains(['/', '\\', '\0']);
+        assert!(is_one_part, "{called:?} is written as {written:?}");
+    }
+    name::taken(called).is_some()
+}
+
+fn times(typed: &str) -> bool {
+    let stamp = time::Stamp::parse(typed);
+    if let Some(stamp) = stamp {
+        let again = WallTime::from_unix_millis(stamp.wall.unix_millis());
+        assert_eq!(again, Some(stamp.wall), "{typed}");
+    }
+    let range = fuzz::range(typed);
+    assert!(range.is_none_or(|(from, to)| from < to), "{typed}");
+    let offset = time::parse_offset(typed);
+    stamp.is_some() || range.is_some() || offset.is_some() || fuzz::seconds(typed).is_some()
+}
