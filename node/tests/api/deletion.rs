@@ -259,10 +259,10 @@ async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
     let told = home.ask("status", json!({})).await;
     let problems = told.of("status")[0]["problems"].to_string();
     assert!(!problems.contains("taken back"), "{problems}");
-    // It counts from when this device heard of the drop.
-    at(&home, 29).await;
-    assert_eq!(states(&home, &named).await, ["dropped"]);
+    // It counts from when this device heard of the purge, which made the drop right.
     at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+    at(&home, 31).await;
     assert_eq!(states(&home, &named).await, ["gone"]);
 }
 
