@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use heirloom_node::{store::BlobState, upkeep};
+use heirloom_node::{runtime::Verdict, store::BlobState, upkeep};
 use heirloom_protocol::{
     id::{LogId, OpId},
+    log::entry::EntryBytes,
     op::{Items, Op, Role},
+    wire,
 };
 use serde_json::json;
 
@@ -156,6 +158,51 @@ async fn a_keeper_counts_from_its_own_receipt() {
     at(&keeper, 90).await;
     assert_eq!(states(&keeper, &named).await, ["gone"]);
     assert_eq!(blob_bytes(&keeper), 0);
+}
+
+#[tokio::test]
+async fn a_keeper_that_hears_of_a_drop_before_the_blob_does_not_get_it() {
+    let home = Home::anna().await;
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    let keeper = home.join_keeper("attic").await;
+    for each in [&home, &phone, &keeper] {
+        each.set_clock(START).await;
+    }
+    keeper.take_from(&home).await;
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    phone.take_from(&home).await;
+    let (family, node) = (home.album("Family").await, phone.node().await);
+    node.ask(move |runtime| runtime.purge(family, &[photo]))
+        .await
+        .unwrap()
+        .unwrap();
+    // What the phone wrote comes before what the laptop wrote.
+    let me = node.view().await.unwrap().device;
+    let heads = node.store().logs(family).into_iter();
+    let own = heads.filter(|head| head.log.device == me);
+    let records = own.flat_map(|head| node.store().entries(&head.log, 0, usize::MAX).unwrap());
+    let entries: Vec<EntryBytes> = records
+        .map(|record| wire::decode_row(&record.bytes).unwrap())
+        .collect();
+    assert!(!entries.is_empty());
+    let attic = keeper.node().await;
+    let taken = attic.ask(move |runtime| runtime.accept(me, entries)).await;
+    let taken = taken.unwrap().unwrap();
+    assert!(taken.iter().all(|verdict| *verdict == Verdict::Taken), "{taken:?}");
+    keeper.take_from(&home).await;
+    let lacking = attic.ask(|runtime| runtime.lacking()).await.unwrap();
+    assert_eq!(lacking, 0, "what was dropped is not to be got");
+    let left = home.node().await;
+    let id = attic.view().await.unwrap().device;
+    home.take_from(&phone).await;
+    let left = left.ask(move |runtime| runtime.left_with(id)).await;
+    assert!(left.unwrap().unwrap().is_nothing());
+    // The same after a start.
+    drop(attic);
+    let keeper = keeper.again().await;
+    let node = keeper.node().await;
+    assert_eq!(node.ask(|runtime| runtime.lacking()).await.unwrap(), 0);
 }
 
 #[tokio::test]
