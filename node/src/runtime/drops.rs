@@ -42,7 +42,7 @@ pub(super) struct Dropping {
     pub(super) hlc: Hlc,
     pub(super) ranges: Vec<Range>,
     pub(super) verdict: Verdict,
-    /// Received here, Unix milliseconds.
+    /// Received here, or found right here, Unix milliseconds.
     pub(super) since: u64,
 }
 
@@ -306,10 +306,15 @@ impl Runtime {
         id: &EntryId,
         verdict: Verdict,
     ) -> Result<(), RuntimeError> {
+        let now = self.now().0;
         let Some(dropping) = self.drops.entries.get_mut(id) else {
             return Ok(());
         };
         dropping.verdict = verdict;
+        if verdict == Verdict::Ended {
+            // What makes it right may have come later than itself.
+            dropping.since = now;
+        }
         let since = dropping.since.max(dropping.hlc.time().0);
         let row = wire::encode_row(dropping).expect("a header's drops are far below a row");
         let logs: BTreeSet<LogId> = dropping.ranges.iter().map(|range| range.log).collect();

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use heirloom_node::{store::BlobState, upkeep};
+use heirloom_node::{runtime::Verdict, store::BlobState, upkeep};
 use heirloom_protocol::{
     id::{LogId, OpId},
+    log::entry::EntryBytes,
     op::{Items, Op, Role},
+    wire,
 };
 use serde_json::json;
 
@@ -159,6 +161,51 @@ async fn a_keeper_counts_from_its_own_receipt() {
 }
 
 #[tokio::test]
+async fn a_keeper_that_hears_of_a_drop_before_the_blob_does_not_get_it() {
+    let home = Home::anna().await;
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    let keeper = home.join_keeper("attic").await;
+    for each in [&home, &phone, &keeper] {
+        each.set_clock(START).await;
+    }
+    keeper.take_from(&home).await;
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    phone.take_from(&home).await;
+    let (family, node) = (home.album("Family").await, phone.node().await);
+    node.ask(move |runtime| runtime.purge(family, &[photo]))
+        .await
+        .unwrap()
+        .unwrap();
+    // What the phone wrote comes before what the laptop wrote.
+    let me = node.view().await.unwrap().device;
+    let heads = node.store().logs(family).into_iter();
+    let own = heads.filter(|head| head.log.device == me);
+    let records = own.flat_map(|head| node.store().entries(&head.log, 0, usize::MAX).unwrap());
+    let entries: Vec<EntryBytes> = records
+        .map(|record| wire::decode_row(&record.bytes).unwrap())
+        .collect();
+    assert!(!entries.is_empty());
+    let attic = keeper.node().await;
+    let taken = attic.ask(move |runtime| runtime.accept(me, entries)).await;
+    let taken = taken.unwrap().unwrap();
+    assert!(taken.iter().all(|verdict| *verdict == Verdict::Taken), "{taken:?}");
+    keeper.take_from(&home).await;
+    let lacking = attic.ask(|runtime| runtime.lacking()).await.unwrap();
+    assert_eq!(lacking, 0, "what was dropped is not to be got");
+    let left = home.node().await;
+    let id = attic.view().await.unwrap().device;
+    home.take_from(&phone).await;
+    let left = left.ask(move |runtime| runtime.left_with(id)).await;
+    assert!(left.unwrap().unwrap().is_nothing());
+    // The same after a start.
+    drop(attic);
+    let keeper = keeper.again().await;
+    let node = keeper.node().await;
+    assert_eq!(node.ask(|runtime| runtime.lacking()).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_drop_without_a_purge_deletes_nothing() {
     let home = Home::anna().await;
     let ben = home.add_person("Ben", Role::Member).await;
@@ -259,10 +306,10 @@ async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
     let told = home.ask("status", json!({})).await;
     let problems = told.of("status")[0]["problems"].to_string();
     assert!(!problems.contains("taken back"), "{problems}");
-    // It counts from when this device heard of the drop.
-    at(&home, 29).await;
-    assert_eq!(states(&home, &named).await, ["dropped"]);
+    // It counts from when this device heard of the purge, which made the drop right.
     at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["dropped"]);
+    at(&home, 31).await;
     assert_eq!(states(&home, &named).await, ["gone"]);
 }
 
