@@ -120,8 +120,10 @@ impl World {
     /// Notes where blobs lie that came; they are durable.
     pub(crate) fn came(&mut self, at: usize, blobs: &[BlobRef]) {
         let mut stage = Stage::default();
-        let places = blobs.iter().map(|blob| (blob.log, blob.ordinal));
-        stage.places.extend(places);
+        for blob in blobs {
+            let kept = self.seats[at].device.kept_blob(&blob.log, blob.ordinal);
+            stage.places.extend(kept.map(|kept| (kept, blob.ordinal)));
+        }
         self.commit(at, stage, Then::Nothing);
     }
 }

@@ -12,6 +12,7 @@ use heirloom_protocol::{
     id::{BlobId, DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
     log::entry::{Entry, EntryBytes},
     op::{Level, Op},
+    replica::log_of,
     sync::{blob::BlobPlace, message::Message, session::CloseReason},
 };
 
@@ -72,11 +73,12 @@ impl Ledger {
         let promised = self.promised.entry(at).or_default();
         for record in records {
             let (id, seq) = (record.entry.id(), record.entry.header().seq);
-            let log = promised.entry(record.log).or_default();
+            let name = log_of(&record.entry);
+            let log = promised.entry(name).or_default();
             if !log.contains(&id) {
                 log.push(id);
             }
-            let there = *self.taken.entry((record.log, seq)).or_insert(id);
+            let there = *self.taken.entry((name, seq)).or_insert(id);
             if there != id {
                 let what = format!("two entries at {seq} of one log: {there} and {id}");
                 self.forked.get_or_insert(what);
@@ -163,7 +165,7 @@ impl Ledger {
     /// What a commit says to be here is durable.
     pub(crate) fn blobs_are_here(&self, device: &Device, stage: &Stage) -> Result<(), String> {
         for (log, ordinal) in &stage.places {
-            let staged = stage.records.iter().filter(|record| record.log == *log);
+            let staged = stage.records.iter().filter(|record| record.kept == *log);
             let stored = device.disk.with_blob(log, *ordinal);
             let blob = staged.chain(stored).find_map(|record| {
                 let mut blobs = announced(&record.entry);
@@ -284,10 +286,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         }
         for device in &members {
             for (log, ordinal) in device.lacking() {
-                let holds = |other: &&&Device| {
-                    let here = other.disk.here.get(&log);
-                    here.is_some_and(|here| here.contains(ordinal))
-                };
+                let holds = |other: &&&Device| other.holds_blob(&log, ordinal);
                 if log.space == space && members.iter().any(|other| holds(&other)) {
                     let wants = device.wants(log, ordinal);
                     let label = &device.label;
@@ -438,9 +437,7 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
                 return Err(format!("{b} does not show {} of {a}", id.short()));
             }
             let lost = announced(&written.entry).find(|(ordinal, blob)| {
-                let log = heirloom_protocol::replica::log_of(&written.entry);
-                let here = device.disk.here.get(&log);
-                let is_here = here.is_some_and(|here| here.contains(*ordinal));
+                let is_here = device.has_blob(&written.entry, *ordinal);
                 !is_here && !world.ledger.rotted.contains(blob)
             });
             if let Some((ordinal, _)) = lost {
@@ -479,7 +476,7 @@ fn nothing_leaked(world: &World) -> Result<(), String> {
     for seat in &world.seats {
         let device = &seat.device;
         for record in device.disk.entries() {
-            let space = record.log.space;
+            let space = record.kept.space;
             let control = space == device.control_space();
             if !control && !world.ledger.was_entitled(&device.id, &space) {
                 let label = &device.label;

@@ -288,9 +288,9 @@ impl World {
         let mut held = Vec::new();
         for record in disk.entries() {
             for (ordinal, id) in crate::device::announced(&record.entry) {
-                let here = disk.here.get(&record.log);
+                let here = disk.here.get(&record.kept);
                 if here.is_some_and(|here| here.contains(ordinal)) {
-                    held.push((record.log, ordinal, id));
+                    held.push((record.kept, ordinal, id));
                 }
             }
         }
@@ -361,6 +361,9 @@ impl World {
                 self.ledger.lowered.insert((space, person));
             }
         }
+        if let Said::Album(space, ..) | Said::Access(space, ..) = &said {
+            self.seats[at].device.renew_if_cut(space);
+        }
         let result = self.seats[at].device.say(now, |replica, now, rng| match said {
             Said::Tend => replica.tend(now, rng),
             Said::Control(ops) => replica.record_control(ops, now),
@@ -389,7 +392,7 @@ impl World {
             Err(error) => {
                 self.note(at, &format_args!("cannot say {}: {error}", draft.said.word()));
                 if let WriteError::Refused(refusal) = error
-                    && !matches!(refusal, Refusal::Cut | Refusal::NotAMember)
+                    && refusal != Refusal::NotAMember
                 {
                     let label = self.seats[at].device.label.clone();
                     self.fail(format!("{label}: its own entry is refused: {refusal}"));
