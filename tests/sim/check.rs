@@ -226,25 +226,17 @@ impl Ledger {
     }
 }
 
-/// The devices that belong together: the largest group whose members let each other in.
-pub(crate) fn family(world: &World) -> Vec<usize> {
-    let seats = &world.seats;
-    let members: Vec<usize> = (0..seats.len())
-        .filter(|at| seats[*at].device.is_member())
-        .collect();
-    let mutual = |a: usize, b: usize| {
-        let (a, b) = (&seats[a].device, &seats[b].device);
-        a.admits(&b.id) && b.admits(&a.id)
-    };
-    let mut left: BTreeSet<usize> = members.into_iter().collect();
+/// The largest group of which each is near to another one of it.
+fn largest_group(all: Vec<usize>, near: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+    let mut left: BTreeSet<usize> = all.into_iter().collect();
     let mut largest = Vec::new();
     while let Some(first) = left.pop_first() {
         let mut group = vec![first];
         let mut next = 0;
         while let Some(at) = group.get(next).copied() {
             next += 1;
-            let near: Vec<usize> = left.iter().copied().filter(|b| mutual(at, *b)).collect();
-            for other in near {
+            let found: Vec<usize> = left.iter().copied().filter(|b| near(at, *b)).collect();
+            for other in found {
                 left.remove(&other);
                 group.push(other);
             }
@@ -254,6 +246,32 @@ pub(crate) fn family(world: &World) -> Vec<usize> {
         }
     }
     largest
+}
+
+/// The devices that belong together: the largest group whose members let each other in.
+///
+/// Whoever was removed and is let in by nobody any more need not hear of it.
+pub(crate) fn family(world: &World) -> Vec<usize> {
+    let seats = &world.seats;
+    let members = (0..seats.len()).filter(|at| seats[*at].device.is_member());
+    largest_group(members.collect(), |a, b| {
+        let (a, b) = (&seats[a].device, &seats[b].device);
+        a.admits(&b.id) && b.admits(&a.id)
+    })
+}
+
+/// The devices that hold a space together: the largest group that may tell each other of it.
+///
+/// Whoever lost access is told of nothing more, not even of that.
+fn holders<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
+    let device = |at: usize| &world.seats[at].device;
+    let may = |a: &Device, b: &Device| a.replica().may_replicate(&b.id, &space);
+    let members = family.iter().copied();
+    let members = members.filter(|at| may(device(*at), device(*at)));
+    let group = largest_group(members.collect(), |a, b| {
+        may(device(a), device(b)) && may(device(b), device(a))
+    });
+    group.into_iter().map(device).collect()
 }
 
 /// Whether everybody who belongs has everything that is for them; if not, what is lacking.
@@ -275,8 +293,7 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         spaces.extend(device.replica().albums().map(|(space, _)| *space));
     }
     for space in spaces {
-        let may = |device: &&&Device| device.replica().may_replicate(&device.id, &space);
-        let members: Vec<&&Device> = devices.iter().filter(may).collect();
+        let members = holders(world, &family, space);
         for pair in members.windows(2) {
             if pair[0].digest(space) != pair[1].digest(space) {
                 let (a, b) = (&pair[0].label, &pair[1].label);
@@ -286,13 +303,13 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         }
         for device in &members {
             for (log, ordinal) in device.lacking() {
-                let holds = |other: &&&Device| other.holds_blob(&log, ordinal);
-                if log.space == space && members.iter().any(|other| holds(&other)) {
+                let holds = |other: &Device| other.holds_blob(&log, ordinal);
+                if log.space == space && members.iter().any(|other| holds(other)) {
                     let wants = device.wants(log, ordinal);
                     let label = &device.label;
                     let said = members.iter().map(|other| {
                         let says = device.disk.haves.holds(&other.id, &log, ordinal);
-                        let (name, has) = (&other.label, holds(&other));
+                        let (name, has) = (&other.label, holds(other));
                         format!(" {name}: has {has}, said {says}")
                     });
                     let said: String = said.collect();
@@ -351,8 +368,8 @@ fn one_roster(world: &World, family: &[usize]) -> Result<(), String> {
 }
 
 fn readers_of<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
-    let devices = family.iter().map(|at| &world.seats[*at].device);
-    devices
+    let holders = holders(world, family, space).into_iter();
+    holders
         .filter(|device| device.level(&space) >= Level::Viewer)
         .collect()
 }
@@ -425,12 +442,15 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
         let author = &world.seats[written.at].device;
         let space = written.entry.header().space;
         let Some(person) = author.person else { continue };
-        let stays = family.contains(&written.at) && author.level(&space) >= Level::Contributor;
-        if !stays || world.ledger.lowered.contains(&(space, person)) {
+        if world.ledger.lowered.contains(&(space, person)) {
+            continue;
+        }
+        let readers = readers_of(world, family, space);
+        if !readers.iter().any(|device| device.id == author.id) {
             continue;
         }
         let items = items_of(author, &written.entry);
-        for device in readers_of(world, family, space) {
+        for device in readers {
             let id = written.entry.id();
             if !device.disk.holds(&id) || items_of(device, &written.entry) != items {
                 let (a, b) = (&author.label, &device.label);
