@@ -120,8 +120,10 @@ impl World {
     /// Notes where blobs lie that came; they are durable.
     pub(crate) fn came(&mut self, at: usize, blobs: &[BlobRef]) {
         let mut stage = Stage::default();
-        let places = blobs.iter().map(|blob| (blob.log, blob.ordinal));
-        stage.places.extend(places);
+        for blob in blobs {
+            let kept = self.seats[at].device.kept_blob(&blob.log, blob.ordinal);
+            stage.places.extend(kept.map(|kept| (kept, blob.ordinal)));
+        }
         self.commit(at, stage, Then::Nothing);
     }
 }
@@ -136,9 +138,7 @@ pub(crate) fn encrypt(plain: &[u8], class: Class, key: &BlobKey) -> (BlobLine, A
     for segment in 0..shape.segments() {
         let (data, after) = rest.split_at(shape.data_bytes(segment));
         let mut buffer = data.to_vec();
-        encryptor
-            .seal_segment(segment, &mut buffer)
-            .expect("in order");
+        encryptor.seal_segment(segment, &mut buffer).expect("in order");
         bytes.extend(buffer);
         rest = after;
     }

@@ -12,6 +12,7 @@ use heirloom_protocol::{
     id::{BlobId, DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
     log::entry::{Entry, EntryBytes},
     op::{Level, Op},
+    replica::log_of,
     sync::{blob::BlobPlace, message::Message, session::CloseReason},
 };
 
@@ -62,10 +63,7 @@ pub(crate) struct Ledger {
 }
 
 fn space_of(entry: &EntryBytes) -> SpaceId {
-    let bytes = entry
-        .header
-        .get(3..19)
-        .and_then(|bytes| bytes.try_into().ok());
+    let bytes = entry.header.get(3..19).and_then(|bytes| bytes.try_into().ok());
     SpaceId(bytes.expect("an entry that is sent was verified"))
 }
 
@@ -75,11 +73,12 @@ impl Ledger {
         let promised = self.promised.entry(at).or_default();
         for record in records {
             let (id, seq) = (record.entry.id(), record.entry.header().seq);
-            let log = promised.entry(record.log).or_default();
+            let name = log_of(&record.entry);
+            let log = promised.entry(name).or_default();
             if !log.contains(&id) {
                 log.push(id);
             }
-            let there = *self.taken.entry((record.log, seq)).or_insert(id);
+            let there = *self.taken.entry((name, seq)).or_insert(id);
             if there != id {
                 let what = format!("two entries at {seq} of one log: {there} and {id}");
                 self.forked.get_or_insert(what);
@@ -94,10 +93,7 @@ impl Ledger {
             if header.is_control() || header.device != device.id {
                 continue;
             }
-            let view = self
-                .views
-                .get(&at)
-                .and_then(|views| views.get(&header.space));
+            let view = self.views.get(&at).and_then(|views| views.get(&header.space));
             self.written.push(Written {
                 at,
                 entry: record.entry.clone(),
@@ -169,7 +165,7 @@ impl Ledger {
     /// What a commit says to be here is durable.
     pub(crate) fn blobs_are_here(&self, device: &Device, stage: &Stage) -> Result<(), String> {
         for (log, ordinal) in &stage.places {
-            let staged = stage.records.iter().filter(|record| record.log == *log);
+            let staged = stage.records.iter().filter(|record| record.kept == *log);
             let stored = device.disk.with_blob(log, *ordinal);
             let blob = staged.chain(stored).find_map(|record| {
                 let mut blobs = announced(&record.entry);
@@ -219,10 +215,7 @@ impl Ledger {
     fn secrets_from(&self, device: &DeviceId) -> Vec<Arc<Entry>> {
         let is_secret = |written: &&Written| {
             let space = written.entry.header().space;
-            let never = self
-                .ever
-                .get(&space)
-                .is_none_or(|ever| !ever.contains(device));
+            let never = self.ever.get(&space).is_none_or(|ever| !ever.contains(device));
             let returned = self.returned.iter().any(|(when, there, who)| {
                 (*there, *who) == (space, *device) && *when >= written.when
             });
@@ -233,25 +226,17 @@ impl Ledger {
     }
 }
 
-/// The devices that belong together: the largest group whose members let each other in.
-pub(crate) fn family(world: &World) -> Vec<usize> {
-    let seats = &world.seats;
-    let members: Vec<usize> = (0..seats.len())
-        .filter(|at| seats[*at].device.is_member())
-        .collect();
-    let mutual = |a: usize, b: usize| {
-        let (a, b) = (&seats[a].device, &seats[b].device);
-        a.admits(&b.id) && b.admits(&a.id)
-    };
-    let mut left: BTreeSet<usize> = members.into_iter().collect();
+/// The largest group of which each is near to another one of it.
+fn largest_group(all: Vec<usize>, near: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+    let mut left: BTreeSet<usize> = all.into_iter().collect();
     let mut largest = Vec::new();
     while let Some(first) = left.pop_first() {
         let mut group = vec![first];
         let mut next = 0;
         while let Some(at) = group.get(next).copied() {
             next += 1;
-            let near: Vec<usize> = left.iter().copied().filter(|b| mutual(at, *b)).collect();
-            for other in near {
+            let found: Vec<usize> = left.iter().copied().filter(|b| near(at, *b)).collect();
+            for other in found {
                 left.remove(&other);
                 group.push(other);
             }
@@ -261,6 +246,32 @@ pub(crate) fn family(world: &World) -> Vec<usize> {
         }
     }
     largest
+}
+
+/// The devices that belong together: the largest group whose members let each other in.
+///
+/// Whoever was removed and is let in by nobody any more need not hear of it.
+pub(crate) fn family(world: &World) -> Vec<usize> {
+    let seats = &world.seats;
+    let members = (0..seats.len()).filter(|at| seats[*at].device.is_member());
+    largest_group(members.collect(), |a, b| {
+        let (a, b) = (&seats[a].device, &seats[b].device);
+        a.admits(&b.id) && b.admits(&a.id)
+    })
+}
+
+/// The devices that hold a space together: the largest group that may tell each other of it.
+///
+/// Whoever lost access is told of nothing more, not even of that.
+fn holders<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
+    let device = |at: usize| &world.seats[at].device;
+    let may = |a: &Device, b: &Device| a.replica().may_replicate(&b.id, &space);
+    let members = family.iter().copied();
+    let members = members.filter(|at| may(device(*at), device(*at)));
+    let group = largest_group(members.collect(), |a, b| {
+        may(device(a), device(b)) && may(device(b), device(a))
+    });
+    group.into_iter().map(device).collect()
 }
 
 /// Whether everybody who belongs has everything that is for them; if not, what is lacking.
@@ -282,33 +293,23 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         spaces.extend(device.replica().albums().map(|(space, _)| *space));
     }
     for space in spaces {
-        let may = |device: &&&Device| device.replica().may_replicate(&device.id, &space);
-        let members: Vec<&&Device> = devices.iter().filter(may).collect();
+        let members = holders(world, &family, space);
         for pair in members.windows(2) {
             if pair[0].digest(space) != pair[1].digest(space) {
                 let (a, b) = (&pair[0].label, &pair[1].label);
-                let what = if space == control {
-                    "the control space"
-                } else {
-                    "an album"
-                };
-                return Err(format!(
-                    "{a} and {b} hold different entries of {what}, {space}"
-                ));
+                let what = if space == control { "the control space" } else { "an album" };
+                return Err(format!("{a} and {b} hold different entries of {what}, {space}"));
             }
         }
         for device in &members {
             for (log, ordinal) in device.lacking() {
-                let holds = |other: &&&Device| {
-                    let here = other.disk.here.get(&log);
-                    here.is_some_and(|here| here.contains(ordinal))
-                };
-                if log.space == space && members.iter().any(|other| holds(&other)) {
+                let holds = |other: &Device| other.holds_blob(&log, ordinal);
+                if log.space == space && members.iter().any(|other| holds(other)) {
                     let wants = device.wants(log, ordinal);
                     let label = &device.label;
                     let said = members.iter().map(|other| {
                         let says = device.disk.haves.holds(&other.id, &log, ordinal);
-                        let (name, has) = (&other.label, holds(&other));
+                        let (name, has) = (&other.label, holds(other));
                         format!(" {name}: has {has}, said {says}")
                     });
                     let said: String = said.collect();
@@ -367,8 +368,8 @@ fn one_roster(world: &World, family: &[usize]) -> Result<(), String> {
 }
 
 fn readers_of<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
-    let devices = family.iter().map(|at| &world.seats[*at].device);
-    devices
+    let holders = holders(world, family, space).into_iter();
+    holders
         .filter(|device| device.level(&space) >= Level::Viewer)
         .collect()
 }
@@ -391,11 +392,7 @@ fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
             let (label, there) = first.get_or_insert((&device.label, view.clone()));
             if view != *there {
                 let ours = &device.label;
-                let what = if view.0 == there.0 {
-                    "content"
-                } else {
-                    "access"
-                };
+                let what = if view.0 == there.0 { "content" } else { "access" };
                 let (a, b) = (there.1.len(), view.1.len());
                 return Err(format!(
                     "{label} and {ours} see album {space} differently: {what}, {a} and {b} rows"
@@ -436,10 +433,7 @@ fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
 
 fn items_of(device: &Device, entry: &Entry) -> Vec<OpId> {
     let projection = device.replica().project(entry, LATE);
-    let added = projection
-        .ops
-        .iter()
-        .filter(|op| matches!(op.op, Op::AddItem(_)));
+    let added = projection.ops.iter().filter(|op| matches!(op.op, Op::AddItem(_)));
     added.map(|op| op.origin.op).collect()
 }
 
@@ -447,24 +441,23 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
     for written in &world.ledger.written {
         let author = &world.seats[written.at].device;
         let space = written.entry.header().space;
-        let Some(person) = author.person else {
+        let Some(person) = author.person else { continue };
+        if world.ledger.lowered.contains(&(space, person)) {
             continue;
-        };
-        let stays = family.contains(&written.at) && author.level(&space) >= Level::Contributor;
-        if !stays || world.ledger.lowered.contains(&(space, person)) {
+        }
+        let readers = readers_of(world, family, space);
+        if !readers.iter().any(|device| device.id == author.id) {
             continue;
         }
         let items = items_of(author, &written.entry);
-        for device in readers_of(world, family, space) {
+        for device in readers {
             let id = written.entry.id();
             if !device.disk.holds(&id) || items_of(device, &written.entry) != items {
                 let (a, b) = (&author.label, &device.label);
                 return Err(format!("{b} does not show {} of {a}", id.short()));
             }
             let lost = announced(&written.entry).find(|(ordinal, blob)| {
-                let log = heirloom_protocol::replica::log_of(&written.entry);
-                let here = device.disk.here.get(&log);
-                let is_here = here.is_some_and(|here| here.contains(*ordinal));
+                let is_here = device.has_blob(&written.entry, *ordinal);
                 !is_here && !world.ledger.rotted.contains(blob)
             });
             if let Some((ordinal, _)) = lost {
@@ -503,7 +496,7 @@ fn nothing_leaked(world: &World) -> Result<(), String> {
     for seat in &world.seats {
         let device = &seat.device;
         for record in device.disk.entries() {
-            let space = record.log.space;
+            let space = record.kept.space;
             let control = space == device.control_space();
             if !control && !world.ledger.was_entitled(&device.id, &space) {
                 let label = &device.label;
@@ -543,11 +536,7 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
             let (low, high) = (at.min(victim), at.max(victim));
             let (left, right) = world.seats.split_at_mut(high);
             let (a, b) = (&mut left[low].device, &mut right[0].device);
-            if at < victim {
-                a.steal(b)
-            } else {
-                b.steal(a)
-            }
+            if at < victim { a.steal(b) } else { b.steal(a) }
             world.seats[at].device.disk = disk;
             world.seats[at].device.start(moment)?;
         }

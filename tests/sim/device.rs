@@ -16,9 +16,15 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     crypto::{Class, DeviceKeys, SeededRng, shape},
     id::{BlobId, DeviceId, EntryId, FamilyId, LogId, PersonId, SpaceId},
-    log::entry::{BlobLine, Entry, EntryBytes, EntryError},
+    log::{
+        entry::{BlobLine, Entry, EntryBytes, EntryError},
+        standing::Standing,
+    },
     op::{Genesis, Level, Policy},
-    replica::{Effect, LogState, Projection, Recorded, Refusal, Replica, WriteError, log_of},
+    replica::{
+        Effect, KeptLog, LogState, Place, Projection, Recorded, Refusal, Replica, Step, WriteError,
+        log_of,
+    },
     sync::{
         Digest, Head, LogView,
         blob::BlobPlace,
@@ -69,8 +75,9 @@ impl Verified {
 pub(crate) struct Stage {
     pub(crate) records: Vec<Record>,
     pub(crate) places: Vec<(LogId, u32)>,
-    projections: Vec<(Arc<Entry>, Projection)>,
+    projections: Vec<(LogId, Arc<Entry>, Projection)>,
     rebuild: BTreeSet<SpaceId>,
+    forked: bool,
     pub(crate) roster: bool,
     pub(crate) albums: bool,
     pub(crate) from: Option<DeviceId>,
@@ -136,7 +143,7 @@ impl LogView for Seen<'_> {
             let (seq, id) = state.head()?;
             Some(Head {
                 log: *log,
-                first: 0,
+                first: state.first,
                 seq,
                 id,
             })
@@ -145,16 +152,21 @@ impl LogView for Seen<'_> {
     }
 
     fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
-        Some(self.disk.record(log, seq)?.entry.bytes().clone())
+        let kept = self.replica.kept(log, seq)?;
+        Some(self.disk.record(&kept, seq)?.entry.bytes().clone())
     }
 
     fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
-        Some(self.disk.record(log, seq)?.entry.id())
+        Some(self.replica.log(log)?.step(seq)?.id)
     }
 
     fn causal(&self, space: SpaceId) -> Vec<(LogId, u32)> {
         let entries = self.disk.causal(space).iter();
-        entries.filter_map(|id| self.disk.locate(id)).collect()
+        let place = |id| {
+            let (kept, seq) = self.disk.locate(id)?;
+            Some((self.replica.named(&kept, seq)?, seq))
+        };
+        entries.filter_map(place).collect()
     }
 
     fn digest(&self, space: SpaceId) -> Digest {
@@ -174,22 +186,46 @@ impl LogView for Seen<'_> {
         spaces
             .map(|(space, _)| {
                 let rows = self.have(space);
-                (
-                    space,
-                    have::digest(rows.iter().map(|(log, bits)| (log, bits))),
-                )
+                (space, have::digest(rows.iter().map(|(log, bits)| (log, bits))))
             })
             .collect()
     }
 
     fn have(&self, space: SpaceId) -> Vec<(LogId, RoaringBitmap)> {
-        let rows = self.disk.here.iter().filter(|(log, _)| log.space == space);
-        rows.map(|(log, bits)| (*log, bits.clone())).collect()
+        let logs = self.replica.logs_of(space);
+        logs.filter(|(_, state)| !state.ordinals().is_empty())
+            .map(|(log, _)| (*log, blobs_here(self.replica, self.disk, log)))
+            .collect()
     }
 
     fn peer_have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
         self.disk.haves.digests(&peer)
     }
+}
+
+/// Which blobs of a log, by the name that peers know, are here.
+fn blobs_here(replica: &Replica, disk: &Disk, log: &LogId) -> RoaringBitmap {
+    let mut all = RoaringBitmap::new();
+    for (kept, ordinals) in replica.kept_parts(log) {
+        let mut here = disk.here.get(&kept).cloned().unwrap_or_default();
+        here.remove_range(..ordinals.start);
+        here.remove_range(ordinals.end..);
+        all |= here;
+    }
+    all
+}
+
+/// Whether the blobs of an entry are wanted: not of one that a cut took out.
+fn counts(replica: &Replica, entry: &Entry) -> bool {
+    replica.album(&entry.header().space).is_some_and(|album| {
+        let standing = album.standing(replica.control(), &entry.id(), Level::Contributor);
+        standing != Standing::Cut
+    })
+}
+
+/// Where an accepted entry stands.
+fn place_of(replica: &Replica, entry: &Entry) -> Place {
+    replica.place(entry).expect("an accepted entry has a place")
 }
 
 fn class_of(code: u8) -> Class {
@@ -273,13 +309,17 @@ impl Device {
         let tails = self.disk.take_unindexed();
         let founded = (self.keys.clone(), self.incarnation, self.family);
         let mut replica = Replica::new(founded.0, founded.1, founded.2, self.genesis.clone());
-        replica.restore(self.log_states());
+        let left_out = replica.restore(self.kept_logs());
+        if !left_out.is_empty() {
+            return Err(format!("branches without their beginning: {left_out:?}"));
+        }
         let mut spaces: Vec<_> = self.disk.logs().map(|(log, _)| log.space).collect();
         spaces.sort_by_key(|space| (*space != self.control_space(), *space));
         spaces.dedup();
         for space in spaces {
             replay(&mut replica, &self.disk, space)?;
         }
+        replica.settle();
         let policy = replica.control().policy(&self.id);
         self.live = Some(Live {
             replica,
@@ -291,6 +331,7 @@ impl Device {
             self.rebuild(space, now);
         }
         self.take_tails(tails, now);
+        self.renew_if_forked();
         self.load_wants();
         Ok(())
     }
@@ -309,7 +350,7 @@ impl Device {
         for record in self.disk.entries_of(space) {
             let header = record.entry.header();
             if header.hlc.is_held(now.wall) && !header.is_control() {
-                live.replica.hold(header.hlc, record.log, header.seq);
+                live.replica.hold(header.hlc, record.entry.id());
                 waits = true;
             }
         }
@@ -318,19 +359,31 @@ impl Device {
         }
     }
 
-    fn log_states(&self) -> BTreeMap<LogId, LogState> {
-        let mut logs = BTreeMap::new();
-        for (log, file) in self.disk.logs().filter(|(_, file)| !file.is_empty()) {
-            let last = file.last().expect("not empty");
+    fn kept_logs(&self) -> Vec<KeptLog> {
+        let mut logs = Vec::new();
+        for (log, file) in self.disk.logs() {
+            let (Some(first), Some(last)) = (file.first(), file.last()) else {
+                continue;
+            };
             let header = last.entry.header();
             let blobs = u32::try_from(header.blobs.len()).expect("few");
-            let state = LogState {
-                chain: file.iter().map(|record| record.entry.id()).collect(),
-                hlc: header.hlc,
+            let step = |record: &Record| {
+                let header = record.entry.header();
+                Step {
+                    id: record.entry.id(),
+                    hlc: header.hlc,
+                    first_item: header.first_item,
+                    first_blob: header.first_blob,
+                }
+            };
+            logs.push(KeptLog {
+                log: *log,
+                first: first.entry.header().seq,
+                after: first.entry.header().prev,
+                chain: file.iter().map(step).collect(),
                 items: header.first_item + last.items,
                 blobs: header.first_blob + blobs,
-            };
-            logs.insert(*log, state);
+            });
         }
         logs
     }
@@ -342,10 +395,11 @@ impl Device {
             let mut stage = Stage::default();
             let mut waiting = Vec::new();
             for record in left {
-                match self.accept(&record.entry, &mut stage, now) {
+                match self.accept(&record.entry, Some(&record.kept), &mut stage, now) {
                     Ok(()) => {
                         let live = self.live.as_mut().expect("the device is on");
-                        live.replica.count_items(&record.log, record.items);
+                        let named = place_of(&live.replica, &record.entry).log;
+                        live.replica.count_items(&named, record.items);
                     }
                     Err(_) => waiting.push(record),
                 }
@@ -355,7 +409,7 @@ impl Device {
             for record in &stage.records {
                 for (ordinal, blob) in announced(&record.entry) {
                     if self.disk.has_durable_blob(&blob) {
-                        stage.places.push((record.log, ordinal));
+                        stage.places.push((record.kept, ordinal));
                     }
                 }
             }
@@ -378,11 +432,15 @@ impl Device {
         if lines.is_empty() {
             return;
         }
-        let held = self.disk.here.get(&record.log).cloned().unwrap_or_default();
+        let held = self.disk.here.get(&record.kept).cloned().unwrap_or_default();
+        let Some(live) = &mut self.live else {
+            return;
+        };
         let header = record.entry.header();
-        if let Some(live) = &mut self.live {
-            let (first, hlc) = (header.first_blob, header.hlc);
-            live.want.add(record.log, first, hlc, &lines, &held);
+        if counts(&live.replica, &record.entry) {
+            let log = place_of(&live.replica, &record.entry).log;
+            live.want
+                .add(log, header.first_blob, header.hlc, &lines, &held);
         }
     }
 
@@ -394,11 +452,12 @@ impl Device {
     fn accept(
         &mut self,
         entry: &Arc<Entry>,
+        kept: Option<&LogId>,
         stage: &mut Stage,
         now: Moment,
     ) -> Result<(), Refusal> {
         let live = self.live.as_mut().expect("the device is on");
-        let effects = live.replica.accept(entry, now.wall)?;
+        let effects = live.replica.accept_kept(entry, kept, now.wall)?;
         stage.take_effects(&effects);
         self.stage_entry(entry.clone(), stage, now);
         Ok(())
@@ -408,12 +467,13 @@ impl Device {
         let live = self.live.as_mut().expect("the device is on");
         live.digests.borrow_mut().remove(&entry.header().space);
         let projection = live.replica.project(&entry, now.wall);
+        let kept = place_of(&live.replica, &entry).kept;
         stage.records.push(Record {
-            log: log_of(&entry),
+            kept,
             entry: entry.clone(),
             items: projection.items,
         });
-        stage.projections.push((entry, projection));
+        stage.projections.push((kept, entry, projection));
     }
 
     /// Takes entries from a peer, and says what became of each.
@@ -431,7 +491,7 @@ impl Device {
         let mut verdicts = Vec::new();
         for bytes in entries {
             let verdict = match verified.verify(self.family, bytes) {
-                Ok(entry) => match self.accept(&entry, &mut stage, now) {
+                Ok(entry) => match self.accept(&entry, None, &mut stage, now) {
                     Ok(()) => Verdict::Accepted(entry.id()),
                     Err(Refusal::AlreadyHere) => Verdict::Known,
                     Err(Refusal::Waiting) => Verdict::Waiting,
@@ -462,7 +522,7 @@ impl Device {
         if let Some(last) = stage.records.last()
             && !last.entry.header().is_control()
         {
-            let places = announced(&last.entry).map(|(ordinal, _)| (last.log, ordinal));
+            let places = announced(&last.entry).map(|(ordinal, _)| (last.kept, ordinal));
             stage.places.extend(places);
         }
         Ok(stage)
@@ -471,11 +531,11 @@ impl Device {
     /// Entries that were held and no longer are, projected again.
     pub(crate) fn release_held(&mut self, now: Moment) {
         let live = self.live.as_mut().expect("the device is on");
-        for (log, seq) in live.replica.due(now.wall) {
-            if let Some(record) = self.disk.record(&log, seq) {
+        for id in live.replica.due(now.wall) {
+            if let Some(record) = self.disk.by_id(&id).cloned() {
                 let projection = live.replica.project(&record.entry, now.wall);
-                let entry = record.entry.clone();
-                self.disk.catalog.take(&entry, &projection);
+                let catalog = &mut self.disk.catalog;
+                catalog.take(record.kept, &record.entry, &projection);
             }
         }
     }
@@ -483,8 +543,8 @@ impl Device {
     /// Commits a stage: durable when it returns, and then others may hear of it.
     pub(crate) fn settle(&mut self, stage: Stage, now: Moment) -> Told {
         self.disk.commit(&stage.records, &stage.places);
-        for (entry, projection) in &stage.projections {
-            self.disk.catalog.take(entry, projection);
+        for (kept, entry, projection) in &stage.projections {
+            self.disk.catalog.take(*kept, entry, projection);
             let header = entry.header();
             if header.hlc.is_held(now.wall) && !header.is_control() {
                 self.disk.held.insert(header.space);
@@ -495,21 +555,31 @@ impl Device {
                 self.rebuild(*space, now);
             }
         }
+        if stage.forked {
+            self.after_fork();
+        } else if !stage.rebuild.is_empty() {
+            self.load_wants();
+        }
         for record in &stage.records {
             self.want_blobs_of(record);
         }
+        let Some(live) = &mut self.live else {
+            return Told::default();
+        };
         let mut blobs: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
-        for (log, ordinal) in &stage.places {
-            let (log, ordinal) = (*log, *ordinal);
+        for (kept, ordinal) in &stage.places {
+            let (log, ordinal) = (live.replica.named_blob(kept, *ordinal), *ordinal);
+            let log = log.expect("a blob of an accepted entry has a name");
             blobs.entry(log).or_default().insert(ordinal);
-            if let Some(live) = &mut self.live {
-                live.want.done(&BlobPlace { log, ordinal });
-            }
+            live.want.done(&BlobPlace { log, ordinal });
         }
-        let news = |record: &Record| News {
-            log: record.log,
-            seq: record.entry.header().seq,
-            id: record.entry.id(),
+        let news = |record: &Record| {
+            let place = place_of(&live.replica, &record.entry);
+            News {
+                log: place.log,
+                seq: place.seq,
+                id: record.entry.id(),
+            }
         };
         Told {
             entries: stage.records.iter().map(news).collect(),
@@ -522,7 +592,7 @@ impl Device {
         let mut catalog = Catalog::default();
         for record in self.disk.entries_of(space) {
             let projection = self.replica().project(&record.entry, now);
-            catalog.take(&record.entry, &projection);
+            catalog.take(record.kept, &record.entry, &projection);
         }
         catalog
     }
@@ -541,12 +611,10 @@ impl Device {
 
     /// After something was refused: own logs in memory and on disk end at the same place.
     pub(crate) fn memory_is_on_disk(&self) -> Result<(), String> {
-        for (log, state) in self.replica().logs() {
-            let written = self.disk.file_len(log);
-            let known = state.chain.len();
-            if known != written {
-                return Err(format!("{known} entries in memory, {written} on disk"));
-            }
+        let written = self.disk.entries().count();
+        let known: usize = self.replica().logs().map(|(_, state)| state.chain.len()).sum();
+        if known != written {
+            return Err(format!("{known} entries in memory, {written} on disk"));
         }
         Ok(())
     }
@@ -575,9 +643,7 @@ impl Device {
         let devices = &replica.control().resolution().devices;
         let readers = |(space, album): (&SpaceId, &heirloom_protocol::replica::AlbumSpace)| {
             let reads = |person: Option<PersonId>| person.is_some_and(|p| album.may_read(&p));
-            let ids = devices
-                .iter()
-                .filter(|(_, standing)| reads(standing.person));
+            let ids = devices.iter().filter(|(_, standing)| reads(standing.person));
             (*space, ids.map(|(id, _)| *id).collect())
         };
         replica.albums().map(readers).collect()
@@ -607,8 +673,8 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         let mut waiting = BTreeSet::new();
         left.retain(|entry| {
             let log = log_of(entry);
-            let waits =
-                waiting.contains(&log) || matches!(replica.replay(entry), Err(Refusal::Waiting));
+            let waits = waiting.contains(&log)
+                || matches!(replica.replay(entry), Err(Refusal::Waiting));
             if waits {
                 waiting.insert(log);
             }
@@ -619,9 +685,7 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         }
         if left.len() == before {
             let entry = left[0].id().short();
-            return Err(format!(
-                "{before} control entries cannot be replayed, {entry}"
-            ));
+            return Err(format!("{before} control entries cannot be replayed, {entry}"));
         }
     }
 }
@@ -715,7 +779,7 @@ impl Device {
         let wanted = live.want.next(peer, &self.disk.haves, Path::Free, max);
         let mut blobs = Vec::new();
         for place in wanted.into_iter().map(|wanted| wanted.place) {
-            match blob_ref(&self.disk, &place) {
+            match blob_ref(&live.replica, &self.disk, &place) {
                 Some(blob) => blobs.push(blob),
                 None => live.want.done(&place),
             }
@@ -727,14 +791,66 @@ impl Device {
     pub(crate) fn lacking(&self) -> Vec<(LogId, u32)> {
         let mut lacking = Vec::new();
         for record in self.disk.entries() {
-            let here = self.disk.here.get(&record.log);
+            if !counts(self.replica(), &record.entry) {
+                continue;
+            }
             for (ordinal, _) in announced(&record.entry) {
-                if here.is_none_or(|here| !here.contains(ordinal)) {
-                    lacking.push((record.log, ordinal));
+                if !self.has_blob(&record.entry, ordinal) {
+                    let log = place_of(self.replica(), &record.entry).log;
+                    lacking.push((log, ordinal));
                 }
             }
         }
         lacking
+    }
+
+    /// Whether a blob that an entry announces is here, as far as the index says.
+    pub(crate) fn has_blob(&self, entry: &Entry, ordinal: u32) -> bool {
+        let record = self.disk.by_id(&entry.id());
+        let here = record.and_then(|record| self.disk.here.get(&record.kept));
+        here.is_some_and(|here| here.contains(ordinal))
+    }
+
+    /// Whether a blob is here, by the name that peers know.
+    pub(crate) fn holds_blob(&self, log: &LogId, ordinal: u32) -> bool {
+        let kept = self.replica().kept_blob(log, ordinal);
+        let here = kept.and_then(|kept| self.disk.here.get(&kept));
+        here.is_some_and(|here| here.contains(ordinal))
+    }
+
+    /// The name under which a blob's place is kept.
+    pub(crate) fn kept_blob(&self, log: &LogId, ordinal: u32) -> Option<LogId> {
+        self.replica().kept_blob(log, ordinal)
+    }
+
+    /// Takes the names of what is wanted anew, and leaves a log of its own that forked.
+    fn after_fork(&mut self) {
+        let live = self.live.as_mut().expect("the device is on");
+        live.want = Want::new(live.replica.control().policy(&self.id));
+        self.load_wants();
+        self.renew_if_forked();
+    }
+
+    fn renew_if_forked(&mut self) {
+        let live = self.live.as_mut().expect("the device is on");
+        if live.replica.is_own_log_forked() {
+            self.renew();
+        }
+    }
+
+    /// Goes on in a fresh incarnation where this device's log in an album was cut off before.
+    pub(crate) fn renew_if_cut(&mut self, album: &SpaceId) {
+        if self.replica().is_own_log_cut(album) {
+            self.renew();
+        }
+    }
+
+    fn renew(&mut self) {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&blake3::hash(&self.incarnation.to_be_bytes()).as_bytes()[..8]);
+        self.incarnation = u64::from_be_bytes(bytes);
+        let live = self.live.as_mut().expect("the device is on");
+        live.replica.renew(self.incarnation);
     }
 
     /// Whether a blob is on the list of what is to be fetched.
@@ -748,10 +864,10 @@ impl Device {
         if !self.is_on() || !self.replica().may_replicate(peer, &place.log.space) {
             return None;
         }
-        let here = self.disk.here.get(&place.log)?;
-        let blob = blob_ref(&self.disk, place)?;
+        let blob = blob_ref(self.replica(), &self.disk, place)?;
         let bytes = self.disk.blob(&blob.id)?;
-        here.contains(place.ordinal).then(|| bytes.clone())
+        let is_here = self.holds_blob(&place.log, place.ordinal);
+        is_here.then(|| bytes.clone())
     }
 
     pub(crate) fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {
@@ -765,8 +881,9 @@ impl Device {
     }
 }
 
-fn blob_ref(disk: &Disk, place: &BlobPlace) -> Option<BlobRef> {
-    let record = disk.with_blob(&place.log, place.ordinal)?;
+fn blob_ref(replica: &Replica, disk: &Disk, place: &BlobPlace) -> Option<BlobRef> {
+    let kept = replica.kept_blob(&place.log, place.ordinal)?;
+    let record = disk.with_blob(&kept, place.ordinal)?;
     let header = record.entry.header();
     let index = place.ordinal - header.first_blob;
     let line = header.blobs.get(usize::try_from(index).ok()?)?;
@@ -783,6 +900,7 @@ impl Stage {
                     self.rebuild.insert(*space);
                 }
                 Effect::Roster => self.roster = true,
+                Effect::Fork(_) => self.forked = true,
             }
         }
     }

@@ -29,7 +29,8 @@ use crate::dice::Dice;
 /// An entry as it is stored.
 #[derive(Clone)]
 pub(crate) struct Record {
-    pub(crate) log: LogId,
+    /// The name under which it is kept: of the branch that it was in when it came.
+    pub(crate) kept: LogId,
     pub(crate) entry: Arc<Entry>,
     /// Items it adds, as far as it could be read.
     pub(crate) items: u32,
@@ -44,7 +45,7 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     /// Applies what an entry says.
-    pub(crate) fn take(&mut self, entry: &Entry, projection: &Projection) {
+    pub(crate) fn take(&mut self, kept: LogId, entry: &Entry, projection: &Projection) {
         let space = entry.header().space;
         for projected in &projection.ops {
             let origin = projected.origin;
@@ -60,7 +61,7 @@ impl Catalog {
             }
             for item in merge::targets(&projected.op, origin.op) {
                 let asset = self.assets.entry((space, item)).or_default();
-                let context = projection.context(entry, origin);
+                let context = projection.context(kept, entry, origin);
                 merge::apply(asset, &projected.op, context);
             }
         }
@@ -97,7 +98,7 @@ pub(crate) struct Disk {
     blobs: BTreeMap<BlobId, Arc<[u8]>>,
     /// Written, not synced.
     wet: BTreeMap<BlobId, Arc<[u8]>>,
-    /// Which blobs of each log are here, as the index says.
+    /// Which blobs of each log are here, as the index says, by the names that are kept.
     pub(crate) here: BTreeMap<LogId, RoaringBitmap>,
     pub(crate) catalog: Catalog,
     /// Albums in which something waited for the clock when they were last projected.
@@ -141,10 +142,7 @@ impl Disk {
     /// Appends to the files, syncs and indexes.
     pub(crate) fn commit(&mut self, records: &[Record], places: &[(LogId, u32)]) {
         for record in records {
-            self.files
-                .entry(record.log)
-                .or_default()
-                .push(record.clone());
+            self.files.entry(record.kept).or_default().push(record.clone());
             self.index(record);
         }
         for (log, ordinal) in places {
@@ -154,8 +152,8 @@ impl Disk {
 
     fn index(&mut self, record: &Record) {
         let header = record.entry.header();
-        *self.indexed.entry(record.log).or_default() += 1;
-        let place = (record.log, header.seq);
+        *self.indexed.entry(record.kept).or_default() += 1;
+        let place = (record.kept, header.seq);
         self.places.insert(record.entry.id(), place);
         if header.is_control() {
             let causal = self.causal.entry(header.space).or_default();
@@ -168,13 +166,10 @@ impl Disk {
         let whole = dice.permille(300);
         let mut open: BTreeMap<LogId, bool> = BTreeMap::new();
         for record in records {
-            let goes_on = open.entry(record.log).or_insert(true);
+            let goes_on = open.entry(record.kept).or_insert(true);
             *goes_on = *goes_on && (whole || dice.coin());
             if *goes_on {
-                self.files
-                    .entry(record.log)
-                    .or_default()
-                    .push(record.clone());
+                self.files.entry(record.kept).or_default().push(record.clone());
             }
         }
     }
