@@ -246,7 +246,7 @@ mod tests {
              hint: stop the node and start it again: it may be of another version\n",
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
-            "error: this build cannot do that yet\nhint: heirloom --help lists what it can do\n",
+            "error: the gallery is not in this version\nhint: heirloom --help lists what it can do\n",
         ];
         assert_eq!(told, want);
     }
