@@ -138,7 +138,9 @@ pub(crate) fn encrypt(plain: &[u8], class: Class, key: &BlobKey) -> (BlobLine, A
     for segment in 0..shape.segments() {
         let (data, after) = rest.split_at(shape.data_bytes(segment));
         let mut buffer = data.to_vec();
-        encryptor.seal_segment(segment, &mut buffer).expect("in order");
+        encryptor
+            .seal_segment(segment, &mut buffer)
+            .expect("in order");
         bytes.extend(buffer);
         rest = after;
     }

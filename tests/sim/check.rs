@@ -63,7 +63,10 @@ pub(crate) struct Ledger {
 }
 
 fn space_of(entry: &EntryBytes) -> SpaceId {
-    let bytes = entry.header.get(3..19).and_then(|bytes| bytes.try_into().ok());
+    let bytes = entry
+        .header
+        .get(3..19)
+        .and_then(|bytes| bytes.try_into().ok());
     SpaceId(bytes.expect("an entry that is sent was verified"))
 }
 
@@ -93,7 +96,10 @@ impl Ledger {
             if header.is_control() || header.device != device.id {
                 continue;
             }
-            let view = self.views.get(&at).and_then(|views| views.get(&header.space));
+            let view = self
+                .views
+                .get(&at)
+                .and_then(|views| views.get(&header.space));
             self.written.push(Written {
                 at,
                 entry: record.entry.clone(),
@@ -215,7 +221,10 @@ impl Ledger {
     fn secrets_from(&self, device: &DeviceId) -> Vec<Arc<Entry>> {
         let is_secret = |written: &&Written| {
             let space = written.entry.header().space;
-            let never = self.ever.get(&space).is_none_or(|ever| !ever.contains(device));
+            let never = self
+                .ever
+                .get(&space)
+                .is_none_or(|ever| !ever.contains(device));
             let returned = self.returned.iter().any(|(when, there, who)| {
                 (*there, *who) == (space, *device) && *when >= written.when
             });
@@ -297,8 +306,14 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
         for pair in members.windows(2) {
             if pair[0].digest(space) != pair[1].digest(space) {
                 let (a, b) = (&pair[0].label, &pair[1].label);
-                let what = if space == control { "the control space" } else { "an album" };
-                return Err(format!("{a} and {b} hold different entries of {what}, {space}"));
+                let what = if space == control {
+                    "the control space"
+                } else {
+                    "an album"
+                };
+                return Err(format!(
+                    "{a} and {b} hold different entries of {what}, {space}"
+                ));
             }
         }
         for device in &members {
@@ -392,7 +407,11 @@ fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
             let (label, there) = first.get_or_insert((&device.label, view.clone()));
             if view != *there {
                 let ours = &device.label;
-                let what = if view.0 == there.0 { "content" } else { "access" };
+                let what = if view.0 == there.0 {
+                    "content"
+                } else {
+                    "access"
+                };
                 let (a, b) = (there.1.len(), view.1.len());
                 return Err(format!(
                     "{label} and {ours} see album {space} differently: {what}, {a} and {b} rows"
@@ -433,7 +452,10 @@ fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
 
 fn items_of(device: &Device, entry: &Entry) -> Vec<OpId> {
     let projection = device.replica().project(entry, LATE);
-    let added = projection.ops.iter().filter(|op| matches!(op.op, Op::AddItem(_)));
+    let added = projection
+        .ops
+        .iter()
+        .filter(|op| matches!(op.op, Op::AddItem(_)));
     added.map(|op| op.origin.op).collect()
 }
 
@@ -441,7 +463,9 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
     for written in &world.ledger.written {
         let author = &world.seats[written.at].device;
         let space = written.entry.header().space;
-        let Some(person) = author.person else { continue };
+        let Some(person) = author.person else {
+            continue;
+        };
         if world.ledger.lowered.contains(&(space, person)) {
             continue;
         }
@@ -536,7 +560,11 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
             let (low, high) = (at.min(victim), at.max(victim));
             let (left, right) = world.seats.split_at_mut(high);
             let (a, b) = (&mut left[low].device, &mut right[0].device);
-            if at < victim { a.steal(b) } else { b.steal(a) }
+            if at < victim {
+                a.steal(b)
+            } else {
+                b.steal(a)
+            }
             world.seats[at].device.disk = disk;
             world.seats[at].device.start(moment)?;
         }

@@ -186,7 +186,10 @@ impl LogView for Seen<'_> {
         spaces
             .map(|(space, _)| {
                 let rows = self.have(space);
-                (space, have::digest(rows.iter().map(|(log, bits)| (log, bits))))
+                (
+                    space,
+                    have::digest(rows.iter().map(|(log, bits)| (log, bits))),
+                )
             })
             .collect()
     }
@@ -432,7 +435,12 @@ impl Device {
         if lines.is_empty() {
             return;
         }
-        let held = self.disk.here.get(&record.kept).cloned().unwrap_or_default();
+        let held = self
+            .disk
+            .here
+            .get(&record.kept)
+            .cloned()
+            .unwrap_or_default();
         let Some(live) = &mut self.live else {
             return;
         };
@@ -612,7 +620,11 @@ impl Device {
     /// After something was refused: own logs in memory and on disk end at the same place.
     pub(crate) fn memory_is_on_disk(&self) -> Result<(), String> {
         let written = self.disk.entries().count();
-        let known: usize = self.replica().logs().map(|(_, state)| state.chain.len()).sum();
+        let known: usize = self
+            .replica()
+            .logs()
+            .map(|(_, state)| state.chain.len())
+            .sum();
         if known != written {
             return Err(format!("{known} entries in memory, {written} on disk"));
         }
@@ -643,7 +655,9 @@ impl Device {
         let devices = &replica.control().resolution().devices;
         let readers = |(space, album): (&SpaceId, &heirloom_protocol::replica::AlbumSpace)| {
             let reads = |person: Option<PersonId>| person.is_some_and(|p| album.may_read(&p));
-            let ids = devices.iter().filter(|(_, standing)| reads(standing.person));
+            let ids = devices
+                .iter()
+                .filter(|(_, standing)| reads(standing.person));
             (*space, ids.map(|(id, _)| *id).collect())
         };
         replica.albums().map(readers).collect()
@@ -673,8 +687,8 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         let mut waiting = BTreeSet::new();
         left.retain(|entry| {
             let log = log_of(entry);
-            let waits = waiting.contains(&log)
-                || matches!(replica.replay(entry), Err(Refusal::Waiting));
+            let waits =
+                waiting.contains(&log) || matches!(replica.replay(entry), Err(Refusal::Waiting));
             if waits {
                 waiting.insert(log);
             }
@@ -685,7 +699,9 @@ fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), Stri
         }
         if left.len() == before {
             let entry = left[0].id().short();
-            return Err(format!("{before} control entries cannot be replayed, {entry}"));
+            return Err(format!(
+                "{before} control entries cannot be replayed, {entry}"
+            ));
         }
     }
 }

@@ -142,7 +142,10 @@ impl Disk {
     /// Appends to the files, syncs and indexes.
     pub(crate) fn commit(&mut self, records: &[Record], places: &[(LogId, u32)]) {
         for record in records {
-            self.files.entry(record.kept).or_default().push(record.clone());
+            self.files
+                .entry(record.kept)
+                .or_default()
+                .push(record.clone());
             self.index(record);
         }
         for (log, ordinal) in places {
@@ -169,7 +172,10 @@ impl Disk {
             let goes_on = open.entry(record.kept).or_insert(true);
             *goes_on = *goes_on && (whole || dice.coin());
             if *goes_on {
-                self.files.entry(record.kept).or_default().push(record.clone());
+                self.files
+                    .entry(record.kept)
+                    .or_default()
+                    .push(record.clone());
             }
         }
     }

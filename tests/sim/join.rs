@@ -71,7 +71,10 @@ impl World {
         let founding = (founded.family, founded.genesis);
         let device = Device::new("a".into(), keys, Some(person), founding, &mut self.dice);
         let at = self.arrive(device);
-        let names = [(Subject::Family, "Berger"), (Subject::Person(person), "Anna")];
+        let names = [
+            (Subject::Family, "Berger"),
+            (Subject::Person(person), "Anna"),
+        ];
         let now = self.moment(at);
         let device = &mut self.seats[at].device;
         let stage = device.say(now, |replica, now, rng| {
@@ -145,12 +148,7 @@ impl World {
     fn admit(
         &mut self,
         at: usize,
-        (invite, add, kit, newcomer): (
-            InviteFor,
-            AddDevice,
-            Option<KitProof>,
-            Option<&Newcomer>,
-        ),
+        (invite, add, kit, newcomer): (InviteFor, AddDevice, Option<KitProof>, Option<&Newcomer>),
     ) -> bool {
         let mut ops = Vec::new();
         if let InviteFor::Person { person, role } = invite {
@@ -196,7 +194,13 @@ impl World {
         records.map(|record| record.entry.bytes().clone()).collect()
     }
 
-    fn take_in(&mut self, by: usize, joins: Joins, keys: Arc<DeviceKeys>, payload: Vec<EntryBytes>) {
+    fn take_in(
+        &mut self,
+        by: usize,
+        joins: Joins,
+        keys: Arc<DeviceKeys>,
+        payload: Vec<EntryBytes>,
+    ) {
         let number = u8::try_from(self.seats.len()).expect("few devices");
         let label = char::from(b'a' + number).to_string();
         let founding = self.seats[by].device.founding();
@@ -206,14 +210,18 @@ impl World {
         let now = self.moment(at);
         for entries in payload.chunks(256) {
             let device = &mut self.seats[at].device;
-            let (stage, verdicts) =
-                device.take(inviter, entries.to_vec(), &mut self.verified, now);
+            let (stage, verdicts) = device.take(inviter, entries.to_vec(), &mut self.verified, now);
             self.finish(at, stage, Then::Nothing);
             let fine = |verdict: &heirloom_protocol::sync::session::Verdict| {
-                matches!(verdict, heirloom_protocol::sync::session::Verdict::Accepted(_))
+                matches!(
+                    verdict,
+                    heirloom_protocol::sync::session::Verdict::Accepted(_)
+                )
             };
             if !verdicts.iter().all(fine) {
-                self.fail(format!("a newcomer is handed what it does not take: {verdicts:?}"));
+                self.fail(format!(
+                    "a newcomer is handed what it does not take: {verdicts:?}"
+                ));
             }
         }
         self.note(at, &"joins");
@@ -307,7 +315,10 @@ impl World {
                 break;
             }
         }
-        self.note(at, &format_args!("paired: admitted {admitted}, stored {stored}"));
+        self.note(
+            at,
+            &format_args!("paired: admitted {admitted}, stored {stored}"),
+        );
         // Whoever may have been let in asks again with its own keys, and is handed the same.
         if admitted {
             let payload = self.payload(at);
@@ -327,7 +338,10 @@ impl World {
             device_sig: admission.device_sig,
         };
         let kit = admission.kit.clone();
-        self.admit(at, (admission.invite_for, add, kit, Some(&admission.newcomer)))
+        self.admit(
+            at,
+            (admission.invite_for, add, kit, Some(&admission.newcomer)),
+        )
     }
 }
 

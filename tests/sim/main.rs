@@ -110,9 +110,18 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn families_live_and_come_to_rest() {
-    if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
+    if let Some(seed) = std::env::var("SIM_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
         let trace = true;
-        let outcome = run(seed, Options { trace, ..Options::default() });
+        let outcome = run(
+            seed,
+            Options {
+                trace,
+                ..Options::default()
+            },
+        );
         assert_eq!(outcome.failure, None, "seed {seed}");
         return;
     }
@@ -124,7 +133,9 @@ fn families_live_and_come_to_rest() {
         steps += outcome.steps;
         rest = rest.max(outcome.rest);
         if let Some(what) = outcome.failure {
-            eprintln!("seed {seed}: {what}\n    SIM_SEED={seed} cargo test --test sim -- --nocapture");
+            eprintln!(
+                "seed {seed}: {what}\n    SIM_SEED={seed} cargo test --test sim -- --nocapture"
+            );
             failed.push(seed);
         }
     }

@@ -83,7 +83,11 @@ pub(crate) enum Sabotage {
 impl Sabotage {
     /// Sees to it that a family lives in which it can show: nothing else goes wrong, and it could hurt.
     pub(crate) fn set_the_scene(self, faults: &mut Faults, habits: &mut Habits) {
-        let crash = if matches!(self, Self::AckEarly) { 100 } else { 0 };
+        let crash = if matches!(self, Self::AckEarly) {
+            100
+        } else {
+            0
+        };
         *faults = Faults {
             crash,
             slow_disk: crash,
@@ -364,25 +368,27 @@ impl World {
         if let Said::Album(space, ..) | Said::Access(space, ..) = &said {
             self.seats[at].device.renew_if_cut(space);
         }
-        let result = self.seats[at].device.say(now, |replica, now, rng| match said {
-            Said::Tend => replica.tend(now, rng),
-            Said::Control(ops) => replica.record_control(ops, now),
-            Said::Name(subject, name) => replica.record_names(&[(subject, &name)], now, rng),
-            Said::Removal(op) => replica.record_removal(op, now, rng),
-            Said::Access(space, person, level) => {
-                replica.record_access(space, person, level, now, rng)
-            }
-            Said::Album(space, ops, lines) => {
-                replica.record(space, ops, lines, Vec::new(), now, rng)
-            }
-            Said::NewAlbum(name, purpose) => {
-                let made = replica.record_album(&name, purpose, now, rng);
-                made.map(|(_, recorded)| recorded)
-            }
-            Said::Kit(kit, incarnation) => {
-                replica.record_recovery(None, &kit, incarnation, now, rng)
-            }
-        });
+        let result = self.seats[at]
+            .device
+            .say(now, |replica, now, rng| match said {
+                Said::Tend => replica.tend(now, rng),
+                Said::Control(ops) => replica.record_control(ops, now),
+                Said::Name(subject, name) => replica.record_names(&[(subject, &name)], now, rng),
+                Said::Removal(op) => replica.record_removal(op, now, rng),
+                Said::Access(space, person, level) => {
+                    replica.record_access(space, person, level, now, rng)
+                }
+                Said::Album(space, ops, lines) => {
+                    replica.record(space, ops, lines, Vec::new(), now, rng)
+                }
+                Said::NewAlbum(name, purpose) => {
+                    let made = replica.record_album(&name, purpose, now, rng);
+                    made.map(|(_, recorded)| recorded)
+                }
+                Said::Kit(kit, incarnation) => {
+                    replica.record_recovery(None, &kit, incarnation, now, rng)
+                }
+            });
         match result {
             Ok(stage) if stage.records.is_empty() => {}
             Ok(stage) => {
@@ -390,7 +396,10 @@ impl World {
                 self.commit(at, stage, Then::Ack);
             }
             Err(error) => {
-                self.note(at, &format_args!("cannot say {}: {error}", draft.said.word()));
+                self.note(
+                    at,
+                    &format_args!("cannot say {}: {error}", draft.said.word()),
+                );
                 if let WriteError::Refused(refusal) = error
                     && refusal != Refusal::NotAMember
                 {
@@ -411,7 +420,9 @@ impl World {
     fn writable(&self, at: usize, level: Level) -> Vec<SpaceId> {
         let device = &self.seats[at].device;
         let albums = device.replica().albums().map(|(space, _)| *space);
-        albums.filter(|space| device.level(space) >= level).collect()
+        albums
+            .filter(|space| device.level(space) >= level)
+            .collect()
     }
 
     fn imports(&mut self, at: usize) -> Option<Draft> {
@@ -452,7 +463,9 @@ impl World {
     /// A small picture that nobody else has.
     fn picture(&mut self) -> Vec<u8> {
         let words = self.dice.range(1, 30);
-        (0..words).flat_map(|_| self.dice.next().to_le_bytes()).collect()
+        (0..words)
+            .flat_map(|_| self.dice.next().to_le_bytes())
+            .collect()
     }
 
     fn an_item(&mut self, at: usize, level: Level) -> Option<(SpaceId, OpId)> {

@@ -381,7 +381,10 @@ impl World {
                 return;
             };
             let (conn, side) = (line.conn, line.side);
-            let under_way = self.conns.get(&conn).map_or(0, |c| c.flight[1 - side].len());
+            let under_way = self
+                .conns
+                .get(&conn)
+                .map_or(0, |c| c.flight[1 - side].len());
             if under_way >= ROOM {
                 let line = self.seats[at].lines.get_mut(&peer).expect("found above");
                 line.stalled = true;
@@ -421,7 +424,10 @@ impl World {
                 if self.sabotage == Some(Sabotage::Mute) && at == 0 {
                     return;
                 }
-                if let Err(what) = self.ledger.may_send(&self.seats[at].device, &peer, &message) {
+                if let Err(what) = self
+                    .ledger
+                    .may_send(&self.seats[at].device, &peer, &message)
+                {
                     self.fail(what);
                 }
                 self.send(at, peer, Wire::Frame(message.to_frame()));
@@ -496,7 +502,8 @@ impl World {
             self.fail(what);
         }
         if matches!(then, Then::Ack) {
-            self.ledger.wrote(at, &self.seats[at].device, &stage, self.now);
+            self.ledger
+                .wrote(at, &self.seats[at].device, &stage, self.now);
         }
         let (from, roster, albums) = (stage.from, stage.roster, stage.albums);
         let told = self.seats[at].device.settle(stage, now);
@@ -605,7 +612,9 @@ impl World {
         let pending = seat.pending.take();
         seat.device.stop();
         if let Some(pending) = pending {
-            seat.device.disk.tear(&pending.stage.records, &mut self.dice);
+            seat.device
+                .disk
+                .tear(&pending.stage.records, &mut self.dice);
         }
         seat.device.disk.lose_wet_blobs(&mut self.dice);
         let delay = self.dice.range(100, 30_000);
@@ -714,7 +723,10 @@ impl World {
             return;
         };
         let [a, b] = ends.map(|at| self.seats[at].device.id);
-        let of_these = self.recorded.iter().filter(|(from, to, _)| (*from, *to) == (a, b));
+        let of_these = self
+            .recorded
+            .iter()
+            .filter(|(from, to, _)| (*from, *to) == (a, b));
         let frames: Vec<_> = of_these.map(|(_, _, frame)| frame.clone()).collect();
         if let Some(frame) = self.dice.pick(&frames).cloned() {
             self.note(ends[0], &"an old frame comes again");
@@ -766,7 +778,9 @@ impl World {
         if matches!(wire, Wire::End) {
             self.lost(number, side);
         } else {
-            self.seats[at].inbox.push_back(Todo::Wire(number, peer, wire));
+            self.seats[at]
+                .inbox
+                .push_back(Todo::Wire(number, peer, wire));
             self.wake(at);
         }
         let me = self.seats[at].device.id;

@@ -137,7 +137,10 @@ impl Network {
                 .ask(move |runtime| runtime.told_addresses(&device))
                 .await??;
             let told = told.iter().filter_map(|told| told.as_str().parse().ok());
-            for told in told.filter(Address::can_be_dialled) {
+            // A device that speaks of loopback would have this one knock at its own programs.
+            let told =
+                told.filter(|told: &Address| told.can_be_dialled() && !told.ip.is_loopback());
+            for told in told {
                 if !addresses
                     .iter()
                     .any(|known| (known.ip, known.port) == (told.ip, told.port))

@@ -9,9 +9,9 @@ use heirloom_protocol::{
 use super::Network;
 
 impl Network {
-    /// Where others may dial this node, addresses that lead nowhere but to itself last.
+    /// Where others may dial this node. What leads to whoever dials it is of no use to them.
     pub(super) fn beacon_addresses(&self) -> Vec<Address> {
-        self.pair_addresses()
+        self.addresses_where(|address| !address.ip.is_loopback())
     }
 
     /// Tells every session but one of a statement.

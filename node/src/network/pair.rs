@@ -141,7 +141,16 @@ impl Network {
 
     /// Where a newcomer may find this node, those in other networks last.
     pub(crate) fn pair_addresses(&self) -> Vec<heirloom_protocol::discovery::Address> {
+        self.addresses_where(|_| true)
+    }
+
+    /// Where this node listens, as others are told, loopback last.
+    pub(super) fn addresses_where(
+        &self,
+        fits: impl Fn(&Address) -> bool,
+    ) -> Vec<heirloom_protocol::discovery::Address> {
         let mut own = self.addresses();
+        own.retain(fits);
         own.sort_by_key(|address| address.ip.is_loopback());
         let text = |address: Address| Address::new(address.ip, address.port).to_string();
         own.into_iter()

@@ -21,6 +21,7 @@ use heirloom_protocol::{
     id::{BranchId, DeviceId, SpaceId},
     limits,
     op::Policy,
+    replica::LogState,
     sync::{
         message::{Gossip, PeerRole},
         session::Input,
@@ -305,10 +306,14 @@ impl Runtime {
         }
         for signed in self.heard::<Head>(b"head/", |head| head.hlc)? {
             let head = signed.value();
+            if self.replica.is_forked(&head.log()) {
+                // It speaks of its own branch, whatever that is called here.
+                continue;
+            }
             let here = self.replica.log(&head.log());
-            let here = here.map_or(0, |state| state.chain.len());
+            let here = here.map_or(0, LogState::end);
             let all = u64::from(head.seq) + 1;
-            let lacking = all.saturating_sub(u64::try_from(here).unwrap_or(all));
+            let lacking = all.saturating_sub(u64::from(here));
             if lacking > 0 {
                 *lore.behind.entry(head.device).or_default() += lacking;
             }

@@ -189,7 +189,10 @@ async fn a_keeper_that_hears_of_a_drop_before_the_blob_does_not_get_it() {
     let attic = keeper.node().await;
     let taken = attic.ask(move |runtime| runtime.accept(me, entries)).await;
     let taken = taken.unwrap().unwrap();
-    assert!(taken.iter().all(|verdict| *verdict == Verdict::Taken), "{taken:?}");
+    assert!(
+        taken.iter().all(|verdict| *verdict == Verdict::Taken),
+        "{taken:?}"
+    );
     keeper.take_from(&home).await;
     let lacking = attic.ask(|runtime| runtime.lacking()).await.unwrap();
     assert_eq!(lacking, 0, "what was dropped is not to be got");
