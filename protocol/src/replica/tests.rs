@@ -202,6 +202,21 @@ fn a_second_device_of_the_same_person_reads_everything() {
 }
 
 #[test]
+fn keys_that_nobody_holds_hide_no_older_ones() {
+    let mut anna = founder();
+    // In vain, since somebody must stay; the keys that came with it are sealed to nobody.
+    let own = Op::RemoveDevice((anna.replica.device(),));
+    let removal = anna
+        .replica
+        .record_removal(own, anna.now, &mut anna.rng)
+        .unwrap();
+    anna.keep(removal);
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    assert_eq!(pi.replica.family_name().as_deref(), Some("Berger"));
+}
+
+#[test]
 fn an_album_is_readable_only_for_those_it_is_shared_with() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");
