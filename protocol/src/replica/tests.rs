@@ -237,6 +237,23 @@ fn an_album_is_readable_only_for_those_it_is_shared_with() {
 }
 
 #[test]
+fn what_a_person_said_is_shown_anew_when_the_person_may_do_more() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    joins(&mut anna, 2, Some((ben, Role::Member)));
+    let mut give = |level| {
+        let given = anna
+            .replica
+            .record_access(space, ben, level, anna.now, &mut anna.rng);
+        given.unwrap().effects
+    };
+    // Nothing of Ben's can be here before he was let in.
+    assert!(!give(Level::Viewer).contains(&Effect::Rebuild(space)));
+    assert!(give(Level::Manager).contains(&Effect::Rebuild(space)));
+}
+
+#[test]
 fn a_removed_person_cannot_read_what_is_added_afterwards() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");
