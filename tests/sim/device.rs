@@ -827,6 +827,11 @@ impl Device {
         here.is_some_and(|here| here.contains(ordinal))
     }
 
+    /// Whether an entry counts, as this device sees it.
+    pub(crate) fn counts_here(&self, entry: &Entry) -> bool {
+        counts(self.replica(), entry)
+    }
+
     /// Whether a blob is here, by the name that peers know.
     pub(crate) fn holds_blob(&self, log: &LogId, ordinal: u32) -> bool {
         let kept = self.replica().kept_blob(log, ordinal);

@@ -220,6 +220,13 @@ impl Habits {
     }
 }
 
+impl Habits {
+    /// Whether nobody in this family takes a right away from anybody.
+    pub(crate) fn is_calm(&self) -> bool {
+        !(self.unshare || self.roles || self.remove_device || self.remove_person)
+    }
+}
+
 impl World {
     /// One step of the story, and of fate.
     pub(crate) fn story_step(&mut self) {

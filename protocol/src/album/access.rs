@@ -213,9 +213,16 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// Whether entries that were there when `before` was settled count otherwise by this.
+    /// Whether entries that were there when `before` was settled count otherwise by this, or for more.
     pub fn counts_otherwise(&self, before: &Self) -> bool {
-        self.reaches.get(..before.reaches.len()) != Some(&before.reaches[..])
+        // Who had no level then has no entries there.
+        let had = before
+            .highest
+            .iter()
+            .filter(|(_, level)| **level > Level::None);
+        let mut moved = had.filter(|(person, level)| self.highest.get(*person) != Some(level));
+        moved.next().is_some()
+            || self.reaches.get(..before.reaches.len()) != Some(&before.reaches[..])
     }
 
     /// What a person may do now.

@@ -229,11 +229,14 @@ impl Epochs {
     }
 
     /// Epochs of a kind that no other one follows: what a newcomer must be given.
+    ///
+    /// One whose key is not here follows nothing: nobody can be given it from
+    /// here, and maybe nobody at all has it.
     pub fn newest(&self, kind: EpochKind) -> Vec<EpochId> {
         let followed = |id: &EpochId| {
-            self.known
-                .values()
-                .any(|known| known.chained.is_some() && known.after.contains(id))
+            self.known.values().any(|known| {
+                known.key.is_some() && known.chained.is_some() && known.after.contains(id)
+            })
         };
         self.of_kind(kind)
             .map(|(id, _)| id)

@@ -202,6 +202,21 @@ fn a_second_device_of_the_same_person_reads_everything() {
 }
 
 #[test]
+fn keys_that_nobody_holds_hide_no_older_ones() {
+    let mut anna = founder();
+    // In vain, since somebody must stay; the keys that came with it are sealed to nobody.
+    let own = Op::RemoveDevice((anna.replica.device(),));
+    let removal = anna
+        .replica
+        .record_removal(own, anna.now, &mut anna.rng)
+        .unwrap();
+    anna.keep(removal);
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    assert_eq!(pi.replica.family_name().as_deref(), Some("Berger"));
+}
+
+#[test]
 fn an_album_is_readable_only_for_those_it_is_shared_with() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");
@@ -219,6 +234,23 @@ fn an_album_is_readable_only_for_those_it_is_shared_with() {
     let photo = bens.add_photo(space, "two.jpg");
     pull(&mut anna, &bens);
     assert!(anna.assets(space)[&photo].added.is_some());
+}
+
+#[test]
+fn what_a_person_said_is_shown_anew_when_the_person_may_do_more() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    joins(&mut anna, 2, Some((ben, Role::Member)));
+    let mut give = |level| {
+        let given = anna
+            .replica
+            .record_access(space, ben, level, anna.now, &mut anna.rng);
+        given.unwrap().effects
+    };
+    // Nothing of Ben's can be here before he was let in.
+    assert!(!give(Level::Viewer).contains(&Effect::Rebuild(space)));
+    assert!(give(Level::Manager).contains(&Effect::Rebuild(space)));
 }
 
 #[test]
