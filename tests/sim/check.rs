@@ -477,7 +477,9 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
             // Whoever gave its author the right may have lost it meanwhile, but only so.
             if world.habits.is_calm() {
                 let (a, id) = (&author.label, written.entry.id().short());
-                return Err(format!("{id} of {a} does not count, and nobody took a right away"));
+                return Err(format!(
+                    "{id} of {a} does not count, and nobody took a right away"
+                ));
             }
             continue;
         }

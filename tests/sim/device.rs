@@ -827,9 +827,13 @@ impl Device {
         here.is_some_and(|here| here.contains(ordinal))
     }
 
-    /// Whether an entry counts, as this device sees it.
+    /// Whether an entry counts at all, as this device sees it.
     pub(crate) fn counts_here(&self, entry: &Entry) -> bool {
-        counts(self.replica(), entry)
+        let album = self.replica().album(&entry.header().space);
+        album.is_some_and(|album| {
+            let control = self.replica().control();
+            album.standing(control, &entry.id(), Level::Viewer) != Standing::Cut
+        })
     }
 
     /// Whether a blob is here, by the name that peers know.

@@ -192,7 +192,6 @@ impl Habits {
     pub(crate) fn roll(dice: &mut Dice) -> Self {
         let mut habits = Self::roll_all(dice);
         if !shows_open() {
-            habits.unshare = false;
             habits.remove_device = false;
             habits.remove_person = false;
         }
