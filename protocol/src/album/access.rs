@@ -225,6 +225,14 @@ impl Settled {
             || self.reaches.get(..before.reaches.len()) != Some(&before.reaches[..])
     }
 
+    /// Takes note of logs that were opened since, so that [`Self::counts_otherwise`] knows them.
+    pub fn keep_up(&mut self, ledger: &Ledger, family: &Resolution) {
+        let facts = self.facts(ledger, family);
+        let (restrictions, witness) = (&self.restrictions, &self.witness);
+        let opened = facts.reaches(self.reaches.len(), &self.highest, restrictions, witness);
+        self.reaches.extend(opened);
+    }
+
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
         self.levels.get(person).copied().unwrap_or(Level::None)

@@ -194,7 +194,13 @@ impl AlbumSpace {
     }
 
     /// Puts an entry in its place among the others; says whether its log forked by it.
-    fn append(&mut self, header: &Header, id: EntryId, cert: Option<OpId>) -> bool {
+    fn append(
+        &mut self,
+        control: &Control,
+        header: &Header,
+        id: EntryId,
+        cert: Option<OpId>,
+    ) -> bool {
         let follows = match cert {
             Some(cert) => Follows::Certificate(cert),
             None => Follows::Entry(header.prev),
@@ -206,6 +212,9 @@ impl AlbumSpace {
             follows,
         };
         let forked = self.ledger.append(link) == Appended::Forked;
+        if cert.is_some() {
+            self.settled.keep_up(&self.ledger, control.resolution());
+        }
         self.unsettled |= forked;
         forked
     }
@@ -503,7 +512,7 @@ impl Replica {
             return Err(Refusal::Waiting);
         }
         // What lies above a cut is kept like all else: the cut may turn out not to count.
-        let mut anew = album.append(header, entry.id(), cert);
+        let mut anew = album.append(&self.control, header, entry.id(), cert);
         anew |= album.unsettled && album.settle(&self.control);
         let mut effects = vec![Effect::Project];
         if anew {
@@ -550,7 +559,7 @@ impl Replica {
         if !was_taken && !album.is_open_to(control, header, &ops, &past) {
             return Err(Refusal::Waiting);
         }
-        let forked = album.append(header, entry.id(), cert);
+        let forked = album.append(control, header, entry.id(), cert);
         album.seen.insert(entry.id(), seen);
         if ops
             .iter()

@@ -465,3 +465,23 @@ fn who_is_let_in_again_writes_on_and_what_was_written_while_shut_out_does_not_co
     assert!(seen[&after].added.is_some());
     assert!(!seen.contains_key(&while_out));
 }
+
+#[test]
+fn what_a_removed_device_wrote_in_a_log_opened_late_is_shown_anew() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let now = anna.now;
+    let given = anna
+        .replica
+        .record_access(space, ben, Level::Contributor, now, &mut anna.rng);
+    anna.keep(given.unwrap());
+    pull(&mut bens, &anna);
+    // The log comes after everything that was settled.
+    bens.add_photo(space, "late.jpg");
+    pull(&mut anna, &bens);
+    let removal = Op::RemovePerson((ben,));
+    let removed = anna.replica.record_control(vec![removal], anna.now);
+    assert!(removed.unwrap().effects.contains(&Effect::Rebuild(space)));
+}

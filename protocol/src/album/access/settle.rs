@@ -40,7 +40,7 @@ impl Access {
                 .is_some_and(|e| e.kind == Kind::Lowering)
         };
         let highest = self.highest(&accepted);
-        let reaches = facts.reaches(&highest, &restrictions, &witness);
+        let reaches = facts.reaches(0, &highest, &restrictions, &witness);
         Settled {
             reaches,
             accepted: ops.clone().map(|op| self.graph.node(*op).id).collect(),

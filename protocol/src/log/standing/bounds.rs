@@ -122,9 +122,10 @@ pub(crate) struct Witness {
 pub(crate) type Namings = BTreeMap<(usize, usize, Naming), Vec<(u32, u32)>>;
 
 impl Facts<'_> {
-    /// How far each stretch counts.
+    /// How far each stretch from `first` on counts.
     pub(crate) fn reaches(
         &self,
+        first: usize,
         highest: &BTreeMap<PersonId, Level>,
         restrictions: &Restrictions,
         witness: &Witness,
@@ -139,7 +140,7 @@ impl Facts<'_> {
                     .map(|need| self.bounds(at, need, restrictions, witness)),
             }
         };
-        (0..self.ledger.stretches.len()).map(reach).collect()
+        (first..self.ledger.stretches.len()).map(reach).collect()
     }
 
     /// The standing of an entry for ops that need a level.
