@@ -13,7 +13,7 @@
 mod case;
 mod targets;
 #[path = "../vectors/verify.rs"]
-#[expect(dead_code, unused_imports, reason = "what makes vectors needs more")]
+#[expect(unused_imports, reason = "what makes vectors needs more")]
 mod verify;
 
 use std::{

@@ -333,14 +333,14 @@ impl World {
         };
         let Some(draft) = draft else { return };
         if draft.blobs.is_empty() {
-            self.seats[at].inbox_push(Todo::Say(draft));
+            self.seats[at].inbox_push(Todo::Say(Box::new(draft)));
             self.wake(at);
         } else {
             for (id, bytes) in &draft.blobs {
                 let disk = &mut self.seats[at].device.disk;
                 disk.put_blob(*id, bytes.clone());
             }
-            self.write_blobs(at, Job::Say(draft));
+            self.write_blobs(at, Job::Say(Box::new(draft)));
         }
     }
 
