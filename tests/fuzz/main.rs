@@ -13,7 +13,7 @@
 mod case;
 mod targets;
 #[path = "../vectors/verify.rs"]
-#[expect(unused_imports, reason = "what makes vectors needs more")]
+#[allow(dead_code, unused_imports, reason = "what makes vectors needs more")]
 mod verify;
 
 use std::{
