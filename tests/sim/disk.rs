@@ -212,10 +212,6 @@ impl Disk {
         files.flat_map(|(_, file)| file)
     }
 
-    pub(crate) fn file_len(&self, log: &LogId) -> usize {
-        self.files.get(log).map_or(0, Vec::len)
-    }
-
     pub(crate) fn holds(&self, id: &EntryId) -> bool {
         self.places.contains_key(id)
     }

@@ -337,7 +337,7 @@ impl World {
             kind: certificate.kind,
             device_sig: admission.device_sig,
         };
-        let kit = admission.kit.clone();
+        let kit = admission.kit;
         self.admit(
             at,
             (admission.invite_for, add, kit, Some(&admission.newcomer)),

@@ -340,7 +340,7 @@ impl World {
                 let disk = &mut self.seats[at].device.disk;
                 disk.put_blob(*id, bytes.clone());
             }
-            self.write_blobs(at, Job::Say(draft));
+            self.write_blobs(at, Job::Say(Box::new(draft)));
         }
     }
 

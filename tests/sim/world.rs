@@ -101,7 +101,7 @@ pub(crate) enum Todo {
 
 /// What waits for blobs to be durable.
 pub(crate) enum Job {
-    Say(Draft),
+    Say(Box<Draft>),
     Fetched(Vec<BlobRef>),
 }
 
@@ -582,7 +582,7 @@ impl World {
                 if !early {
                     disk.sync_blobs(&draft.blob_ids());
                 }
-                Todo::Say(draft)
+                Todo::Say(*draft)
             }
             Job::Fetched(blobs) => {
                 let ids: Vec<_> = blobs.iter().map(|blob| blob.id).collect();
