@@ -217,12 +217,14 @@ fn gained(before: &Here, after: &Here) -> u64 {
 }
 
 /// Both devices, with a proxy that is the only way from the second to the first.
+///
+/// The second runs for the time of a sync alone, each time at another port, so the first has no
+/// address of it that would lead around the proxy.
 struct Pair {
     a: Side,
     b: Side,
     proxy: Proxy,
     a_node: Option<Running>,
-    b_node: Option<Running>,
     dice: Dice,
     killed: u64,
 }
@@ -244,7 +246,6 @@ impl Pair {
             b,
             proxy,
             a_node: None,
-            b_node: None,
             dice: Dice::new(),
             killed: 0,
         };
@@ -253,32 +254,30 @@ impl Pair {
         pair
     }
 
-    fn start_nodes(&mut self) {
+    fn serve(&mut self) {
         if self.a_node.is_none() {
             let node = self.a.device.serve();
             self.proxy.lead_to(node.port());
             self.a_node = Some(node);
         }
-        self.b_node.get_or_insert_with(|| self.b.device.serve());
     }
 
-    /// Exchanges everything, with the second node started for it: its summary, and the bytes that passed.
+    /// Exchanges everything: the second device's summary, and the bytes that passed.
     #[track_caller]
     fn sync(&mut self) -> (Value, u64) {
-        self.start_nodes();
-        self.b_node = None;
+        self.serve();
         let before = self.proxy.back();
         let (summary, exit) = self.b.device.run(&["sync"], "");
         assert_eq!((exit, &summary["settled"]), (0, &true.into()), "{summary}");
         (summary, self.proxy.back() - before)
     }
 
-    /// Kills one of the nodes when so many bytes have come; the bytes that came, and whether it was
-    /// killed before everything was there.
+    /// Kills one of the two when so many bytes have come; the bytes that came, and whether it was
+    /// killed before everything was there. Who is left is told to stop.
     fn kill_sync(&mut self, bytes: u64, is_b: bool) -> (u64, bool) {
         let before = self.proxy.back();
+        self.serve();
         self.proxy.hold_after(bytes);
-        self.start_nodes();
         let mut sync = self.b.device.start(&["sync"]);
         let came = loop {
             if self.proxy.is_held_within(Duration::from_millis(20)) {
@@ -288,26 +287,22 @@ impl Pair {
                 break false;
             }
         };
-        if came {
-            let node = if is_b {
-                &mut self.b_node
-            } else {
-                &mut self.a_node
-            };
-            node.take().expect("it runs").kill();
-            self.killed += 1;
+        match (came, is_b) {
+            (true, true) => drop(sync.kill()),
+            (true, false) => {
+                self.a_node.take().expect("it runs").kill();
+                self.proxy.sever();
+                sync.interrupt();
+            }
+            (false, _) => {}
         }
+        self.killed += u64::from(came);
         self.proxy.sever();
-        sync.kill();
         (self.proxy.back() - before, came)
     }
 
-    fn stop_nodes(&mut self) {
-        (self.a_node, self.b_node) = (None, None);
-    }
-
     fn kill_imports(&mut self, kills: u64) {
-        self.stop_nodes();
+        self.a_node = None;
         let until = self.killed + kills;
         while self.killed < until {
             let dice = &mut self.dice;
@@ -354,8 +349,6 @@ impl Pair {
     /// What is left comes, and nothing of what was there.
     #[track_caller]
     fn finish(&mut self) {
-        // The node that was not killed may be taking what came last.
-        self.b_node = None;
         let before = here(&self.b.device);
         let (summary, passed) = self.sync();
         let after = here(&self.b.device);
@@ -369,7 +362,7 @@ impl Pair {
     fn kill_large(&mut self) {
         let bytes = usize::try_from(40 * MIB + self.dice.within(0, MIB)).expect("small");
         self.a.make("mp4", &pictures::movie(bytes, &mut self.dice));
-        self.stop_nodes();
+        self.a_node = None;
         for _ in 0..LARGE_IMPORTS {
             let grown = self.dice.within(MIB, 38 * MIB);
             let is_served = self.dice.coin();
@@ -439,18 +432,16 @@ fn whoever_is_killed_nothing_that_was_acknowledged_is_lost_or_sent_again() {
     let left = kills.saturating_sub(pair.killed);
     pair.kill_small(left);
     pair.finish();
-    // Everything is there: both are killed once more, and nothing comes again.
-    pair.start_nodes();
-    for node in [&mut pair.a_node, &mut pair.b_node] {
-        node.take().expect("it runs").kill();
-    }
+    // Everything is there: whoever is killed once more, nothing comes again.
+    pair.serve();
+    pair.a_node.take().expect("it runs").kill();
     let (summary, passed) = pair.sync();
     assert_eq!(summary["blobs_received"], 0, "{summary}");
     assert!(
         passed <= beside(0),
         "{passed} bytes when nothing was lacking"
     );
-    pair.stop_nodes();
+    pair.a_node = None;
 
     let (at_a, at_b) = (pair.a.device.assets(), pair.b.device.assets());
     assert_eq!(alike(&at_a), alike(&at_b));

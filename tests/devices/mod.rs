@@ -322,6 +322,14 @@ impl Running {
             .collect()
     }
 
+    /// SIGINT, as by Ctrl+C; waits for the end, whatever it is.
+    pub(crate) fn interrupt(self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        // An error says that it has ended.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
+        self.all();
+    }
+
     /// SIGTERM, as a person or the system stops a node; it must end well.
     #[track_caller]
     pub(crate) fn stop(self) {
