@@ -183,22 +183,8 @@ impl Faults {
     }
 }
 
-/// Whether families also do what is known to go wrong still: see `OPEN` in `main.rs`.
-pub(crate) fn shows_open() -> bool {
-    std::env::var_os("HEIRLOOM_SIM_OPEN").is_some()
-}
-
 impl Habits {
     pub(crate) fn roll(dice: &mut Dice) -> Self {
-        let mut habits = Self::roll_all(dice);
-        if !shows_open() {
-            habits.remove_device = false;
-            habits.remove_person = false;
-        }
-        habits
-    }
-
-    fn roll_all(dice: &mut Dice) -> Self {
         Self {
             edits: dice.permille(750),
             trash: dice.coin(),
@@ -414,9 +400,7 @@ impl World {
                 }
                 if let Err(what) = self.seats[at].device.memory_is_on_disk() {
                     let word = draft.said.word();
-                    if shows_open() {
-                        self.fail(format!("after it could not say {word} ({error}): {what}"));
-                    }
+                    self.fail(format!("after it could not say {word} ({error}): {what}"));
                     self.crash(at);
                 }
             }

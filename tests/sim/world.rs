@@ -584,7 +584,7 @@ impl World {
                 if !early {
                     disk.sync_blobs(&draft.blob_ids());
                 }
-                Todo::Say(*draft)
+                Todo::Say(draft)
             }
             Job::Fetched(blobs) => {
                 let ids: Vec<_> = blobs.iter().map(|blob| blob.id).collect();

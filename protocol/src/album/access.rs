@@ -233,6 +233,14 @@ impl Settled {
         self.reaches.extend(opened);
     }
 
+    /// Whether a person was ever given access by somebody who was entitled to.
+    ///
+    /// Whatever came later, and whether or not the grant counts: so what is kept of a person's
+    /// logs does not depend on what came first.
+    pub fn was_let_in(&self, person: &PersonId) -> bool {
+        self.known.contains(person)
+    }
+
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
         self.levels.get(person).copied().unwrap_or(Level::None)

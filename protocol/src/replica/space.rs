@@ -371,7 +371,7 @@ impl AlbumSpace {
         };
         // An admin may cut a removed device's log in an album that nobody manages any more.
         let only_cuts = ops.iter().all(|op| matches!(op, Some(Op::Cut(_))));
-        self.highest_level(&person) > Level::None
+        self.settled.was_let_in(&person)
             || self.genesis.device == header.device
             || (only_cuts && past.is_admin(&header.device))
     }
@@ -508,7 +508,7 @@ impl Replica {
         let Some(person) = self.control.owner_of(&header.device) else {
             return Err(Refusal::NotAMember);
         };
-        if album.highest_level(&person) == Level::None {
+        if !album.settled.was_let_in(&person) {
             return Err(Refusal::Waiting);
         }
         // What lies above a cut is kept like all else: the cut may turn out not to count.

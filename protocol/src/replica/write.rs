@@ -21,9 +21,13 @@ use crate::{
     op::{
         ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, KitPublic, Level,
         Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile, Subject,
+        encode_ops,
     },
     time::Timestamp,
 };
+
+/// Signature and tag, and numbers of the header that grow while an epoch is written first.
+const SEALED_MORE: usize = 64 + 16 + 32;
 
 /// Entries of ours, in the order in which they are to be committed, and what follows from them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -647,6 +651,8 @@ impl Replica {
         if album.level(&me) == Level::None {
             return Err(WriteError::NotAllowed);
         }
+        self.check_size(space, &ops, &blobs, &drops, now)?;
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
         let epoch = match self.album_epoch(&space) {
             Some(epoch) => epoch,
             None if album.level(&me) >= Level::Contributor => {
@@ -672,6 +678,26 @@ impl Replica {
             u32::try_from(items).unwrap_or(u32::MAX),
         );
         Ok(recorded)
+    }
+
+    /// Refuses what no entry holds, before a fresh epoch is written for it.
+    fn check_size(
+        &mut self,
+        space: SpaceId,
+        ops: &[Op],
+        blobs: &[BlobLine],
+        drops: &[Drop],
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mut header = self.next_header(space, now)?;
+        header.blobs = blobs.to_vec();
+        header.drops = drops.to_vec();
+        let header = crate::wire::encode(&header).len();
+        let body = encode_ops(ops).len();
+        if header + body + SEALED_MORE > limits::ENTRY_BYTES {
+            return Err(WriteError::TooLarge);
+        }
+        Ok(())
     }
 
     fn mint_album(
