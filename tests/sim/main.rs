@@ -4,7 +4,6 @@
 //! cargo test --test sim                          200 seeds, the known ones and the sabotage
 //! HEIRLOOM_SIM_SEEDS=100000 cargo test --test sim --release
 //! SIM_SEED=8123 cargo test --test sim -- --nocapture    one seed, with a log of what happens
-//! HEIRLOOM_SIM_OPEN=1 cargo test --test sim      what is known to go wrong still, too
 //! ```
 //!
 //! Many devices, each a real `Replica` with real sessions and a disk of which
@@ -29,18 +28,6 @@ use world::{Event, World};
 const REGRESSIONS: &[u64] = &[
     // Keys that came a moment after everything else.
     227, 684,
-];
-/// What is known to go wrong still: seeds that are left out, and why. With `HEIRLOOM_SIM_OPEN=1`
-/// these run too.
-const OPEN: &[(u64, &str)] = &[
-    (
-        124,
-        "after a removal two devices keep different entries of an album",
-    ),
-    (
-        227,
-        "after a removal two devices keep different entries of an album",
-    ),
 ];
 /// Seeds that always run.
 const SEEDS: u64 = 200;
@@ -121,14 +108,7 @@ fn seeds() -> Vec<u64> {
     let most = number("HEIRLOOM_SIM_SEEDS").unwrap_or(SEEDS);
     let first = number("HEIRLOOM_SIM_FIRST").unwrap_or(0);
     let known = REGRESSIONS.iter().copied().filter(|_| first == 0);
-    let mut seeds: Vec<u64> = known.chain(first..first + most).collect();
-    if std::env::var_os("HEIRLOOM_SIM_OPEN").is_none() {
-        for (seed, why) in OPEN {
-            eprintln!("left out: seed {seed}: {why}");
-        }
-        seeds.retain(|seed| !OPEN.iter().any(|(open, _)| open == seed));
-    }
-    seeds
+    known.chain(first..first + most).collect()
 }
 
 #[test]

@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Certified {
     pub(super) kind: RecipientKind,
     pub(super) seal: SealPublic,
+    /// Whose it is said to be; `None` for a keeper.
+    person: Option<PersonId>,
 }
 
 /// An op after which keys are renewed before anything more is written.
@@ -86,6 +88,7 @@ impl Control {
         let device = Certified {
             kind: RecipientKind::Device,
             seal: genesis.seal,
+            person: Some(genesis.person),
         };
         certified.insert((genesis.device, id), device);
         if let Some(kit) = &genesis.kit {
@@ -94,6 +97,7 @@ impl Control {
                 Certified {
                     kind: RecipientKind::Kit,
                     seal: kit.seal,
+                    person: Some(genesis.person),
                 },
             );
         }
@@ -166,6 +170,15 @@ impl Control {
         let cert = self.resolution.devices.get(device)?.cert;
         self.reader(*device, cert, RecipientKind::Device)
             .map(|reader| reader.seal)
+    }
+
+    /// The persons whose key this was ever said to be, whether or not that counts.
+    ///
+    /// What is kept of a log goes by this, so that it does not depend on what came first.
+    pub(super) fn claimed_by(&self, key: &DeviceId) -> impl Iterator<Item = PersonId> + '_ {
+        let range = (*key, OpId::ZERO)..=(*key, OpId([255; 32]));
+        let certified = self.certified.range(range);
+        certified.filter_map(|(_, certified)| certified.person)
     }
 
     /// What a device keeps; archives are the default.
@@ -351,6 +364,7 @@ impl Control {
                 let certified = Certified {
                     kind: RecipientKind::Kit,
                     seal: kit.seal,
+                    person: Some(set.person),
                 };
                 self.certified.insert((kit.sign, id), certified);
             }
@@ -359,6 +373,7 @@ impl Control {
                     let certified = Certified {
                         kind: RecipientKind::Kit,
                         seal: kit.seal,
+                        person: Some(add.person),
                     };
                     self.certified.insert((kit.sign, id), certified);
                 }
@@ -367,6 +382,7 @@ impl Control {
                 let certified = Certified {
                     kind: RecipientKind::Device,
                     seal: add.seal,
+                    person: (add.person != PersonId::ZERO).then_some(add.person),
                 };
                 self.certified.insert((add.device, id), certified);
             }
