@@ -1,4 +1,7 @@
 //! Encryption and hashing of a blob of 4 MiB, each beside what else could do it.
+#![expect(unreachable_pub, reason = "a benchmark is no library")]
+
+mod clock;
 
 use std::hint::black_box;
 
@@ -9,6 +12,8 @@ use heirloom_protocol::{
     limits::SEGMENT_PLAIN_BYTES,
 };
 use rand_core::Rng as _;
+
+use clock::ThreadTime;
 
 const LEN: u64 = 4 * 1024 * 1024;
 
@@ -35,7 +40,7 @@ fn sealed(key: &BlobKey, plain: &[u8]) -> Vec<Vec<u8>> {
     segments.map(seal).collect()
 }
 
-fn encryption(criterion: &mut Criterion) {
+fn encryption(criterion: &mut Criterion<ThreadTime>) {
     let mut group = criterion.benchmark_group("encryption, 4 MiB in segments");
     group.throughput(Throughput::Bytes(LEN));
     let key = BlobKey::from_bytes([7; 32]);
@@ -91,7 +96,7 @@ fn encryption(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn hashing(criterion: &mut Criterion) {
+fn hashing(criterion: &mut Criterion<ThreadTime>) {
     let mut group = criterion.benchmark_group("hashing, 4 MiB");
     group.throughput(Throughput::Bytes(LEN));
     let plain = plain();
@@ -111,5 +116,9 @@ fn hashing(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encryption, hashing);
+criterion_group! {
+    name = benches;
+    config = clock::criterion();
+    targets = encryption, hashing
+}
 criterion_main!(benches);

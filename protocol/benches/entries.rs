@@ -5,6 +5,7 @@
     reason = "two benchmarks share the family, and sessions are the other's"
 )]
 
+mod clock;
 mod world;
 
 use std::hint::black_box;
@@ -13,9 +14,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ed25519_dalek::Signer as _;
 use heirloom_protocol::log::entry::Entry;
 
+use clock::ThreadTime;
 use world::{BATCH, Device};
 
-fn verification(criterion: &mut Criterion) {
+fn verification(criterion: &mut Criterion<ThreadTime>) {
     let mut anna = Device::founder();
     let album = anna.album("Summer");
     let one = anna.add_photos(album, 0, 1);
@@ -60,5 +62,9 @@ fn verification(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verification);
+criterion_group! {
+    name = benches;
+    config = clock::criterion();
+    targets = verification
+}
 criterion_main!(benches);

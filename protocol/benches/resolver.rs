@@ -1,4 +1,7 @@
 //! Settling who belongs, from the whole control log of a family.
+#![expect(unreachable_pub, reason = "a benchmark is no library")]
+
+mod clock;
 
 use std::hint::black_box;
 
@@ -7,6 +10,8 @@ use heirloom_protocol::{
     family::resolver::{Act, Author, ControlOp, Founding, Resolver, Role, Subject},
     id::{DeviceId, OpId, PersonId},
 };
+
+use clock::ThreadTime;
 
 fn op_id(number: usize) -> OpId {
     OpId(*blake3::hash(&number.to_be_bytes()).as_bytes())
@@ -66,7 +71,7 @@ fn filled(ops: &[ControlOp]) -> Resolver {
     resolver
 }
 
-fn settling(criterion: &mut Criterion) {
+fn settling(criterion: &mut Criterion<ThreadTime>) {
     let mut group = criterion.benchmark_group("resolver");
     for length in [10, 100, 1000] {
         let ops = history(length);
@@ -86,5 +91,9 @@ fn settling(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, settling);
+criterion_group! {
+    name = benches;
+    config = clock::criterion();
+    targets = settling
+}
 criterion_main!(benches);

@@ -1,12 +1,14 @@
 //! Two devices and an album of 10,000 photos, back to back in memory: what a sync costs without disk and network.
 #![expect(unreachable_pub, reason = "a benchmark is no library")]
 
+mod clock;
 mod world;
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
+use clock::ThreadTime;
 use world::{BATCH, Device, Shelf, announce, meet, talk};
 
 const PHOTOS: usize = 10_000;
@@ -16,7 +18,7 @@ fn tell(what: &str, bytes: usize) {
     println!("session/{what}: {bytes} bytes of frames");
 }
 
-fn sessions(criterion: &mut Criterion) {
+fn sessions(criterion: &mut Criterion<ThreadTime>) {
     let mut anna = Device::founder();
     let phone = anna.admits(2);
     let album = anna.album("Summer");
@@ -85,5 +87,9 @@ fn sessions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, sessions);
+criterion_group! {
+    name = benches;
+    config = clock::criterion();
+    targets = sessions
+}
 criterion_main!(benches);

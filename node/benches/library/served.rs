@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -64,6 +64,8 @@ impl Memory {
 /// A served node.
 pub struct Served {
     child: Child,
+    /// Kept open: it writes a last line when it ends.
+    lines: BufReader<ChildStdout>,
     home: PathBuf,
     /// Where it listens.
     pub address: Address,
@@ -83,12 +85,13 @@ impl Served {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(ready["type"], "ready", "{ready}");
         Self {
             child,
+            lines,
             home: home.to_owned(),
             address: ready["listen"][0].as_str().unwrap().parse().unwrap(),
             ready: begun.elapsed(),
@@ -123,6 +126,9 @@ impl Served {
     /// Stops it and waits for its end.
     pub fn stop(mut self) {
         drop(self.child.stdin.take());
+        let mut last = String::new();
+        self.lines.read_line(&mut last).unwrap();
+        assert!(last.contains("summary"), "{last}");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
     }

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     made::{self, Sizes},
-    report::{Contest, rounds, say, time},
+    report::{Contest, Stopwatch, Took, rounds, say},
     world::{Home, until},
 };
 
@@ -24,26 +24,19 @@ pub fn run(folder: &Path, runtime: &Runtime) {
     let files = folder.join("files");
     made::files(&files, ASSETS, BYTES);
     let mut contest = Contest::default();
-    let mut cpu = Vec::new();
     for _ in 0..rounds() {
-        let (took, used) = runtime.block_on(ours(folder));
-        contest.note("heirloom, both durable", took);
-        cpu.push(used);
+        let took = runtime.block_on(ours(folder));
+        contest.note("heirloom, both nodes durable", took);
         rsync(folder, &files, &mut contest);
     }
     contest.tell(&format!(
         "first sync of {ASSETS} assets of {} KiB",
         BYTES / 1024
     ));
-    cpu.sort_by(f64::total_cmp);
-    say(format!(
-        "  processor time of both nodes                 {:>9.3} s",
-        cpu[cpu.len() / 2]
-    ));
     fs::remove_dir_all(&files).unwrap();
 }
 
-async fn ours(folder: &Path) -> (Duration, f64) {
+async fn ours(folder: &Path) -> Took {
     let (a, b) = (folder.join("a"), folder.join("b"));
     let anna = Home::found(&a).await;
     let other = anna.join(&b).await;
@@ -60,8 +53,7 @@ async fn ours(folder: &Path) -> (Duration, f64) {
     other
         .knows(anna.device().await, giving.addresses()[0])
         .await;
-    let before = cpu_seconds();
-    let begun = std::time::Instant::now();
+    let watch = Stopwatch::start();
     let taking = other.network().await;
     let all = u64::try_from(ASSETS).unwrap();
     until("every blob came", || taking.moved().blobs_received == all).await;
@@ -70,8 +62,7 @@ async fn ours(folder: &Path) -> (Duration, f64) {
     while node.ask(|runtime| runtime.lacking()).await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let took = begun.elapsed();
-    let used = cpu_seconds() - before;
+    let took = watch.took();
     taking.stop().await;
     giving.stop().await;
     drop((taking, giving, node));
@@ -79,20 +70,7 @@ async fn ours(folder: &Path) -> (Duration, f64) {
     other.close().await;
     fs::remove_dir_all(a).unwrap();
     fs::remove_dir_all(b).unwrap();
-    (took, used)
-}
-
-/// Seconds of processor that this process has used, where the system tells.
-fn cpu_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: f64 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum();
-    // USER_HZ, the same on every Linux.
-    ticks / 100.0
+    took
 }
 
 fn rsync(folder: &Path, files: &Path, contest: &mut Contest) {
@@ -121,15 +99,20 @@ fn rsync(folder: &Path, files: &Path, contest: &mut Contest) {
     }
     let copy = folder.join("rsynced");
     let source = format!("rsync://127.0.0.1:{port}/files/");
-    let (status, took) = time(|| {
-        Command::new("rsync")
-            .args(["-a", "--fsync", &source])
-            .arg(&copy)
-            .status()
-    });
+    let watch = Stopwatch::start();
+    let status = Command::new("rsync")
+        .args(["-a", "--fsync", &source])
+        .arg(&copy)
+        .status();
+    let wall = watch.took().wall;
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     assert!(status.unwrap().success());
+    // The daemon's share of the processor is known once it has ended.
+    let took = Took {
+        wall,
+        ..watch.took()
+    };
     contest.note("rsync daemon, plaintext, --fsync", took);
     fs::remove_dir_all(&copy).unwrap();
 }
