@@ -689,7 +689,10 @@ impl Replica {
         drops: &[Drop],
         now: Timestamp,
     ) -> Result<(), WriteError> {
+        let clock = self.clock;
         let mut header = self.next_header(space, now)?;
+        // Nothing is said yet, so no time has passed.
+        self.clock = clock;
         header.blobs = blobs.to_vec();
         header.drops = drops.to_vec();
         let header = crate::wire::encode(&header).len();
