@@ -124,6 +124,7 @@ impl Network {
             .map(|path| path.peer)
             .collect();
         let me = self.0.net.me();
+        let alone = self.stays_here();
         let mut calls = tokio::task::JoinSet::new();
         for device in live {
             let peer = peer_of(device);
@@ -138,8 +139,8 @@ impl Network {
                 .await??;
             let told = told.iter().filter_map(|told| told.as_str().parse().ok());
             // A device that speaks of loopback would have this one knock at its own programs.
-            let told =
-                told.filter(|told: &Address| told.can_be_dialled() && !told.ip.is_loopback());
+            let fits = |told: &Address| told.can_be_dialled() && (alone || !told.ip.is_loopback());
+            let told = told.filter(fits);
             for told in told {
                 if !addresses
                     .iter()

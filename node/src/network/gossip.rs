@@ -9,9 +9,17 @@ use heirloom_protocol::{
 use super::Network;
 
 impl Network {
-    /// Where others may dial this node. What leads to whoever dials it is of no use to them.
+    /// Where others may dial this node. What leads to whoever dials it is of no use to them, but
+    /// among nodes that all stay on one machine.
     pub(super) fn beacon_addresses(&self) -> Vec<Address> {
-        self.addresses_where(|address| !address.ip.is_loopback())
+        let alone = self.stays_here();
+        self.addresses_where(|address| alone || !address.ip.is_loopback())
+    }
+
+    /// Whether this node listens on loopback and nowhere else.
+    pub(super) fn stays_here(&self) -> bool {
+        let own = self.addresses();
+        !own.is_empty() && own.iter().all(|address| address.ip.is_loopback())
     }
 
     /// Tells every session but one of a statement.
