@@ -57,7 +57,7 @@ async fn list(node: &Node, answer: &Answer) -> Done {
     let (store, seen) = (node.store().clone(), view.clone());
     let counts = node.blocking(move || {
         let assets = catalog::read(&store, &seen)?;
-        Ok::<_, crate::store::StoreError>(counts(&assets))
+        Ok::<_, crate::store::StoreError>(counts(assets.iter()))
     });
     let counts = counts.await??;
     let mut albums: Vec<_> = view.albums.values().collect();
@@ -78,7 +78,7 @@ fn purpose_order(album: &SeenAlbum) -> u8 {
 }
 
 /// How many assets each album shows.
-fn counts(assets: &[Folded]) -> BTreeMap<AlbumId, u64> {
+fn counts(assets: impl Iterator<Item = Folded>) -> BTreeMap<AlbumId, u64> {
     let mut counts = BTreeMap::new();
     for folded in assets {
         let live = folded
@@ -229,9 +229,9 @@ async fn delete(node: &Node, body: &Value, answer: &Answer) -> Done {
         .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
     let (store, seen) = (node.store().clone(), view.clone());
     let only_there = node.blocking(move || {
-        let mut assets = catalog::read(&store, &seen)?;
-        assets.retain(|folded| is_only_in(folded, id));
-        Ok::<_, crate::store::StoreError>(assets)
+        let assets = catalog::read(&store, &seen)?;
+        let only_there = assets.iter().filter(|folded| is_only_in(folded, id));
+        Ok::<_, crate::store::StoreError>(only_there.collect::<Vec<_>>())
     });
     // Deleting an album deletes no photo: what is in no other album is kept in the library.
     let kept = copy_into(node, &view, library.id, only_there.await??).await?;

@@ -102,10 +102,9 @@ pub(super) async fn tell(
     let store = node.store().clone();
     let reading = node.blocking(move || {
         let held = Held::of(&store);
-        let mut folded = catalog::read(&store, &view)?;
-        folded.retain(|one| filter.fits(one));
-        catalog::sort(&mut folded);
-        each(&folded, &held, &view, &filter, |listed| {
+        let rows = catalog::read(&store, &view)?;
+        let folded = rows.in_order(|one| filter.fits(one));
+        each(folded, &held, &view, &filter, |listed| {
             // Whoever asked has gone when nobody takes it.
             match lines.blocking_send(listed) {
                 Ok(()) => ControlFlow::Continue(()),
@@ -131,7 +130,7 @@ pub(super) async fn tell(
 }
 
 fn each(
-    folded: &[Folded],
+    folded: impl Iterator<Item = Folded>,
     held: &Held<'_>,
     view: &View,
     filter: &Filter,

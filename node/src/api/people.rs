@@ -265,7 +265,7 @@ fn reach(
             counts.insert(*id, 0);
         }
     }
-    for folded in catalog::read(store, view)? {
+    for folded in catalog::read(store, view)?.iter() {
         for item in &folded.items {
             if let Some(count) = counts.get_mut(&item.key.album) {
                 *count += 1;

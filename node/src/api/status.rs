@@ -72,7 +72,7 @@ pub(super) async fn status(
 fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
-    for folded in catalog::read(store, view)? {
+    for folded in catalog::read(store, view)?.iter() {
         if folded.is_trashed() {
             continue;
         }

@@ -225,7 +225,7 @@ fn assets_of(store: &Store, view: &View, findings: &[Finding]) -> Named {
         return named;
     }
     // Where even the rows are damaged, nobody can say which asset it is.
-    for folded in catalog::read(store, view).unwrap_or_default() {
+    for folded in catalog::read(store, view).unwrap_or_default().iter() {
         let id = folded.first().key.item;
         for item in &folded.items {
             let originals = item.asset.all_parts().map(|(_, blob)| blob);

@@ -6,12 +6,12 @@
 
 mod find;
 mod listed;
+mod rows;
 mod text;
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, btree_map::Entry},
-    ops::ControlFlow,
 };
 
 use heirloom_protocol::{
@@ -21,13 +21,14 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 
 use crate::{
-    runtime::{AssetKey, BlobHere, View, decode_asset},
-    store::{BlobState, Store, StoreError, Table},
+    runtime::{AssetKey, BlobHere, View},
+    store::{BlobState, Store, StoreError},
 };
 
 pub use self::{
     find::{Filter, Lookup, by_id, items_in},
     listed::{Listed, ListedPart, source_name},
+    rows::{Rows, read},
     text::{instant_text, parse_range, wall_text},
 };
 
@@ -76,36 +77,6 @@ impl Folded {
     }
 }
 
-/// Reads every item this person can see that was added and is not purged, folded by content.
-///
-/// Holds all of them in memory; about a kilobyte each.
-pub fn read(store: &Store, view: &View) -> Result<Vec<Folded>, StoreError> {
-    let mut by_content: BTreeMap<PlainHash, Vec<Item>> = BTreeMap::new();
-    for album in view.albums.keys() {
-        let mut damaged = None;
-        store.scan(Table::Assets, &album.0, |key, value| {
-            match (AssetKey::from_bytes(key), value) {
-                (_, Err(damage)) => damaged = Some(damage),
-                (Some(key), Ok(row)) => {
-                    let Some(asset) = decode_asset(&row) else {
-                        return ControlFlow::Continue(());
-                    };
-                    let item = Item { key, asset };
-                    if let Some(content) = item.content().filter(|_| !item.asset.is_purged()) {
-                        by_content.entry(content).or_default().push(item);
-                    }
-                }
-                (None, Ok(_)) => {}
-            }
-            ControlFlow::Continue(())
-        })?;
-        if let Some(damage) = damaged {
-            return Err(damage.into());
-        }
-    }
-    Ok(by_content.into_values().map(fold).collect())
-}
-
 /// Reads the items that have the same content as one, that one included.
 pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Folded>, StoreError> {
     let asset = key.load(store)?;
@@ -132,17 +103,6 @@ pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Fol
 fn fold(mut items: Vec<Item>) -> Folded {
     items.sort_by_key(|item| (item.asset.trashed().is_some(), item.order()));
     Folded { items }
-}
-
-/// Sorts by time of capture, unknown last, then by name and id.
-pub fn sort(assets: &mut [Folded]) {
-    assets.sort_by_cached_key(|folded| {
-        let wall = folded.captured().wall;
-        let first = folded.first();
-        let added = first.asset.added.as_ref();
-        let name = added.and_then(|added| added.item.parts.first().map(|part| part.name.clone()));
-        (wall.is_none(), wall, name, first.key.item)
-    });
 }
 
 /// Which blobs are on this device, for who asks about many: each log is read once, as of its first question.

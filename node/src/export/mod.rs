@@ -135,7 +135,7 @@ impl Export<'_> {
     ///
     /// When the disk is full, the folder cannot be made, or the index is damaged.
     pub(crate) fn run(&mut self, request: &Request) -> Result<(), ExportError> {
-        let assets = catalog::read(self.store, self.view)?;
+        let assets: Vec<Folded> = catalog::read(self.store, self.view)?.iter().collect();
         let folders = match request.layout {
             Layout::Album => self.by_album(&assets, &request.albums),
             Layout::Date => by_date(&assets, &request.albums),
