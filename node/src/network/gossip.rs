@@ -7,8 +7,43 @@ use heirloom_protocol::{
 };
 
 use super::Network;
+use crate::runtime::{Greeting, RuntimeError, Step};
+
+/// What a session began with, until the peer has heard it.
+pub(super) struct Greeted {
+    greeting: Option<Greeting>,
+    given: u64,
+}
+
+impl Greeted {
+    pub(super) fn new(greeting: Greeting) -> Self {
+        Self {
+            greeting: Some(greeting),
+            given: 0,
+        }
+    }
+}
 
 impl Network {
+    /// Remembers what a peer has heard once its session has settled: what was said came before that.
+    pub(super) async fn note_told(
+        &self,
+        peer: DeviceId,
+        greeted: &mut Greeted,
+        step: &Step,
+    ) -> Result<(), RuntimeError> {
+        greeted.given += step.sent;
+        if step.settled
+            && let Some(greeting) = greeted.greeting.take()
+        {
+            let held_all = greeted.given == 0;
+            self.node()
+                .ask(move |runtime| runtime.note_told(&peer, greeting, held_all))
+                .await??;
+        }
+        Ok(())
+    }
+
     /// Where others may dial this node. What leads to whoever dials it is of no use to them, but
     /// among nodes that all stay on one machine.
     pub(super) fn beacon_addresses(&self) -> Vec<Address> {

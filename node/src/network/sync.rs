@@ -19,7 +19,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Network, calls, peer_of};
+use super::{Network, calls, gossip::Greeted, peer_of};
 use crate::{
     net::{Address, Proto, Stream},
     runtime::{RuntimeError, Step},
@@ -168,12 +168,14 @@ impl Network {
         mut waiting: mpsc::Receiver<Input>,
     ) -> Result<Option<CloseReason>, RuntimeError> {
         let addrs = self.beacon_addresses();
-        self.node()
+        let greeting = self
+            .node()
             .ask(move |runtime| {
                 runtime.open_session(session.0, session.1);
                 runtime.greet(session.0, &addrs)
             })
             .await??;
+        let mut greeting = Greeted::new(greeting);
         let (read, write) = tokio::io::split(stream);
         let (heard, mut frames) = mpsc::channel(READ_AHEAD);
         let reader = tokio::spawn(read_frames(read, heard));
@@ -197,6 +199,7 @@ impl Network {
                     Ok(permit) => {
                         let step = self.step(session, None, WRITE_BYTES).await?;
                         (idle, deadline) = (step.idle, step.deadline);
+                        self.note_told(session.0, &mut greeting, &step).await?;
                         let closed = step.closed;
                         permit.send(step.frames);
                         if closed.is_some() || step.gone {
@@ -210,6 +213,7 @@ impl Network {
             };
             let step = self.step(session, input, room).await?;
             (idle, deadline) = (false, step.deadline);
+            self.note_told(session.0, &mut greeting, &step).await?;
             if step.closed.is_some() || step.gone {
                 break step.closed;
             }

@@ -3,6 +3,7 @@
 //! ```text
 //! beacon/ device[32]             the newest beacon of a device, as it was signed
 //! head/   device[32] space[16]   the newest head of a device in a space, as it was signed
+//! told/   device[32]             marks of what a peer was told, so that it is not told again that day
 //! ```
 //!
 //! A statement is kept if its signature holds, its signer belongs to the family now, its stamp is
@@ -10,7 +11,11 @@
 //! make others dial up to [`limits::ADDRESSES`] addresses in search of it, and nothing more: who
 //! answers there must prove to be that device.
 
-use std::{collections::BTreeMap, ops::ControlFlow, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    time::Instant,
+};
 
 use heirloom_protocol::{
     crypto::{Signed, SignedBytes, Statement},
@@ -45,6 +50,20 @@ const HEADS: usize = 512;
 const STATEMENTS: usize = 2048;
 /// How much newer a beacon is that says the same and is passed on all the same.
 const AGAIN_MS: u64 = 15 * 60 * 1000;
+
+/// How long a peer is not told again what it was told.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What a statement says, in short: its stamp counts by the day, so that all is told anew tomorrow.
+type Mark = [u8; 8];
+
+/// What a session began with, or need not begin with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Greeting {
+    marks: BTreeSet<Mark>,
+    /// Heads of others. A peer drops those of a space that it does not hold yet.
+    heads: BTreeSet<Mark>,
+}
 
 /// What a peer said in its session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -91,6 +110,41 @@ fn head_key(device: &DeviceId, space: &SpaceId) -> Vec<u8> {
     [b"head/", &device.0[..], &space.0[..]].concat()
 }
 
+fn told_key(peer: &DeviceId) -> Vec<u8> {
+    [b"told/", &peer.0[..]].concat()
+}
+
+fn cut(says: &impl serde::Serialize, hlc: Hlc) -> Mark {
+    let day = hlc.time().0 / DAY_MS;
+    let hash = blake3::hash(&wire::encode(&(says, day)));
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&hash.as_bytes()[..8]);
+    mark
+}
+
+fn beacon_mark(beacon: &Beacon) -> Mark {
+    let says = (
+        BEACON,
+        beacon.device,
+        &beacon.addrs,
+        &beacon.relays,
+        beacon.flags,
+    );
+    cut(&says, beacon.hlc)
+}
+
+fn head_mark(head: &Head) -> Mark {
+    let says = (
+        HEAD,
+        head.device,
+        head.space,
+        head.inc,
+        head.branch,
+        head.hash,
+    );
+    cut(&says, head.hlc)
+}
+
 fn gossip(kind: u8, space: Option<SpaceId>, raw: SignedBytes) -> Gossip {
     Gossip { kind, space, raw }
 }
@@ -98,6 +152,11 @@ fn gossip(kind: u8, space: Option<SpaceId>, raw: SignedBytes) -> Gossip {
 impl Runtime {
     /// Says this device's beacon, with where it can be dialled.
     pub fn own_beacon(&mut self, addrs: &[Address]) -> Option<Gossip> {
+        let signed = self.sign_beacon(addrs)?;
+        Some(gossip(BEACON, None, signed.raw().clone()))
+    }
+
+    fn sign_beacon(&mut self, addrs: &[Address]) -> Option<Signed<Beacon>> {
         let archive = self.replica.control().policy(&self.device()) == Policy::Archive;
         let free_bytes = self.store.free_bytes().unwrap_or(0);
         let flags = [
@@ -117,12 +176,18 @@ impl Runtime {
             flags: flags.fold(RoleFlags::default(), |all, (_, flag)| all.with(flag)),
             free_bytes: free_bytes / FREE_STEP * FREE_STEP,
         };
-        let signed = Signed::sign(&self.keys.sign, &self.replica.family(), beacon);
-        Some(gossip(BEACON, None, signed.ok()?.raw().clone()))
+        Signed::sign(&self.keys.sign, &self.replica.family(), beacon).ok()
     }
 
     /// Says how far this device's logs go in some spaces.
     pub fn own_heads(&self, spaces: &[SpaceId]) -> Vec<Gossip> {
+        let signed = self.sign_heads(spaces).into_iter();
+        signed
+            .map(|head| gossip(HEAD, Some(head.value().space), head.raw().clone()))
+            .collect()
+    }
+
+    fn sign_heads(&self, spaces: &[SpaceId]) -> Vec<Signed<Head>> {
         let (family, now) = (self.replica.family(), Hlc::at(self.now()));
         let mut heads = Vec::new();
         for space in spaces {
@@ -140,46 +205,102 @@ impl Runtime {
                 hash,
                 hlc: now,
             };
-            if let Ok(signed) = Signed::sign(&self.keys.sign, &family, head) {
-                heads.push(gossip(HEAD, Some(*space), signed.raw().clone()));
-            }
+            heads.extend(Signed::sign(&self.keys.sign, &family, head));
         }
         heads
     }
 
-    /// Begins a session with what this device has to say and has heard.
-    pub fn greet(&mut self, peer: DeviceId, addrs: &[Address]) -> Result<(), RuntimeError> {
+    /// Begins a session with what this device has to say and has heard, but for what the peer was told.
+    ///
+    /// Two devices that agree would else say more of this than of all the rest.
+    pub fn greet(&mut self, peer: DeviceId, addrs: &[Address]) -> Result<Greeting, RuntimeError> {
+        let mut greeting = Greeting::default();
         let Some(mut slot) = self.sessions.remove(&peer) else {
-            return Ok(());
+            return Ok(greeting);
         };
+        let told = self.told(&peer)?;
+        let mut said = Vec::new();
+        for (mark, is_anothers_head, statement) in self.statements(peer, addrs)? {
+            if !told.contains(&mark) {
+                if said.len() == STATEMENTS {
+                    continue;
+                }
+                said.push(Input::Gossip(statement));
+            }
+            match is_anothers_head && !told.contains(&mark) {
+                true => greeting.heads.insert(mark),
+                false => greeting.marks.insert(mark),
+            };
+        }
+        let full = self.is_full().then_some(Input::Room { full: true });
+        for input in said.into_iter().chain(full) {
+            slot.session.handle(input, self, Instant::now());
+        }
+        self.sessions.insert(peer, slot);
+        Ok(greeting)
+    }
+
+    /// Everything a peer may hear, its own word left out: the mark, whether it is another's head, the statement.
+    fn statements(
+        &mut self,
+        peer: DeviceId,
+        addrs: &[Address],
+    ) -> Result<Vec<(Mark, bool, Gossip)>, RuntimeError> {
         let control = self.replica.family().control_space();
         let spaces: Vec<SpaceId> = std::iter::once(control)
             .chain(self.replica.albums().map(|(id, _)| *id))
             .filter(|space| self.replica.may_replicate(&peer, space))
             .collect();
-        let mut said: Vec<_> = self.own_beacon(addrs).into_iter().collect();
-        said.extend(self.own_heads(&spaces));
-        let beacons = self.heard::<Beacon>(b"beacon/", |beacon| beacon.hlc)?;
+        let mut beacons: Vec<_> = self.sign_beacon(addrs).into_iter().collect();
+        beacons.extend(self.heard::<Beacon>(b"beacon/", |beacon| beacon.hlc)?);
+        let own = self.sign_heads(&spaces);
+        let mut heads = self.heard::<Head>(b"head/", |head| head.hlc)?;
+        heads.retain(|head| head.value().device != peer && spaces.contains(&head.value().space));
+        heads.truncate(HEADS);
+        let me = self.device();
         let beacons = beacons
-            .into_iter()
+            .iter()
             .filter(|signed| signed.value().device != peer);
-        said.extend(beacons.map(|signed| gossip(BEACON, None, signed.raw().clone())));
-        let heads = self.heard::<Head>(b"head/", |head| head.hlc)?;
-        let heads = heads.into_iter().filter(|signed| {
-            let head = signed.value();
-            head.device != peer && spaces.contains(&head.space)
+        let beacons = beacons.map(|signed| {
+            let statement = gossip(BEACON, None, signed.raw().clone());
+            (beacon_mark(signed.value()), false, statement)
         });
-        let heads =
-            heads.map(|signed| gossip(HEAD, Some(signed.value().space), signed.raw().clone()));
-        said.extend(heads.take(HEADS));
-        said.truncate(STATEMENTS);
-        let said = said.into_iter().map(Input::Gossip);
-        let full = self.is_full().then_some(Input::Room { full: true });
-        for input in said.chain(full) {
-            slot.session.handle(input, self, Instant::now());
+        let heads = own.iter().chain(&heads).map(|signed| {
+            let head = signed.value();
+            let statement = gossip(HEAD, Some(head.space), signed.raw().clone());
+            (head_mark(head), head.device != me, statement)
+        });
+        Ok(beacons.chain(heads).collect())
+    }
+
+    fn told(&self, peer: &DeviceId) -> Result<BTreeSet<Mark>, RuntimeError> {
+        let row = self.store.get(Table::Peers, &told_key(peer))?;
+        let (marks, _) = row.as_deref().unwrap_or_default().as_chunks::<8>();
+        Ok(marks.iter().copied().collect())
+    }
+
+    /// Notes that a peer has heard a greeting. Durable when it returns.
+    ///
+    /// `held_all` says that the peer held every space before it: then heads of
+    /// others count as heard as well.
+    pub fn note_told(
+        &mut self,
+        peer: &DeviceId,
+        greeting: Greeting,
+        held_all: bool,
+    ) -> Result<(), RuntimeError> {
+        let Greeting { mut marks, heads } = greeting;
+        if held_all {
+            marks.extend(heads);
         }
-        self.sessions.insert(peer, slot);
-        Ok(())
+        if self.told(peer)? == marks {
+            return Ok(());
+        }
+        let row = marks.into_iter().flatten().collect();
+        Ok(self.store.commit(&Batch {
+            puts: vec![(Table::Peers, told_key(peer), row)],
+            ..Batch::default()
+        })?)
     }
 
     /// Whether this device takes no more blobs.

@@ -49,7 +49,7 @@ pub use self::{
     asset::{AssetKey, BlobHere},
     blobs::{Served, name_of},
     collect::Due,
-    gossip::{FULL_BYTES, Lore, Said},
+    gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,
     seen::last_seen,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use heirloom_node::network::Network;
-use heirloom_protocol::{id::PersonId, op::Policy};
+use heirloom_protocol::{id::PersonId, op::Policy, sync::LogView as _};
 use serde_json::json;
 
 use crate::world::{Home, listed};
@@ -219,4 +219,71 @@ async fn devices_learn_from_others_where_the_rest_listens() {
     for network in [desk, attic, laptop] {
         network.stop().await;
     }
+}
+
+/// Bytes that the streams of the one connection of a node have moved.
+async fn streamed(network: &Network) -> u64 {
+    let connected = network.connected().await;
+    connected
+        .first()
+        .map_or(0, |path| path.sent + path.received)
+}
+
+async fn agree(one: &Network, other: &Network) {
+    let settled = |network: &Network| {
+        let sessions = network.sessions();
+        !sessions.is_empty() && sessions.iter().all(|session| session.settled)
+    };
+    let both = async || settled(one) && settled(other);
+    until([one, other], "both have settled", both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_met_before_and_agree_say_less_than_a_kilobyte_however_many_albums_they_share() {
+    let here = Home::anna().await;
+    for n in 0..30 {
+        let body = json!({"do": "create", "name": format!("Album {n}")});
+        here.ask("album", body).await.done();
+    }
+    let there = here.join(person(&here).await, "desk").await;
+    let (desk, laptop) = (there.serve().await, here.serve().await);
+    here.knows(&desk).await;
+    laptop.call_round().await.unwrap();
+    agree(&laptop, &desk).await;
+    let told = async || knows_blobs_of(&here, &there).await && knows_blobs_of(&there, &here).await;
+    until([&laptop, &desk], "both know what the other holds", told).await;
+    laptop.stop().await;
+    desk.stop().await;
+
+    let (desk, laptop) = (there.serve().await, here.serve().await);
+    here.knows(&desk).await;
+    laptop.call_round().await.unwrap();
+    agree(&laptop, &desk).await;
+    let bytes = streamed(&laptop).await;
+    assert!(bytes < 1024, "{bytes} bytes");
+    assert!(bytes > 100, "the counter counts: {bytes} bytes");
+    // What either would have said besides goes over the stream before this.
+    for (seed, from, to) in [(1, &here, &there), (2, &there, &here)] {
+        from.add("Album 7", "new.jpg", &noise(300, seed)).await;
+        let count = listed(from, json!({})).await.len();
+        let came = async || listed(to, json!({})).await.len() == count;
+        until([&laptop, &desk], "the new photo is listed", came).await;
+    }
+    let bytes = streamed(&laptop).await;
+    assert!(bytes < 3 * 1024, "{bytes} bytes with two photos");
+    laptop.stop().await;
+    desk.stop().await;
+}
+
+/// Whether a home knows of each blob whether another one holds it.
+async fn knows_blobs_of(home: &Home, other: &Home) -> bool {
+    let device = async |home: &Home| home.node().await.view().await.unwrap().device;
+    let (me, it) = (device(home).await, device(other).await);
+    let theirs = other.node().await;
+    let theirs = theirs.ask(move |runtime| runtime.have_digests(me)).await;
+    let known = home.node().await;
+    let known = known
+        .ask(move |runtime| runtime.peer_have_digests(it))
+        .await;
+    known.unwrap() == theirs.unwrap()
 }

@@ -4,7 +4,7 @@
 //! bounded in size and in ordinals before anything is done with it, since a few
 //! bytes can stand for billions of numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
 
@@ -32,6 +32,8 @@ pub enum HaveError {
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct PeerHaves {
     peers: BTreeMap<DeviceId, BTreeMap<LogId, RoaringBitmap>>,
+    /// Spaces of which it said anything: of one without a blob, it is known that there is none.
+    told: BTreeMap<DeviceId, BTreeSet<SpaceId>>,
 }
 
 impl PeerHaves {
@@ -43,6 +45,7 @@ impl PeerHaves {
         mode: HaveMode,
         rows: Vec<(LogId, RoaringBitmap)>,
     ) {
+        self.told.entry(peer).or_default().insert(space);
         let logs = self.peers.entry(peer).or_default();
         if mode == HaveMode::Full {
             logs.retain(|log, _| log.space != space);
@@ -69,6 +72,7 @@ impl PeerHaves {
     /// Forgets a peer.
     pub fn forget(&mut self, peer: &DeviceId) {
         self.peers.remove(peer);
+        self.told.remove(peer);
     }
 
     /// The peers of which anything is known.
@@ -100,7 +104,9 @@ impl PeerHaves {
 
     /// [`digest`] of each space, as [`super::LogView::peer_have_digests`] gives it.
     pub fn digests(&self, peer: &DeviceId) -> Vec<(SpaceId, Digest)> {
-        let mut spaces: BTreeMap<SpaceId, Vec<(&LogId, &RoaringBitmap)>> = BTreeMap::new();
+        let told = self.told.get(peer).into_iter().flatten();
+        let mut spaces: BTreeMap<SpaceId, Vec<(&LogId, &RoaringBitmap)>> =
+            told.map(|space| (*space, Vec::new())).collect();
         for (log, bits) in self.logs(peer) {
             spaces.entry(log.space).or_default().push((log, bits));
         }
@@ -203,6 +209,23 @@ mod tests {
         let mut bits = RoaringBitmap::new();
         bits.insert_range(0..3_000_000);
         assert!(encode(&bits).len() < 700);
+    }
+
+    #[test]
+    fn a_space_without_a_blob_is_known_to_have_none() {
+        let (peer, space) = (DeviceId([7; 32]), SpaceId([1; 16]));
+        let none = digest([]);
+        let mut haves = PeerHaves::default();
+        assert_eq!(haves.digests(&peer), []);
+        haves.apply(peer, space, HaveMode::Full, vec![]);
+        assert_eq!(haves.digests(&peer), [(space, none)]);
+        let bits = RoaringBitmap::from_iter([3]);
+        haves.apply(peer, space, HaveMode::Added, vec![(log(1), bits.clone())]);
+        assert_eq!(haves.digests(&peer), [(space, digest([(&log(1), &bits)]))]);
+        haves.apply(peer, space, HaveMode::Removed, vec![(log(1), bits)]);
+        assert_eq!(haves.digests(&peer), [(space, none)]);
+        haves.forget(&peer);
+        assert_eq!(haves.digests(&peer), []);
     }
 
     #[test]
