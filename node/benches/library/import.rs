@@ -75,7 +75,10 @@ fn contest(folder: &Path, photos: &Path, count: usize, runtime: &Runtime) {
         let copy = folder.join("copy");
         for (name, line) in [
             ("cp -r, then sync", "cp -r \"$1\" \"$2\" && sync -f \"$2\""),
-            ("rsync -a --fsync", "rsync -a --fsync \"$1/\" \"$2/\""),
+            (
+                "rsync -a, then sync",
+                "rsync -a \"$1/\" \"$2/\" && sync -f \"$2\"",
+            ),
         ] {
             let (ran, took) = time(|| shell(line, &[photos, &copy], folder));
             if ran {

@@ -94,11 +94,10 @@ impl Contest {
         for (name, times) in &self.rows {
             let (wall, walls) = median(times.iter().map(|took| took.wall.as_secs_f64()));
             let (cpu, _) = median(times.iter().map(|took| took.cpu));
-            let (first_wall, first_cpu) = *ours.get_or_insert((wall, cpu));
+            let first_wall = *ours.get_or_insert(wall);
             say(format!(
-                "  {name:<34} {wall:>8.2} s (x {:.2})   {cpu:>7.2} s of processor (x {:.2})   {walls}",
+                "  {name:<34} {wall:>8.3} s (x {:.2})   {cpu:>7.2} s of processor   {walls}",
                 wall / first_wall,
-                cpu / first_cpu,
             ));
         }
     }
