@@ -4,9 +4,10 @@
 #[path = "../vectors/case.rs"]
 #[expect(dead_code, reason = "vectors are read here and made elsewhere")]
 mod case;
+#[expect(dead_code, reason = "main.rs writes the inputs that these begin with")]
 mod targets;
 #[path = "../vectors/verify.rs"]
-#[expect(dead_code, unused_imports, reason = "what makes vectors needs more")]
+#[allow(dead_code, unused_imports, reason = "what makes vectors needs more")]
 mod verify;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
