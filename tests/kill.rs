@@ -218,8 +218,8 @@ fn gained(before: &Here, after: &Here) -> u64 {
 
 /// Both devices, with a proxy that is the only way from the second to the first.
 ///
-/// The second runs for the time of a sync alone, each time at another port, so the first has no
-/// address of it that would lead around the proxy.
+/// Each sync has both at other ports than before, so what they told each other of where they listen
+/// does not lead around the proxy.
 struct Pair {
     a: Side,
     b: Side,
@@ -255,11 +255,10 @@ impl Pair {
     }
 
     fn serve(&mut self) {
-        if self.a_node.is_none() {
-            let node = self.a.device.serve();
-            self.proxy.lead_to(node.port());
-            self.a_node = Some(node);
-        }
+        self.a_node = None;
+        let node = self.a.device.serve();
+        self.proxy.lead_to(node.port());
+        self.a_node = Some(node);
     }
 
     /// Exchanges everything: the second device's summary, and the bytes that passed.

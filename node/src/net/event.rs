@@ -64,8 +64,9 @@ pub enum NetEvent {
         /// The address that went away.
         address: Address,
     },
-    /// The first connection to a peer stands. At the caller's side this comes
-    /// before the other side has judged: it may close again at once.
+    /// The first connection to a peer stands, or one that came while all others
+    /// were ending. At the caller's side this comes before the other side has
+    /// judged: it may close again at once.
     Connected {
         /// Who it is, proved by the handshake.
         peer: Peer,

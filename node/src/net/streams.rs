@@ -97,6 +97,13 @@ impl Streams {
         self.live.get(&connection)
     }
 
+    /// Whether a connection is the only one to its peer that is not about to end.
+    pub(super) fn stands_alone(&self, connection: ConnectionId) -> bool {
+        let peer = self.live.get(&connection).map(|live| live.peer);
+        let mut others = self.live.iter().filter(|(id, _)| **id != connection);
+        others.all(|(_, live)| Some(live.peer) != peer || live.tie.cut.is_cancelled())
+    }
+
     pub(super) fn measured(&mut self, connection: ConnectionId, rtt: Duration) {
         if let Some(live) = self.live.get_mut(&connection) {
             live.rtt = Some(rtt);
@@ -287,5 +294,35 @@ impl NetworkBehaviour for Streams {
             Some(order) => Poll::Ready(order),
             None => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::gate::Reach, *};
+
+    #[test]
+    fn a_connection_beside_one_that_ends_is_the_first() {
+        let me = Peer([0; 32]);
+        let gate = Gate::new(me, Reach::Anywhere);
+        let mut streams = Streams::new(me, gate, Arc::default());
+        let [one, two, other] = [1, 2, 3].map(ConnectionId::new_unchecked);
+        for (id, peer) in [(one, 1), (two, 1), (other, 2)] {
+            let live = Live {
+                peer: Peer([peer; 32]),
+                standing: Standing::Member,
+                address: Address::new([10, 0, 0, 1].into(), 1),
+                path: Path::Lan,
+                outbound: false,
+                rtt: None,
+                tie: Tie::default(),
+            };
+            streams.live.insert(id, live);
+        }
+        assert!(!streams.stands_alone(two));
+        assert!(streams.stands_alone(other));
+        streams.live[&one].tie.cut.cancel();
+        assert!(streams.stands_alone(two));
+        assert!(!streams.stands_alone(one));
     }
 }

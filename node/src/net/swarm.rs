@@ -173,11 +173,9 @@ impl Driver {
                     streams.measured(ping.connection, rtt);
                 }
             }
-            SwarmEvent::ConnectionEstablished {
-                connection_id,
-                num_established,
-                ..
-            } => self.established(connection_id, num_established.get() == 1),
+            SwarmEvent::ConnectionEstablished { connection_id, .. } => {
+                self.established(connection_id);
+            }
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
@@ -210,12 +208,14 @@ impl Driver {
         self.outbox.push(Some(inbound.connection), event);
     }
 
-    fn established(&mut self, id: ConnectionId, first: bool) {
-        let Some(live) = self.swarm.behaviour().streams.connection(id) else {
+    fn established(&mut self, id: ConnectionId) {
+        let streams = &self.swarm.behaviour().streams;
+        let Some(live) = streams.connection(id) else {
             return;
         };
         self.dials.established(id, live.peer);
-        if first {
+        // One that comes while all others end is a first one too, or nobody would use it.
+        if streams.stands_alone(id) {
             let event = NetEvent::Connected {
                 peer: live.peer,
                 standing: live.standing,

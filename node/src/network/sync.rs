@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{Network, calls, gossip::Greeted, peer_of};
 use crate::{
-    net::{Address, Proto, Stream},
+    net::{Address, NetError, Proto, Stream},
     runtime::{RuntimeError, Step},
 };
 
@@ -31,6 +31,9 @@ const READ_AHEAD: usize = 8;
 const WRITE_BYTES: usize = 1024 * 1024;
 /// Pieces of local news that wait for a session.
 const NEWS: usize = 256;
+
+/// Connections tried for the stream of a session.
+const TRIES: usize = 4;
 
 /// What moved since the node joined the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -105,7 +108,7 @@ impl Network {
         }
         let network = self.clone();
         tokio::spawn(async move {
-            match network.net().open(peer_of(device), Proto::Sync).await {
+            match network.open_sync(device).await {
                 Ok(stream) => network.begin_session(device, stream),
                 Err(error) => {
                     tracing::debug!(device = %device.short(), %error, "no session");
@@ -114,6 +117,19 @@ impl Network {
                 }
             }
         });
+    }
+
+    /// Opens the stream of a session. Of two devices that call each other each may end one of the
+    /// connections as one too many, so another is tried where there is one.
+    async fn open_sync(&self, device: DeviceId) -> Result<Stream, NetError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.net().open(peer_of(device), Proto::Sync).await {
+                Err(NetError::NotConnected) if tries < TRIES => {}
+                opened => return opened,
+            }
+        }
     }
 
     pub(super) fn begin_session(&self, device: DeviceId, stream: Stream) {
