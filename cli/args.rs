@@ -100,6 +100,7 @@ pub(crate) enum Command {
     Tag(Tag),
     Trash(Trash),
     Restore(Restore),
+    Undo(Undo),
     Purge(Purge),
 
     People(People),
@@ -132,7 +133,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Albums and edits",
         &[
-            "album", "share", "unshare", "caption", "favorite", "tag", "trash", "restore", "purge",
+            "album", "share", "unshare", "caption", "favorite", "tag", "trash", "restore", "undo",
+            "purge",
         ],
     ),
     ("Family", &["people", "device", "peer", "words", "recovery"]),

@@ -28,6 +28,9 @@ pub(crate) struct Import {
     /// Say what would happen and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Bring back photos that were deleted; without this they stay so
+    #[arg(long)]
+    pub(crate) restore: bool,
     /// Take only photos from this day on
     #[arg(long, value_name = "DATE", value_parser = values::date)]
     pub(crate) since: Option<String>,
@@ -308,6 +311,30 @@ pub(crate) struct Restore {
     /// Ids of photos
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
+}
+
+/// Take back what a device deleted
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom undo bens-phone --since 2026-11-25T14:00
+  heirloom undo bens-phone --since 2026-11-25 --album \"Summer 2023\" --dry-run
+
+Photos in the trash come back as they were. Photos that were deleted for good are added
+again where this device still has their bytes, as every device that keeps everything
+has for 30 days.")]
+pub(crate) struct Undo {
+    /// The device that deleted, by name or id
+    #[arg(value_name = "DEVICE")]
+    pub(crate) device: String,
+    /// Take back what it deleted from this time on (UTC)
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub(crate) since: String,
+    /// Only in this album
+    #[arg(long, value_name = "ALBUM")]
+    pub(crate) album: Option<String>,
+    /// Say what would happen and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Delete trashed photos for good, on every device

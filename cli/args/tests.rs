@@ -132,6 +132,7 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom tag a b --add T --remove T",
         "heirloom trash a b --album A",
         "heirloom restore a",
+        "heirloom undo D --since 2023-05-01T14:30 --album A --dry-run",
         "heirloom purge a b",
         "heirloom album create A",
         "heirloom album list",

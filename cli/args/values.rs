@@ -53,6 +53,19 @@ pub(super) fn dates(text: &str) -> Result<String, String> {
     }
 }
 
+/// Accepts a date, or one with a time of day: `2023-05-01T14:30`.
+pub(super) fn instant(text: &str) -> Result<String, String> {
+    let (day, time) = text.split_once('T').unwrap_or((text, "00:00"));
+    let time = time.strip_suffix('Z').unwrap_or(time);
+    let two = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = time.split(':').count();
+    if is_date(day) && (2..=3).contains(&parts) && time.split(':').all(two) {
+        Ok(text.to_owned())
+    } else {
+        Err("a time looks like 2023-05-01T14:30 or 2023-05-01".to_owned())
+    }
+}
+
 /// Accepts one date, without a range.
 pub(super) fn date(text: &str) -> Result<String, String> {
     if is_date(text) {

@@ -19,6 +19,7 @@ pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliErro
         "album_per_folder": args.album_per_folder,
         "dry_run": args.dry_run,
         "since": args.since,
+        "restore": args.restore,
     });
     talk.act("import", body, |ui, line| match line.kind() {
         "file" => say_file(ui, line),
@@ -45,8 +46,18 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
     let added = text::count(line.count("added"), "photo or video", "photos and videos");
     let verb = if dry_run { "Would import" } else { "Imported" };
     let mut rest: Vec<String> = Vec::new();
+    let restored = line.count("restored");
+    if restored > 0 {
+        rest.push(format!(
+            "{} brought back from the trash",
+            text::thousands(restored)
+        ));
+    }
+    let present = line.count("present").saturating_sub(restored);
+    if present > 0 {
+        rest.push(format!("{} already here", text::thousands(present)));
+    }
     for (field, words) in [
-        ("present", "already here"),
         ("paired", "joined to another as its part"),
         ("skipped", "left out"),
         ("failed", "not readable"),

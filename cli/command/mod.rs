@@ -33,6 +33,7 @@ mod status;
 mod sync;
 mod tag;
 mod trash;
+mod undo;
 mod unshare;
 mod verify;
 mod version;
@@ -89,6 +90,7 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Tag(args) => tag::run(args, talk).await,
         Command::Trash(args) => trash::run(args, talk).await,
         Command::Restore(args) => restore::run(args, talk).await,
+        Command::Undo(args) => undo::run(args, talk).await,
         Command::Purge(args) => purge::run(args, talk).await,
         Command::People(args) => people::run(args, talk).await,
         Command::Device(args) => device::run(args, talk).await,

@@ -109,6 +109,7 @@ fn ours(folder: &Path, photos: &Path, count: usize, runtime: &Runtime, into: [&m
         target: Target::Album(album),
         since: None,
         dry_run: false,
+        restore: false,
     };
     let count = u64::try_from(count).unwrap();
     let go = || {

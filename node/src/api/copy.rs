@@ -85,6 +85,51 @@ pub(super) async fn copy_into(
     if !restored.is_empty() {
         edits.say_of_all([(album, restored)].into(), Op::Restore);
     }
+    record_batches(node, album, batches, &mut edits).await?;
+    edits.record(node).await?;
+    Ok(copied)
+}
+
+/// What came of adding again what was deleted for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Again {
+    /// Items that are back, as new ones.
+    pub(super) added: u64,
+    /// Items of which this device no longer has the bytes.
+    pub(super) lost: u64,
+}
+
+/// Adds purged items of an album again, with the bytes that are still on this disk. Durable when
+/// it returns.
+pub(super) async fn add_again(
+    node: &Node,
+    album: AlbumId,
+    items: Vec<Item>,
+) -> Result<Again, ApiError> {
+    let store = node.store().clone();
+    let planned = node.blocking(move || {
+        let (mut again, mut batches) = (Again::default(), Vec::new());
+        for item in &items {
+            match batch_up(&store, &mut batches, item)? {
+                true => again.added += 1,
+                false => again.lost += 1,
+            }
+        }
+        Ok::<_, ApiError>((again, batches))
+    });
+    let (again, batches) = planned.await??;
+    let mut edits = Edits::default();
+    record_batches(node, album, batches, &mut edits).await?;
+    edits.record(node).await?;
+    Ok(again)
+}
+
+async fn record_batches(
+    node: &Node,
+    album: AlbumId,
+    batches: Vec<Batch>,
+    edits: &mut Edits,
+) -> Result<(), ApiError> {
     for Batch {
         blobs,
         items,
@@ -96,11 +141,29 @@ pub(super) async fn copy_into(
         let ids = recorded.await??;
         add_pictures(node, album, &ids, &sources).await?;
         for (id, source) in ids.into_iter().zip(&sources) {
-            say_again(&mut edits, album, id, source);
+            say_again(edits, album, id, source);
         }
     }
-    edits.record(node).await?;
-    Ok(copied)
+    Ok(())
+}
+
+/// Adds an item to the last batch that has room; says whether all its originals are on this disk.
+fn batch_up(store: &Store, batches: &mut Vec<Batch>, source: &Item) -> Result<bool, ApiError> {
+    let full =
+        |batch: &Batch| batch.items.len() >= limits::BATCH_ITEMS || batch.blobs.lines.len() > LINES;
+    for (_, blob) in source.asset.all_parts() {
+        if place_of(store, blob)?.is_none() {
+            return Ok(false);
+        }
+    }
+    if batches.last().is_none_or(full) {
+        batches.push(Batch::default());
+    }
+    let batch = batches.last_mut().expect("one was pushed");
+    let item = add_item(store, source, &mut batch.blobs)?;
+    batch.items.push(Op::AddItem(item));
+    batch.sources.push(source.asset.clone());
+    Ok(true)
 }
 
 type Plan = (Copied, Vec<OpId>, Vec<Batch>);
@@ -120,17 +183,7 @@ fn plan(store: &Store, view: &View, album: AlbumId, assets: Vec<Folded>) -> Resu
             restored.push(item.key.item);
             continue;
         }
-        let source = source(&held, &folded)?;
-        let full = |batch: &Batch| {
-            batch.items.len() >= limits::BATCH_ITEMS || batch.blobs.lines.len() > LINES
-        };
-        if batches.last().is_none_or(full) {
-            batches.push(Batch::default());
-        }
-        let batch = batches.last_mut().expect("one was pushed");
-        let item = add_item(store, source, &mut batch.blobs)?;
-        batch.items.push(Op::AddItem(item));
-        batch.sources.push(source.asset.clone());
+        batch_up(store, &mut batches, source(&held, &folded)?)?;
     }
     Ok((copied, restored, batches))
 }
@@ -166,10 +219,11 @@ fn add_item(store: &Store, source: &Item, blobs: &mut Lines) -> Result<AddItem, 
     Ok(item)
 }
 
+/// Where a blob lies on this disk, given up or not.
 fn place_of(store: &Store, blob: &BlobRef) -> Result<Option<BlobPlace>, StoreError> {
     Ok(match store.blob_state(&blob.log, blob.ordinal)? {
-        BlobState::Here(place) => Some(place),
-        BlobState::Absent | BlobState::Dropped { .. } => None,
+        BlobState::Here(place) | BlobState::Dropped { place, .. } => Some(place),
+        BlobState::Absent => None,
     })
 }
 

@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 5],
+    by_outcome: [u64; 6],
     bytes: u64,
 }
 
@@ -71,6 +71,7 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Paired => 2,
         Outcome::Skipped => 3,
         Outcome::Failed => 4,
+        Outcome::Restored => 5,
     }
 }
 
@@ -91,10 +92,10 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     let totals = node
         .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
         .await??;
-    let [added, present, paired, skipped, failed] = totals.by_outcome;
+    let [added, present, paired, skipped, failed, restored] = totals.by_outcome;
     Ok(json!({
-        "added": added, "present": present, "paired": paired, "skipped": skipped,
-        "failed": failed, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
+        "added": added, "present": present + restored, "paired": paired, "skipped": skipped,
+        "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
         "exit": if failed > 0 { 3 } else { 0 },
     }))
 }
@@ -195,6 +196,7 @@ async fn request(
             target,
             since,
             dry_run,
+            restore: pick::flag(body, "restore"),
         },
         name,
         seen_by,

@@ -30,6 +30,7 @@ mod share;
 mod socket;
 mod status;
 mod trash;
+mod undo;
 mod verify;
 mod write;
 
@@ -188,6 +189,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "tag" => edits::tag(node, body, answer).await,
         "trash" => trash::trash(node, body, answer).await,
         "restore" => trash::restore(node, body, answer).await,
+        "undo" => undo::undo(node, body, answer).await,
         "purge" => trash::purge(node, body, answer).await,
         "get" => files::get(node, body, answer).await,
         "export" => files::export(node, body, answer).await,

@@ -1,15 +1,15 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use heirloom_protocol::sync::keep::ARCHIVES_MIN;
+use heirloom_protocol::{id::AlbumId, sync::keep::ARCHIVES_MIN};
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, doctor, live::Live};
+use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, undo};
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
-    runtime::View,
+    runtime::{Burst, View},
 };
 
 #[derive(Default)]
@@ -18,6 +18,9 @@ struct Sums {
     bytes: u64,
     safe: u64,
     only_here: u64,
+    /// Items that are not in the trash, by album.
+    living: BTreeMap<AlbumId, u64>,
+    bursts: Vec<Burst>,
 }
 
 /// The act; with `check` the exit code says whether everything is safe.
@@ -29,7 +32,8 @@ pub(super) async fn status(
 ) -> Done {
     let view = node.view().await?;
     let (store, seen) = (node.store().clone(), view.clone());
-    let sums = node.blocking(move || sum(&store, &seen)).await??;
+    let now = node.clock().now().0;
+    let sums = node.blocking(move || sum(&store, &seen, now)).await??;
     let live = Live::of(doorway, node).await?;
     let peers: Vec<_> = view
         .people
@@ -69,12 +73,19 @@ pub(super) async fn status(
 
 /// Counts what is kept where. An original counts as safe where enough devices that keep everything,
 /// and were there lately, say that they hold it.
-fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
+fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
     for folded in catalog::read(store, view)?.iter() {
         if folded.is_trashed() {
             continue;
+        }
+        for item in folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none())
+        {
+            *sums.living.entry(item.key.album).or_default() += 1;
         }
         let here = held.here(&folded)?.original;
         let copies = view.copies(&folded, here);
@@ -84,6 +95,7 @@ fn sum(store: &crate::store::Store, view: &View) -> Result<Sums, ApiError> {
         sums.safe += u64::from(copies.is_safe());
         sums.only_here += u64::from(here && copies.devices == 1);
     }
+    sums.bursts = undo::noticed(store, view, &sums.living, now)?;
     Ok(sums)
 }
 
@@ -109,6 +121,9 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
                 "{name} has written {count} entries that have not come here yet."
             ));
         }
+    }
+    for burst in &sums.bursts {
+        problems.push(undo::sentence(view, burst));
     }
     if live.wrong_deletions > 0 {
         problems.push(format!(

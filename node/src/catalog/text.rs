@@ -55,6 +55,29 @@ pub fn parse_range(text: &str) -> Option<(i64, i64)> {
     (from.0 < to.1).then_some((from.0, to.1))
 }
 
+/// A day, whose beginning is meant, or `2023-05-01T14:30` with or without seconds and `Z`: Unix
+/// milliseconds, all in UTC.
+pub fn parse_instant(text: &str) -> Option<u64> {
+    let (day, time) = match text.split_once('T') {
+        Some((day, time)) => (day, Some(time.strip_suffix('Z').unwrap_or(time))),
+        None => (text, None),
+    };
+    let (from, to) = parse_date(day)?;
+    let mut seconds = 0;
+    if let Some(time) = time {
+        let parts: Vec<&str> = time.split(':').collect();
+        let two = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        if to - from != 86_400_000 || !(2..=3).contains(&parts.len()) || !parts.iter().all(two) {
+            return None;
+        }
+        for (part, (below, each)) in parts.iter().zip([(24, 3600), (60, 60), (60, 1)]) {
+            let number: i64 = part.parse().ok().filter(|number| *number < below)?;
+            seconds += number * each;
+        }
+    }
+    u64::try_from(from + seconds * 1000).ok()
+}
+
 fn parse_date(text: &str) -> Option<(i64, i64)> {
     let number = |part: &str| {
         part.parse()
@@ -87,6 +110,31 @@ fn parse_date(text: &str) -> Option<(i64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_are_days_or_minutes() {
+        let day = parse_instant("2026-11-25").unwrap();
+        assert_eq!(instant_text(day), "2026-11-25T00:00:00Z");
+        assert_eq!(parse_instant("2026-11-25T14:05"), Some(day + 50_700_000));
+        assert_eq!(
+            parse_instant("2026-11-25T14:05:09Z"),
+            Some(day + 50_709_000)
+        );
+        for wrong in [
+            "",
+            "T",
+            "2026-11T14:05",
+            "2026-11-25T",
+            "2026-11-25T24:00",
+            "2026-11-25T1:05",
+            "2026-11-25T14",
+            "2026-11-25T+1:05",
+            "2026-11-25T14:05:09:00",
+            "1969-12-31",
+        ] {
+            assert_eq!(parse_instant(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn wall_times_are_written_as_the_clock_showed_them() {

@@ -11,7 +11,7 @@ use heirloom_protocol::{
     id::{AlbumId, OpId, PlainHash},
     limits,
     log::entry::BlobLine,
-    op::{AddPart, Op, PartRole},
+    op::{AddPart, Items, Op, PartRole},
 };
 
 use super::{
@@ -35,6 +35,7 @@ pub(super) struct Batcher<'a, 's> {
     waiting: Vec<Prepared>,
     since: Option<Instant>,
     twins: Vec<(PathBuf, AlbumId, PlainHash, u64)>,
+    restored: Vec<(PathBuf, AssetKey, u64)>,
     added: BTreeMap<(AlbumId, PlainHash), OpId>,
     due: Vec<Due>,
 }
@@ -51,6 +52,7 @@ impl<'a, 's> Batcher<'a, 's> {
             waiting: Vec::new(),
             since: None,
             twins: Vec::new(),
+            restored: Vec::new(),
             added: BTreeMap::new(),
             due: Vec::new(),
         }
@@ -71,6 +73,13 @@ impl<'a, 's> Batcher<'a, 's> {
                     bytes,
                 }) => {
                     self.twins.push((path, album, hash, bytes));
+                }
+                Ok(Ready::Restore { path, key, bytes }) => {
+                    self.since.get_or_insert_with(Instant::now);
+                    self.restored.push((path, key, bytes));
+                    if self.restored.len() >= limits::BATCH_ITEMS {
+                        self.flush()?;
+                    }
                 }
                 Ok(Ready::Told(report)) => self.shared.report(report),
                 Err(RecvTimeoutError::Timeout) => self.flush()?,
@@ -146,8 +155,33 @@ impl<'a, 's> Batcher<'a, 's> {
         Ok(())
     }
 
+    /// Takes out of the trash what is to come back.
+    fn restore(&mut self) -> Result<(), ApiError> {
+        let mut items: BTreeMap<AlbumId, Vec<OpId>> = BTreeMap::new();
+        for (_, key, _) in &self.restored {
+            items.entry(key.album).or_default().push(key.item);
+        }
+        for (album, items) in items {
+            let op = Op::Restore(Items { items });
+            self.shared
+                .node
+                .ask_blocking(move |runtime| runtime.record(album, vec![op], Vec::new(), &[]))??;
+        }
+        for (path, key, bytes) in self.restored.drain(..) {
+            self.shared.report(Report {
+                path,
+                outcome: Outcome::Restored,
+                asset: Some(key.item),
+                reason: Some("it was brought back from the trash".into()),
+                bytes,
+            });
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), ApiError> {
         self.since = None;
+        self.restore()?;
         let waiting = std::mem::take(&mut self.waiting);
         let Some(first) = waiting.first() else {
             self.tell_twins();

@@ -11,6 +11,7 @@
 //! found by content.
 
 mod batch;
+mod deleted;
 pub mod metadata;
 mod prepare;
 pub mod previews;
@@ -29,7 +30,12 @@ use std::{
 use heirloom_protocol::id::{AlbumId, OpId, PlainHash};
 
 use self::{batch::Batcher, prepare::Prepared, scan::Found};
-use crate::{api::ApiError, media::Pool, node::Node, runtime::RuntimeError};
+use crate::{
+    api::ApiError,
+    media::Pool,
+    node::Node,
+    runtime::{AssetKey, RuntimeError},
+};
 
 /// Files that wait between two stages.
 const QUEUE: usize = 64;
@@ -45,6 +51,8 @@ pub struct Request {
     pub since: Option<i64>,
     /// Only say what would happen.
     pub dry_run: bool,
+    /// Bring back what was deleted, instead of leaving it so.
+    pub restore: bool,
 }
 
 /// Where photos go.
@@ -63,6 +71,8 @@ pub enum Outcome {
     Added,
     /// The album has its content already.
     Present,
+    /// The album had its content in the trash, and it was brought back.
+    Restored,
     /// It became a part of an asset.
     Paired,
     /// It is no photo or movie.
@@ -76,7 +86,7 @@ impl Outcome {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
-            Self::Present => "present",
+            Self::Present | Self::Restored => "present",
             Self::Paired => "paired",
             Self::Skipped => "skipped",
             Self::Failed => "failed",
@@ -172,6 +182,12 @@ enum Ready {
         path: PathBuf,
         album: AlbumId,
         hash: PlainHash,
+        bytes: u64,
+    },
+    /// It lies in the album's trash and is to come back.
+    Restore {
+        path: PathBuf,
+        key: AssetKey,
         bytes: u64,
     },
     /// Nothing to record.

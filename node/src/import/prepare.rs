@@ -7,6 +7,7 @@ use std::{
 };
 
 use heirloom_protocol::{
+    album::asset::Asset,
     crypto::{BlobKey, Class, Encryptor, LeafHasher, Purpose, SeededRng, Shape},
     id::{AlbumId, OpId, PlainHash},
     limits,
@@ -16,14 +17,14 @@ use heirloom_protocol::{
 use zeroize::Zeroizing;
 
 use super::{
-    Outcome, Ready, Report, Shared, Target, album_of_folder,
+    Outcome, Ready, Report, Shared, Target, album_of_folder, deleted,
     metadata::{CaptureSource, Metadata, name},
     scan::Found,
 };
 use crate::{
     media::{MediaKind, MediaType, Take},
-    runtime::{Runtime, RuntimeError, items_with},
-    store::{BlobPlace, Store, StoreError, Table},
+    runtime::{AssetKey, Runtime, RuntimeError, items_with},
+    store::{BlobPlace, BlobState, Store, StoreError, Table},
 };
 
 /// First bytes by which a file is recognised.
@@ -51,7 +52,11 @@ enum Refused {
     Skipped(&'static str),
     Failed(String),
     /// The album has it.
-    Present(Option<OpId>, Option<&'static str>, u64),
+    Present(Option<OpId>, Option<String>, u64),
+    /// It was deleted for good.
+    Purged(OpId, String),
+    /// It lies in the trash and is to come back.
+    Restore(AssetKey, u64),
     /// Another file of this import has the same content.
     Twin(AlbumId, PlainHash, u64),
 }
@@ -100,9 +105,9 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         ),
         Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
         Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
-        Err(Refused::Present(asset, reason, bytes)) => {
-            told(Outcome::Present, asset, reason.map(str::to_owned), bytes)
-        }
+        Err(Refused::Present(asset, reason, bytes)) => told(Outcome::Present, asset, reason, bytes),
+        Err(Refused::Purged(asset, reason)) => told(Outcome::Skipped, Some(asset), Some(reason), 0),
+        Err(Refused::Restore(key, bytes)) => Ready::Restore { path, key, bytes },
         Err(Refused::Twin(album, hash, bytes)) => Ready::Twin {
             path,
             album,
@@ -222,7 +227,7 @@ fn target(shared: &Shared<'_>, path: &Path) -> Result<AlbumId, Refused> {
     }
 }
 
-/// What the album knows of this content, if it has it.
+/// What the album knows of this content, if it has it or had it.
 fn present(
     shared: &Shared<'_>,
     album: AlbumId,
@@ -230,34 +235,55 @@ fn present(
     bytes: u64,
 ) -> Result<Option<Refused>, Refused> {
     let store = shared.node.store();
-    for key in items_with(store, hash)?
-        .into_iter()
-        .filter(|key| key.album == album)
-    {
+    let keys = items_with(store, hash)?.into_iter();
+    let mut gone = None;
+    for key in keys.filter(|key| key.album == album) {
         let asset = key.load(store)?;
-        if asset.added.is_none() || asset.is_purged() {
+        if asset.added.is_none() || !is_proven(shared, &asset, hash)? {
             continue;
         }
-        // A hash is a claim of whoever added the item: it counts once the bytes are here, which
-        // were checked against it when they came.
-        let whole = asset.all_parts().filter(|(part, _)| part.pt_hash == hash);
-        let mut is_here = false;
-        for (_, blob) in whole {
-            is_here |= crate::catalog::is_here(store, blob)?;
+        if asset.is_purged() {
+            gone = gone.or(Some((key, asset)));
+        } else if asset.trashed().is_some() {
+            return deleted::in_trash(shared, key, &asset)
+                .map(|trash| Some(trash_refusal(shared, key, trash, bytes)))
+                .map_err(Refused::from);
+        } else {
+            return Ok(Some(Refused::Present(Some(key.item), None, bytes)));
         }
-        let mine = asset.owner()
-            == shared
-                .node
-                .ask_blocking(|runtime| runtime.replica().person())?;
-        if !is_here && !mine {
-            continue;
-        }
-        let reason = asset
-            .trashed()
-            .map(|_| "it is in the trash: heirloom restore brings it back");
-        return Ok(Some(Refused::Present(Some(key.item), reason, bytes)));
     }
-    Ok(None)
+    match gone {
+        Some((key, asset)) if !shared.request.restore => {
+            let reason = deleted::for_good(shared, &asset)?;
+            Ok(Some(Refused::Purged(key.item, reason)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn trash_refusal(shared: &Shared<'_>, key: AssetKey, trash: deleted::Trash, bytes: u64) -> Refused {
+    if !trash.may_restore || !shared.request.restore || shared.request.dry_run {
+        return Refused::Present(Some(key.item), Some(trash.reason), bytes);
+    }
+    Refused::Restore(key, bytes)
+}
+
+/// Whether an item's hash is more than a claim of whoever added it: this person added it, or its
+/// bytes came here and were checked against it. Else a stranger's claim would keep a photo out.
+fn is_proven(shared: &Shared<'_>, asset: &Asset, hash: PlainHash) -> Result<bool, Refused> {
+    let me = shared
+        .node
+        .ask_blocking(|runtime| runtime.replica().person())?;
+    if asset.owner() == me {
+        return Ok(true);
+    }
+    for (_, blob) in asset.all_parts().filter(|(part, _)| part.pt_hash == hash) {
+        let state = shared.node.store().blob_state(&blob.log, blob.ordinal)?;
+        if !matches!(state, BlobState::Absent) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -> AddItem {

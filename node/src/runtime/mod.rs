@@ -14,6 +14,7 @@ mod commit;
 mod drops;
 mod fork;
 mod found;
+mod gone;
 mod gossip;
 mod judge;
 mod left;
@@ -49,6 +50,7 @@ pub use self::{
     asset::{AssetKey, BlobHere},
     blobs::{Served, name_of},
     collect::Due,
+    gone::{Burst, Gone, bursts, gone},
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,

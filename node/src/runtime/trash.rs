@@ -17,7 +17,7 @@ use heirloom_protocol::{
     wire,
 };
 
-use super::{AssetKey, Runtime, RuntimeError, commit::Stage};
+use super::{AssetKey, Runtime, RuntimeError, commit::Stage, gone::Gone};
 use crate::store::{Batch, Table};
 
 /// How much longer a manager waits with what the item's own person may purge.
@@ -47,6 +47,7 @@ impl Runtime {
             if asset.fates.is_empty() {
                 continue;
             }
+            Gone::stage(&mut stage.batch, *key, asset);
             let row = trash_key(*key);
             if asset.is_purged() {
                 let purged = (Table::Receipts, purged_key(*key), Vec::new());

@@ -15,5 +15,6 @@ mod forks;
 mod gossip;
 mod people;
 mod sync;
+mod undo;
 mod upkeep;
 mod world;

@@ -69,7 +69,7 @@ impl Told {
 
 pub fn options() -> Options {
     Options {
-        worker: (PathBuf::from("/bin/sh"), Vec::new()),
+        worker: (PathBuf::from("/bin/false"), Vec::new()),
     }
 }
 

@@ -244,9 +244,16 @@ impl Asset {
 
     /// Whether the item is gone for good: purging wins over everything.
     pub fn is_purged(&self) -> bool {
+        self.purged().is_some()
+    }
+
+    /// The earliest purging by somebody who was allowed to.
+    pub fn purged(&self) -> Option<&Fate> {
         self.fates
             .iter()
-            .any(|fate| fate.verdict == Verdict::Purge && self.may_decide_fate(fate.origin.author))
+            .filter(|fate| fate.verdict == Verdict::Purge)
+            .filter(|fate| self.may_decide_fate(fate.origin.author))
+            .min_by_key(|fate| fate.origin.stamp)
     }
 
     /// The trashing that is in force, if the item is in the trash.
