@@ -28,16 +28,16 @@ use crate::{
 struct Written {
     at: usize,
     entry: Arc<Entry>,
-    when: u64,
     /// Devices that once could read the album, and by then could not, as the author saw it.
-    lost: BTreeSet<DeviceId>,
+    lost: BTreeMap<DeviceId, u64>,
 }
 
 /// Who reads an album, as one device sees it.
 #[derive(Default)]
 struct View {
     reads: BTreeSet<DeviceId>,
-    lost: BTreeSet<DeviceId>,
+    /// Who could read it before, and since when this device knows better.
+    lost: BTreeMap<DeviceId, u64>,
 }
 
 /// What the world knows of all devices.
@@ -90,7 +90,7 @@ impl Ledger {
     }
 
     /// This device wrote something that is durable now.
-    pub(crate) fn wrote(&mut self, at: usize, device: &Device, stage: &Stage, now: u64) {
+    pub(crate) fn wrote(&mut self, at: usize, device: &Device, stage: &Stage) {
         for record in &stage.records {
             let header = record.entry.header();
             if header.is_control() || header.device != device.id {
@@ -103,7 +103,6 @@ impl Ledger {
             self.written.push(Written {
                 at,
                 entry: record.entry.clone(),
-                when: now,
                 lost: view.map(|view| view.lost.clone()).unwrap_or_default(),
             });
         }
@@ -114,12 +113,13 @@ impl Ledger {
         for (space, reads) in device.readers() {
             let view = self.views.entry(at).or_default().entry(space).or_default();
             for reader in &reads {
-                if view.lost.remove(reader) {
+                if view.lost.remove(reader).is_some() {
                     self.returned.push((now, space, *reader));
                 }
             }
             let gone = view.reads.difference(&reads).copied();
-            view.lost.extend(gone.collect::<Vec<_>>());
+            let gone: Vec<_> = gone.map(|reader| (reader, now)).collect();
+            view.lost.extend(gone);
             self.ever.entry(space).or_default().extend(&reads);
             view.reads = reads;
         }
@@ -225,10 +225,14 @@ impl Ledger {
                 .ever
                 .get(&space)
                 .is_none_or(|ever| !ever.contains(device));
-            let returned = self.returned.iter().any(|(when, there, who)| {
-                (*there, *who) == (space, *device) && *when >= written.when
-            });
-            never || (written.lost.contains(device) && !returned)
+            // Whoever was let in again since its author knew of the loss got the keys until then,
+            // and its author need not have heard of what came after.
+            let returned = |lost: &u64| {
+                self.returned
+                    .iter()
+                    .any(|(when, there, who)| (*there, *who) == (space, *device) && *when >= *lost)
+            };
+            never || written.lost.get(device).is_some_and(|lost| !returned(lost))
         };
         let secrets = self.written.iter().filter(is_secret);
         secrets.map(|written| written.entry.clone()).collect()

@@ -504,8 +504,7 @@ impl World {
             self.fail(what);
         }
         if matches!(then, Then::Ack) {
-            self.ledger
-                .wrote(at, &self.seats[at].device, &stage, self.now);
+            self.ledger.wrote(at, &self.seats[at].device, &stage);
         }
         let (from, roster, albums) = (stage.from, stage.roster, stage.albums);
         let told = self.seats[at].device.settle(stage, now);
