@@ -30,6 +30,7 @@ pub type Freed = Collected;
 /// What disk and replica say; what was done by then stays.
 pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
     node.ask(|runtime| {
+        runtime.leave_ahead()?;
         runtime.release_held()?;
         runtime.anchor_daily()?;
         runtime.settle_deletions()

@@ -90,8 +90,9 @@ impl Runtime {
     }
 
     /// Goes on in a fresh incarnation where this device's log in an album was cut off, before its
-    /// person was let in again. Durable when it returns.
-    pub(super) fn renew_if_cut(&mut self, album: &AlbumId) -> Result<(), RuntimeError> {
+    /// person was let in again, or was written with a clock that was ahead. Durable when it returns.
+    pub(super) fn renew_before_writing(&mut self, album: &AlbumId) -> Result<(), RuntimeError> {
+        self.leave_ahead()?;
         if self.replica.is_own_log_cut(album) {
             self.renew()?;
         }
@@ -129,7 +130,7 @@ impl Runtime {
             if !self.replica.may_replicate(&self.device(), &album) {
                 continue;
             }
-            self.renew_if_cut(&album)?;
+            self.renew_before_writing(&album)?;
             if let Some(recorded) = self.replica.record_anchor(album, self.now())? {
                 self.commit(&recorded, &[])?;
             }
@@ -137,7 +138,7 @@ impl Runtime {
         Ok(())
     }
 
-    fn renew(&mut self) -> Result<(), RuntimeError> {
+    pub(super) fn renew(&mut self) -> Result<(), RuntimeError> {
         let incarnation = self.rng()?.next_u64();
         let mut identity = Identity::load(&self.store)?.ok_or(RuntimeError::Stopped)?;
         identity.incarnation = incarnation;

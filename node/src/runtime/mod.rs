@@ -6,6 +6,7 @@
 
 mod accept;
 mod admit;
+mod ahead;
 mod album;
 mod asset;
 mod blobs;
@@ -33,7 +34,6 @@ use heirloom_protocol::{
     id::{AlbumId, DeviceId, LogId, PlainHash, SpaceId},
     replica::{Replica, WriteError},
     sync::{message::Gossip, session::News as EntryNews, want::Want},
-    time::Timestamp,
 };
 use roaring::RoaringBitmap;
 use tokio::sync::{broadcast, mpsc};
@@ -198,11 +198,6 @@ pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
 }
 
 impl Runtime {
-    /// The time that new entries carry.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     /// What this device reads the time from.
     pub fn clock(&self) -> &Clock {
         &self.clock

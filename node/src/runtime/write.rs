@@ -52,7 +52,7 @@ impl Runtime {
         blobs: Vec<BlobLine>,
         places: &[BlobPlace],
     ) -> Result<Vec<heirloom_protocol::id::OpId>, RuntimeError> {
-        self.renew_if_cut(&album)?;
+        self.renew_before_writing(&album)?;
         let mut rng = self.rng()?;
         let count = ops.len();
         let recorded = self
@@ -109,7 +109,7 @@ impl Runtime {
         person: PersonId,
         level: Level,
     ) -> Result<(), RuntimeError> {
-        self.renew_if_cut(&album)?;
+        self.renew_before_writing(&album)?;
         let mut rng = self.rng()?;
         let recorded = self
             .replica
@@ -129,7 +129,7 @@ impl Runtime {
 
     /// Writes control ops of an album. Durable when it returns.
     pub fn record_in_album(&mut self, album: AlbumId, ops: &[Op]) -> Result<(), RuntimeError> {
-        self.renew_if_cut(&album)?;
+        self.renew_before_writing(&album)?;
         let recorded = self.replica.record_album_ops(album, ops, self.now())?;
         self.commit(&recorded, &[])
     }

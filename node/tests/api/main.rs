@@ -8,6 +8,7 @@
 )]
 
 mod acts;
+mod clocks;
 mod copies;
 mod deletion;
 mod files;

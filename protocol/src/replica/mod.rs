@@ -5,6 +5,7 @@
 //! commit, and [`Effect`]s for the catalog. Everything here can be made again
 //! from the entries, in any order that keeps each after what it names.
 
+mod ahead;
 mod control;
 mod keys;
 mod logs;
@@ -124,6 +125,8 @@ impl Replica {
     /// anything is written under it.
     pub fn renew(&mut self, incarnation: u64) {
         self.incarnation = incarnation;
+        // A new log need not follow a clock that was ahead.
+        self.clock = Hlc::default();
     }
 
     /// Whether this device has to go on in a new incarnation before it writes.
@@ -238,10 +241,8 @@ impl Replica {
     ///
     /// Returns those of which the beginning is not here: they come again from others.
     pub fn restore(&mut self, logs: Vec<KeptLog>) -> Vec<LogId> {
-        let orphans = self.logs.restore(logs);
-        let clocks = self.logs.iter().map(|(_, state)| state.hlc());
-        self.clock = clocks.max().unwrap_or_default();
-        orphans
+        // The clock follows when something is written: here nobody knows which stamps are held.
+        self.logs.restore(logs)
     }
 
     /// Takes a control entry that this device accepted before and holds in its store.

@@ -193,6 +193,11 @@ impl AlbumSpace {
         last.is_none_or(|last| header.seq <= *last)
     }
 
+    /// Whether a device has said that it left one of its logs behind.
+    pub(super) fn is_left_behind(&self, device: &DeviceId, inc: u64) -> bool {
+        self.left_behind.contains_key(&(*device, inc))
+    }
+
     /// Puts an entry in its place among the others; says whether its log forked by it.
     fn append(
         &mut self,

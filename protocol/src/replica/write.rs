@@ -233,7 +233,7 @@ impl Replica {
         self.record_album_control(space, ops, now)
     }
 
-    fn record_album_control(
+    pub(super) fn record_album_control(
         &mut self,
         space: SpaceId,
         ops: &[Op],
@@ -306,7 +306,9 @@ impl Replica {
                 (0, prev, 0, 0, crate::time::Hlc::default())
             }
         };
-        self.clock = self.clock.max(last).next(now);
+        let others = self.logs.of_space(space).map(|(_, state)| state.hlc());
+        let seen = others.fold(self.clock, |clock, hlc| clock.observe(hlc, now));
+        self.clock = seen.max(last).next(now);
         Ok(Header {
             version: VERSION,
             suite: SUITE,

@@ -1,0 +1,176 @@
+//! Clocks that are wrong by decades: nothing disappears, and once they are right new edits win.
+
+use heirloom_node::upkeep;
+use heirloom_protocol::op::Role;
+use serde_json::{Value, json};
+
+use crate::world::{Home, Photo, listed};
+
+const START: u64 = 1_800_000_000_000;
+const MINUTE: u64 = 60 * 1000;
+const YEAR: u64 = 365 * 24 * 3600 * 1000;
+
+async fn exchange(a: &Home, b: &Home) {
+    a.take_from(b).await;
+    b.take_from(a).await;
+}
+
+async fn caption(home: &Home, id: &str) -> Value {
+    let told = home.ask("show", json!({"id": id})).await;
+    told.of("asset")[0]["caption"].clone()
+}
+
+async fn say(home: &Home, id: &str, text: &str) {
+    home.ask("caption", json!({"id": id, "text": text}))
+        .await
+        .done();
+}
+
+/// Anna's laptop, whose clock is right, and her phone.
+async fn two() -> (Home, Home) {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    (home, phone)
+}
+
+async fn add(home: &Home, name: &str, wall: i64) -> String {
+    let photo = Photo {
+        name,
+        bytes: name.as_bytes(),
+        wall: Some(wall),
+    };
+    home.add_photo("Family", &photo).await.to_string()
+}
+
+#[tokio::test]
+async fn photos_of_devices_that_are_decades_off_are_there_in_the_order_they_were_taken() {
+    for off in [-30_i64, -8, 8, 30] {
+        let (home, phone) = two().await;
+        let wrong = START.saturating_add_signed(off * i64::try_from(YEAR).unwrap());
+        phone.set_clock(wrong).await;
+        let second = add(&phone, "second.jpg", 2_000).await;
+        let first = add(&home, "first.jpg", 1_000).await;
+        let third = add(&home, "third.jpg", 3_000).await;
+        exchange(&home, &phone).await;
+        let in_order = [first, second, third];
+        assert_eq!(listed(&home, json!({})).await, in_order, "{off} years");
+        assert_eq!(listed(&phone, json!({})).await, in_order, "{off} years");
+        // The phone jumps back and forth, and starts anew in between.
+        for years in [0, 50, -9] {
+            let jump = START.saturating_add_signed(years * i64::try_from(YEAR).unwrap());
+            phone.set_clock(jump).await;
+            upkeep::round(&phone.node().await).await.unwrap();
+            assert_eq!(listed(&phone, json!({})).await, in_order);
+        }
+        let phone = phone.again().await;
+        let more = add(&phone, "more.jpg", 4_000).await;
+        exchange(&home, &phone).await;
+        assert_eq!(listed(&home, json!({})).await[3], more);
+        assert_eq!(listed(&home, json!({})).await.len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn once_a_clock_that_was_ahead_is_right_what_it_said_counts_and_new_edits_win() {
+    let (home, phone) = two().await;
+    let photo = add(&home, "a.jpg", 1_000).await;
+    let other = add(&home, "b.jpg", 2_000).await;
+    exchange(&home, &phone).await;
+    phone.set_clock(START + 30 * YEAR).await;
+    say(&phone, &photo, "from the future").await;
+    phone.ask("trash", json!({"ids": [other]})).await.done();
+    let kept = add(&phone, "c.jpg", 3_000).await;
+    exchange(&home, &phone).await;
+    // Held: the laptop shows what it knew.
+    assert_eq!(caption(&home, &photo).await, Value::Null);
+    assert_eq!(listed(&home, json!({})).await.len(), 3);
+    say(&home, &photo, "from the laptop").await;
+
+    for each in [&home, &phone] {
+        each.set_clock(START + 10 * MINUTE).await;
+    }
+    upkeep::round(&phone.node().await).await.unwrap();
+    exchange(&home, &phone).await;
+    for each in [&home, &phone] {
+        assert_eq!(caption(each, &photo).await, "from the future");
+        assert_eq!(listed(each, json!({})).await, [photo.clone(), kept.clone()]);
+    }
+    // Nothing is said twice.
+    let entries = |home: &Home| {
+        let store = home.doorway.clone();
+        async move {
+            let store = store.node().await.unwrap().store().clone();
+            store.stats().unwrap().entries
+        }
+    };
+    let before = entries(&phone).await;
+    upkeep::round(&phone.node().await).await.unwrap();
+    assert_eq!(entries(&phone).await, before);
+
+    for (nth, (from, text)) in [(&home, "one"), (&phone, "two"), (&home, "three")]
+        .into_iter()
+        .enumerate()
+    {
+        for each in [&home, &phone] {
+            let nth = u64::try_from(nth).unwrap();
+            each.set_clock(START + (11 + nth) * MINUTE).await;
+        }
+        say(from, &photo, text).await;
+        exchange(&home, &phone).await;
+        for each in [&home, &phone] {
+            assert_eq!(caption(each, &photo).await, text);
+        }
+    }
+    // It stays so when both start anew.
+    for each in [home.again().await, phone.again().await] {
+        each.set_clock(START + 20 * MINUTE).await;
+        upkeep::round(&each.node().await).await.unwrap();
+        assert_eq!(caption(&each, &photo).await, "three");
+        assert_eq!(listed(&each, json!({})).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_device_alone_sees_its_edits_whatever_its_clock_did() {
+    let (home, _) = two().await;
+    let photo = add(&home, "a.jpg", 1_000).await;
+    for (at, text) in [
+        (START + 20 * YEAR, "ahead"),
+        (START, "right again"),
+        (0, "never set"),
+        (START + MINUTE, "set"),
+    ] {
+        home.set_clock(at.max(1)).await;
+        say(&home, &photo, text).await;
+        assert_eq!(caption(&home, &photo).await, text);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_from_the_future_does_not_drag_a_clock_along_even_over_a_start() {
+    let (home, phone) = two().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let bens = home.join(ben, "bens").await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "contributor"}),
+    )
+    .await
+    .done();
+    let photo = add(&home, "a.jpg", 1_000).await;
+    for each in [&phone, &bens] {
+        each.take_from(&home).await;
+    }
+    bens.set_clock(START + 20 * YEAR).await;
+    add(&bens, "b.jpg", 2_000).await;
+    home.take_from(&bens).await;
+    let home = home.again().await;
+    for each in [&home, &phone] {
+        each.set_clock(START + MINUTE).await;
+    }
+    say(&home, &photo, "now").await;
+    phone.take_from(&home).await;
+    assert_eq!(caption(&phone, &photo).await, "now");
+}
