@@ -217,6 +217,19 @@ fn keys_that_nobody_holds_hide_no_older_ones() {
 }
 
 #[test]
+fn a_family_that_cannot_be_named_is_not_half_founded() {
+    let keys = Arc::new(DeviceKeys::generate(&mut SeededRng::from_seed([1; 32])));
+    let mut rng = SeededRng::from_seed([2; 32]);
+    let now = Timestamp(1_700_000_000_000);
+    let founded = found(&keys, None, now, &mut rng);
+    let mut replica = Replica::new(keys, 11, founded.family, founded.genesis);
+    let long = "a".repeat(crate::limits::NAME_BYTES + 1);
+    let refused = replica.record_founding(&[(Subject::Family, &long)], now, &mut rng);
+    assert_eq!(refused, Err(WriteError::TooLarge));
+    assert_eq!(replica.logs().count(), 0);
+}
+
+#[test]
 fn an_album_is_readable_only_for_those_it_is_shared_with() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");

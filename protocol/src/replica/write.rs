@@ -69,6 +69,10 @@ pub struct Founded {
     pub genesis: Genesis,
 }
 
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= limits::NAME_BYTES
+}
+
 /// Makes the first op of a family.
 pub fn found(
     keys: &DeviceKeys,
@@ -117,13 +121,17 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// [`WriteError::Refused`] when anything was written before.
+    /// [`WriteError::Refused`] when anything was written before; [`WriteError::TooLarge`] for a long
+    /// name. Nothing has changed then.
     pub fn record_founding(
         &mut self,
         names: &[(Subject, &str)],
         now: Timestamp,
         rng: &mut impl CryptoRng,
     ) -> Result<Recorded, WriteError> {
+        if !names.iter().all(|(_, name)| is_name(name)) {
+            return Err(WriteError::TooLarge);
+        }
         let genesis = self.control.genesis().clone();
         let mut recorded = self.record_control(vec![Op::Genesis(genesis)], now)?;
         let ops = [EpochKind::Family, EpochKind::Net]
@@ -162,7 +170,7 @@ impl Replica {
         name: &str,
         rng: &mut impl CryptoRng,
     ) -> Result<Op, WriteError> {
-        if name.is_empty() || name.len() > limits::NAME_BYTES {
+        if !is_name(name) {
             return Err(WriteError::TooLarge);
         }
         let epoch = self
@@ -378,11 +386,12 @@ impl Replica {
 
     /// Removes a person or a device and renews the control space's keys in the same entry.
     ///
-    /// Albums' keys are renewed when somebody next writes to them.
+    /// Albums' keys are renewed when somebody next writes to them. Whether the removal counts is for
+    /// the resolver to say; where it does not, no album is told of it.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; whether the removal counts is for the resolver to say.
+    /// [`WriteError`]; nothing has changed then, but for joins.
     pub fn record_removal(
         &mut self,
         removal: Op,
@@ -394,12 +403,21 @@ impl Replica {
             Op::RemovePerson((person,)) => Hit::Person(*person),
             _ => return Err(WriteError::NotAllowed),
         };
+        let forked = |space: &SpaceId| self.logs.is_forked(&self.own_log(*space));
+        if self.managed_albums().iter().any(forked) {
+            return Err(WriteError::Forked);
+        }
         let epochs = [EpochKind::Family, EpochKind::Net]
             .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
         let mut ops = vec![removal];
         ops.extend(epochs);
         let gone: Vec<_> = self.keys_hit(hit);
         let mut recorded = self.record_control(ops, now)?;
+        // A cut counts by itself: it would shut out somebody who stays.
+        let said = recorded.entries.last().map(|entry| entry.op_id(0));
+        if !said.is_some_and(|op| self.control.resolution().accepted.contains(&op)) {
+            return Ok(recorded);
+        }
         for space in self.managed_albums() {
             let cuts: Vec<_> = gone
                 .iter()
@@ -461,7 +479,7 @@ impl Replica {
         now: Timestamp,
         rng: &mut impl CryptoRng,
     ) -> Result<(AlbumId, Recorded), WriteError> {
-        if name.is_empty() || name.len() > limits::NAME_BYTES {
+        if !is_name(name) {
             return Err(WriteError::TooLarge);
         }
         let person = self.person().ok_or(WriteError::NotAllowed)?;
@@ -580,7 +598,8 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// [`WriteError`].
+    /// [`WriteError`] of the first space that refuses, if no other had anything to write: one that
+    /// does keeps no keys of others from anybody.
     pub fn tend(
         &mut self,
         now: Timestamp,
@@ -589,10 +608,17 @@ impl Replica {
         let mut spaces = vec![self.family().control_space()];
         spaces.extend(self.albums.keys().copied());
         let mut recorded = Recorded::default();
+        let mut refused = None;
         for space in spaces {
-            recorded.extend(self.tend_space(space, now, rng)?);
+            match self.tend_space(space, now, rng) {
+                Ok(more) => recorded.extend(more),
+                Err(error) => refused = refused.or(Some(error)),
+            }
         }
-        Ok(recorded)
+        match refused {
+            Some(error) if recorded.entries.is_empty() => Err(error),
+            _ => Ok(recorded),
+        }
     }
 
     fn tend_space(

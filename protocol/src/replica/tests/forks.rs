@@ -171,3 +171,35 @@ fn joins_as_copy(by: &Device, like: &Device) -> Device {
         now: by.now,
     }
 }
+
+#[test]
+fn an_album_whose_log_forked_keeps_no_keys_from_others() {
+    let mut world = forked();
+    let other = album(&mut world.anna, "Winter");
+    pull(&mut world.anna, &world.pi);
+    let anna = &mut world.anna;
+    let mut rng = SeededRng::from_seed([5; 32]);
+    let keys = Arc::new(DeviceKeys::generate(&mut rng));
+    let person = anna.replica.person().unwrap();
+    let add = sign_device(&keys, anna.replica.family(), person, DeviceKind::Device);
+    let admitted = anna.replica.record_control(vec![Op::AddDevice(add)], anna.now);
+    anna.keep(admitted.unwrap());
+    let tended = anna.replica.tend(anna.now, &mut anna.rng).unwrap();
+    let spaces: Vec<_> = tended.entries.iter().map(|e| e.header().space).collect();
+    assert!(spaces.contains(&anna.replica.family().control_space()));
+    assert!(spaces.contains(&other));
+    assert!(!spaces.contains(&world.space));
+}
+
+#[test]
+fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
+    let mut world = forked();
+    pull(&mut world.anna, &world.pi);
+    let anna = &mut world.anna;
+    let control = anna.replica.own_log(anna.replica.family().control_space());
+    let before = anna.replica.log(&control).cloned();
+    let removal = Op::RemoveDevice((world.pi.replica.device(),));
+    let refused = anna.replica.record_removal(removal, anna.now, &mut anna.rng);
+    assert_eq!(refused, Err(WriteError::Forked));
+    assert_eq!(anna.replica.log(&control).cloned(), before);
+}

@@ -212,3 +212,35 @@ fn no_key_that_a_removed_person_ever_held_opens_anything_newer() {
     assert!(!bens.assets(space).contains_key(&photo));
     assert_eq!(bens.replica.family_name().as_deref(), Some("Berger"));
 }
+
+#[test]
+fn a_removal_in_vain_cuts_nobodys_log() {
+    let mut anna = founder();
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    pull(&mut bens, &anna);
+    let space = album(&mut bens, "Ben's");
+    let annas = anna.replica.person().unwrap();
+    let given = bens.replica.record_access(
+        space,
+        annas,
+        Level::Contributor,
+        bens.now,
+        &mut bens.rng,
+    );
+    bens.keep(given.unwrap());
+    pull(&mut anna, &bens);
+    anna.add_photo(space, "before.jpg");
+    pull(&mut bens, &anna);
+    // Only an admin removes the device of another person.
+    let removal = Op::RemoveDevice((anna.replica.device(),));
+    let recorded = bens
+        .replica
+        .record_removal(removal, bens.now, &mut bens.rng);
+    bens.keep(recorded.unwrap());
+    assert!(bens.replica.control().is_live(&anna.replica.device()));
+    pull(&mut anna, &bens);
+    let after = anna.add_photo(space, "after.jpg");
+    pull(&mut bens, &anna);
+    assert!(bens.assets(space).get(&after).is_some_and(|asset| asset.added.is_some()));
+}
