@@ -29,7 +29,7 @@ use std::{
 use heirloom_protocol::id::{AlbumId, OpId, PlainHash};
 
 use self::{batch::Batcher, prepare::Prepared, scan::Found};
-use crate::{api::ApiError, media::Pool, node::Node, runtime::RuntimeError};
+use crate::{api::ApiError, media::Pool, node::Node, runtime::RuntimeError, store::StoreError};
 
 /// Files that wait between two stages.
 const QUEUE: usize = 64;
@@ -176,6 +176,8 @@ enum Ready {
     },
     /// Nothing to record.
     Told(Report),
+    /// The disk takes nothing more.
+    Ended(StoreError),
 }
 
 /// Imports; returns when everything that was added is durable. Blocks.

@@ -50,6 +50,8 @@ pub(super) struct Prepared {
 enum Refused {
     Skipped(&'static str),
     Failed(String),
+    /// The disk takes nothing more, this file and those after it.
+    Ended(StoreError),
     /// The album has it.
     Present(Option<OpId>, Option<&'static str>, u64),
     /// Another file of this import has the same content.
@@ -68,13 +70,19 @@ impl From<std::io::Error> for Refused {
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            StoreError::DiskFull | StoreError::ReadOnly => Self::Ended(error),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
 impl From<RuntimeError> for Refused {
     fn from(error: RuntimeError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            RuntimeError::Store(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -100,6 +108,7 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         ),
         Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
         Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
+        Err(Refused::Ended(error)) => Ready::Ended(error),
         Err(Refused::Present(asset, reason, bytes)) => {
             told(Outcome::Present, asset, reason.map(str::to_owned), bytes)
         }

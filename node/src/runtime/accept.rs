@@ -64,7 +64,10 @@ impl Runtime {
                 self.stage_entry(stage, &entry)?;
                 Ok(Verdict::Taken)
             }
-            Err(Refusal::AlreadyHere) => Ok(Verdict::Here),
+            Err(Refusal::AlreadyHere) => {
+                self.take_broken(&entry)?;
+                Ok(Verdict::Here)
+            }
             Err(Refusal::Waiting) => Ok(Verdict::Waits),
             Err(refusal) => Ok(Verdict::Refused(refusal)),
         }

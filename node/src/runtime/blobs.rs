@@ -188,6 +188,12 @@ impl Runtime {
             drops,
             ..Batch::default()
         })?;
+        for (blob, _) in came {
+            // What was damaged is here again; leaving the bad copy would only cost room.
+            if let Err(error) = self.store.blobs().release(&blob.id) {
+                tracing::warn!(%error, "a damaged copy could not be removed");
+            }
+        }
         let stays = |blob: &BlobRef| !self.drops.has_ended(&self.kept_name(blob), blob.ordinal);
         let came: Vec<_> = came.iter().filter(|(blob, _)| stays(blob)).collect();
         let mut bits = std::collections::BTreeMap::<LogId, roaring::RoaringBitmap>::new();

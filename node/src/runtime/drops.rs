@@ -395,8 +395,13 @@ impl Runtime {
         Ok(())
     }
 
-    /// Wants blobs again whose references came back too late.
-    fn want_again(&mut self, log: &LogId, mut blobs: RoaringBitmap) -> Result<(), RuntimeError> {
+    /// Wants blobs again that are here no more: their references came back too late, or they are
+    /// damaged.
+    pub(super) fn want_again(
+        &mut self,
+        log: &LogId,
+        mut blobs: RoaringBitmap,
+    ) -> Result<(), RuntimeError> {
         while let Some(ordinal) = blobs.min() {
             let record = self.store.entry_with_blob(log, ordinal)?;
             let Some(entry) = record.as_ref().and_then(entry_of) else {

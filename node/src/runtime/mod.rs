@@ -15,9 +15,11 @@ mod drops;
 mod fork;
 mod found;
 mod gossip;
+mod heal;
 mod judge;
 mod left;
 mod load;
+mod names;
 mod rebuild;
 mod seen;
 mod sync;
@@ -25,7 +27,10 @@ mod trash;
 mod view;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
@@ -52,6 +57,7 @@ pub use self::{
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,
+    names::BlobNames,
     seen::last_seen,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
@@ -117,6 +123,12 @@ pub struct Runtime {
     said: BTreeMap<DeviceId, Said>,
     /// Beacons signed since this node started.
     beacons: u64,
+    /// Memory does not agree with the disk, and making it agree has failed.
+    is_stale: bool,
+    /// The store was read once.
+    is_filled: bool,
+    /// Entries whose records are damaged, under the names they are kept by.
+    broken: BTreeSet<(LogId, u32)>,
 }
 
 /// Work for the thread.
@@ -185,6 +197,13 @@ pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
         .name("runtime".into())
         .spawn(move || {
             while let Some(work) = queue.blocking_recv() {
+                if runtime.is_stale
+                    && let Err(error) = runtime.reload()
+                {
+                    // Whoever asked hears that the node does not answer, instead of half of what is here.
+                    tracing::error!(%error, "the store cannot be read again");
+                    continue;
+                }
                 work(&mut runtime);
                 for told in std::mem::take(&mut runtime.news) {
                     // Nobody may be listening.

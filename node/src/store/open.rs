@@ -21,6 +21,7 @@ use super::fs::{self, Disk};
 use super::index::{Index, Unusable, redb_error, unreadable};
 use super::keyring::{KeyFile, Keyring};
 use super::logs::{Findings, LogFiles, LogState, Trust};
+use super::reserve::Reserve;
 use super::seal::{self, Sealer};
 use super::tables::{LOGS, LogRow, Table};
 use super::{Collecting, Inner, Logs, Store};
@@ -93,6 +94,10 @@ impl Store {
         Ok(fs::write_whole(&marker(self.home()), b"")?)
     }
 
+    pub(super) fn rebuild_is_done(&self) -> Result<(), StoreError> {
+        Ok(fs::remove(&marker(self.home()))?)
+    }
+
     fn load(home: &Path, lock: File) -> Result<Self, StoreError> {
         let mut opened = Opened::default();
         let sealer = Sealer::new(&store_key(home, &mut opened)?);
@@ -112,12 +117,29 @@ impl Store {
             logs: RwLock::new(logs),
             writer: Mutex::new(()),
             collecting: Collecting::default(),
+            reserve: Reserve::open(home),
             opened,
         })))
     }
 }
 
 impl Inner {
+    /// Begins a new index in the place of the old one, and the logs as it sees them: all entries
+    /// wait to be taken in.
+    pub(super) fn index_anew(&self) -> Result<Logs, StoreError> {
+        let aside = self.index.replace(&self.sealer)?;
+        // What only the old index knew is worth a try, and no more than that.
+        if let Some(Err(error)) = aside.map(|aside| carry_over(&aside, &self.index, &self.sealer)) {
+            tracing::warn!(%error, "what only the old index knew could not be read");
+        }
+        let present = self.files.list()?.into_iter();
+        let states = present.map(|log| (log, LogState::new(log))).collect();
+        let mut found = Opened::default();
+        let logs = recover(&self.files, states, Trust::FilesAlone, &mut found)?;
+        self.survey_if_pending(&logs);
+        Ok(logs)
+    }
+
     /// After a failed write: cuts back what it left in the logs, opens the database again and looks
     /// what it and the files hold. Nothing to do otherwise. Call with the writer lock held.
     pub(super) fn reconcile(&self) -> Result<(), StoreError> {
@@ -131,9 +153,7 @@ impl Inner {
         let states = states.map_err(|_| unreadable("logs"))?;
         let mut found = Opened::default();
         let logs = recover(&self.files, states, Trust::Index, &mut found)?;
-        if logs.states.values().any(|log| !log.pending.is_empty()) {
-            self.blobs.begin_survey();
-        }
+        self.survey_if_pending(&logs);
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
         Ok(())
     }
@@ -345,13 +365,7 @@ fn recover(
     let mut findings = Findings::default();
     for state in states.values_mut() {
         files.recover(state, trust, &mut findings)?;
-        let unindexed = state.unindexed();
-        if let Some((last, _)) = state.pending.last_key_value()
-            && *last >= unindexed.end
-        {
-            let stranded = (state.row.log, unindexed.end, *last);
-            opened.stranded.push(stranded);
-        }
+        opened.stranded.extend(state.stranded());
     }
     states.retain(|_, state| state.number.is_some() || state.end > 0);
     opened.torn_bytes += findings.torn_bytes;

@@ -14,6 +14,7 @@ mod files;
 mod forks;
 mod gossip;
 mod people;
+mod scrub;
 mod sync;
 mod upkeep;
 mod world;
