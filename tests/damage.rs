@@ -418,14 +418,10 @@ fn a_flipped_bit_is_harmless_or_named_and_repaired() {
         }
         clean_up(&device.home);
     }
-    assert!(
-        named * 4 > plan.len() as u64,
-        "{named} of {} were named",
-        plan.len()
-    );
+    let count = u64::try_from(plan.len()).expect("small");
+    assert!(named * 4 > count, "{named} of {count} were named");
     report(&format!(
-        "{} flips ({by_program} by the program), {named} named, {repaired} repaired, {:?}",
-        plan.len(),
+        "{count} flips ({by_program} by the program), {named} named, {repaired} repaired, {:?}",
         started.elapsed()
     ));
 }

@@ -41,7 +41,7 @@ impl Runtime {
             }
             verdicts.push(verdict);
         }
-        if !stage.logs.is_empty() {
+        if !stage.logs.is_empty() || !stage.rebuild.is_empty() {
             self.finish(stage)?;
         }
         Ok(verdicts)
@@ -65,7 +65,7 @@ impl Runtime {
                 Ok(Verdict::Taken)
             }
             Err(Refusal::AlreadyHere) => {
-                self.take_broken(&entry)?;
+                self.take_broken(stage, &entry)?;
                 Ok(Verdict::Here)
             }
             Err(Refusal::Waiting) => Ok(Verdict::Waits),

@@ -15,11 +15,16 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{News, Runtime, RuntimeError, commit::record_of};
-use crate::store::{Batch, BlobState, Damage, Finding, StoreError, Table};
+use super::{
+    News, Runtime, RuntimeError,
+    commit::{Stage, record_of},
+};
+use crate::store::{Batch, BlobState, Damage, EntryRecord, Finding, StoreError, Table};
 
 /// Damaged entries that are put right one after another before opening gives up.
 const MENDS: usize = 256;
+/// Entries read at once, in bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
 const PREFIX: &[u8] = b"broken/";
 
 fn key(log: &LogId, seq: u32) -> Vec<u8> {
@@ -38,6 +43,11 @@ impl Runtime {
     pub fn heal(&mut self, findings: &[Finding]) -> Result<Vec<bool>, RuntimeError> {
         let is_of_index = |finding: &Finding| is_of_index(&finding.damage);
         if findings.iter().any(is_of_index) {
+            // First the entries, since the index is made from them.
+            let entries = findings.iter();
+            for entry in entries.filter(|found| matches!(found.damage, Damage::Entry { .. })) {
+                self.store.mend(entry)?;
+            }
             self.store.rebuild_index()?;
             self.reload()?;
         }
@@ -135,21 +145,49 @@ impl Runtime {
         self.broken.len()
     }
 
+    /// Entries of a log from a seq on, and the seq to go on with. Damaged ones are left out: what
+    /// they say is missing until they came again, and the log is read once more then.
+    pub(super) fn whole_entries(
+        &self,
+        log: &LogId,
+        from: u32,
+    ) -> Result<(Vec<EntryRecord>, u32), StoreError> {
+        let damaged = match self.store.entries(log, from, READ_BYTES) {
+            Err(StoreError::Damaged(Damage::Entry { seq, .. })) => seq,
+            read => {
+                let records = read?;
+                let next = records.last().map_or(u32::MAX, |last| last.seq + 1);
+                return Ok((records, next));
+            }
+        };
+        let before = (from..damaged).map(|seq| self.store.entry(log, seq));
+        let records: Result<Vec<_>, _> = before.filter_map(Result::transpose).collect();
+        Ok((records?, damaged + 1))
+    }
+
     pub(super) fn load_broken(&mut self) -> Result<(), StoreError> {
         let mut broken = BTreeSet::new();
         self.store.scan(Table::Kv, PREFIX, |key, _| {
             let row = key.strip_prefix(PREFIX);
-            broken.extend(
-                row.and_then(|row| wire::decode::<(LogId, u32)>(row, wire::MAX_BYTES).ok()),
-            );
+            let row = row.and_then(|row| wire::decode::<(LogId, u32)>(row, wire::MAX_BYTES).ok());
+            broken.extend(row);
             ControlFlow::Continue(())
         })?;
+        // What was made whole on another way, or is no longer in the index, comes by itself.
+        let is_damaged = |(log, seq): &(LogId, u32)| {
+            matches!(self.store.entry(log, *seq), Err(StoreError::Damaged(_)))
+        };
+        broken.retain(is_damaged);
         self.broken = broken;
         Ok(())
     }
 
     /// Writes an entry that came again over its damaged record.
-    pub(super) fn take_broken(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    pub(super) fn take_broken(
+        &mut self,
+        stage: &mut Stage,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
         if self.broken.is_empty() {
             return Ok(());
         }
@@ -166,6 +204,11 @@ impl Runtime {
             ..Batch::default()
         })?;
         self.broken.remove(&name);
+        let space = entry.header().space;
+        if self.replica.album(&space).is_some() {
+            // Whoever read the album meanwhile has read over it.
+            stage.rebuild.insert(space);
+        }
         tracing::info!(log = %name.0.device.short(), seq = name.1, "a damaged entry is whole again");
         Ok(())
     }

@@ -65,8 +65,7 @@ impl Store {
         if !keyring.holds(KeyFile::Store) {
             new_store_key(&keyring)?;
         }
-        let text = format!("{VERSION_TEXT}{VERSION}\n");
-        fs::write_whole(&home.join("version"), text.as_bytes())?;
+        write_version(home)?;
         Self::load(home, lock)
     }
 
@@ -86,6 +85,10 @@ impl Store {
         }
         check_private(home)?;
         let lock = lock(home)?;
+        let path = home.join("version");
+        if std::fs::read(&path).map_err(fs::at(&path))? != version_text().as_bytes() {
+            write_version(home)?;
+        }
         Self::load(home, lock)
     }
 
@@ -163,16 +166,37 @@ fn marker(home: &Path) -> PathBuf {
     home.join("rebuild-index")
 }
 
+fn version_text() -> String {
+    format!("{VERSION_TEXT}{VERSION}\n")
+}
+
+fn write_version(home: &Path) -> Result<(), StoreError> {
+    Ok(fs::write_whole(
+        &home.join("version"),
+        version_text().as_bytes(),
+    )?)
+}
+
+/// Whether rot, and no later version, made of one text the other.
+fn is_one_bit_off(one: &[u8], other: &[u8]) -> bool {
+    let wrong = one.iter().zip(other).map(|(a, b)| (a ^ b).count_ones());
+    one.len() == other.len() && wrong.sum::<u32>() == 1
+}
+
 /// The version in a home, `None` where there is no store.
 fn version(home: &Path) -> Result<Option<u32>, StoreError> {
     let path = home.join("version");
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fs::at(&path)(error).into()),
     };
+    let text = String::from_utf8_lossy(&bytes);
     let number = text.strip_prefix(VERSION_TEXT).map(str::trim_end);
     let number = number.and_then(|number| number.parse().ok());
+    if number.is_none() && is_one_bit_off(&bytes, version_text().as_bytes()) {
+        return Ok(Some(VERSION));
+    }
     // A version file that cannot be read may be one of the future: better not touched.
     Ok(Some(number.unwrap_or(u32::MAX)))
 }

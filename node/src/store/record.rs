@@ -189,7 +189,7 @@ pub(crate) fn mend(log: &LogId, raw: &[u8]) -> Option<EntryRecord> {
         let pairs = one.iter().zip(other);
         pairs.map(|(one, other)| (one ^ other).count_ones()).sum()
     };
-    if wrong(head, &good) == 1 {
+    if wrong(head, &good) <= 1 {
         return decode(log, &[&good[..], body].concat());
     }
     if wrong(&head[..8], &good[..8]) > 0 || body.len() > MEND_BYTES {

@@ -137,9 +137,19 @@ async fn a_damaged_entry_is_asked_for_again_and_written_over() {
     let home = filled().await;
     let person = home.node().await.view().await.unwrap().person.unwrap();
     let other = home.join(person, "pi").await;
-    let log = largest(&home, "logs");
-    let len = fs::metadata(&log).unwrap().len();
-    damage(&log, usize::try_from(len).unwrap() - 300);
+    let album = home.album("Family").await;
+    let store = home.node().await.store().clone();
+    let log = store.logs(album)[0].log;
+    // An entry with a photo: one that says who may read keeps the home from being opened.
+    let seqs = 0..=store.head(&log).unwrap().seq;
+    let mut entries = seqs.map(|seq| store.entry(&log, seq).unwrap().unwrap());
+    let wanted = entries.rfind(|entry| entry.blobs > 0).unwrap();
+    let file = largest(&home, &format!("logs/{album}"));
+    let raw = fs::read(&file).unwrap();
+    let mut places = raw.windows(wanted.bytes.len());
+    let at = places.position(|window| window == wanted.bytes).unwrap();
+    damage(&file, at + 50);
+    drop(store);
     let told = home.ask("verify", json!({})).await;
     assert_eq!(told.exit(), 9);
     assert!(told.of("damage").iter().all(|line| line["what"] == "entry"));
