@@ -24,6 +24,7 @@ pub(crate) const ERRORS: &[(&str, u8)] = &[
     ("E-PARTLY", 3),
     ("E-DAMAGED", 9),
     ("E-DISK-FULL", 1),
+    ("E-READ-ONLY", 1),
     ("E-IO", 1),
     ("E-KEY-PERMISSIONS", 1),
     ("E-NEWER-FORMAT", 1),

@@ -398,26 +398,115 @@ impl Pair {
     }
 }
 
+/// How an index is lost.
+const LOSSES: [&str; 5] = ["deleted", "cut short", "zeros", "noise", "empty"];
+
+fn lose(index: &Path, how: &str, dice: &mut Dice) {
+    let len = fs::metadata(index).expect("the index").len();
+    let len = usize::try_from(len).expect("a small index");
+    match how {
+        "deleted" => fs::remove_file(index),
+        "cut short" => fs::write(index, &fs::read(index).expect("the index")[..len / 3]),
+        "zeros" => fs::write(index, vec![0; len]),
+        "noise" => fs::write(index, dice.bytes(len)),
+        _ => fs::write(index, b""),
+    }
+    .expect(how);
+}
+
+/// The names of the logs that a device holds: another one shows a fork or a new incarnation.
+fn logs(device: &Device) -> BTreeSet<PathBuf> {
+    let root = device.home.join("logs");
+    let within = |path: &PathBuf| path.strip_prefix(&root).expect("in it").to_owned();
+    files(&root).iter().map(within).collect()
+}
+
+/// What people see besides photos.
+fn said(device: &Device) -> Vec<String> {
+    let lists: [&[&str]; 3] = [&["album", "list"], &["people", "list"], &["device", "list"]];
+    let lines = lists.iter().flat_map(|args| device.ok(args));
+    let mut said: Vec<_> = lines
+        .map(|mut line| {
+            let fields = line.as_object_mut().expect("an object");
+            // What is known of the others' state is no part of the logs.
+            for field in ["last_seen", "connected", "free", "full", "behind"] {
+                fields.remove(field);
+            }
+            line.to_string()
+        })
+        .collect();
+    said.sort();
+    said
+}
+
 #[test]
-fn a_lost_index_is_made_again_with_every_photo() {
+fn a_lost_index_is_made_again_and_no_peer_sees_a_fork() {
     let homes = Homes::new();
     let mut dice = Dice::new();
-    let mut side = Side::new(&homes, "a");
+    let (mut side, other) = (Side::new(&homes, "a"), homes.device("b"));
     side.device.init("Berger", "Anna", "laptop");
+    side.device.ok(&["album", "create", "Kills"]);
+    let node = side.device.serve();
+    pair(&side.device, &["--device"], &other, "pi", link);
     // Small blobs lie in packs, larger ones in files of their own.
     side.make_photos(3, &mut dice);
     side.make_movies(3, 900 * KIB, &mut dice);
     side.import();
-    let before = here(&side.device);
-    assert!(before.values().all(|(_, [original, ..])| *original));
-    fs::remove_file(side.device.home.join("heirloom.redb")).expect("the index");
-    assert_eq!(here(&side.device), before);
-    side.device.is_whole();
+    let ids: Vec<String> = side
+        .device
+        .assets()
+        .iter()
+        .map(|asset| asset["id"].as_str().expect("an id").to_owned())
+        .collect();
+    side.device.ok(&["caption", &ids[0], "the old house"]);
+    side.device.ok(&["favorite", &ids[1]]);
+    side.device.ok(&["tag", &ids[2], "--add", "sea"]);
+    side.device.ok(&["trash", &ids[3]]);
+    side.device.ok(&["album", "rename", "Kills", "Kills again"]);
+    other.ok(&["sync"]);
+    node.stop();
     let out = homes.path().join("out");
     let to = out.to_str().expect("UTF-8");
+    for how in LOSSES {
+        let (assets, seen) = (side.device.assets(), said(&side.device));
+        let (before, names) = (here(&side.device), logs(&side.device));
+        assert!(before.values().all(|(_, [original, ..])| *original));
+        lose(&side.device.home.join("heirloom.redb"), how, &mut dice);
+        assert_eq!(alike(&side.device.assets()), alike(&assets), "{how}");
+        assert_eq!(here(&side.device), before, "{how}");
+        assert_eq!(said(&side.device), seen, "{how}");
+        side.device.is_whole();
+        // It goes on in the same logs, and the other device follows.
+        side.device.ok(&["caption", &ids[0], how]);
+        side.device.ok(&["album", "create", how]);
+        let node = side.device.serve();
+        let address = node.addresses()[0].clone();
+        other.know_only(&address);
+        other.ok(&["sync"]);
+        node.stop();
+        let mut more = names.clone();
+        more.extend(logs(&side.device));
+        let spaces = |logs: &BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
+            logs.iter()
+                .filter_map(|log| log.parent().map(Path::to_owned))
+                .collect()
+        };
+        // A log in the new album, and no other.
+        assert_eq!(more.len(), names.len() + 1, "{how}");
+        assert_eq!(spaces(&more).len(), spaces(&names).len() + 1, "{how}");
+        assert_eq!(logs(&other), logs(&side.device), "{how}");
+        assert_eq!(
+            alike(&other.assets()),
+            alike(&side.device.assets()),
+            "{how}"
+        );
+    }
+    side.device.ok(&["restore", &ids[3]]);
     side.device.ok(&["export", to, "--sidecars", "none"]);
     let sums = |folder: &Path| devices::sums(folder).into_keys().collect::<Vec<_>>();
     assert_eq!(sums(&out), sums(&side.source));
+    side.device.never_panicked();
+    other.never_panicked();
 }
 
 #[test]

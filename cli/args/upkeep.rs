@@ -111,12 +111,16 @@ pub(crate) enum PeerAct {
 #[command(before_long_help = "Examples:
   heirloom verify
   heirloom verify --read-data
+  heirloom verify --read-data --repair
 
 Exits with 0 when all is well and with 9 when something is damaged or missing.")]
 pub(crate) struct Verify {
     /// Read every byte of every photo too
     #[arg(long)]
     pub(crate) read_data: bool,
+    /// Put right what is damaged, with the help of devices that hold a good copy
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 /// Name problems of this device, each with its remedy

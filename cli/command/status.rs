@@ -50,6 +50,7 @@ fn say(ui: &mut Ui, line: &Line) {
     say_safety(ui, line);
     say_moving(ui, line);
     say_peers(ui, line);
+    say_scrubbed(ui, line);
     if let Some(gallery) = line.text("gallery") {
         ui.say(format!("Gallery:  {gallery}"));
     }
@@ -84,6 +85,25 @@ fn say_safety(ui: &mut Ui, line: &Line) {
         if line.inner("peers").is_empty() {
             ui.hint("a second device makes them safe: heirloom invite --device");
         }
+    }
+}
+
+/// When everything was read again, and how far it is now.
+fn say_scrubbed(ui: &mut Ui, line: &Line) {
+    let Some(scrubbed) = line.inner("scrubbed").into_iter().next() else {
+        return;
+    };
+    let (done, total) = (scrubbed.count("done"), scrubbed.count("total"));
+    let percent = done.saturating_mul(100).checked_div(total).unwrap_or(0);
+    match scrubbed.text("last") {
+        Some(last) => {
+            let day = last.split('T').next().unwrap_or(&last).to_owned();
+            ui.say(format!(
+                "Checked:   every byte was read again on {day}; {percent} % since then."
+            ));
+        }
+        None if done > 0 => ui.say(format!("Checked:   {percent} % was read again so far.")),
+        None => {}
     }
 }
 

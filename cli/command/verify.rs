@@ -10,10 +10,10 @@ use crate::{
 };
 
 pub(super) async fn run(args: Verify, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    let body = json!({"read_data": args.read_data});
+    let body = json!({"read_data": args.read_data, "repair": args.repair});
     talk.act("verify", body, |ui, line| match line.kind() {
         "damage" => say_damage(ui, line),
-        "summary" => say_summary(ui, line, args.read_data),
+        "summary" => say_summary(ui, line, &args),
         _ => super::unknown(ui, line),
     })
     .await
@@ -25,18 +25,22 @@ fn say_damage(ui: &mut Ui, line: &Line) {
         Some(_) => format!(" of the photo {}", line.id("asset")),
         None => String::new(),
     };
+    let word = match line.is("repaired") {
+        true => "repaired",
+        false => "damaged",
+    };
     ui.say(format!(
-        "damaged: {what} {}{of}: {}",
+        "{word}: {what} {}{of}: {}",
         line.id("id"),
         line.text_or("problem", "unknown")
     ));
 }
 
-fn say_summary(ui: &mut Ui, line: &Line, read_data: bool) {
+fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
     let checked = text::count(line.count("checked"), "thing", "things");
     if line.count("damaged") == 0 {
         ui.say(format!("Checked {checked}: all is whole."));
-        if !read_data {
+        if !args.read_data {
             ui.hint("heirloom verify --read-data reads every byte too");
         }
     } else {
@@ -44,6 +48,20 @@ fn say_summary(ui: &mut Ui, line: &Line, read_data: bool) {
             "Checked {checked}: {} damaged or missing.",
             text::thousands(line.count("damaged"))
         ));
-        ui.hint("another device may hold a good copy: heirloom sync");
+        let left = line.count("damaged").saturating_sub(line.count("repaired"));
+        if line.count("repaired") > 0 {
+            ui.say(format!(
+                "Repaired {}, {} left.",
+                text::thousands(line.count("repaired")),
+                text::thousands(left)
+            ));
+        }
+        if !args.repair {
+            ui.hint("another device may hold a good copy: heirloom verify --repair");
+        } else if left > 0 {
+            ui.hint(
+                "what is left comes by itself once a device is met that holds it: heirloom serve",
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod network;
 pub mod node;
 pub mod original;
 pub mod runtime;
+pub mod scrub;
 pub mod serve;
 pub mod store;
 pub mod sys;

@@ -12,7 +12,7 @@ use crate::{
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
     runtime::{News, RuntimeError},
-    upkeep,
+    scrub, upkeep,
 };
 
 /// How long between two rounds of what time brings: trash that expires, disks that get their space back.
@@ -85,6 +85,7 @@ pub async fn serve(
     doorway.run_on(Some(network.clone())).await;
     let (answer, lines) = Answer::new("serve");
     let ending = CancellationToken::new();
+    let scrub = tokio::spawn(scrub::run(node.clone(), ending.clone()));
     let upkeep = tokio::spawn(keep_up(node, ending.clone()));
     #[cfg(unix)]
     let answering = tokio::spawn(socket.serve(Arc::clone(&doorway), ending.clone()));
@@ -100,6 +101,7 @@ pub async fn serve(
         #[cfg(unix)]
         let _ = answering.await;
         let _ = upkeep.await;
+        let _ = scrub.await;
         doorway.run_on(None).await;
         network.stop().await;
         answer.finish(Ok(json!({}))).await;

@@ -146,8 +146,11 @@ impl From<StoreError> for ApiError {
                 Self::new("E-KEY-PERMISSIONS", 1, text).hint(fix)
             }
             StoreError::DiskFull => Self::new("E-DISK-FULL", 1, "the disk is full")
-                .safe("Everything that was reported as added is safe.")
-                .hint("free some space and run it again"),
+                .safe("Everything that was reported as added is safe, and can be looked at, exported and deleted.")
+                .hint("free some space, then run the same command again: what is there is not added twice"),
+            StoreError::ReadOnly => Self::new("E-READ-ONLY", 1, "this disk can only be read")
+                .safe("Nothing was changed. Everything that was reported as added is safe.")
+                .hint("mount it for writing, or copy the whole home to another disk and name it with --home"),
             StoreError::Damaged(_) => Self::new("E-DAMAGED", 9, text)
                 .hint("heirloom verify --read-data names everything that is damaged"),
             StoreError::Refused(Refusal::SetUp) => Self::already_set_up(),

@@ -35,6 +35,22 @@ struct Telling<'a> {
     totals: Mutex<Totals>,
 }
 
+impl Telling<'_> {
+    /// What ended an import, with how far it had come.
+    fn ended(&self, mut error: ApiError) -> ApiError {
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let added = totals.by_outcome[place(Outcome::Added)];
+        if error.id == "E-DISK-FULL" {
+            error.message = match added {
+                0 => "the disk is full: nothing was added".into(),
+                1 => "the disk is full: one file was added before, the rest was not".into(),
+                _ => format!("the disk is full: {added} files were added before, the rest was not"),
+            };
+        }
+        error
+    }
+}
+
 impl Listener for Telling<'_> {
     fn file(&self, report: Report) {
         {
@@ -111,7 +127,8 @@ fn work(
         answer,
         totals: Mutex::default(),
     };
-    let due = import::run(node, pool.clone(), request, cancelled, &telling)?;
+    let due = import::run(node, pool.clone(), request, cancelled, &telling)
+        .map_err(|error| telling.ended(error))?;
     if !request.dry_run {
         let albums: Vec<AlbumId> = match &request.target {
             Target::Album(album) => vec![*album],

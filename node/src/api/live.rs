@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub(super) lore: Lore,
     /// Deletions that named what nobody deleted.
     pub(super) wrong_deletions: usize,
+    /// Entries that are damaged here and are to come again.
+    pub(super) broken: usize,
 }
 
 /// How a device was met.
@@ -52,15 +54,16 @@ impl Live {
             (device, met)
         };
         let asked = node.ask(|runtime| {
-            let wrong = runtime.wrong_deletions();
-            runtime.lore().map(|lore| (runtime.lacking(), lore, wrong))
+            let marred = (runtime.wrong_deletions(), runtime.broken());
+            runtime.lore().map(|lore| (runtime.lacking(), lore, marred))
         });
-        let (waiting, lore, wrong_deletions) = asked.await??;
+        let (waiting, lore, (wrong_deletions, broken)) = asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
             lore,
             wrong_deletions,
+            broken,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {

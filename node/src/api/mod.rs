@@ -25,6 +25,7 @@ mod pair;
 mod people;
 mod pick;
 mod recovery;
+mod repair;
 mod share;
 #[cfg(unix)]
 mod socket;
@@ -202,7 +203,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "recovery" => recovery::recovery(node, body).await,
         "config" => config::config(doorway, body, answer).await,
         "doctor" => doctor::doctor(doorway, node, answer).await,
-        "verify" => verify::verify(node, body, answer).await,
+        "verify" => verify::verify(doorway, node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }
 }

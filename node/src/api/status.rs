@@ -10,6 +10,7 @@ use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
     runtime::{Burst, View},
+    scrub::Scrub,
 };
 
 #[derive(Default)]
@@ -52,6 +53,8 @@ pub(super) async fn status(
             })
         })
         .collect();
+    let store = node.store().clone();
+    let scrub = node.blocking(move || Scrub::of(&store)).await??;
     let problems = problems(&sums, &live, node, &view, peers.len());
     let is_safe = sums.safe == sums.assets;
     answer
@@ -65,6 +68,10 @@ pub(super) async fn status(
             "peers": peers,
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
             "problems": problems, "gallery": null, "listen": live.listen,
+            "scrubbed": {
+                "last": (scrub.last > 0).then(|| instant_text(scrub.last)),
+                "done": scrub.done.min(scrub.total), "total": scrub.total,
+            },
         }))
         .await;
     let check = super::pick::flag(body, "check");
@@ -138,10 +145,21 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         problems.push("There are no recovery words: make them (heirloom recovery replace).".into());
     }
     let free = node.store().free_bytes();
-    if let Some(free) = free.filter(|free| *free < doctor::NEARLY_FULL_BYTES) {
+    if !node.store().has_room() {
+        problems.push(
+            "The disk is full: no more photos are taken until there is room. What is here is safe."
+                .into(),
+        );
+    } else if let Some(free) = free.filter(|free| *free < doctor::NEARLY_FULL_BYTES) {
         problems.push(format!(
             "The disk is nearly full: {} MB are free.",
             free / 1_000_000
+        ));
+    }
+    let aside = node.store().blobs().quarantined().len() + live.broken;
+    if aside > 0 {
+        problems.push(format!(
+            "{aside} files were found damaged: they come again from a device that holds them. heirloom verify --repair tries it now."
         ));
     }
     let opened = node.store().opened();

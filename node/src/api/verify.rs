@@ -3,64 +3,101 @@
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use heirloom_protocol::{
-    id::{BlobId, FamilyId, LogId, OpId},
-    log::entry::{Entry, EntryBytes},
-    wire,
+    id::{FamilyId, LogId, OpId},
+    log::entry::Entry,
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Done, answer::Progress, pick};
+use super::{Answer, Done, Doorway, answer::Progress, pick, repair};
 use crate::{
     catalog,
     node::Node,
-    runtime::View,
+    runtime::{BlobNames, View},
     store::{Damage, Depth, EntryRecord, Finding, Store, StoreError, Verified},
 };
 
 /// Entries read at once, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// The act.
-pub(super) async fn verify(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+/// What was found, and what people are told of it.
+struct Found {
+    verified: Verified,
+    named: Named,
+    /// Lines about entries that nobody signed.
+    unsigned: Vec<Value>,
+}
+
+/// The act; with `repair` what is damaged is put right or got again.
+pub(super) async fn verify(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Arc<Answer>,
+) -> Done {
     let depth = if pick::flag(body, "read_data") {
         Depth::Data
     } else {
         Depth::Structure
     };
     let view = node.view().await?;
-    let (store, answer) = (node.store().clone(), Arc::clone(answer));
-    node.blocking(move || {
-        let stats = store.stats().unwrap_or_default();
-        let blobs = stats.large_blobs + stats.small_blobs;
-        let total = Progress {
-            total: stats.entries + blobs,
-            bytes_total: match depth {
-                Depth::Structure => 0,
-                Depth::Data => stats.large_bytes + stats.small_bytes,
-            },
-            ..Progress::default()
-        };
-        let verified = walk(&store, depth, total, &answer)?;
-        let unsigned = signatures(&store, view.family, &answer)?;
-        let mut findings = verified.findings;
-        findings.dedup();
-        let named = assets_of(&store, &view, &findings);
-        for finding in &findings {
-            answer.line_blocking(&line(&store, finding, &named));
+    let (store, told) = (node.store().clone(), Arc::clone(answer));
+    let found = node
+        .blocking(move || find(&store, &view, depth, &told))
+        .await??;
+    let findings = &found.verified.findings;
+    let repaired = match pick::flag(body, "repair") && !findings.is_empty() {
+        true => repair::repair(doorway, node, findings, answer).await?,
+        false => vec![false; findings.len()],
+    };
+    for (finding, repaired) in findings.iter().zip(&repaired) {
+        let mut line = line(node.store(), finding, &found.named);
+        line["repaired"] = json!(repaired);
+        answer.line(&line).await;
+    }
+    for line in &found.unsigned {
+        answer.line(line).await;
+    }
+    let damaged = findings.len() + found.unsigned.len();
+    let repaired = repaired.iter().filter(|repaired| **repaired).count();
+    Ok(json!({
+        "checked": found.verified.entries + found.verified.blobs,
+        "damaged": damaged,
+        "repaired": repaired,
+        "bytes": found.verified.bytes,
+        "exit": if damaged > repaired { 9 } else { 0 },
+    }))
+}
+
+fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Found, StoreError> {
+    let stats = store.stats().unwrap_or_default();
+    let total = Progress {
+        total: stats.entries + stats.large_blobs + stats.small_blobs,
+        bytes_total: match depth {
+            Depth::Structure => 0,
+            Depth::Data => stats.large_bytes + stats.small_bytes,
+        },
+        ..Progress::default()
+    };
+    let mut verified = walk(store, depth, total, answer)?;
+    let mut seen: Vec<Finding> = Vec::with_capacity(verified.findings.len());
+    for finding in verified.findings {
+        // The same row can be met on several ways.
+        if !seen.contains(&finding) {
+            seen.push(finding);
         }
-        for line in &unsigned {
-            answer.line_blocking(line);
-        }
-        let damaged = findings.len() + unsigned.len();
-        Ok(json!({
-            "checked": verified.entries + verified.blobs,
-            "damaged": damaged,
-            "repaired": 0,
-            "bytes": verified.bytes,
-            "exit": if damaged > 0 { 9 } else { 0 },
-        }))
+    }
+    verified.findings = seen;
+    let unsigned = match signatures(store, view.family, answer) {
+        // The walk has named what cannot be read.
+        Err(StoreError::Damaged(_)) => Vec::new(),
+        lines => lines?,
+    };
+    let named = assets_of(store, view, &verified.findings);
+    Ok(Found {
+        verified,
+        named,
+        unsigned,
     })
-    .await?
 }
 
 fn walk(
@@ -69,7 +106,7 @@ fn walk(
     total: Progress,
     answer: &Answer,
 ) -> Result<Verified, StoreError> {
-    let mut names = Names::default();
+    let mut names = BlobNames::default();
     store.verify(
         depth,
         |log, ordinal| names.of(store, log, ordinal),
@@ -86,36 +123,6 @@ fn walk(
             }
         },
     )
-}
-
-/// The blobs of the entry that was asked about last.
-#[derive(Default)]
-struct Names(Option<(LogId, u32, Vec<BlobId>)>);
-
-impl Names {
-    fn of(&mut self, store: &Store, log: &LogId, ordinal: u32) -> Option<BlobId> {
-        let has = |first: u32, names: &[BlobId]| {
-            let index = usize::try_from(ordinal.checked_sub(first)?).ok()?;
-            names.get(index).copied()
-        };
-        if let Some((known, first, names)) = &self.0
-            && known == log
-            && let Some(name) = has(*first, names)
-        {
-            return Some(name);
-        }
-        // A damaged entry is named by itself; its blobs are held against their own records.
-        let record = store.entry_with_blob(log, ordinal).ok()??;
-        let entry = entry_bytes(&record).and_then(|bytes| Entry::trust(bytes).ok())?;
-        let names: Vec<_> = entry.header().blobs.iter().map(|line| line.id).collect();
-        let name = has(record.first_blob, &names);
-        self.0 = Some((*log, record.first_blob, names));
-        name
-    }
-}
-
-fn entry_bytes(record: &EntryRecord) -> Option<EntryBytes> {
-    wire::decode_row(&record.bytes).ok()
 }
 
 /// Entries that are not what their authors signed, a line each.
@@ -140,7 +147,7 @@ fn signatures(store: &Store, family: FamilyId, answer: &Answer) -> Result<Vec<Va
                     .map_or(from, |record: &EntryRecord| record.seq)
                     + 1;
                 for record in &records {
-                    let entry = entry_bytes(record);
+                    let entry = BlobNames::bytes_of(record);
                     let signed = entry.is_some_and(|bytes| {
                         Entry::verify(family, bytes).is_ok_and(|entry| entry.id() == record.id)
                     });
@@ -183,7 +190,7 @@ fn line(store: &Store, finding: &Finding, named: &Named) -> Value {
             told("blob", &cid.to_string(), asset, problem)
         }
         Damage::Place { log, ordinal } => {
-            let name = Names::default().of(store, log, *ordinal);
+            let name = BlobNames::default().of(store, log, *ordinal);
             let id = name.map_or_else(
                 || format!("{}/{ordinal}", log.device.short()),
                 |name| name.to_string(),

@@ -82,6 +82,11 @@ impl<'a, 's> Batcher<'a, 's> {
                     }
                 }
                 Ok(Ready::Told(report)) => self.shared.report(report),
+                Ok(Ready::Ended(error)) => {
+                    // What was prepared before is on the disk, and its entry has room.
+                    self.flush()?;
+                    return Err(error.into());
+                }
                 Err(RecvTimeoutError::Timeout) => self.flush()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.flush()?;

@@ -35,6 +35,7 @@ use crate::{
     media::Pool,
     node::Node,
     runtime::{AssetKey, RuntimeError},
+    store::StoreError,
 };
 
 /// Files that wait between two stages.
@@ -192,6 +193,8 @@ enum Ready {
     },
     /// Nothing to record.
     Told(Report),
+    /// The disk takes nothing more.
+    Ended(StoreError),
 }
 
 /// Imports; returns when everything that was added is durable. Blocks.

@@ -51,6 +51,8 @@ pub(super) struct Prepared {
 enum Refused {
     Skipped(&'static str),
     Failed(String),
+    /// The disk takes nothing more, this file and those after it.
+    Ended(StoreError),
     /// The album has it.
     Present(Option<OpId>, Option<String>, u64),
     /// It was deleted for good.
@@ -73,13 +75,19 @@ impl From<std::io::Error> for Refused {
 
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            StoreError::DiskFull | StoreError::ReadOnly => Self::Ended(error),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
 impl From<RuntimeError> for Refused {
     fn from(error: RuntimeError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            RuntimeError::Store(error) => error.into(),
+            other => Self::Failed(other.to_string()),
+        }
     }
 }
 
@@ -105,6 +113,7 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         ),
         Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
         Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
+        Err(Refused::Ended(error)) => Ready::Ended(error),
         Err(Refused::Present(asset, reason, bytes)) => told(Outcome::Present, asset, reason, bytes),
         Err(Refused::Purged(asset, reason)) => told(Outcome::Skipped, Some(asset), Some(reason), 0),
         Err(Refused::Restore(key, bytes)) => Ready::Restore { path, key, bytes },

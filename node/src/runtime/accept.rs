@@ -41,7 +41,7 @@ impl Runtime {
             }
             verdicts.push(verdict);
         }
-        if !stage.logs.is_empty() {
+        if !stage.logs.is_empty() || !stage.rebuild.is_empty() {
             self.finish(stage)?;
         }
         Ok(verdicts)
@@ -64,7 +64,10 @@ impl Runtime {
                 self.stage_entry(stage, &entry)?;
                 Ok(Verdict::Taken)
             }
-            Err(Refusal::AlreadyHere) => Ok(Verdict::Here),
+            Err(Refusal::AlreadyHere) => {
+                self.take_broken(stage, &entry)?;
+                Ok(Verdict::Here)
+            }
             Err(Refusal::Waiting) => Ok(Verdict::Waits),
             Err(refusal) => Ok(Verdict::Refused(refusal)),
         }

@@ -18,9 +18,6 @@ use heirloom_protocol::{
 use super::{News, Runtime, RuntimeError, load::entry_of};
 use crate::store::{Batch, BlobPlace, BlobState, StoreError};
 
-/// Entries read at once while looking for what is lacking, in bytes.
-const READ_BYTES: usize = 4 * 1024 * 1024;
-
 /// What a peer may be served of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Served {
@@ -84,10 +81,9 @@ impl Runtime {
                 continue;
             }
             let mut from = head.first;
-            loop {
-                let records = self.store.entries(&log, from, READ_BYTES)?;
-                let Some(last) = records.last() else { break };
-                from = last.seq + 1;
+            while from <= head.seq {
+                let (records, next) = self.whole_entries(&log, from)?;
+                from = next;
                 for entry in records
                     .iter()
                     .filter(|record| record.blobs > 0)
@@ -188,6 +184,12 @@ impl Runtime {
             drops,
             ..Batch::default()
         })?;
+        for (blob, _) in came {
+            // What was damaged is here again; leaving the bad copy would only cost room.
+            if let Err(error) = self.store.blobs().release(&blob.id) {
+                tracing::warn!(%error, "a damaged copy could not be removed");
+            }
+        }
         let stays = |blob: &BlobRef| !self.drops.has_ended(&self.kept_name(blob), blob.ordinal);
         let came: Vec<_> = came.iter().filter(|(blob, _)| stays(blob)).collect();
         let mut bits = std::collections::BTreeMap::<LogId, roaring::RoaringBitmap>::new();

@@ -191,7 +191,10 @@ impl Runtime {
                 .push((Table::Kv, rebuild_key(album), Vec::new()));
         }
         if let Err(error) = self.store.commit(&stage.batch) {
-            self.reload()?;
+            // Whoever is reading the store anew begins again by himself.
+            if !self.is_stale {
+                self.reload()?;
+            }
             return Err(error.into());
         }
         for album in &stage.rebuild {

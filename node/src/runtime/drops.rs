@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::{News, Runtime, RuntimeError, commit::Stage, load::entry_of};
-use crate::store::Table;
+use crate::store::{Damage, StoreError, Table};
 
 /// What became of an entry's drops here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -395,10 +395,19 @@ impl Runtime {
         Ok(())
     }
 
-    /// Wants blobs again whose references came back too late.
-    fn want_again(&mut self, log: &LogId, mut blobs: RoaringBitmap) -> Result<(), RuntimeError> {
+    /// Wants blobs again that are here no more: their references came back too late, or they are
+    /// damaged.
+    pub(super) fn want_again(
+        &mut self,
+        log: &LogId,
+        mut blobs: RoaringBitmap,
+    ) -> Result<(), RuntimeError> {
         while let Some(ordinal) = blobs.min() {
-            let record = self.store.entry_with_blob(log, ordinal)?;
+            let record = match self.store.entry_with_blob(log, ordinal) {
+                // It is wanted as well, and its blobs are looked for when it has come.
+                Err(StoreError::Damaged(Damage::Entry { .. })) => None,
+                record => record?,
+            };
             let Some(entry) = record.as_ref().and_then(entry_of) else {
                 blobs.remove(ordinal);
                 continue;

@@ -114,26 +114,43 @@ impl Runtime {
             originals: BTreeMap::new(),
             said: BTreeMap::new(),
             beacons: 0,
+            broken: BTreeSet::new(),
+            is_stale: true,
+            is_filled: false,
         };
-        runtime.fill()?;
+        runtime.fill_and_mend()?;
+        (runtime.is_stale, runtime.is_filled) = (false, true);
         Ok(runtime)
     }
 
     /// Makes memory agree with the disk again after a commit that failed.
     pub(super) fn reload(&mut self) -> Result<(), RuntimeError> {
-        let identity = Identity::load(&self.store)?.ok_or(RuntimeError::Stopped)?;
-        self.replica = Replica::new(
-            self.keys.clone(),
-            identity.incarnation,
-            identity.family,
-            identity.genesis.clone(),
-        );
-        self.albums.clear();
-        self.sessions.clear();
-        self.fill()
+        // Until it has succeeded nobody may be told what is here: a part of it looks like a loss.
+        self.is_stale = true;
+        self.fill_and_mend()?;
+        self.is_stale = false;
+        Ok(())
     }
 
-    fn fill(&mut self) -> Result<(), RuntimeError> {
+    /// Begins anew with an empty replica.
+    pub(super) fn forget(&mut self) -> Result<(), RuntimeError> {
+        // While a family is founded there is no key file yet, and nothing to go back to.
+        if let Some(identity) = Identity::load(&self.store)? {
+            self.replica = Replica::new(
+                self.keys.clone(),
+                identity.incarnation,
+                identity.family,
+                identity.genesis.clone(),
+            );
+        } else if self.is_filled {
+            return Err(RuntimeError::Stopped);
+        }
+        self.albums.clear();
+        self.sessions.clear();
+        Ok(())
+    }
+
+    pub(super) fn fill(&mut self) -> Result<(), RuntimeError> {
         let control = self.replica.family().control_space();
         let mut spaces = self.store.spaces();
         spaces.sort_by_key(|space| (*space != control, *space));
@@ -155,6 +172,7 @@ impl Runtime {
         }
         self.replica.settle();
         self.load_drops()?;
+        self.load_broken()?;
         self.hold_again()?;
         self.take_unindexed()?;
         self.renew_if_forked()?;

@@ -17,9 +17,11 @@ mod fork;
 mod found;
 mod gone;
 mod gossip;
+mod heal;
 mod judge;
 mod left;
 mod load;
+mod names;
 mod rebuild;
 mod seen;
 mod sync;
@@ -27,7 +29,10 @@ mod trash;
 mod view;
 mod write;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
@@ -54,6 +59,7 @@ pub use self::{
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,
+    names::BlobNames,
     seen::last_seen,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
@@ -119,6 +125,12 @@ pub struct Runtime {
     said: BTreeMap<DeviceId, Said>,
     /// Beacons signed since this node started.
     beacons: u64,
+    /// Memory does not agree with the disk, and making it agree has failed.
+    is_stale: bool,
+    /// The store was read once.
+    is_filled: bool,
+    /// Entries whose records are damaged, under the names they are kept by.
+    broken: BTreeSet<(LogId, u32)>,
 }
 
 /// Work for the thread.
@@ -187,6 +199,13 @@ pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
         .name("runtime".into())
         .spawn(move || {
             while let Some(work) = queue.blocking_recv() {
+                if runtime.is_stale
+                    && let Err(error) = runtime.reload()
+                {
+                    // Whoever asked hears that the node does not answer, instead of half of what is here.
+                    tracing::error!(%error, "the store cannot be read again");
+                    continue;
+                }
                 work(&mut runtime);
                 for told in std::mem::take(&mut runtime.news) {
                     // Nobody may be listening.

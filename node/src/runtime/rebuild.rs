@@ -11,8 +11,6 @@ use super::{
 };
 use crate::store::{Batch, Table};
 
-/// Entries read at once, in bytes.
-const READ_BYTES: usize = 4 * 1024 * 1024;
 /// Rows removed in one commit.
 const REMOVE_ROWS: usize = 4096;
 
@@ -30,10 +28,9 @@ impl Runtime {
         for head in self.store.logs(album) {
             let log = head.log;
             let mut from = head.first;
-            loop {
-                let records = self.store.entries(&log, from, READ_BYTES)?;
-                let Some(last) = records.last() else { break };
-                from = last.seq + 1;
+            while from <= head.seq {
+                let (records, next) = self.whole_entries(&log, from)?;
+                from = next;
                 for record in &records {
                     let Some(entry) = entry_of(record) else {
                         continue;

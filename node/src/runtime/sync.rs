@@ -110,7 +110,7 @@ impl LogView for Runtime {
         let logs = self.replica.logs_of(space);
         logs.filter_map(|(log, state)| {
             let (seq, id) = state.head()?;
-            Some(Head {
+            self.whole_head(Head {
                 log: *log,
                 first: state.first,
                 seq,

@@ -89,6 +89,8 @@ pub(super) struct Blobs {
     survey: Mutex<Survey>,
     /// Partial blobs that are open.
     pub(super) partial: Mutex<BTreeSet<BlobId>>,
+    /// Damaged blobs whose bytes were put aside and that have not come again.
+    pub(super) quarantined: Mutex<BTreeSet<BlobId>>,
 }
 
 #[derive(Default)]
@@ -126,6 +128,7 @@ impl BlobStore {
             fs::remove(&root.join("tmp").join(name))?;
         }
         let packs = Packs::open(root.join("packs"), committed)?;
+        let quarantined = super::quarantine::list(&root)?;
         Ok(Self(Arc::new(Blobs {
             root,
             packs,
@@ -134,6 +137,7 @@ impl BlobStore {
             syncing: Mutex::new(()),
             survey: Mutex::new(if survey { Survey::Due } else { Survey::Off }),
             partial: Mutex::default(),
+            quarantined: Mutex::new(quarantined),
         })))
     }
 
@@ -348,8 +352,11 @@ impl Blobs {
         folders.insert(folder.to_owned());
         // One that is here already was perhaps promised to somebody: it is replaced only where it
         // is damaged.
-        if path.exists() && is_whole(&path, &file.cid)? {
-            return fs::remove(file.disk.path());
+        if path.exists() {
+            if is_whole(&path, &file.cid)? {
+                return fs::remove(file.disk.path());
+            }
+            self.put_aside(&file.cid, &path)?;
         }
         fs::rename(file.disk.path(), &path)
     }

@@ -50,10 +50,27 @@ impl Store {
     /// When this returns `Ok`, everything in it survives a loss of power. After an error nothing
     /// of it is visible; take [`Store::unindexed`] before trying again, because the entries may
     /// have reached their files. Costs one sync for each log touched and two for the index, so
-    /// larger batches are cheaper.
+    /// larger batches are cheaper. On a full disk it uses the room that is kept for it.
     pub fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let inner = &*self.0;
         let _writer = inner.writer();
+        inner.reserve.give_if_low();
+        let done = match inner.commit(batch) {
+            // A batch that fails halfway can be repeated as it is: what reached the logs is known.
+            Err(StoreError::DiskFull) if inner.reserve.give() => inner.commit(batch),
+            done => done,
+        };
+        if done.is_ok() {
+            inner.reserve.keep();
+        }
+        done
+    }
+}
+
+impl Inner {
+    /// Call with the writer lock held.
+    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        let inner = self;
         inner.reconcile()?;
         if inner.blobs.is_dirty() {
             // An entry must never name a blob of ours that is not durable.

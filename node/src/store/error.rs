@@ -39,6 +39,9 @@ pub enum StoreError {
     /// works again once there is room.
     #[error("the disk is full")]
     DiskFull,
+    /// The disk can only be read: mounted so, or turned so by the system after an error.
+    #[error("the disk can only be read")]
+    ReadOnly,
     /// Stored bytes are not what was written. Never handed out as if they were.
     #[error("damaged: {0}")]
     Damaged(Damage),
@@ -184,6 +187,7 @@ impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => Self::Io(error),
         }
     }

@@ -9,8 +9,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes that stay free for the index and the logs, so that a full disk still takes deletions.
-const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that blobs leave free for the index and the logs.
+const FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes below which a commit may not find the room it needs.
+const LOW_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A change on disk, as tests see it just before it happens.
 #[derive(Debug)]
@@ -404,14 +406,35 @@ pub(crate) fn space(path: &Path) -> Option<(u64, u64)> {
     }
 }
 
-/// Fails with `StorageFull` when `wanted` more bytes would eat into the reserve (64 MiB, or one
-/// percent of a small disk).
+/// Bytes that the file which keeps room for deletions has on a disk of so many bytes.
+pub(crate) fn reserve_bytes(all: u64) -> u64 {
+    #[cfg(not(test))]
+    const MOST: u64 = 8 * 1024 * 1024;
+    // Tests copy homes by the thousand.
+    #[cfg(test)]
+    const MOST: u64 = 16 * 1024;
+    MOST.min(all / 16)
+}
+
+fn low_bytes(all: u64) -> u64 {
+    LOW_BYTES.min(all / 64)
+}
+
+/// Whether so little is free that a commit may not find the room it needs.
+pub(crate) fn is_low(path: &Path) -> bool {
+    space(path).is_some_and(|(free, all)| free < low_bytes(all))
+}
+
+/// Fails with `StorageFull` when `wanted` more bytes would eat into what stays free for the index
+/// and the logs: 64 MiB, or one percent of a small disk, and never less than what the reserve gives
+/// back, so that what is given up for a deletion is not filled with photos.
 pub(crate) fn check_room(path: &Path, wanted: u64) -> io::Result<()> {
     let Some((free, all)) = space(path) else {
         return Ok(());
     };
-    let reserve = RESERVE_BYTES.min(all / 100);
-    if free < reserve.saturating_add(wanted) {
+    let given = reserve_bytes(all) + low_bytes(all);
+    let least = FREE_BYTES.min(all / 100).max(given);
+    if free < least.saturating_add(wanted) {
         return Err(at(path)(io::ErrorKind::StorageFull.into()));
     }
     Ok(())

@@ -5,11 +5,12 @@
 //! damaged pages: every access runs behind an unwind boundary. After a failed
 //! write it refuses all others until it was closed and opened again.
 
+use std::cell::Cell;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -97,7 +98,7 @@ impl Index {
             Ok(database) => database,
             Err(unusable) => return Ok(Err(unusable)),
         };
-        let prepared = catch_unwind(AssertUnwindSafe(|| prepare(&database, sealer)));
+        let prepared = caught(|| prepare(&database, sealer));
         match prepared {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(unusable))) => return Ok(Err(unusable)),
@@ -150,20 +151,44 @@ impl Index {
         Ok(())
     }
 
-    /// Closes and opens the database after a failed write. As long as the disk is full the old
-    /// one stays, because it still answers reads.
+    /// Closes and opens the database after a failed write. As long as the disk is full, or is not
+    /// to be written to, the old one stays, because it still answers reads.
     pub(crate) fn reopen(&self) -> Result<(), StoreError> {
-        fs::check_room(&self.path, 0)?;
+        if fs::is_low(&self.path) {
+            return Err(StoreError::DiskFull);
+        }
+        drop(Disk::open_to_write(&self.path)?);
         let mut slot = self
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         // Closing a failed database may panic as well.
         let old = slot.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        let _ = caught(|| drop(old));
         *slot = Some(open_database(&self.path)?.map_err(|_| unreadable("file"))?);
         self.failed.store(false, Ordering::Release);
         Ok(())
+    }
+
+    /// Sets the file aside and opens a new one in its place; where the old one is now.
+    pub(crate) fn replace(&self, sealer: &Sealer) -> Result<Option<PathBuf>, StoreError> {
+        let mut slot = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = slot.take();
+        let _ = caught(|| drop(old));
+        let aside = match self.path.exists() {
+            true => Some(fs::set_aside(&self.path, "unusable")?),
+            false => None,
+        };
+        let new = Self::open(&self.path, sealer)?.map_err(|_| unreadable("new file"))?;
+        *slot = new
+            .database
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.failed.store(false, Ordering::Release);
+        Ok(aside)
     }
 
     /// Runs one transaction, durable when this returns.
@@ -211,7 +236,7 @@ impl Index {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             let database = slot.as_mut().ok_or(unreadable("closed"))?;
-            let checked = catch_unwind(AssertUnwindSafe(|| database.check_integrity()));
+            let checked = caught(|| database.check_integrity());
             drop(slot);
             match checked {
                 Ok(Ok(clean)) => return Ok(Some(clean)),
@@ -306,9 +331,34 @@ impl Snapshot {
     }
 }
 
+thread_local! {
+    /// Panics of this thread are expected and caught.
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs something of the database that may panic on damaged pages. Nobody is to read of such a
+/// panic as if the program had failed: what comes of it is told as damage.
+fn caught<R>(act: impl FnOnce() -> R) -> std::thread::Result<R> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if EXPECTED.get() {
+                tracing::debug!(%info, "the database met what it does not understand");
+            } else {
+                before(info);
+            }
+        }));
+    });
+    let outer = EXPECTED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(act));
+    EXPECTED.set(outer);
+    result
+}
+
 /// Turns a panic of the database into damage.
 fn guarded<R>(act: impl FnOnce() -> Result<R, StoreError>) -> Result<R, StoreError> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(unreadable("page")))
+    caught(act).unwrap_or(Err(unreadable("page")))
 }
 
 /// Damage to some part of the index.
@@ -333,13 +383,13 @@ fn open_database(path: &Path) -> Result<Result<Database, Unusable>, StoreError> 
     } else {
         Disk::create(path)?
     };
-    let opened = catch_unwind(AssertUnwindSafe(|| {
+    let opened = caught(|| {
         let inner = FileBackend::new(disk.into_file())?;
         let path = path.to_owned();
         Builder::new()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(IndexFile { inner, path })
-    }));
+    });
     match opened {
         Ok(Ok(database)) => Ok(Ok(database)),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => Err(StoreError::Locked),

@@ -61,6 +61,13 @@ impl LogState {
         start..end
     }
 
+    /// The log, the seq that is missing and the last one held, where entries wait behind a gap.
+    pub(crate) fn stranded(&self) -> Option<(LogId, u32, u32)> {
+        let missing = self.unindexed().end;
+        let (last, _) = self.pending.last_key_value()?;
+        (*last >= missing).then_some((self.row.log, missing, *last))
+    }
+
     /// The seq that the next entry must have. A branch starts where its fork is.
     pub(crate) fn next(&self) -> u32 {
         let is_new_branch = self.number.is_none() && self.row.log.branch != BranchId::ZERO;
@@ -181,6 +188,41 @@ impl LogFiles {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The entry at a place in which one bit is wrong, put right in memory.
+    pub(crate) fn mended(
+        &self,
+        log: &LogId,
+        offset: u64,
+        len: u32,
+    ) -> Result<Option<EntryRecord>, StoreError> {
+        let mut raw = vec![0; usize::try_from(len).expect("usize holds 32 bits")];
+        let file = self.file(log)?;
+        if offset.saturating_add(u64::from(len)) > file.len()? {
+            return Ok(None);
+        }
+        file.read_at(offset, &mut raw)?;
+        Ok(record::mend(log, &raw))
+    }
+
+    /// Whether a log's file begins as its name says.
+    pub(crate) fn has_header(&self, log: &LogId) -> Result<bool, StoreError> {
+        let good = record::header(log);
+        let file = self.file(log)?;
+        if file.len()? < HEADER_BYTES {
+            return Ok(false);
+        }
+        let mut header = vec![0; good.len()];
+        file.read_at(0, &mut header)?;
+        Ok(header == good)
+    }
+
+    /// Writes a damaged header again: the file's name holds all that it says.
+    pub(crate) fn write_header(&self, log: &LogId) -> Result<(), StoreError> {
+        let file = self.file(log)?;
+        file.write_at(0, &record::header(log))?;
+        Ok(file.sync()?)
     }
 
     /// Writes a record over the place where the same one was damaged, durably.
@@ -372,24 +414,19 @@ impl LogFiles {
         Ok(())
     }
 
-    /// Writes a damaged header again: the file's name holds all that it says.
+    /// Puts a damaged header right and notes it.
     fn check_header(&self, state: &LogState, findings: &mut Findings) -> Result<(), StoreError> {
         if state.end == 0 {
             return Ok(());
         }
         let log = state.row.log;
-        let file = self.file(&log)?;
-        let good = record::header(&log);
-        let mut header = vec![0; good.len()];
-        file.read_at(0, &mut header)?;
-        if header != good {
+        if !self.has_header(&log)? {
             findings.damages.push(Damage::Log {
                 log,
                 offset: 0,
                 bytes: HEADER_BYTES,
             });
-            file.write_at(0, &good)?;
-            file.sync()?;
+            self.write_header(&log)?;
         }
         Ok(())
     }

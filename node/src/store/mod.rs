@@ -7,6 +7,7 @@
 //! home/logs/           entries, append-only: the truth (logs.rs, record.rs)
 //! home/blobs/          ciphertext (blobs.rs)
 //! home/heirloom.redb   the index, which can be made again (index.rs, tables.rs)
+//! home/reserve         room for what goes on when the disk is full (reserve.rs)
 //! ```
 //!
 //! One process owns a home. A [`Store`] is a handle that any thread may use; all
@@ -33,8 +34,11 @@ mod logs;
 mod open;
 mod pack;
 mod partial;
+mod quarantine;
 mod read;
 mod record;
+mod repair;
+mod reserve;
 mod scrub;
 mod seal;
 mod tables;
@@ -51,11 +55,12 @@ pub use open::Opened;
 pub use partial::PartialBlob;
 pub use read::{BlobState, Head, Order};
 pub use record::{ENTRY_BYTES_MAX, EntryRecord};
-pub use scrub::{Depth, Finding, Stats, Verified};
+pub use scrub::{Cursor, Depth, Finding, Stats, Verified};
 pub use tables::Table;
 
 use index::Index;
 use logs::{LogFiles, LogState};
+use reserve::Reserve;
 use seal::Sealer;
 
 /// The store of one home. Cloning gives another handle on the same.
@@ -74,6 +79,7 @@ struct Inner {
     /// One commit at a time.
     writer: Mutex<()>,
     collecting: Collecting,
+    reserve: Reserve,
     opened: Opened,
 }
 
@@ -126,6 +132,11 @@ impl Store {
     /// Bytes that are free where the home is, where the system tells.
     pub fn free_bytes(&self) -> Option<u64> {
         fs::space(self.home()).map(|(free, _)| free)
+    }
+
+    /// Whether another photo would be taken; false on a full disk.
+    pub fn has_room(&self) -> bool {
+        fs::check_room(self.home(), 0).is_ok()
     }
 
     /// The blobs of this home.

@@ -21,6 +21,7 @@ use super::fs::{self, Disk};
 use super::index::{Index, Unusable, redb_error, unreadable};
 use super::keyring::{KeyFile, Keyring};
 use super::logs::{Findings, LogFiles, LogState, Trust};
+use super::reserve::Reserve;
 use super::seal::{self, Sealer};
 use super::tables::{LOGS, LogRow, Table};
 use super::{Collecting, Inner, Logs, Store};
@@ -64,8 +65,7 @@ impl Store {
         if !keyring.holds(KeyFile::Store) {
             new_store_key(&keyring)?;
         }
-        let text = format!("{VERSION_TEXT}{VERSION}\n");
-        fs::write_whole(&home.join("version"), text.as_bytes())?;
+        write_version(home)?;
         Self::load(home, lock)
     }
 
@@ -85,12 +85,20 @@ impl Store {
         }
         check_private(home)?;
         let lock = lock(home)?;
+        let path = home.join("version");
+        if std::fs::read(&path).map_err(fs::at(&path))? != version_text().as_bytes() {
+            write_version(home)?;
+        }
         Self::load(home, lock)
     }
 
     /// Has the index made again from the files when the store is opened next.
     pub fn rebuild_at_next_open(&self) -> Result<(), StoreError> {
         Ok(fs::write_whole(&marker(self.home()), b"")?)
+    }
+
+    pub(super) fn rebuild_is_done(&self) -> Result<(), StoreError> {
+        Ok(fs::remove(&marker(self.home()))?)
     }
 
     fn load(home: &Path, lock: File) -> Result<Self, StoreError> {
@@ -112,12 +120,29 @@ impl Store {
             logs: RwLock::new(logs),
             writer: Mutex::new(()),
             collecting: Collecting::default(),
+            reserve: Reserve::open(home),
             opened,
         })))
     }
 }
 
 impl Inner {
+    /// Begins a new index in the place of the old one, and the logs as it sees them: all entries
+    /// wait to be taken in.
+    pub(super) fn index_anew(&self) -> Result<Logs, StoreError> {
+        let aside = self.index.replace(&self.sealer)?;
+        // What only the old index knew is worth a try, and no more than that.
+        if let Some(Err(error)) = aside.map(|aside| carry_over(&aside, &self.index, &self.sealer)) {
+            tracing::warn!(%error, "what only the old index knew could not be read");
+        }
+        let present = self.files.list()?.into_iter();
+        let states = present.map(|log| (log, LogState::new(log))).collect();
+        let mut found = Opened::default();
+        let logs = recover(&self.files, states, Trust::FilesAlone, &mut found)?;
+        self.survey_if_pending(&logs);
+        Ok(logs)
+    }
+
     /// After a failed write: cuts back what it left in the logs, opens the database again and looks
     /// what it and the files hold. Nothing to do otherwise. Call with the writer lock held.
     pub(super) fn reconcile(&self) -> Result<(), StoreError> {
@@ -131,9 +156,7 @@ impl Inner {
         let states = states.map_err(|_| unreadable("logs"))?;
         let mut found = Opened::default();
         let logs = recover(&self.files, states, Trust::Index, &mut found)?;
-        if logs.states.values().any(|log| !log.pending.is_empty()) {
-            self.blobs.begin_survey();
-        }
+        self.survey_if_pending(&logs);
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
         Ok(())
     }
@@ -143,16 +166,37 @@ fn marker(home: &Path) -> PathBuf {
     home.join("rebuild-index")
 }
 
+fn version_text() -> String {
+    format!("{VERSION_TEXT}{VERSION}\n")
+}
+
+fn write_version(home: &Path) -> Result<(), StoreError> {
+    Ok(fs::write_whole(
+        &home.join("version"),
+        version_text().as_bytes(),
+    )?)
+}
+
+/// Whether rot, and no later version, made of one text the other.
+fn is_one_bit_off(one: &[u8], other: &[u8]) -> bool {
+    let wrong = one.iter().zip(other).map(|(a, b)| (a ^ b).count_ones());
+    one.len() == other.len() && wrong.sum::<u32>() == 1
+}
+
 /// The version in a home, `None` where there is no store.
 fn version(home: &Path) -> Result<Option<u32>, StoreError> {
     let path = home.join("version");
-    let text = match std::fs::read(&path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(fs::at(&path)(error).into()),
     };
+    let text = String::from_utf8_lossy(&bytes);
     let number = text.strip_prefix(VERSION_TEXT).map(str::trim_end);
     let number = number.and_then(|number| number.parse().ok());
+    if number.is_none() && is_one_bit_off(&bytes, version_text().as_bytes()) {
+        return Ok(Some(VERSION));
+    }
     // A version file that cannot be read may be one of the future: better not touched.
     Ok(Some(number.unwrap_or(u32::MAX)))
 }
@@ -345,13 +389,7 @@ fn recover(
     let mut findings = Findings::default();
     for state in states.values_mut() {
         files.recover(state, trust, &mut findings)?;
-        let unindexed = state.unindexed();
-        if let Some((last, _)) = state.pending.last_key_value()
-            && *last >= unindexed.end
-        {
-            let stranded = (state.row.log, unindexed.end, *last);
-            opened.stranded.push(stranded);
-        }
+        opened.stranded.extend(state.stranded());
     }
     states.retain(|_, state| state.number.is_some() || state.end > 0);
     opened.torn_bytes += findings.torn_bytes;

@@ -26,6 +26,7 @@ pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
 const FILE_MAGIC: &[u8; 16] = b"heirloom pack 1\n";
 const MAGIC: [u8; 4] = [0xd7, b'B', b'l', 0x1a];
 const HEAD: usize = 56;
+const STATE: usize = 48;
 const STATE_AT: u64 = 48;
 const LIVE: u8 = 0;
 const GONE: u8 = 1;
@@ -296,6 +297,57 @@ impl Packs {
         Ok(bytes)
     }
 
+    /// Writes the header of a record again, where its blob is whole; false where it is not.
+    pub(crate) fn mend(
+        &self,
+        cid: &BlobId,
+        pack: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<bool, StoreError> {
+        if !self.path(pack).exists() {
+            return Ok(false);
+        }
+        let disk = self.file(pack)?;
+        let start = u64::from(offset) + HEAD_BYTES;
+        if start + u64::from(len) > disk.len()?
+            || super::blobs::hash(&disk, start, u64::from(len))? != *cid
+        {
+            return Ok(false);
+        }
+        disk.write_at(u64::from(offset), &header(*cid, len))?;
+        disk.sync()?;
+        Ok(true)
+    }
+
+    /// The bytes of a blob as they lie there, whatever they are, as far as they do.
+    pub(crate) fn raw(&self, pack: u32, offset: u32, len: u32) -> Result<Vec<u8>, StoreError> {
+        if !self.path(pack).exists() {
+            return Ok(Vec::new());
+        }
+        let disk = self.file(pack)?;
+        let start = u64::from(offset) + HEAD_BYTES;
+        let there = disk.len()?.saturating_sub(start).min(u64::from(len));
+        let mut bytes = vec![0; usize::try_from(there).expect("small blobs are below 256 KiB")];
+        disk.read_at(start, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Turns a damaged stretch that nothing points into into one record that does not count, so
+    /// that it is not found again. False where it is too short for one.
+    pub(crate) fn bury(&self, pack: u32, offset: u64, bytes: u64) -> Result<bool, StoreError> {
+        let len = bytes
+            .checked_sub(HEAD_BYTES)
+            .and_then(|len| u32::try_from(len).ok());
+        let Some(len) = len else { return Ok(false) };
+        let mut head = header(BlobId([0; 32]), len);
+        head[STATE] = GONE;
+        let disk = self.file(pack)?;
+        disk.write_at(offset, &head)?;
+        disk.sync()?;
+        Ok(true)
+    }
+
     /// Removes packs that hold nothing that is used and were last written before then.
     pub(crate) fn remove_unused(
         &self,
@@ -390,7 +442,7 @@ fn header(cid: BlobId, len: u32) -> [u8; HEAD] {
     head[4..8].copy_from_slice(&len.to_le_bytes());
     head[8..40].copy_from_slice(&cid.0);
     head[40..48].copy_from_slice(&check(len, &cid));
-    head[48] = LIVE;
+    head[STATE] = LIVE;
     head
 }
 

@@ -173,6 +173,41 @@ pub(crate) fn decode(log: &LogId, raw: &[u8]) -> Option<EntryRecord> {
     })
 }
 
+/// Longest body in which one wrong bit is looked for: each try reads all of it.
+const MEND_BYTES: usize = 16 * 1024;
+
+/// Puts a record right in which one bit is wrong; `None` where more is, or where it is so long that
+/// trying every bit would take too long. Its checksum of 64 bits tells which one it was.
+pub(crate) fn mend(log: &LogId, raw: &[u8]) -> Option<EntryRecord> {
+    let (head, body) = raw.split_first_chunk::<HEAD>()?;
+    let mut good = *head;
+    good[..4].copy_from_slice(&MAGIC);
+    good[4..8].copy_from_slice(&u32::try_from(body.len()).ok()?.to_le_bytes());
+    let sum = check(log, body);
+    good[8..].copy_from_slice(&sum);
+    let wrong = |one: &[u8], other: &[u8]| -> u32 {
+        let pairs = one.iter().zip(other);
+        pairs.map(|(one, other)| (one ^ other).count_ones()).sum()
+    };
+    if wrong(head, &good) <= 1 {
+        return decode(log, &[&good[..], body].concat());
+    }
+    if wrong(&head[..8], &good[..8]) > 0 || body.len() > MEND_BYTES {
+        return None;
+    }
+    let mut tried = raw.to_vec();
+    for at in HEAD..raw.len() {
+        for bit in 0..8 {
+            tried[at] ^= 1 << bit;
+            if check(log, &tried[HEAD..]) == head[8..] {
+                return decode(log, &tried);
+            }
+            tried[at] ^= 1 << bit;
+        }
+    }
+    None
+}
+
 /// What a scan comes upon.
 pub(crate) enum Found {
     /// A whole record.

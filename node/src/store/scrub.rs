@@ -1,22 +1,49 @@
 //! Looking for rot: every checksum of the store, and with the data every hash.
 //!
-//! Finding is all that happens here; what was found is repaired by fetching it
-//! again: an entry through [`Store::repair_entry`], a blob by committing it as
-//! lost, the index by making it again when the home is opened next.
+//! Finding is all that happens here; `repair.rs` puts right what was found.
 
 use std::ops::{Bound, ControlFlow};
 
 use heirloom_protocol::id::{BlobId, LogId};
+use serde::{Deserialize, Serialize};
 
 use super::blobs::BlobPlace;
-use super::error::{Damage, Refusal, StoreError};
+use super::error::{Damage, StoreError};
 use super::index::unreadable;
-use super::record::EntryRecord;
+use super::record::HEADER_BYTES;
 use super::tables::{BLOBS, DROPPED, Table, key, split};
 use super::{Inner, Store};
 
 /// Places looked at in one view of the index.
 const ROUND: usize = 1024;
+/// Bytes between two looks at whether a verification is to go on.
+const SLICE_BYTES: u64 = 1024 * 1024;
+/// What looking at an entry and at a place counts for, in bytes.
+const ENTRY_COST: u64 = 4096;
+const PLACE_COST: u64 = 512;
+
+/// How far a pass over everything has come; the default is its beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cursor {
+    log: Option<LogId>,
+    is_in_blobs: bool,
+    /// The seq or the ordinal to come.
+    next: u32,
+}
+
+impl Cursor {
+    fn of(log: LogId) -> Self {
+        Self {
+            log: Some(log),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing was read yet, or everything.
+    pub fn is_at_start(&self) -> bool {
+        self.log.is_none()
+    }
+}
 
 /// How closely to look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,50 +119,30 @@ impl Store {
         mut name: impl FnMut(&LogId, u32) -> Option<BlobId>,
         mut watch: impl FnMut(&Verified) -> ControlFlow<()>,
     ) -> Result<Verified, StoreError> {
-        let mut walk = Walk {
-            inner: &self.0,
-            depth,
-            verified: Verified::default(),
-        };
-        match self.0.index.check_integrity()? {
-            Some(true) => walk.verified.pages = true,
-            Some(false) => walk.found(unreadable("pages"), None)?,
-            None => {}
-        }
-        let logs: Vec<_> = self.0.logs().states.keys().copied().collect();
-        for log in &logs {
-            if walk.log(self, log, &mut watch)?.is_break()
-                || walk.places(log, &mut name, &mut watch)?.is_break()
-            {
-                return Ok(walk.verified);
+        let mut walk = Walk::new(&self.0, depth);
+        let mut at = Cursor::default();
+        while watch(&walk.verified).is_continue() {
+            if walk.slice(self, &mut at, SLICE_BYTES, &mut name)? {
+                let _ = watch(&walk.verified);
+                break;
             }
         }
-        for space in self.spaces() {
-            if let Err(error) = self.control_entries(space) {
-                walk.found(error, None)?;
-            }
-        }
-        walk.values(self)?;
-        if depth == Depth::Data {
-            walk.packs()?;
-        }
-        let _ = watch(&walk.verified);
         Ok(walk.verified)
     }
 
-    /// Writes an entry over the damaged record of the same entry. Refused where the index knows
-    /// another one, or where its length differs.
-    pub fn repair_entry(&self, entry: &EntryRecord) -> Result<(), StoreError> {
-        let inner = &*self.0;
-        let (log, seq) = (entry.log, entry.seq);
-        let _writer = inner.writer();
-        let row = inner.entry_row(&log, seq)?;
-        let row = row.filter(|row| row.id == entry.id);
-        let row = row.ok_or(Refusal::Taken { log, seq })?;
-        if !inner.files.overwrite(entry, row.offset, row.len)? {
-            return Err(Refusal::Taken { log, seq }.into());
-        }
-        Ok(())
+    /// Reads on from a place until so many bytes were read, every byte of every blob among them;
+    /// the place goes on with it, and is at the beginning again once everything was read.
+    ///
+    /// What was added since before the place is read in the next pass.
+    pub fn scrub(
+        &self,
+        at: &mut Cursor,
+        bytes: u64,
+        mut name: impl FnMut(&LogId, u32) -> Option<BlobId>,
+    ) -> Result<Verified, StoreError> {
+        let mut walk = Walk::new(&self.0, Depth::Data);
+        walk.slice(self, at, bytes, &mut name)?;
+        Ok(walk.verified)
     }
 
     /// Counts. Looks at every place once: about a second for some million blobs.
@@ -175,9 +182,20 @@ struct Walk<'a> {
     inner: &'a Inner,
     depth: Depth,
     verified: Verified,
+    /// Bytes that this slice may still read.
+    left: u64,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(inner: &'a Inner, depth: Depth) -> Self {
+        Self {
+            inner,
+            depth,
+            verified: Verified::default(),
+            left: 0,
+        }
+    }
+
     /// Notes damage; any other error ends the walk.
     fn found(&mut self, error: StoreError, blob: Option<(LogId, u32)>) -> Result<(), StoreError> {
         match error {
@@ -189,71 +207,136 @@ impl Walk<'_> {
         }
     }
 
-    fn log(
+    /// Goes on for about so many bytes; true at the end of all.
+    fn slice(
         &mut self,
         store: &Store,
-        log: &LogId,
-        watch: &mut impl FnMut(&Verified) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StoreError> {
-        let Some(head) = store.head(log) else {
-            return Ok(ControlFlow::Continue(()));
+        at: &mut Cursor,
+        bytes: u64,
+        name: &mut impl FnMut(&LogId, u32) -> Option<BlobId>,
+    ) -> Result<bool, StoreError> {
+        self.left = bytes;
+        if at.log.is_none() {
+            self.pages()?;
+        }
+        let from = at.log.map_or(Bound::Unbounded, Bound::Included);
+        let logs: Vec<_> = {
+            let known = self.inner.logs();
+            let rest = known.states.range((from, Bound::Unbounded));
+            rest.map(|(log, _)| *log).collect()
         };
-        for seq in head.first..=head.seq {
+        for log in logs {
+            if at.log != Some(log) {
+                *at = Cursor::of(log);
+            }
+            self.entries(store, at, &log)?;
+            self.places(at, &log, name)?;
+            if self.left == 0 {
+                return Ok(false);
+            }
+        }
+        for (log, seq, _) in store.stranded() {
+            let id = None;
+            self.found(Damage::Entry { log, seq, id }.into(), None)?;
+        }
+        for space in store.spaces() {
+            if let Err(error) = store.control_entries(space) {
+                self.found(error, None)?;
+            }
+        }
+        self.values(store)?;
+        if self.depth == Depth::Data {
+            self.packs()?;
+        }
+        *at = Cursor::default();
+        Ok(true)
+    }
+
+    fn spend(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+
+    fn pages(&mut self) -> Result<(), StoreError> {
+        match self.inner.index.check_integrity()? {
+            Some(true) => self.verified.pages = true,
+            Some(false) => self.found(unreadable("pages"), None)?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, store: &Store, at: &mut Cursor, log: &LogId) -> Result<(), StoreError> {
+        let Some(head) = store.head(log).filter(|_| !at.is_in_blobs) else {
+            at.is_in_blobs = true;
+            return Ok(());
+        };
+        if at.next <= head.first {
+            self.header(log)?;
+        }
+        for seq in at.next.max(head.first)..=head.seq {
+            if self.left == 0 {
+                return Ok(());
+            }
             self.verified.entries += 1;
+            self.spend(ENTRY_COST);
             if let Err(error) = store.entry(log, seq) {
                 self.found(error, None)?;
             }
-            if self.verified.entries.is_multiple_of(1024) && watch(&self.verified).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
+            at.next = seq.saturating_add(1);
         }
-        Ok(watch(&self.verified))
+        (at.is_in_blobs, at.next) = (true, 0);
+        Ok(())
+    }
+
+    fn header(&mut self, log: &LogId) -> Result<(), StoreError> {
+        match self.inner.files.has_header(log) {
+            Ok(true) => Ok(()),
+            // Without its file every entry of the log is named.
+            Ok(false) | Err(StoreError::Io(_)) => {
+                let (log, offset, bytes) = (*log, 0, HEADER_BYTES);
+                self.found(Damage::Log { log, offset, bytes }.into(), None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn places(
         &mut self,
+        at: &mut Cursor,
         log: &LogId,
         name: &mut impl FnMut(&LogId, u32) -> Option<BlobId>,
-        watch: &mut impl FnMut(&Verified) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, StoreError> {
-        let Some(number) = self.inner.number(log) else {
-            return Ok(ControlFlow::Continue(()));
+    ) -> Result<(), StoreError> {
+        let Some(number) = self.inner.number(log).filter(|_| at.is_in_blobs) else {
+            return Ok(());
         };
         let end = Bound::Included(key(number, u32::MAX));
-        let mut start = Bound::Included(key(number, 0));
-        loop {
+        while self.left > 0 {
             // A short view each time: a long one would keep the database from reusing pages.
             let mut round = Vec::new();
+            let start = Bound::Included(key(number, at.next));
             let snapshot = self.inner.index.snapshot()?;
-            let seen = snapshot.rows_limited(
-                &self.inner.sealer,
-                BLOBS,
-                (start, end),
-                ROUND,
-                |key, row| {
-                    let place = BlobPlace::decode(row).ok_or(unreadable("row"))?;
-                    round.push((split(key).1, place));
-                    Ok(())
-                },
-            );
+            let sealer = &self.inner.sealer;
+            let seen = snapshot.rows_limited(sealer, BLOBS, (start, end), ROUND, |key, row| {
+                let place = BlobPlace::decode(row).ok_or(unreadable("row"))?;
+                round.push((split(key).1, place));
+                Ok(())
+            });
             drop(snapshot);
             if let Err(error) = seen {
-                self.found(error, None)?;
-                return Ok(ControlFlow::Continue(()));
+                return self.found(error, None);
             }
             for (ordinal, place) in &round {
+                if self.left == 0 {
+                    return Ok(());
+                }
                 self.place(log, number, *ordinal, place, name)?;
-                if watch(&self.verified).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+                at.next = ordinal.saturating_add(1);
             }
-            match round.last() {
-                Some((last, _)) if round.len() == ROUND => {
-                    start = Bound::Excluded(key(number, *last));
-                }
-                _ => return Ok(ControlFlow::Continue(())),
+            if round.len() < ROUND {
+                return Ok(());
             }
         }
+        Ok(())
     }
 
     fn place(
@@ -266,8 +349,11 @@ impl Walk<'_> {
     ) -> Result<(), StoreError> {
         self.verified.blobs += 1;
         let blob = Some((*log, ordinal));
-        if !self.inner.is_listed(number, ordinal)? {
-            self.found(unreadable("bitmap"), blob)?;
+        self.spend(PLACE_COST);
+        match self.inner.is_listed(number, ordinal) {
+            Ok(true) => {}
+            Ok(false) => self.found(unreadable("bitmap"), blob)?,
+            Err(error) => self.found(error, blob)?,
         }
         let known = match name(log, ordinal) {
             Some(cid) => Some(cid),
@@ -280,6 +366,7 @@ impl Walk<'_> {
                     Depth::Structure => self.inner.blobs.open_blob(&cid, place).is_ok(),
                     Depth::Data => {
                         self.verified.bytes += place.len();
+                        self.spend(place.len());
                         self.inner.blobs.is_whole(&cid, place)?
                     }
                 };

@@ -15,6 +15,7 @@ mod files;
 mod forks;
 mod gossip;
 mod people;
+mod scrub;
 mod sync;
 mod undo;
 mod upkeep;

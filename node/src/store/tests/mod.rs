@@ -17,6 +17,7 @@ mod logs;
 mod measure;
 mod power;
 mod random;
+mod repair;
 mod values;
 
 fn log(space: u8, device: u8) -> LogId {

@@ -1,0 +1,270 @@
+//! Damage that was found: put right here where this disk suffices, else got again from peers.
+//!
+//! A damaged blob is put aside and wanted like one that never came. Of a log with
+//! a damaged entry peers are told the head before it, so that they send it again;
+//! it is then written over its record. A damaged index is made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use heirloom_protocol::{
+    id::{BlobId, LogId},
+    log::entry::Entry,
+    sync::Head,
+    wire,
+};
+use roaring::RoaringBitmap;
+
+use super::{
+    News, Runtime, RuntimeError,
+    commit::{Stage, record_of},
+};
+use crate::store::{Batch, BlobState, Damage, EntryRecord, Finding, StoreError, Table};
+
+/// Damaged entries that are put right one after another before opening gives up.
+const MENDS: usize = 256;
+/// Entries read at once, in bytes.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+const PREFIX: &[u8] = b"broken/";
+
+fn key(log: &LogId, seq: u32) -> Vec<u8> {
+    [PREFIX, &wire::encode(&(*log, seq))].concat()
+}
+
+impl Runtime {
+    /// Deals with damage, and says of each finding whether it is put right by now.
+    ///
+    /// What is not comes again from peers as they are met. Durable when it
+    /// returns; a second call with the same findings changes nothing more.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; damage that was not reached is found again.
+    pub fn heal(&mut self, findings: &[Finding]) -> Result<Vec<bool>, RuntimeError> {
+        let is_of_index = |finding: &Finding| is_of_index(&finding.damage);
+        if findings.iter().any(is_of_index) {
+            // First the entries, since the index is made from them.
+            let entries = findings.iter();
+            for entry in entries.filter(|found| matches!(found.damage, Damage::Entry { .. })) {
+                self.store.mend(entry)?;
+            }
+            self.store.rebuild_index()?;
+            self.reload()?;
+        }
+        let mut batch = Batch::default();
+        let mut healed = Vec::with_capacity(findings.len());
+        for finding in findings {
+            healed.push(match &finding.damage {
+                Damage::Pack { .. } => false,
+                Damage::Entry { log, seq, .. } => {
+                    let mended = self.store.mend(finding)?;
+                    if !mended && self.store.head(log).is_some_and(|head| head.seq >= *seq) {
+                        self.broken.insert((*log, *seq));
+                        batch.puts.push((Table::Kv, key(log, *seq), Vec::new()));
+                    }
+                    mended
+                }
+                Damage::Blob { cid } => match finding.blob {
+                    Some(blob) => self.heal_blob(finding, cid, blob, &mut batch)?,
+                    None => false,
+                },
+                _ => is_of_index(finding) || self.store.mend(finding)?,
+            });
+        }
+        let lost = batch.lost.clone();
+        let is_broken = !batch.puts.is_empty();
+        self.store.commit(&batch)?;
+        for (finding, healed) in findings.iter().zip(&mut healed) {
+            // No blob lies in it any more.
+            if let Damage::Pack { .. } = finding.damage {
+                *healed = self.store.mend(finding)?;
+            }
+        }
+        self.want_lost(&lost)?;
+        if is_broken {
+            // Another session tells the lower heads.
+            self.sessions.clear();
+        }
+        if is_broken || !lost.is_empty() {
+            // Sessions look at everything, and who is not connected is called.
+            self.news.push(News::Roster);
+        }
+        Ok(healed)
+    }
+
+    /// Puts a damaged blob aside; true where nothing is to be got again.
+    fn heal_blob(
+        &self,
+        finding: &Finding,
+        cid: &BlobId,
+        (log, ordinal): (LogId, u32),
+        batch: &mut Batch,
+    ) -> Result<bool, StoreError> {
+        let Some(place) = self.store.place_of(&log, ordinal)? else {
+            return Ok(self.drops.has_ended(&log, ordinal));
+        };
+        let blobs = self.store.blobs();
+        if blobs.is_whole(cid, &place)? || self.store.mend(finding)? {
+            return Ok(true);
+        }
+        // First the bytes: a place without a blob is found again, a blob without a place is not.
+        blobs.quarantine(cid, &place)?;
+        batch.lost.push((log, ordinal));
+        Ok(self.drops.has_ended(&log, ordinal))
+    }
+
+    fn want_lost(&mut self, lost: &[(LogId, u32)]) -> Result<(), RuntimeError> {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut gone: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        let mut again: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        for (kept, ordinal) in lost {
+            let log = self.replica.named_blob(kept, *ordinal).unwrap_or(*kept);
+            gone.entry(log).or_default().insert(*ordinal);
+            again.entry(*kept).or_default().insert(*ordinal);
+        }
+        self.news.push(News::Dropped(gone));
+        for (kept, blobs) in again {
+            self.want_again(&kept, blobs)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a blob that was damaged is here again, whole, or is not kept any more.
+    pub fn is_healed(&self, log: &LogId, ordinal: u32, cid: &BlobId) -> bool {
+        match self.store.blob_state(log, ordinal) {
+            Ok(BlobState::Here(place)) => self.store.blobs().is_whole(cid, &place).unwrap_or(false),
+            Ok(_) => self.drops.has_ended(log, ordinal),
+            Err(_) => false,
+        }
+    }
+
+    /// Entries that are damaged here and are to come again.
+    pub fn broken(&self) -> usize {
+        self.broken.len()
+    }
+
+    /// Entries of a log from a seq on, and the seq to go on with. Damaged ones are left out: what
+    /// they say is missing until they came again, and the log is read once more then.
+    pub(super) fn whole_entries(
+        &self,
+        log: &LogId,
+        from: u32,
+    ) -> Result<(Vec<EntryRecord>, u32), StoreError> {
+        let damaged = match self.store.entries(log, from, READ_BYTES) {
+            Err(StoreError::Damaged(Damage::Entry { seq, .. })) => seq,
+            read => {
+                let records = read?;
+                let next = records.last().map_or(u32::MAX, |last| last.seq + 1);
+                return Ok((records, next));
+            }
+        };
+        let before = (from..damaged).map(|seq| self.store.entry(log, seq));
+        let records: Result<Vec<_>, _> = before.filter_map(Result::transpose).collect();
+        Ok((records?, damaged + 1))
+    }
+
+    pub(super) fn load_broken(&mut self) -> Result<(), StoreError> {
+        let mut broken = BTreeSet::new();
+        self.store.scan(Table::Kv, PREFIX, |key, _| {
+            let row = key.strip_prefix(PREFIX);
+            let row = row.and_then(|row| wire::decode::<(LogId, u32)>(row, wire::MAX_BYTES).ok());
+            broken.extend(row);
+            ControlFlow::Continue(())
+        })?;
+        // What was made whole on another way, or is no longer in the index, comes by itself.
+        let is_damaged = |(log, seq): &(LogId, u32)| {
+            matches!(self.store.entry(log, *seq), Err(StoreError::Damaged(_)))
+        };
+        broken.retain(is_damaged);
+        self.broken = broken;
+        Ok(())
+    }
+
+    /// Writes an entry that came again over its damaged record.
+    pub(super) fn take_broken(
+        &mut self,
+        stage: &mut Stage,
+        entry: &Entry,
+    ) -> Result<(), StoreError> {
+        if self.broken.is_empty() {
+            return Ok(());
+        }
+        let place = self.place_of(entry);
+        let name = (place.kept, entry.header().seq);
+        if !self.broken.contains(&name) {
+            return Ok(());
+        }
+        let items = self.replica.project(entry, self.now()).items;
+        self.store
+            .repair_entry(&record_of(entry, place.kept, items))?;
+        self.store.commit(&Batch {
+            deletes: vec![(Table::Kv, key(&name.0, name.1))],
+            ..Batch::default()
+        })?;
+        self.broken.remove(&name);
+        let space = entry.header().space;
+        if self.replica.album(&space).is_some() {
+            // Whoever read the album meanwhile has read over it.
+            stage.rebuild.insert(space);
+        }
+        tracing::info!(log = %name.0.device.short(), seq = name.1, "a damaged entry is whole again");
+        Ok(())
+    }
+
+    /// The head that peers are told: the last entry before the first damaged one.
+    pub(super) fn whole_head(&self, mut head: Head) -> Option<Head> {
+        let broken = self
+            .broken
+            .iter()
+            .filter(|(log, _)| log.space == head.log.space);
+        for (kept, seq) in broken {
+            if self.replica.named(kept, *seq) != Some(head.log) || *seq > head.seq {
+                continue;
+            }
+            let before = seq.checked_sub(1).filter(|before| *before >= head.first)?;
+            head.id = self.replica.log(&head.log)?.step(before)?.id;
+            head.seq = before;
+        }
+        Some(head)
+    }
+
+    /// After damage that kept the store from being read: true where another attempt makes sense.
+    pub(super) fn mend_for(&mut self, damage: &Damage) -> Result<bool, StoreError> {
+        if is_of_index(damage) {
+            tracing::warn!(%damage, "the index is made again");
+            self.store.rebuild_index()?;
+            return Ok(true);
+        }
+        self.store.mend(&Finding {
+            damage: damage.clone(),
+            blob: None,
+        })
+    }
+
+    /// Reads everything from the store, putting right what is damaged and can be.
+    pub(super) fn fill_and_mend(&mut self) -> Result<(), RuntimeError> {
+        let mut is_rebuilt = false;
+        for _ in 0..MENDS {
+            self.forget()?;
+            match self.fill() {
+                Err(RuntimeError::Store(StoreError::Damaged(damage)))
+                    if !(is_rebuilt && is_of_index(&damage)) && self.mend_for(&damage)? =>
+                {
+                    is_rebuilt |= is_of_index(&damage);
+                }
+                filled => return filled,
+            }
+        }
+        self.forget()?;
+        self.fill()
+    }
+}
+
+const fn is_of_index(damage: &Damage) -> bool {
+    matches!(
+        damage,
+        Damage::Index { .. } | Damage::Value { .. } | Damage::Place { .. }
+    )
+}

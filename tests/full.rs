@@ -1,0 +1,314 @@
+//! The program on a disk that is really full: a small one in memory, where the test may mount it.
+//!
+//! What was acknowledged stays, looking and deleting go on, and a node that runs
+//! takes photos again by itself once there is room. `HEIRLOOM_FULL_CYCLES` says
+//! how often the disk is filled.
+#![cfg(target_os = "linux")]
+
+mod devices;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use devices::{Device, Dice, Homes, pictures, report, sha256, skipped, sums};
+use serde_json::Value;
+
+const MIB: u64 = 1024 * 1024;
+/// MiB of the disk, and what a round of filling it leaves there.
+const DISK: u64 = 128;
+const CYCLE: u64 = 24;
+/// What photos leave free on such a disk: room for the reserve, and for a commit.
+const LEFT_FREE: u64 = 10 * MIB;
+/// How long after there is room again a node may refuse photos.
+const RECOVERS: Duration = Duration::from_secs(30);
+
+fn cycles() -> u64 {
+    let asked = std::env::var("HEIRLOOM_FULL_CYCLES").ok();
+    asked.map_or(5, |cycles| {
+        cycles.parse().expect("HEIRLOOM_FULL_CYCLES is a number")
+    })
+}
+
+/// A small disk in memory.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// `None` where this process may not mount one.
+    fn new(path: &Path, mib: u64) -> Option<Self> {
+        fs::create_dir(path).expect("a folder");
+        let options = format!("size={mib}m,mode=0700");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]);
+        let mounted = mount.arg(path).stderr(Stdio::null()).status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then(|| Self(path.to_owned()))
+    }
+
+    fn free(&self) -> u64 {
+        let found = rustix::fs::statvfs(&self.0).expect("a file system");
+        found.f_bavail * found.f_frsize
+    }
+
+    fn remount(&self, how: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{how}")]).arg(&self.0);
+        assert!(mount.status().expect("mount runs").success(), "{how}");
+    }
+
+    /// Takes all room but so much with a file that is no part of a home.
+    fn fill(&self, but: u64) {
+        let mut filler = File::create(self.0.join(format!("filler-{but}"))).expect("a file");
+        let piece = vec![1; 64 * 1024];
+        while self.free() > but {
+            let left = usize::try_from(self.free() - but).expect("a small disk");
+            match filler.write(&piece[..left.min(piece.len())]) {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn empty(&self) {
+        for entry in fs::read_dir(&self.0).expect("the disk") {
+            let path = entry.expect("an entry").path();
+            if path.is_file() {
+                fs::remove_file(path).expect("a filler");
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A device on a small disk, and what it said is safe.
+struct Home {
+    device: Device,
+    disk: Disk,
+    source: PathBuf,
+    made: u64,
+    dice: Dice,
+    /// Assets by id, with the file each was made of.
+    told: BTreeMap<String, String>,
+}
+
+impl Home {
+    fn new(homes: &Homes) -> Option<Self> {
+        let disk = Disk::new(&homes.path().join("disk"), DISK + cycles() * CYCLE)?;
+        let device = homes.device("aside");
+        let home = disk.0.join("home");
+        fs::rename(&device.home, homes.path().join("settings")).expect("a folder");
+        use std::os::unix::fs::DirBuilderExt as _;
+        let mut folder = fs::DirBuilder::new();
+        folder.mode(0o700).create(&home).expect("a folder");
+        let settings = homes.path().join("settings/config.toml");
+        fs::copy(settings, home.join("config.toml")).expect("settings");
+        let source = homes.path().join("photos");
+        fs::create_dir(&source).expect("a folder");
+        Some(Self {
+            device: Device { home, ..device },
+            disk,
+            source,
+            made: 0,
+            dice: Dice::new(),
+            told: BTreeMap::new(),
+        })
+    }
+
+    /// A new folder with so many new photos and a movie.
+    fn make(&mut self, photos: u64) -> PathBuf {
+        self.made += 1;
+        let folder = self.source.join(self.made.to_string());
+        fs::create_dir(&folder).expect("a folder");
+        for number in 0..photos {
+            let side = u32::try_from(self.dice.within(100, 300)).expect("small");
+            let photo = pictures::bmp(side, &mut self.dice);
+            fs::write(folder.join(format!("{number}.bmp")), photo).expect("a file");
+        }
+        let movie = pictures::movie(700_000, &mut self.dice);
+        fs::write(folder.join("m.mp4"), movie).expect("a file");
+        folder
+    }
+
+    /// Imports a folder and takes note of what was said to be safe: the last line and the exit code.
+    fn import(&mut self, folder: &Path) -> (Value, i32) {
+        let from = folder.to_str().expect("UTF-8");
+        let (mut lines, exit) = self.device.start(&["import", from]).all();
+        for line in lines.iter().filter(|line| line["type"] == "file") {
+            match line["outcome"].as_str() {
+                Some("added" | "present") => {
+                    let id = line["asset"].as_str().expect("an id").to_owned();
+                    let path = line["path"].as_str().expect("a path").to_owned();
+                    self.told.insert(id, path);
+                }
+                _ => panic!("{line}"),
+            }
+        }
+        (lines.pop().unwrap_or_default(), exit)
+    }
+
+    /// What is here is all that was said to be safe.
+    #[track_caller]
+    fn holds_what_it_told(&self) {
+        let assets = self.device.assets();
+        for id in self.told.keys() {
+            let found = assets.iter().find(|asset| asset["id"] == id.as_str());
+            let found = found.unwrap_or_else(|| panic!("lost: {id}"));
+            assert_eq!(found["here"]["original"], true, "{found}");
+        }
+    }
+
+    fn problems(&self) -> String {
+        let lines = self.device.ok(&["status"]);
+        let status = lines.iter().find(|line| line["type"] == "status");
+        status.expect("a status")["problems"].to_string()
+    }
+
+    /// Looks, gets, says and deletes while nothing is free.
+    fn live_on(&mut self, out: &Path) {
+        self.holds_what_it_told();
+        assert!(
+            self.problems().contains("The disk is full"),
+            "{}",
+            self.problems()
+        );
+        let ids: Vec<String> = self.told.keys().take(3).cloned().collect();
+        let [shown, trashed, purged] = &ids[..] else {
+            panic!("three photos at least")
+        };
+        let to = out.to_str().expect("UTF-8");
+        self.device.ok(&["get", shown, "-o", to]);
+        let got: Vec<_> = sums(out).into_keys().collect();
+        let wanted = fs::read(&self.told[shown]).expect("the file");
+        assert_eq!(got, [sha256(&wanted)]);
+        fs::remove_dir_all(out).expect("what was got");
+        self.device.ok(&["caption", shown, "on a full disk"]);
+        self.device.ok(&["trash", trashed]);
+        self.device.ok(&["restore", trashed]);
+        self.device.ok(&["--yes", "purge", purged]);
+        self.told.remove(purged);
+        let gone = self.device.assets();
+        assert!(gone.iter().all(|asset| asset["id"] != purged.as_str()));
+    }
+
+    fn cycle(&mut self, number: u64, out: &Path) -> Duration {
+        // So much room beside what photos leave free, a little other each time.
+        self.disk.fill(LEFT_FREE + 2 * MIB + number % 7 * 300_000);
+        let folder = self.make(40);
+        let (last, exit) = self.import(&folder);
+        assert_eq!((last["id"].as_str(), exit), (Some("E-DISK-FULL"), 1));
+        let text = |field: &str| last[field].as_str().unwrap_or_default().to_owned();
+        assert!(text("message").contains("the disk is full"), "{last}");
+        assert!(text("safe").contains("is safe"), "{last}");
+        assert!(text("hint").contains("free some space"), "{last}");
+        // Others take what is left.
+        self.disk.fill(0);
+        assert_eq!(self.disk.free(), 0);
+        self.live_on(out);
+        let again = self.import(&folder);
+        assert_eq!((again.0["id"].as_str(), again.1), (Some("E-DISK-FULL"), 1));
+        self.holds_what_it_told();
+        self.disk.empty();
+        let emptied = Instant::now();
+        loop {
+            let (last, exit) = self.import(&folder);
+            if exit == 0 {
+                break;
+            }
+            assert_eq!(last["id"], "E-DISK-FULL", "{last}");
+            assert!(emptied.elapsed() < RECOVERS, "photos are still refused");
+        }
+        let took = emptied.elapsed();
+        assert!(took < RECOVERS, "{took:?}");
+        assert!(!self.problems().contains("The disk is full"));
+        assert!(self.device.home.join("reserve").exists());
+        self.holds_what_it_told();
+        self.device.is_whole();
+        took
+    }
+}
+
+fn may_mount(homes: &Homes) -> Option<Home> {
+    let home = Home::new(homes);
+    if home.is_none() {
+        skipped("this needs to mount a small disk, which is not allowed here");
+    }
+    home
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_the_node_goes_on_by_itself() {
+    let homes = Homes::new();
+    let Some(mut home) = may_mount(&homes) else {
+        return;
+    };
+    home.device.init("Berger", "Anna", "laptop");
+    let first = home.make(4);
+    let node = home.device.serve();
+    assert_eq!(home.import(&first).1, 0);
+    let out = homes.path().join("out");
+    let mut slowest = Duration::ZERO;
+    for number in 0..cycles() {
+        slowest = slowest.max(home.cycle(number, &out));
+    }
+    node.stop();
+    home.holds_what_it_told();
+    home.device.is_whole();
+    let to = out.to_str().expect("UTF-8");
+    home.device.ok(&["export", to, "--sidecars", "none"]);
+    let exported = sums(&out);
+    for path in home.told.values() {
+        let sum = sha256(&fs::read(path).expect("the file"));
+        assert!(exported.contains_key(&sum), "lost: {path}");
+    }
+    home.device.never_panicked();
+    report(&format!(
+        "{} cycles, slowest recovery {slowest:?}",
+        cycles()
+    ));
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_is_refused_in_plain_words() {
+    let homes = Homes::new();
+    let Some(mut home) = may_mount(&homes) else {
+        return;
+    };
+    home.device.init("Berger", "Anna", "laptop");
+    let folder = home.make(2);
+    assert_eq!(home.import(&folder).1, 0);
+    home.disk.remount("ro");
+    let out = homes.path().join("out");
+    let to = out.to_str().expect("UTF-8");
+    let from = folder.to_str().expect("UTF-8");
+    let refused: [&[&str]; 6] = [
+        &["list"],
+        &["status"],
+        &["export", to],
+        &["import", from],
+        &["verify"],
+        &["serve", "--no-gallery"],
+    ];
+    for args in refused {
+        let (last, exit) = home.device.run(args, "");
+        assert_eq!((last["id"].as_str(), exit), (Some("E-READ-ONLY"), 1));
+        assert!(last["hint"].as_str().expect("a hint").contains("copy"));
+    }
+    home.disk.remount("rw");
+    home.holds_what_it_told();
+    home.device.is_whole();
+    home.device.never_panicked();
+}
