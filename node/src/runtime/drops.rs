@@ -356,6 +356,8 @@ impl Runtime {
         let now = self.drops.ended.get(log).cloned().unwrap_or_default();
         let (fresh, back) = (&now - &before, &before - &now);
         for ordinal in &fresh {
+            // What this device promised to keep stays beyond the end of the promise.
+            let since = since.max(self.promised_kept(log, ordinal).unwrap_or(0));
             stage.batch.drops.push((*log, ordinal, since));
             let name = self.name_kept(log, ordinal);
             self.want.done(&name);
@@ -396,7 +398,7 @@ impl Runtime {
     }
 
     /// Wants blobs again whose references came back too late.
-    fn want_again(&mut self, log: &LogId, mut blobs: RoaringBitmap) -> Result<(), RuntimeError> {
+    pub(super) fn want_again(&mut self, log: &LogId, mut blobs: RoaringBitmap) -> Result<(), RuntimeError> {
         while let Some(ordinal) = blobs.min() {
             let record = self.store.entry_with_blob(log, ordinal)?;
             let Some(entry) = record.as_ref().and_then(entry_of) else {

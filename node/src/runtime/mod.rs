@@ -8,6 +8,7 @@ mod accept;
 mod admit;
 mod album;
 mod asset;
+mod audit;
 mod blobs;
 mod collect;
 mod commit;
@@ -15,11 +16,13 @@ mod drops;
 mod fork;
 mod found;
 mod gossip;
+mod hold;
 mod judge;
 mod left;
 mod load;
 mod rebuild;
 mod seen;
+mod settled;
 mod sync;
 mod trash;
 mod view;
@@ -47,12 +50,14 @@ pub use self::{
     accept::Verdict,
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
+    audit::Audit,
     blobs::{Served, name_of},
     collect::Due,
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,
     seen::last_seen,
+    settled::COPIES_MAX,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
     write::system_rng,
@@ -60,7 +65,10 @@ pub use self::{
 pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
+    audit::Challenge,
+    hold::Leaving,
     seen::note_seen,
+    settled::{confirm_kit, confirmed_kit, want_copies},
 };
 
 /// Why the runtime did not do what was asked.
@@ -112,6 +120,7 @@ pub struct Runtime {
     news: Vec<News>,
     drawn: u64,
     drops: drops::Drops,
+    holds: hold::Holds,
     /// Which blobs are originals, as far as anybody asked.
     originals: BTreeMap<LogId, RoaringBitmap>,
     said: BTreeMap<DeviceId, Said>,
