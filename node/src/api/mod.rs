@@ -19,8 +19,10 @@ mod files;
 mod import;
 mod invite;
 mod join;
+mod keep;
 mod live;
 mod network;
+mod offload;
 mod pair;
 mod people;
 mod pick;
@@ -189,7 +191,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "trash" => trash::trash(node, body, answer).await,
         "restore" => trash::restore(node, body, answer).await,
         "purge" => trash::purge(node, body, answer).await,
-        "get" => files::get(node, body, answer).await,
+        "get" => files::get(doorway, node, body, answer).await,
         "export" => files::export(node, body, answer).await,
         "album" => albums::album(node, body, answer).await,
         "share" => share::share(node, body).await,
@@ -200,6 +202,8 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "recovery" => recovery::recovery(node, body).await,
         "config" => config::config(doorway, body, answer).await,
         "doctor" => doctor::doctor(doorway, node, answer).await,
+        "keep" => keep::keep(node, body, answer).await,
+        "offload" => offload::offload(doorway, node, body, answer).await,
         "verify" => verify::verify(node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }

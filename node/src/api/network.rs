@@ -189,6 +189,20 @@ pub(super) async fn sync(
     done
 }
 
+/// Meets everybody in reach as `sync` does: nothing is left to do with them when it returns, or it does not move.
+///
+/// # Errors
+///
+/// `E-NO-PEER` when nobody answers.
+pub(super) async fn meet(lent: &pair::Lent, answer: &Answer) -> Result<(), ApiError> {
+    let watch = Watch {
+        before: lent.network.moved(),
+        network: &lent.network,
+        answer,
+    };
+    watch.exchange(lent.is_own).await.map(drop)
+}
+
 /// One sync as it goes on.
 struct Watch<'a> {
     network: &'a Network,

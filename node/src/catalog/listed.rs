@@ -304,7 +304,10 @@ impl Folded {
 impl View {
     /// On how many archives an asset is to be: as many as the most careful of its albums wants.
     pub fn copies_wanted_of(&self, folded: &Folded) -> u32 {
-        let albums = folded.items.iter().filter(|item| item.asset.trashed().is_none());
+        let albums = folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none());
         let albums = albums.filter_map(|item| self.albums.get(&item.key.album));
         let wanted = albums.map(|album| album.row.copies().unwrap_or(self.copies_wanted));
         wanted.max().unwrap_or(self.copies_wanted)

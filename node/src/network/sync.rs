@@ -337,7 +337,7 @@ impl Network {
     }
 
     /// Goes on with what is lacking, also where it broke off.
-    pub(super) fn fetch_all(&self) {
+    pub(crate) fn fetch_all(&self) {
         for device in self.session_devices() {
             self.fetch_from(device);
         }

@@ -170,10 +170,7 @@ impl Runtime {
     }
 
     /// A random leaf of each of some blobs.
-    pub(crate) fn challenges(
-        &mut self,
-        blobs: &[BlobRef],
-    ) -> Result<Vec<Challenge>, RuntimeError> {
+    pub(crate) fn challenges(&mut self, blobs: &[BlobRef]) -> Result<Vec<Challenge>, RuntimeError> {
         let mut rng = self.rng()?;
         let ask = |blob: &BlobRef| challenge(*blob, rng.next_u64());
         Ok(blobs.iter().map(ask).collect())

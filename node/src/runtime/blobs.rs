@@ -184,7 +184,10 @@ impl Runtime {
         let ended = ended.filter(|(log, ordinal)| self.drops.has_ended(log, *ordinal));
         let drops: Vec<_> = ended
             .map(|(log, ordinal)| {
-                let since = self.now().0.max(self.promised_kept(&log, ordinal).unwrap_or(0));
+                let since = self
+                    .now()
+                    .0
+                    .max(self.promised_kept(&log, ordinal).unwrap_or(0));
                 (log, ordinal, since)
             })
             .collect();

@@ -398,7 +398,11 @@ impl Runtime {
     }
 
     /// Wants blobs again whose references came back too late.
-    pub(super) fn want_again(&mut self, log: &LogId, mut blobs: RoaringBitmap) -> Result<(), RuntimeError> {
+    pub(super) fn want_again(
+        &mut self,
+        log: &LogId,
+        mut blobs: RoaringBitmap,
+    ) -> Result<(), RuntimeError> {
         while let Some(ordinal) = blobs.min() {
             let record = self.store.entry_with_blob(log, ordinal)?;
             let Some(entry) = record.as_ref().and_then(entry_of) else {

@@ -63,7 +63,7 @@ impl Runtime {
 
     /// Answers a device that asks for a promise: with a `Hold` for those of the blobs that are here
     /// and stay here, or not at all. Durable when it returns.
-    pub(super) fn hold_asked(
+    pub fn hold_asked(
         &mut self,
         peer: DeviceId,
         space: SpaceId,
@@ -141,7 +141,7 @@ impl Runtime {
     /// [`Self::end_offload`]. False, and nothing changes, while another offload goes on.
     ///
     /// What this device has promised to others is left out, and given back with the end of the promise.
-    pub(crate) fn begin_offload(&mut self, blobs: &[BlobRef]) -> Option<BTreeMap<(LogId, u32), u64>> {
+    pub fn begin_offload(&mut self, blobs: &[BlobRef]) -> Option<BTreeMap<(LogId, u32), u64>> {
         if !self.holds.outstanding.is_empty() {
             return None;
         }
@@ -150,7 +150,12 @@ impl Runtime {
         for name in blobs.iter().map(name_of) {
             match self.promised_until(&name) {
                 Some(until) => drop(promised.insert((name.log, name.ordinal), until)),
-                None => drop(outstanding.entry(name.log).or_default().insert(name.ordinal)),
+                None => drop(
+                    outstanding
+                        .entry(name.log)
+                        .or_default()
+                        .insert(name.ordinal),
+                ),
             }
         }
         self.holds.outstanding = outstanding;
@@ -158,7 +163,7 @@ impl Runtime {
     }
 
     /// Ends what [`Self::begin_offload`] began.
-    pub(crate) fn end_offload(&mut self) {
+    pub fn end_offload(&mut self) {
         self.holds.outstanding.clear();
     }
 
@@ -184,7 +189,10 @@ impl Runtime {
             return BTreeSet::new();
         };
         let control = self.replica.control();
-        let least = self.now().0.saturating_add(limits::HOLD_MS - limits::HOLD_SLACK_MS);
+        let least = self
+            .now()
+            .0
+            .saturating_add(limits::HOLD_MS - limits::HOLD_SLACK_MS);
         let counts = |by: &DeviceId| {
             *by != self.device()
                 && control.resolution().devices.contains_key(by)
@@ -192,9 +200,10 @@ impl Runtime {
                 && self.replica.may_replicate(by, &blob.log.space)
                 && self.peers.have.holds(by, &blob.log, blob.ordinal)
         };
-        let promises = album.promises().iter().filter(|promise| {
-            promise.until >= least && promise.covers(&blob.log, blob.ordinal)
-        });
+        let promises = album
+            .promises()
+            .iter()
+            .filter(|promise| promise.until >= least && promise.covers(&blob.log, blob.ordinal));
         promises.map(|promise| promise.by).filter(counts).collect()
     }
 
@@ -256,6 +265,20 @@ impl Runtime {
             self.want_again(&log, blobs)?;
         }
         Ok(gone)
+    }
+
+    /// Blobs by the names that peers know, from those under which they are kept.
+    pub(crate) fn named_blobs(&self, blobs: &[BlobRef]) -> Vec<BlobRef> {
+        let named = |blob: &BlobRef| BlobRef {
+            log: self.name_kept(&blob.log, blob.ordinal).log,
+            ..*blob
+        };
+        blobs.iter().map(named).collect()
+    }
+
+    /// Whether a device says that it holds a blob.
+    pub(crate) fn claims(&self, device: &DeviceId, blob: &BlobRef) -> bool {
+        self.peers.have.holds(device, &blob.log, blob.ordinal)
     }
 
     /// Has blobs got before all others, on any device and any way, wherever they are lacking.

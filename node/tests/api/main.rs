@@ -13,6 +13,7 @@ mod deletion;
 mod files;
 mod forks;
 mod gossip;
+mod holds;
 mod people;
 mod sync;
 mod upkeep;

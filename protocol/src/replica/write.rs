@@ -19,9 +19,9 @@ use crate::{
     limits,
     log::entry::{BlobLine, Drop, Entry, Header, SUITE, VERSION, first_prev},
     op::{
-        ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, Hold, KitPublic, Level,
-        Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile, Subject,
-        encode_ops,
+        ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, Hold, KitPublic,
+        Level, Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile,
+        Subject, encode_ops,
     },
     time::Timestamp,
 };

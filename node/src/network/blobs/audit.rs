@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{CHALLENGES, Ended, Network, fetch::Line};
 use crate::{
-    runtime::{Challenge, name_of},
+    runtime::{Challenge, RuntimeError, name_of},
     store::{Store, StoreError},
 };
 
@@ -223,12 +223,12 @@ impl Network {
 
     /// Whether an audit was due.
     async fn audit_once(&self, device: DeviceId, fresh: bool) -> Result<bool, Ended> {
-        let plan = self.node().ask(move |runtime| {
-            match runtime.audit_due(&device, fresh) {
+        let plan = self
+            .node()
+            .ask(move |runtime| match runtime.audit_due(&device, fresh) {
                 true => runtime.audit_plan(&device).map(Some),
                 false => Ok(None),
-            }
-        });
+            });
         let Some(plan) = plan.await?? else {
             return Ok(false);
         };
@@ -247,8 +247,31 @@ impl Network {
         Ok(true)
     }
 
+    /// Has a peer show leaves of what this device is about to rely on; says of each whether it did. One that
+    /// could not is remembered as after an audit; one that does not answer has shown nothing.
+    pub(crate) async fn prove(
+        &self,
+        device: DeviceId,
+        challenges: Vec<Challenge>,
+    ) -> Result<Vec<(Challenge, bool)>, RuntimeError> {
+        let shown = match self.challenge(device, challenges).await {
+            Ok(shown) => shown,
+            Err(error) => {
+                tracing::info!(device = %device.short(), %error, "a device did not show what was asked for");
+                return Ok(Vec::new());
+            }
+        };
+        if shown.iter().any(|(_, good)| !good) {
+            let noted = shown.clone();
+            self.node()
+                .ask(move |runtime| runtime.note_audit(device, &noted))
+                .await??;
+        }
+        Ok(shown)
+    }
+
     /// Has a peer show leaves; says of each whether the right bytes came.
-    pub(super) async fn challenge(
+    async fn challenge(
         &self,
         device: DeviceId,
         challenges: Vec<Challenge>,
