@@ -111,6 +111,8 @@ pub(crate) enum Command {
 
     Status(Status),
     Sync(Sync),
+    Keep(Keep),
+    Offload(Offload),
     Verify(Verify),
     Doctor(Doctor),
     Config(Config),
@@ -138,7 +140,12 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Family", &["people", "device", "peer", "words", "recovery"]),
-    ("Care", &["status", "sync", "verify", "doctor", "config"]),
+    (
+        "Care",
+        &[
+            "status", "sync", "keep", "offload", "verify", "doctor", "config",
+        ],
+    ),
     ("This program", &["completions", "man", "version"]),
 ];
 

@@ -75,6 +75,59 @@ pub(crate) struct Sync {
     pub(crate) timeout: Option<String>,
 }
 
+/// Say how many copies there are to be, and show who holds them
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom keep show
+  heirloom keep set --copies 3
+  heirloom keep set --album \"Summer 2023\" --copies 3
+
+A copy counts when the device that says it holds it has shown parts of what it holds within the last
+two weeks.")]
+pub(crate) struct Keep {
+    #[command(subcommand)]
+    pub(crate) act: KeepAct,
+}
+
+/// What to do about copies.
+#[derive(Subcommand)]
+pub(crate) enum KeepAct {
+    /// Show how many copies are wanted, how many there are, and which devices have proved theirs
+    Show,
+    /// Say how many devices that keep everything are to hold each photo
+    Set {
+        /// Of one album, for everybody who can see it; else for this device's own reckoning
+        #[arg(long, value_name = "ALBUM")]
+        album: Option<String>,
+        /// How many: 1 to 9
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+        copies: u8,
+    },
+}
+
+/// Drop originals from this device that enough other devices have proved to hold
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom offload --dry-run
+  heirloom offload --older 2020
+  heirloom offload --album \"Summer 2023\"
+
+Each of those devices shows that it holds the photo and promises to keep it for 90 days before it leaves
+this one; where one is missing, the photo stays and the reason is told. The photo is still listed, with its
+preview, and 'heirloom get' brings it back. This device counts as one that may drop originals from then on
+(heirloom device policy). Your recovery words have to be checked first (heirloom recovery check).")]
+pub(crate) struct Offload {
+    /// Only photos of this album
+    #[arg(long, value_name = "ALBUM")]
+    pub(crate) album: Option<String>,
+    /// Only photos taken before this date
+    #[arg(long, value_name = "DATE")]
+    pub(crate) older: Option<String>,
+    /// Say what would leave, by what is known here, and ask nobody
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// List, add and remove addresses of other devices
 #[derive(Args)]
 #[command(before_long_help = "Examples:

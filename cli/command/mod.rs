@@ -18,8 +18,10 @@ mod import;
 mod init;
 mod invite;
 mod join;
+mod keep;
 mod list;
 mod man;
+mod offload;
 mod paper;
 mod peer;
 mod people;
@@ -99,6 +101,8 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Recovery(args) => recovery::run(args, talk).await,
         Command::Status(args) => status::run(args, talk).await,
         Command::Sync(args) => sync::run(args, talk).await,
+        Command::Keep(args) => keep::run(args, talk).await,
+        Command::Offload(args) => offload::run(args, talk).await,
         Command::Verify(args) => verify::run(args, talk).await,
         Command::Doctor(_) => doctor::run(talk).await,
         Command::Config(args) => config::run(args, talk).await,

@@ -51,6 +51,7 @@ fn facts(asset: &Line) -> Vec<(&'static str, Option<String>)> {
         ("size", size(asset)),
         ("parts", parts(asset)),
         ("copies", Some(asset.count("copies").to_string())),
+        ("kept on", kept_on(asset)),
         ("here", here(asset)),
         ("preview", preview(asset)),
         (
@@ -120,6 +121,22 @@ fn parts(asset: &Line) -> Option<String> {
         })
         .collect();
     (told.len() > 1).then(|| told.join(", "))
+}
+
+/// Who holds it; whoever has not shown it lately is named as such.
+fn kept_on(asset: &Line) -> Option<String> {
+    let names: Vec<String> = asset
+        .inner("kept_on")
+        .iter()
+        .map(|kept| {
+            let name = kept.text_or("name", "?");
+            match kept.is("proved") {
+                true => name,
+                false => format!("{name} (not proved)"),
+            }
+        })
+        .collect();
+    (!names.is_empty()).then(|| text::and(&names))
 }
 
 fn here(asset: &Line) -> Option<String> {

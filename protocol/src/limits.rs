@@ -145,5 +145,9 @@ pub const SMALL_BLOB_BYTES: u64 = 1024 * 1024;
 pub const GET_MANY_BYTES: u64 = 4 * 1024 * 1024;
 /// Largest blob that is fetched: its list of leaves takes 32 MiB of memory.
 pub const FETCH_BLOB_BYTES: u64 = 64 * 1024 * 1024 * 1024;
-/// How long ago an archive may have been seen for its copies to count, in milliseconds.
+/// How long a promise to keep blobs lasts, in milliseconds.
+pub const HOLD_MS: u64 = 90 * 24 * 3600 * 1000;
+/// How much the end of a promise may differ from [`HOLD_MS`] by the clock of who reads it, in milliseconds.
+pub const HOLD_SLACK_MS: u64 = 24 * 3600 * 1000;
+/// How long ago a device may have shown what it holds for its copies to count, in milliseconds.
 pub const SEEN_MS: u64 = 14 * 24 * 3600 * 1000;

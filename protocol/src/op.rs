@@ -484,6 +484,9 @@ pub const ALBUM_COVER: u16 = 2;
 /// The album field that a deleted album has set, one byte.
 pub const ALBUM_DELETED: u16 = 3;
 
+/// The album field that says on how many archives its originals are to be: one byte, 1 to 9.
+pub const ALBUM_COPIES: u16 = 4;
+
 /// What an album is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AlbumUse {

@@ -73,7 +73,13 @@ pub(super) async fn show(node: &Node, body: &Value, answer: &Answer) -> Done {
     let store = node.store().clone();
     let listed = node
         .blocking(move || match found.pop() {
-            Some(folded) => folded.listed(&store, &view),
+            Some(folded) => {
+                let listed = folded.listed(&store, &view)?;
+                Ok::<_, StoreError>(listed.map(|mut listed| {
+                    listed.kept_on = Some(view.kept_on(&folded, listed.here.original));
+                    listed
+                }))
+            }
             None => Ok(None),
         })
         .await??;

@@ -1,10 +1,21 @@
 //! `get` and `export`: originals as plain files.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
+use heirloom_protocol::id::OpId;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, answer::Progress, edits::ids, pick};
+use super::{
+    Answer, ApiError, Done, Doorway,
+    answer::Progress,
+    edits::ids,
+    offload::{bring, who_has},
+    pick,
+};
 use crate::{
     export::{Export, ExportError, Layout, Outcome, Report, Request, Sidecars, Size},
     node::Node,
@@ -56,11 +67,23 @@ impl Totals {
 }
 
 /// `get`: some assets into one folder.
-pub(super) async fn get(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+///
+/// What is on other devices alone is got from them first, as far as they are in reach.
+pub(super) async fn get(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Arc<Answer>,
+) -> Done {
     let dir = folder(body, "output")?;
     let view = node.view().await?;
     let assets = pick::assets(node, &view, &ids(body)?).await?;
-    run(node, answer, move |export| export.get(&assets, dir)).await
+    bring(doorway, node, &assets, answer).await?;
+    let (store, all) = (node.store().clone(), assets.clone());
+    let who = node
+        .blocking(move || who_has(&store, &view, &all))
+        .await??;
+    run(node, answer, who, move |export| export.get(&assets, dir)).await
 }
 
 /// `export`: everything, or some albums, into folders.
@@ -88,7 +111,8 @@ pub(super) async fn export(node: &Node, body: &Value, answer: &Arc<Answer>) -> D
         layout,
         sidecars: Sidecars { json, xmp },
     };
-    run(node, answer, move |export| export.run(&request)).await
+    let who = BTreeMap::new();
+    run(node, answer, who, move |export| export.run(&request)).await
 }
 
 fn folder(body: &Value, field: &str) -> Result<PathBuf, ApiError> {
@@ -103,6 +127,7 @@ fn folder(body: &Value, field: &str) -> Result<PathBuf, ApiError> {
 async fn run(
     node: &Node,
     answer: &Arc<Answer>,
+    who: BTreeMap<OpId, Vec<String>>,
     work: impl FnOnce(&mut Export<'_>) -> Result<(), ExportError> + Send + 'static,
 ) -> Done {
     let view = node.view().await?;
@@ -112,7 +137,7 @@ async fn run(
         let size = std::cell::Cell::new(Size::default());
         let mut tell = |report: Report| {
             totals.add(&report);
-            answer.line_blocking(&line(&report));
+            answer.line_blocking(&line(&report, &who));
             let all = size.get();
             answer.progress(Progress {
                 done: totals.written + totals.present + totals.failed,
@@ -134,13 +159,16 @@ async fn run(
     Ok(done.await??)
 }
 
-fn line(report: &Report) -> Value {
+fn line(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> Value {
     let (outcome, reason) = match &report.outcome {
         Outcome::Written => ("written", None),
         Outcome::Present => ("present", None),
-        Outcome::NotHere => ("failed", Some("its original is not on this device")),
-        Outcome::Damaged => ("failed", Some("what is stored of it here is damaged")),
-        Outcome::Failed(reason) => ("failed", Some(reason.as_str())),
+        Outcome::NotHere => ("failed", Some(not_here(report, who))),
+        Outcome::Damaged => (
+            "failed",
+            Some("what is stored of it here is damaged".to_owned()),
+        ),
+        Outcome::Failed(reason) => ("failed", Some(reason.clone())),
     };
     json!({
         "type": "file", "v": 1,
@@ -150,6 +178,18 @@ fn line(report: &Report) -> Value {
         "reason": reason,
         "bytes": report.bytes,
     })
+}
+
+/// Why an original is not written that is not here: where it is, if anybody says so.
+fn not_here(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> String {
+    let names = who.get(&report.asset).filter(|names| !names.is_empty());
+    match names {
+        None => "its original is not on this device".to_owned(),
+        Some(names) => format!(
+            "its original is not on this device, and could not be got from where it is ({})",
+            names.join(", ")
+        ),
+    }
 }
 
 impl From<ExportError> for ApiError {

@@ -19,8 +19,10 @@ mod files;
 mod import;
 mod invite;
 mod join;
+mod keep;
 mod live;
 mod network;
+mod offload;
 mod pair;
 mod people;
 mod pick;
@@ -192,7 +194,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "restore" => trash::restore(node, body, answer).await,
         "undo" => undo::undo(node, body, answer).await,
         "purge" => trash::purge(node, body, answer).await,
-        "get" => files::get(node, body, answer).await,
+        "get" => files::get(doorway, node, body, answer).await,
         "export" => files::export(node, body, answer).await,
         "album" => albums::album(node, body, answer).await,
         "share" => share::share(node, body).await,
@@ -204,6 +206,8 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "config" => config::config(doorway, body, answer).await,
         "doctor" => doctor::doctor(doorway, node, answer).await,
         "verify" => verify::verify(doorway, node, body, answer).await,
+        "keep" => keep::keep(node, body, answer).await,
+        "offload" => offload::offload(doorway, node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }
 }

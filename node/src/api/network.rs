@@ -189,6 +189,20 @@ pub(super) async fn sync(
     done
 }
 
+/// Meets everybody in reach as `sync` does: nothing is left to do with them when it returns, or it does not move.
+///
+/// # Errors
+///
+/// `E-NO-PEER` when nobody answers.
+pub(super) async fn meet(lent: &pair::Lent, answer: &Answer) -> Result<(), ApiError> {
+    let watch = Watch {
+        before: lent.network.moved(),
+        network: &lent.network,
+        answer,
+    };
+    watch.exchange(lent.is_own).await.map(drop)
+}
+
 /// One sync as it goes on.
 struct Watch<'a> {
     network: &'a Network,
@@ -220,6 +234,8 @@ impl Watch<'_> {
                 return Err(ApiError::no_peer("no other device of the family answers"));
             }
             let is_quiet = self.network.fetching() == 0
+                // Who has just got something asks whether it is kept here.
+                && self.network.serves_nobody(QUIET)
                 && !reached.is_empty()
                 && reached.values().all(|settled| *settled);
             match quiet_since.filter(|_| is_quiet) {
@@ -279,7 +295,8 @@ impl Watch<'_> {
             let session = sessions.iter().find(|session| session.device == device);
             let settled = session.is_some_and(|session| session.settled);
             // Entries tell which blobs there are, so the other question comes after them.
-            reached.insert(device, settled && self.is_even_with(device).await);
+            let even = settled && self.is_even_with(device).await;
+            reached.insert(device, even && self.network.is_audited(device).await);
         }
         reached
     }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a cache keeps when nobody says how much.
-const CACHE_BYTES: u64 = 20_000_000_000;
+pub(super) const CACHE_BYTES: u64 = 20_000_000_000;
 
 /// `people`, with what to do in `do`.
 pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{ApiError, Done, albums::no_person, family, pick};
-use crate::{node::Node, runtime::system_rng};
+use crate::{
+    node::Node,
+    runtime::{confirm_kit, system_rng},
+};
 
 /// `recovery`, with what to do in `do`.
 pub(super) async fn recovery(node: &Node, body: &Value) -> Done {
@@ -65,6 +68,9 @@ async fn check(node: &Node, words: &str) -> Done {
     if !standing.holds(&kit) {
         return Err(wrong("these are not your recovery words"));
     }
+    let (store, kit) = (node.store().clone(), kit.sign().id());
+    // Who offloads photos is asked for this first.
+    node.blocking(move || confirm_kit(&store, kit)).await??;
     Ok(json!({"person": standing.person.to_string()}))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use heirloom_protocol::{id::AlbumId, sync::keep::ARCHIVES_MIN};
+use heirloom_protocol::id::AlbumId;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, undo};
@@ -63,7 +63,7 @@ pub(super) async fn status(
             "family": view.family.to_string(), "family_name": view.family_name,
             "device": view.device.to_string(), "device_name": view.device_name(&view.device),
             "node": if live.runs { "running" } else { "stopped" },
-            "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": ARCHIVES_MIN,
+            "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
@@ -78,8 +78,8 @@ pub(super) async fn status(
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
 }
 
-/// Counts what is kept where. An original counts as safe where enough devices that keep everything,
-/// and were there lately, say that they hold it.
+/// Counts what is kept where. An original counts as safe where enough devices that keep everything
+/// say that they hold it, and have proved lately that they hold what they say.
 fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
@@ -99,7 +99,7 @@ fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiEr
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
         sums.bytes += parts.map(|(part, _)| part.len).sum::<u64>();
-        sums.safe += u64::from(copies.is_safe());
+        sums.safe += u64::from(copies.has(view.copies_wanted_of(&folded)));
         sums.only_here += u64::from(here && copies.devices == 1);
     }
     sums.bursts = undo::noticed(store, view, &sums.living, now)?;
@@ -121,6 +121,14 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         if live.lore.is_full(&row.id) {
             problems.push(format!(
                 "The disk of {name} is full: it takes no more photos."
+            ));
+        }
+        let audit = view.peers.audit(&row.id);
+        if let Some(audit) = audit.filter(|audit| !audit.failing.is_empty()) {
+            problems.push(format!(
+                "{name} could not show {} of {} photos that it says it holds: none of its copies count until it can.",
+                audit.failing.len(),
+                audit.checked
             ));
         }
         if let Some(count) = live.lore.behind.get(&row.id) {

@@ -57,6 +57,17 @@ pub struct ListedPart {
     pub blake3: String,
 }
 
+/// A device that says it holds every original of an asset.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct KeptOn {
+    /// Its id.
+    pub device: String,
+    /// Its name.
+    pub name: String,
+    /// It has shown lately that it holds what it says; this device always has.
+    pub proved: bool,
+}
+
 /// One asset.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Listed {
@@ -99,8 +110,11 @@ pub struct Listed {
     pub trashed: bool,
     /// Who added it.
     pub by: String,
-    /// How many devices hold the original.
+    /// How many devices hold the original and have proved it lately.
     pub copies: u32,
+    /// On which devices it is, where one asset is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_on: Option<Vec<KeptOn>>,
     /// What is on this device.
     pub here: ListedHere,
     /// `made`, `pending` or `none`.
@@ -262,6 +276,7 @@ impl Folded {
             trashed: self.is_trashed(),
             by: view.person_name(&added.origin.author.person),
             copies: view.copies(self, original).devices,
+            kept_on: None,
             here: ListedHere {
                 original,
                 preview,
@@ -287,6 +302,35 @@ impl Folded {
 }
 
 impl View {
+    /// On how many archives an asset is to be: as many as the most careful of its albums wants.
+    pub fn copies_wanted_of(&self, folded: &Folded) -> u32 {
+        let albums = folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none());
+        let albums = albums.filter_map(|item| self.albums.get(&item.key.album));
+        let wanted = albums.map(|album| album.row.copies().unwrap_or(self.copies_wanted));
+        wanted.max().unwrap_or(self.copies_wanted)
+    }
+
+    /// Who says that they hold every original of an asset, and whether their word counts.
+    pub fn kept_on(&self, folded: &Folded, here: bool) -> Vec<KeptOn> {
+        let holders = self
+            .peers
+            .holders_of(folded.items.iter().map(|item| &item.asset));
+        let own = here.then_some((&self.device, true));
+        let others = self.witnesses.iter();
+        let others = others.filter(|(device, _)| holders.contains(device));
+        let others = others.map(|(device, witness)| (device, witness.is_proved(self.now)));
+        let all = own.into_iter().chain(others);
+        all.map(|(device, proved)| KeptOn {
+            device: device.to_string(),
+            name: self.device_name(device),
+            proved,
+        })
+        .collect()
+    }
+
     /// How many devices hold every original of an asset, this one included.
     pub fn copies(&self, folded: &Folded, here: bool) -> Copies {
         let holders = self

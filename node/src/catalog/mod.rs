@@ -27,7 +27,7 @@ use crate::{
 
 pub use self::{
     find::{Filter, Lookup, by_id, items_in},
-    listed::{Listed, ListedPart, source_name},
+    listed::{KeptOn, Listed, ListedPart, source_name},
     rows::{Rows, read},
     text::{instant_text, parse_instant, parse_range, wall_text},
 };

@@ -5,6 +5,7 @@
 //! leaf, each verified before it is stored, and go on after an interruption. A
 //! peer that sends what does not belong to the blob is named and kept away.
 
+mod audit;
 mod fetch;
 mod serve;
 
@@ -12,6 +13,10 @@ use heirloom_protocol::id::DeviceId;
 
 use super::Network;
 use crate::net::Stream;
+
+/// Requests with this id and above are challenges by the numbering of this program: serving them moves no
+/// blob, and is left out of what is told of a sync. Nothing else depends on it.
+const CHALLENGES: u32 = 1 << 31;
 
 /// Why a blob stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,7 @@ impl Network {
                     break;
                 }
             }
+            network.audit_even(device).await;
             network.stir();
         });
     }

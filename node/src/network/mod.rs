@@ -70,6 +70,8 @@ struct State {
     calling: BTreeSet<DeviceId>,
     /// Peers were told that this device is full.
     full: bool,
+    /// When a peer was last served a blob.
+    served_at: Option<std::time::Instant>,
 }
 
 /// Streams of one guest that wait.
@@ -221,6 +223,7 @@ impl Network {
                 _ = call.tick() => {
                     self.call_absent();
                     self.fetch_all();
+                    self.audit_all();
                     self.tell_room().await;
                 }
                 _ = adverts.tick() => {

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
+    op::BlobRange,
     sync::{
         message::{Message, PREFIX_BYTES},
         session::{CloseReason, Input, News as EntryNews},
@@ -69,6 +70,10 @@ pub(super) struct Running {
     pub(super) fetching: bool,
     /// There may be more to fetch since the last look.
     pub(super) again: bool,
+    /// Leaves are being asked for.
+    pub(super) auditing: bool,
+    /// Leaves were asked for, or could not be, since it connected.
+    pub(super) audited: bool,
 }
 
 impl Network {
@@ -94,6 +99,56 @@ impl Network {
     pub fn fetching(&self) -> usize {
         let state = self.state();
         state.sessions.values().filter(|run| run.fetching).count()
+    }
+
+    /// Whether nobody was served a blob for a while.
+    pub fn serves_nobody(&self, since: std::time::Duration) -> bool {
+        let served = self.state().served_at;
+        served.is_none_or(|at| at.elapsed() >= since)
+    }
+
+    /// Asks a peer for leaves of what it claims, if that is due and neither side has anything left to get.
+    pub(super) async fn audit_even(&self, device: DeviceId) {
+        let fresh = {
+            let state = self.state();
+            let running = state.sessions.get(&device);
+            running
+                .filter(|running| running.settled && !running.fetching)
+                .map(|running| !running.audited)
+        };
+        let Some(fresh) = fresh else { return };
+        let left = self.node().ask(move |runtime| {
+            let due = runtime.audit_due(&device, fresh);
+            due.then(|| runtime.left_with(device)).transpose()
+        });
+        if matches!(left.await, Ok(Ok(Some(left))) if left.is_nothing()) {
+            self.audit(device);
+        }
+    }
+
+    /// Asks every peer for leaves of which that is due.
+    pub(super) fn audit_all(&self) {
+        for device in self.session_devices() {
+            self.audit(device);
+        }
+    }
+
+    /// Asks a peer to promise that it keeps blobs; false where there is no session to ask over.
+    pub(crate) fn ask_hold(
+        &self,
+        device: DeviceId,
+        space: SpaceId,
+        ranges: Vec<BlobRange>,
+        until: u64,
+    ) -> bool {
+        let state = self.state();
+        let asked = Input::AskHold {
+            space,
+            ranges,
+            until,
+        };
+        let running = state.sessions.get(&device);
+        running.is_some_and(|running| running.inputs.try_send(asked).is_ok())
     }
 
     pub(super) fn connected_to(&self, device: DeviceId, address: Address, outbound: bool) {
@@ -147,6 +202,8 @@ impl Network {
                 number,
                 fetching: false,
                 again: false,
+                auditing: false,
+                audited: false,
             };
             state.sessions.insert(device, running);
             number
@@ -280,7 +337,7 @@ impl Network {
     }
 
     /// Goes on with what is lacking, also where it broke off.
-    pub(super) fn fetch_all(&self) {
+    pub(crate) fn fetch_all(&self) {
         for device in self.session_devices() {
             self.fetch_from(device);
         }

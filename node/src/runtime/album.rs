@@ -3,10 +3,12 @@
 use heirloom_protocol::{
     album::asset::Stamp,
     limits,
-    op::{ALBUM_COVER, ALBUM_DELETED, ALBUM_NAME, ALBUM_USE, AlbumUse, SetAlbum},
+    op::{ALBUM_COPIES, ALBUM_COVER, ALBUM_NAME, ALBUM_USE, AlbumUse, SetAlbum},
     wire,
 };
 use serde::{Deserialize, Serialize};
+
+use super::COPIES_MAX;
 
 /// An album's own fields, each with the stamp of who set it last.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -17,7 +19,7 @@ pub struct AlbumRow {
 impl AlbumRow {
     /// Sets a field unless a later writer set it. Returns whether anything changed.
     pub(crate) fn apply(&mut self, set: &SetAlbum, stamp: Stamp) -> bool {
-        if set.value.len() > limits::NAME_BYTES || set.field > ALBUM_DELETED {
+        if set.value.len() > limits::NAME_BYTES || set.field > ALBUM_COPIES {
             return false;
         }
         match self
@@ -62,6 +64,14 @@ impl AlbumRow {
     /// The asset on its cover.
     pub fn cover(&self) -> Option<&[u8]> {
         self.field(ALBUM_COVER)
+    }
+
+    /// On how many archives its originals are to be, where it says so itself.
+    pub fn copies(&self) -> Option<u32> {
+        match self.field(ALBUM_COPIES)? {
+            [copies] if (1..=COPIES_MAX).contains(&u32::from(*copies)) => Some(u32::from(*copies)),
+            _ => None,
+        }
     }
 
     /// Its row in the store.

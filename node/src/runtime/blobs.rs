@@ -8,7 +8,7 @@ use heirloom_protocol::{
         entry::{BlobLine, Entry},
         standing::Standing as Counts,
     },
-    op::Level,
+    op::{Level, Policy},
     sync::{
         blob::BlobPlace as Name,
         want::{Failure, Path, Wanted},
@@ -121,15 +121,17 @@ impl Runtime {
         if self.want.is_empty() {
             return 0;
         }
+        let originals = self.replica.control().policy(&self.device()) == Policy::Archive;
         let classes = [Class::Original, Class::Preview, Class::Thumbnail];
         classes
             .into_iter()
+            .filter(|class| originals || *class != Class::Original)
             .map(|class| self.want.lacking(class).blobs)
             .sum()
     }
 
     /// What the signed header says of a blob.
-    fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
+    pub(super) fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
         let Some(kept) = self.replica.kept_blob(log, ordinal) else {
             return Ok(None);
         };
@@ -177,7 +179,13 @@ impl Runtime {
             .map(|(blob, _)| (self.kept_name(blob), blob.ordinal));
         let ended = ended.filter(|(log, ordinal)| self.drops.has_ended(log, *ordinal));
         let drops: Vec<_> = ended
-            .map(|(log, ordinal)| (log, ordinal, self.now().0))
+            .map(|(log, ordinal)| {
+                let since = self
+                    .now()
+                    .0
+                    .max(self.promised_kept(&log, ordinal).unwrap_or(0));
+                (log, ordinal, since)
+            })
             .collect();
         self.store.commit(&Batch {
             places,

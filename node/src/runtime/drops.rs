@@ -356,6 +356,8 @@ impl Runtime {
         let now = self.drops.ended.get(log).cloned().unwrap_or_default();
         let (fresh, back) = (&now - &before, &before - &now);
         for ordinal in &fresh {
+            // What this device promised to keep stays beyond the end of the promise.
+            let since = since.max(self.promised_kept(log, ordinal).unwrap_or(0));
             stage.batch.drops.push((*log, ordinal, since));
             let name = self.name_kept(log, ordinal);
             self.want.done(&name);

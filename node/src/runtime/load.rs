@@ -111,6 +111,7 @@ impl Runtime {
             news: Vec::new(),
             drawn: 0,
             drops: Drops::default(),
+            holds: super::hold::Holds::default(),
             originals: BTreeMap::new(),
             said: BTreeMap::new(),
             beacons: 0,

@@ -9,6 +9,7 @@ mod admit;
 mod ahead;
 mod album;
 mod asset;
+mod audit;
 mod blobs;
 mod collect;
 mod commit;
@@ -18,12 +19,14 @@ mod found;
 mod gone;
 mod gossip;
 mod heal;
+mod hold;
 mod judge;
 mod left;
 mod load;
 mod names;
 mod rebuild;
 mod seen;
+mod settled;
 mod sync;
 mod trash;
 mod view;
@@ -53,6 +56,7 @@ pub use self::{
     accept::Verdict,
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
+    audit::Audit,
     blobs::{Served, name_of},
     collect::Due,
     gone::{Burst, Gone, bursts, gone},
@@ -61,6 +65,7 @@ pub use self::{
     load::Identity,
     names::BlobNames,
     seen::last_seen,
+    settled::COPIES_MAX,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
     write::system_rng,
@@ -68,7 +73,10 @@ pub use self::{
 pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
+    audit::Challenge,
+    hold::Leaving,
     seen::note_seen,
+    settled::{confirm_kit, confirmed_kit, want_copies},
 };
 
 /// Why the runtime did not do what was asked.
@@ -120,6 +128,7 @@ pub struct Runtime {
     news: Vec<News>,
     drawn: u64,
     drops: drops::Drops,
+    holds: hold::Holds,
     /// Which blobs are originals, as far as anybody asked.
     originals: BTreeMap<LogId, RoaringBitmap>,
     said: BTreeMap<DeviceId, Said>,

@@ -1,7 +1,7 @@
 //! The sessions' side of the runtime: what they may read, what they have committed, what peers hold.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ops::{ControlFlow, Range},
     time::Instant,
 };
@@ -23,7 +23,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Runtime, RuntimeError, Said, Verdict, load::entry_of};
+use super::{Audit, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of};
 use crate::store::{Batch, Table};
 
 /// Which blobs other devices say they hold.
@@ -32,6 +32,7 @@ pub struct Peers {
     pub(super) have: PeerHaves,
     /// Of logs that forked: which blobs the store keeps under a name that peers know by another.
     pub(super) renamed: Vec<(LogId, Range<u32>, LogId)>,
+    pub(super) audits: BTreeMap<DeviceId, Audit>,
 }
 
 impl Peers {
@@ -40,8 +41,15 @@ impl Peers {
         let other = renamed
             .find(|(kept, blobs, _)| *kept == blob.log && blobs.contains(&blob.ordinal))
             .map(|(_, _, name)| name);
-        self.have
-            .holds(device, other.unwrap_or(&blob.log), blob.ordinal)
+        let log = other.unwrap_or(&blob.log);
+        let audit = self.audits.get(device);
+        self.have.holds(device, log, blob.ordinal)
+            && !audit.is_some_and(|audit| audit.fails_at(log, blob.ordinal))
+    }
+
+    /// What came of the audits of a device.
+    pub fn audit(&self, device: &DeviceId) -> Option<&Audit> {
+        self.audits.get(device)
     }
 
     /// The devices that hold every original of one of the items.
@@ -315,10 +323,11 @@ impl Runtime {
             }),
             Output::PeerRoom { full } => self.note_said(slot, |said| said.full = full),
             Output::Gossip(heard) => self.take_gossip(peer, heard)?,
-            // Refused: this version gives no promises, so nobody can drop a copy on the strength of one.
-            Output::HoldAsked { .. } => {
-                tracing::debug!(peer = %peer.short(), "a promise to keep blobs was not given");
-            }
+            Output::HoldAsked {
+                space,
+                ranges,
+                until,
+            } => self.hold_asked(peer, space, &ranges, until)?,
             // Keys come as Seal ops of a log, and are never asked for over a session.
             Output::KeyGiven { .. } | Output::Send(_) => {}
         }
@@ -377,6 +386,7 @@ impl Runtime {
         self.peers = Peers {
             have,
             renamed: self.renamed_blobs(),
+            audits: audit::load(&self.store)?,
         };
         Ok(())
     }

@@ -13,7 +13,7 @@ use heirloom_protocol::{
     time::Timestamp,
 };
 
-use super::{AlbumRow, Peers, Runtime, last_seen};
+use super::{AlbumRow, Peers, Runtime, settled::copies_wanted};
 
 /// Who belongs.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +74,8 @@ pub struct View {
     pub witnesses: BTreeMap<DeviceId, Witness>,
     /// Whether this device keeps everything.
     pub keeps: bool,
+    /// On how many archives an original is to be where no album says so.
+    pub copies_wanted: u32,
     /// When this was.
     pub now: Timestamp,
 }
@@ -112,7 +114,7 @@ impl View {
         };
         for (device, witness) in &self.witnesses {
             if holders.contains(device) {
-                copies.devices += 1;
+                copies.devices += u32::from(witness.is_proved(self.now));
                 copies.archives += u32::from(witness.counts(self.now));
             }
         }
@@ -136,26 +138,6 @@ impl View {
 }
 
 impl Runtime {
-    /// The other live devices as keepers of copies; who is connected was seen just now.
-    fn witnesses(&self) -> BTreeMap<DeviceId, Witness> {
-        let seen = last_seen(&self.store).unwrap_or_else(|error| {
-            tracing::warn!(%error, "when devices were seen cannot be read");
-            BTreeMap::new()
-        });
-        let control = self.replica.control();
-        let live = control.resolution().devices.keys();
-        let others = live.filter(|device| **device != self.device());
-        let witness = |device: &DeviceId| Witness {
-            is_archive: control.policy(device) == Policy::Archive,
-            seen: match self.sessions.contains_key(device) {
-                true => self.now(),
-                false => seen.get(device).copied().unwrap_or_default(),
-            },
-            failed_audit: false,
-        };
-        others.map(|device| (*device, witness(device))).collect()
-    }
-
     /// The family and its albums now.
     pub fn view(&self) -> View {
         let replica = &self.replica;
@@ -189,6 +171,7 @@ impl Runtime {
             peers: Arc::new(self.peers.clone()),
             witnesses: self.witnesses(),
             keeps: replica.control().policy(&self.device()) == Policy::Archive,
+            copies_wanted: copies_wanted(&self.store),
             now: self.now(),
         }
     }

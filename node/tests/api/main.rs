@@ -14,6 +14,7 @@ mod deletion;
 mod files;
 mod forks;
 mod gossip;
+mod holds;
 mod people;
 mod scrub;
 mod sync;

@@ -33,7 +33,7 @@ pub use self::{
     logs::{KeptLog, LogState, Place, Step},
     project::{Projected, Projection},
     roster::{DeviceRow, PersonRow},
-    space::AlbumSpace,
+    space::{AlbumSpace, Promise},
     write::{Founded, Recorded, WriteError, found, sign_device},
 };
 

@@ -9,11 +9,13 @@ use super::{Control, Effect, Refusal, Replica, logs::Logs};
 use crate::{
     album::{
         access::{Access, AccessOp, Act, Settled, Writer},
+        drops::Range,
         epoch::Epochs,
     },
     crypto::EpochKind,
     family::resolver::{Owner, Resolution, Role},
     id::{DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
+    limits,
     log::{
         entry::{Entry, Header},
         graph::Graph,
@@ -51,6 +53,27 @@ pub struct AlbumSpace {
     anchored: BTreeMap<DeviceId, BTreeMap<LogId, EntryId>>,
     /// Entries that say nothing but what is there and kept: no news to anchor.
     quiet: BTreeSet<EntryId>,
+    promises: Vec<Promise>,
+}
+
+/// A device's signed promise to keep blobs (`Hold`). It outlives whatever becomes of its author's
+/// rights and of the blobs' references.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Promise {
+    /// Who promised.
+    pub by: DeviceId,
+    /// Which blobs, by the names that peers know; at most [`limits::HOLD_RANGES`].
+    pub ranges: Vec<Range>,
+    /// Until when, Unix milliseconds, as its author says.
+    pub until: u64,
+}
+
+impl Promise {
+    /// Whether it is about a blob.
+    pub fn covers(&self, log: &LogId, ordinal: u32) -> bool {
+        let mut ranges = self.ranges.iter();
+        ranges.any(|range| range.log == *log && (range.from..range.to).contains(&ordinal))
+    }
 }
 
 /// How far a person's word in an entry counts.
@@ -82,6 +105,7 @@ impl AlbumSpace {
             left_behind: BTreeMap::new(),
             anchored: BTreeMap::new(),
             quiet: BTreeSet::new(),
+            promises: Vec::new(),
         }
     }
 
@@ -132,6 +156,11 @@ impl AlbumSpace {
             Some(Setting::Retention(days)) => Some(*days),
             _ => None,
         }
+    }
+
+    /// The promises to keep blobs, past ones included, in the order in which they came.
+    pub fn promises(&self) -> &[Promise] {
+        &self.promises
     }
 
     /// Whether the album was closed for all.
@@ -277,6 +306,24 @@ impl AlbumSpace {
                     self.ledger.name(entry.id(), Naming::Anchor, named);
                     self.unsettled = true;
                 }
+            }
+            Op::Hold(hold) => {
+                let ranges = hold.ranges.iter().take(limits::HOLD_RANGES);
+                let ranges = ranges.map(|range| Range {
+                    log: LogId {
+                        space: header.space,
+                        device: range.device,
+                        inc: range.inc,
+                        branch: range.branch,
+                    },
+                    from: range.from,
+                    to: range.to.min(limits::LOG_BLOBS),
+                });
+                self.promises.push(Promise {
+                    by: header.device,
+                    ranges: ranges.collect(),
+                    until: hold.until,
+                });
             }
             Op::NewIncarnation(left) => {
                 let left_behind = (header.device, left.old.inc);

@@ -19,9 +19,9 @@ use crate::{
     limits,
     log::entry::{BlobLine, Drop, Entry, Header, SUITE, VERSION, first_prev},
     op::{
-        ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, KitPublic, Level,
-        Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile, Subject,
-        encode_ops,
+        ALBUM_NAME, ALBUM_USE, AddDevice, AlbumGenesis, AlbumUse, Cut, Genesis, Hold, KitPublic,
+        Level, Op, PROFILE_NAME, Position, Role, Seal, Sealed, SetAccess, SetAlbum, SetProfile,
+        Subject, encode_ops,
     },
     time::Timestamp,
 };
@@ -592,6 +592,30 @@ impl Replica {
         let anchor = Op::Anchor((positions,));
         self.write_control(space, Vec::new(), &[anchor], now)
             .map(Some)
+    }
+
+    /// Promises to keep blobs of a space.
+    ///
+    /// For archives, keepers among them, once the blobs are known to be here: the promise is for
+    /// the caller to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NoAlbum`], and [`WriteError::TooLarge`] for more than
+    /// [`limits::HOLD_RANGES`] ranges.
+    pub fn record_hold(
+        &mut self,
+        space: SpaceId,
+        hold: Hold,
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
+        if !self.albums.contains_key(&space) {
+            return Err(WriteError::NoAlbum);
+        }
+        if hold.ranges.len() > limits::HOLD_RANGES {
+            return Err(WriteError::TooLarge);
+        }
+        self.write_control(space, Vec::new(), &[Op::Hold(hold)], now)
     }
 
     /// Gives keys to entitled devices that have none yet, as far as this device holds them.

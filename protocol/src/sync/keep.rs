@@ -1,10 +1,10 @@
 //! How many copies a blob has, who keeps them, and when a copy here may go.
 //!
-//! A copy counts as kept when an archive says that it holds the blob, was seen in
-//! the last [`limits::SEEN_MS`], and has not failed a challenge. A cache's copy is
-//! shown, but nobody relies on it. What a peer says is only a claim: before this
-//! device drops a blob it obtains a promise and a proof (`Hold`, a challenge on a
-//! random leaf), for which this module names the candidates.
+//! A copy counts when a device says that it holds the blob and has shown random
+//! leaves of what it says it holds in the last [`limits::SEEN_MS`], none of them
+//! wrong or withheld. Only an archive's copy is relied upon; a cache's is shown.
+//! Before this device drops a blob it obtains a promise and a fresh proof (`Hold`,
+//! a challenge on a random leaf), for which this module names the candidates.
 
 use std::collections::BTreeMap;
 
@@ -25,17 +25,22 @@ pub const ARCHIVES_MIN: u32 = 2;
 pub struct Witness {
     /// It keeps everything it is entitled to; from the roster, not from what it says.
     pub is_archive: bool,
-    /// When it was last connected, by this device's clock.
-    pub seen: Timestamp,
+    /// When it last showed this device leaves of what it says it holds, by this device's clock.
+    pub proved: Option<Timestamp>,
     /// It could not show a blob that it claimed to hold, and has not since been cleared.
     pub failed_audit: bool,
 }
 
 impl Witness {
+    /// Whether what it says it holds counts as a copy.
+    pub fn is_proved(&self, now: Timestamp) -> bool {
+        let is_late = |proved: Timestamp| now.0.saturating_sub(proved.0) <= limits::SEEN_MS;
+        !self.failed_audit && self.proved.is_some_and(is_late)
+    }
+
     /// Whether its word counts for safety.
     pub fn counts(&self, now: Timestamp) -> bool {
-        let age = now.0.saturating_sub(self.seen.0);
-        self.is_archive && !self.failed_audit && age <= limits::SEEN_MS
+        self.is_archive && self.is_proved(now)
     }
 }
 
@@ -53,7 +58,7 @@ pub enum Own {
 /// The copies of one blob.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Copies {
-    /// Devices that hold it, this one included.
+    /// Devices that hold it and have proved it, this one included.
     pub devices: u32,
     /// Archives among them that can be relied on, this one included.
     pub archives: u32,
@@ -62,7 +67,12 @@ pub struct Copies {
 impl Copies {
     /// Whether enough archives keep it.
     pub const fn is_safe(self) -> bool {
-        self.archives >= ARCHIVES_MIN
+        self.has(ARCHIVES_MIN)
+    }
+
+    /// Whether as many archives keep it as somebody wants.
+    pub const fn has(self, wanted: u32) -> bool {
+        self.archives >= wanted
     }
 }
 
@@ -86,7 +96,7 @@ impl<'a> Keep<'a> {
         };
         for peer in self.haves.holders(log, ordinal) {
             if let Some(witness) = self.witnesses.get(peer) {
-                copies.devices += 1;
+                copies.devices += u32::from(witness.is_proved(self.now));
                 copies.archives += u32::from(witness.counts(self.now));
             }
         }
@@ -161,10 +171,10 @@ mod tests {
     }
 
     fn witness(is_archive: bool, days_ago: u64, failed_audit: bool) -> Witness {
-        let seen = Timestamp(NOW.0 - days_ago * 24 * 3600 * 1000);
+        let proved = Some(Timestamp(NOW.0 - days_ago * 24 * 3600 * 1000));
         Witness {
             is_archive,
-            seen,
+            proved,
             failed_audit,
         }
     }
@@ -196,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn only_archives_seen_lately_and_unfailing_count() {
+    fn only_archives_that_proved_it_lately_and_never_failed_count() {
         let (haves, witnesses) = family();
         let keep = Keep {
             haves: &haves,
@@ -207,11 +217,11 @@ mod tests {
             let Copies { devices, archives } = keep.copies(&LOG, ordinal, own);
             (devices, archives)
         };
-        assert_eq!(copies(7, Own::Absent), (5, 2));
-        assert_eq!(copies(7, Own::Cached), (6, 2));
-        assert_eq!(copies(7, Own::Kept), (6, 3));
-        assert_eq!(copies(2, Own::Kept), (5, 2));
-        assert_eq!(copies(17, Own::Kept), (4, 1));
+        assert_eq!(copies(7, Own::Absent), (3, 2));
+        assert_eq!(copies(7, Own::Cached), (4, 2));
+        assert_eq!(copies(7, Own::Kept), (4, 3));
+        assert_eq!(copies(2, Own::Kept), (3, 2));
+        assert_eq!(copies(17, Own::Kept), (2, 1));
         assert_eq!(copies(99, Own::Absent), (0, 0));
         assert_eq!(keep.promisers(&LOG, 7), [device(1), device(2)]);
         assert_eq!(keep.promisers(&LOG, 17), []);
@@ -251,7 +261,7 @@ mod tests {
         assert_eq!(
             keep.fewest(blobs),
             Some(Copies {
-                devices: 4,
+                devices: 2,
                 archives: 1
             })
         );
@@ -261,9 +271,18 @@ mod tests {
     #[test]
     fn a_clock_that_ran_back_does_not_make_a_device_old() {
         let future = Witness {
-            seen: Timestamp(NOW.0 + 5),
+            proved: Some(Timestamp(NOW.0 + 5)),
             ..witness(true, 0, false)
         };
         assert!(future.counts(NOW));
+    }
+
+    #[test]
+    fn a_claim_alone_is_no_copy() {
+        let claims = Witness {
+            proved: None,
+            ..witness(true, 0, false)
+        };
+        assert!(!claims.is_proved(NOW) && !claims.counts(NOW));
     }
 }

@@ -1,7 +1,8 @@
 //! Which blobs this device lacks, and which of them to ask a peer for next.
 //!
 //! What is on a screen comes first, then thumbnails, previews, originals; newest
-//! first within a class. A device that keeps everything wants all; one that may
+//! first within a class, but originals that one other device alone holds before
+//! the rest. A device that keeps everything wants all; one that may
 //! drop what others keep wants originals only when somebody looks at them.
 //!
 //! A blob that is lacking takes four bytes and some bits, so a library of a
@@ -301,7 +302,10 @@ impl Want {
         let mut wanted = self.next_urgent(peer, haves, max);
         if wanted.is_empty() {
             let found = self.classes(path).find_map(|class| {
-                let found = self.newest(class, peer, haves, max);
+                let mut found = self.newest(class, peer, haves, max, class == Class::Original);
+                if found.is_empty() && class == Class::Original {
+                    found = self.newest(class, peer, haves, max, false);
+                }
                 (!found.is_empty()).then_some(found)
             });
             wanted = found.unwrap_or_default();
@@ -335,8 +339,15 @@ impl Want {
         wanted.take(max).collect()
     }
 
-    /// The newest blobs of a class that a peer holds.
-    fn newest(&self, class: Class, peer: DeviceId, haves: &PeerHaves, max: usize) -> Vec<Wanted> {
+    /// The newest blobs of a class that a peer holds; with `alone` those that no other peer holds.
+    fn newest(
+        &self,
+        class: Class,
+        peer: DeviceId,
+        haves: &PeerHaves,
+        max: usize,
+        alone: bool,
+    ) -> Vec<Wanted> {
         let mut offers = Vec::new();
         for (log, held) in haves.logs(&peer) {
             let Some(state) = self.logs.get(log) else {
@@ -344,6 +355,10 @@ impl Want {
             };
             let mut offer = &state.missing[slot(class)] & held;
             offer -= &state.taken;
+            let others = haves.peers().filter(|other| alone && **other != peer);
+            for held in others.filter_map(|other| haves.bits(other, log)) {
+                offer -= held;
+            }
             if !offer.is_empty() {
                 offers.push((*log, state, offer));
             }
@@ -468,6 +483,21 @@ mod tests {
             want.next(peer(9), &haves, Path::Free, 64).is_empty(),
             "all are asked for"
         );
+    }
+
+    #[test]
+    fn originals_that_one_device_alone_holds_come_first() {
+        let mut want = library(Policy::Archive);
+        let all: [&[u32]; 2] = [&[1, 4, 7, 10], &[2, 5, 8, 11]];
+        for ordinal in all.concat() {
+            want.done(&place(1, ordinal));
+            want.done(&place(2, ordinal));
+        }
+        let haves = haves(&[(8, 1, 6..12), (8, 2, 0..12), (9, 1, 0..12)]);
+        let rare = want.next(peer(9), &haves, Path::Free, 64);
+        assert_eq!(ordinals(&rare), [(1, 3), (1, 0)]);
+        let rest = want.next(peer(9), &haves, Path::Free, 64);
+        assert_eq!(ordinals(&rest), [(1, 9), (1, 6)]);
     }
 
     #[test]

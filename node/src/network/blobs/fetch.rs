@@ -33,11 +33,11 @@ const NOTE_LEAVES: usize = 128;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// One stream of requests to a peer.
-struct Line {
+pub(super) struct Line {
     network: Network,
     device: DeviceId,
     read: ReadHalf<Stream>,
-    write: WriteHalf<Stream>,
+    pub(super) write: WriteHalf<Stream>,
     next_id: u32,
 }
 
@@ -47,19 +47,7 @@ pub(super) async fn fetch(network: &Network, device: DeviceId) -> Result<(), End
     if first.is_empty() {
         return Ok(());
     }
-    let stream = network
-        .net()
-        .open(peer_of(device), Proto::Blob)
-        .await
-        .map_err(|_| Ended::Lost)?;
-    let (read, write) = tokio::io::split(stream);
-    let mut line = Line {
-        network: network.clone(),
-        device,
-        read,
-        write,
-        next_id: 0,
-    };
+    let mut line = Line::open(network, device, 0).await?;
     let mut in_flight: VecDeque<(u32, Many)> = VecDeque::new();
     let mut large: VecDeque<BlobRef> = VecDeque::new();
     let mut small: VecDeque<BlobRef> = VecDeque::new();
@@ -111,7 +99,24 @@ async fn wanted(network: &Network, device: DeviceId) -> Result<Vec<BlobRef>, End
 }
 
 impl Line {
-    fn id(&mut self) -> u32 {
+    /// Opens a stream; requests are numbered from `first_id` on.
+    pub(super) async fn open(
+        network: &Network,
+        device: DeviceId,
+        first_id: u32,
+    ) -> Result<Self, Ended> {
+        let opened = network.net().open(peer_of(device), Proto::Blob).await;
+        let (read, write) = tokio::io::split(opened.map_err(|_| Ended::Lost)?);
+        Ok(Self {
+            network: network.clone(),
+            device,
+            read,
+            write,
+            next_id: first_id,
+        })
+    }
+
+    pub(super) fn id(&mut self) -> u32 {
         self.next_id = self.next_id.wrapping_add(1);
         self.next_id
     }
@@ -123,14 +128,14 @@ impl Line {
         Ok(id)
     }
 
-    async fn head(&mut self) -> Result<AnswerHead, Ended> {
+    pub(super) async fn head(&mut self) -> Result<AnswerHead, Ended> {
         let mut bytes = [0; HEAD_BYTES];
         let read = tokio::time::timeout(PATIENCE, self.read.read_exact(&mut bytes)).await;
         read.map_err(|_| Ended::Lost)??;
         AnswerHead::parse(bytes).map_err(|_| Ended::Misbehaved)
     }
 
-    async fn payload(&mut self, head: &AnswerHead) -> Result<Vec<u8>, Ended> {
+    pub(super) async fn payload(&mut self, head: &AnswerHead) -> Result<Vec<u8>, Ended> {
         let mut bytes = vec![0; head.len];
         let read = tokio::time::timeout(PATIENCE, self.read.read_exact(&mut bytes)).await;
         read.map_err(|_| Ended::Lost)??;

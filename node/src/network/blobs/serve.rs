@@ -11,7 +11,7 @@ use heirloom_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 
-use super::{Ended, Network};
+use super::{CHALLENGES, Ended, Network};
 use crate::{
     net::Stream,
     runtime::{RuntimeError, Served},
@@ -51,6 +51,7 @@ pub(super) async fn serve(
             }
         };
         answer(network, device, request, &mut write).await?;
+        network.state().served_at = Some(std::time::Instant::now());
     }
     reader.abort();
     write.shutdown().await?;
@@ -201,7 +202,9 @@ async fn leaves(
         write.write_all(&bytes).await?;
         at += u64::try_from(len).expect("at most 256 KiB");
         // A blob counts with its end, whichever way the rest of it came.
-        network.count_sent(u64::from(at == total), len);
+        if range.id < CHALLENGES {
+            network.count_sent(u64::from(at == total), len);
+        }
         index =
             index.saturating_add(u32::try_from(len.div_ceil(limits::LEAF_BYTES)).expect("four"));
     }

@@ -1,0 +1,120 @@
+//! `keep`: on how many devices that keep everything the originals are to be, and on which they are.
+
+use heirloom_protocol::op::{ALBUM_COPIES, DeviceKind, Level, Op, SetAlbum};
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, pick, write::Edits};
+use crate::{
+    catalog::{self, Held, instant_text},
+    node::Node,
+    runtime::{COPIES_MAX, View, want_copies},
+    store::{Store, StoreError},
+};
+
+/// `keep`, with what to do in `do`.
+pub(super) async fn keep(node: &Node, body: &Value, answer: &Answer) -> Done {
+    match pick::optional(body, "do").unwrap_or("show") {
+        "show" => show(node, answer).await,
+        "set" => set(node, body).await,
+        other => Err(ApiError::usage(&format!("keep does not know {other:?}"))),
+    }
+}
+
+async fn show(node: &Node, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let (store, seen) = (node.store().clone(), view.clone());
+    let sums = node.blocking(move || sums(&store, &seen)).await??;
+    for ((album, wanted), sum) in sums {
+        let line = json!({
+            "type": "keep", "v": 1, "album": album,
+            "copies_wanted": wanted, "own": sum.own,
+            "assets": sum.assets, "safe": sum.safe,
+        });
+        answer.line(&line).await;
+    }
+    let devices = view.people.devices.iter().filter(|row| !row.removed);
+    for row in devices {
+        let audit = view.peers.audit(&row.id);
+        let is_this = row.id == view.device;
+        let witness = view.witnesses.get(&row.id);
+        let line = json!({
+            "type": "holder", "v": 1,
+            "device": row.id.to_string(), "name": view.device_name(&row.id), "this": is_this,
+            "kind": match row.kind { DeviceKind::Device => "device", DeviceKind::Keeper => "keeper" },
+            "archive": if is_this { view.keeps } else { witness.is_some_and(|w| w.is_archive) },
+            "proved": is_this || witness.is_some_and(|w| w.is_proved(view.now)),
+            "proved_at": audit.and_then(|audit| audit.proved()).map(|at| instant_text(at.0)),
+            "checked": audit.map_or(0, |audit| audit.checked),
+            "failed": audit.map_or(0, |audit| audit.failing.len()),
+        });
+        answer.line(&line).await;
+    }
+    Ok(json!({"copies_wanted": view.copies_wanted}))
+}
+
+#[derive(Default)]
+struct Sum {
+    own: bool,
+    assets: u64,
+    safe: u64,
+}
+
+type Sums = std::collections::BTreeMap<(String, u32), Sum>;
+
+/// By album: how many of its assets have as many copies as are wanted for them.
+fn sums(store: &Store, view: &View) -> Result<Sums, StoreError> {
+    let mut sums = Sums::new();
+    let key = |album: &crate::runtime::SeenAlbum| {
+        let wanted = album.row.copies().unwrap_or(view.copies_wanted);
+        (album.name(view), wanted)
+    };
+    for album in view.albums.values() {
+        sums.entry(key(album)).or_default().own |= album.row.copies().is_some();
+    }
+    let held = Held::of(store);
+    for folded in catalog::read(store, view)?.iter() {
+        if folded.is_trashed() {
+            continue;
+        }
+        let copies = view.copies(&folded, held.here(&folded)?.original);
+        let safe = copies.has(view.copies_wanted_of(&folded));
+        let live = folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none());
+        let albums = live.filter_map(|item| view.albums.get(&item.key.album));
+        for album in albums.map(key).collect::<std::collections::BTreeSet<_>>() {
+            let sum = sums.entry(album).or_default();
+            sum.assets += 1;
+            sum.safe += u64::from(safe);
+        }
+    }
+    Ok(sums)
+}
+
+async fn set(node: &Node, body: &Value) -> Done {
+    let copies = body.get("copies").and_then(Value::as_u64);
+    let copies = copies.and_then(|copies| u8::try_from(copies).ok());
+    let copies = copies.filter(|copies| (1..=COPIES_MAX).contains(&u32::from(*copies)));
+    let copies = copies
+        .ok_or_else(|| ApiError::usage(&format!("copies is a number from 1 to {COPIES_MAX}")))?;
+    let view = node.view().await?;
+    let Some(asked) = pick::optional(body, "album") else {
+        let store = node.store().clone();
+        node.blocking(move || want_copies(&store, copies)).await??;
+        return Ok(json!({"copies_wanted": copies}));
+    };
+    let album = pick::album_id(&view, asked)?;
+    if view.level(&album) < Level::Manager {
+        return Err(ApiError::not_allowed(
+            "only who manages an album says how many copies of it are kept",
+        )
+        .safe("Nothing was changed.")
+        .hint("ask somebody who manages the album"));
+    }
+    let mut edits = Edits::default();
+    let (field, value) = (ALBUM_COPIES, vec![copies]);
+    edits.say(album, Op::SetAlbum(SetAlbum { field, value }));
+    edits.record(node).await?;
+    Ok(json!({"copies_wanted": copies, "album": album.to_string()}))
+}

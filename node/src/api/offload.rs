@@ -1,0 +1,251 @@
+//! `offload`: originals leave this device once enough others have just shown and promised to keep them.
+//!
+//! Nothing here decides that a blob may go: [`crate::runtime`] does, in the turn
+//! in which it goes. This asks the others, waits for what they sign, and says of
+//! each photo what came of it.
+
+mod ask;
+mod bring;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use heirloom_protocol::{album::asset::BlobRef, id::OpId};
+use serde_json::{Value, json};
+
+use self::ask::Asking;
+pub(super) use self::bring::{bring, who_has};
+use super::{Answer, ApiError, Done, Doorway, answer::Progress, network, pair, pick};
+use crate::{
+    catalog::{self, Filter, Folded, Held},
+    node::Node,
+    runtime::{View, confirmed_kit},
+    store::{Store, StoreError},
+};
+
+/// Photos for which promises are asked at once.
+const BATCH: usize = 256;
+
+/// A photo whose original is here.
+#[derive(Clone, Debug)]
+struct Candidate {
+    id: OpId,
+    name: String,
+    bytes: u64,
+    /// By the names that peers know.
+    blobs: Vec<BlobRef>,
+    /// On how many other devices it has to be.
+    wanted: u32,
+    /// The archives that say they hold it and have proved lately what they hold.
+    likely: BTreeSet<String>,
+}
+
+impl Candidate {
+    fn line(&self, outcome: &str, reason: Option<String>) -> Value {
+        json!({
+            "type": "original", "v": 1, "asset": self.id.to_string(), "name": self.name,
+            "bytes": self.bytes, "outcome": outcome, "reason": reason,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    dropped: u64,
+    kept: u64,
+    bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, candidate: &Candidate, dropped: bool) {
+        self.dropped += u64::from(dropped);
+        self.kept += u64::from(!dropped);
+        self.bytes += if dropped { candidate.bytes } else { 0 };
+    }
+
+    fn summary(self, dry: bool) -> Value {
+        let exit = match self {
+            Self { kept: 1.., .. } => 3,
+            Self { dropped: 0, .. } => 4,
+            _ => 0,
+        };
+        json!({
+            "dropped": self.dropped, "kept": self.kept, "bytes": self.bytes,
+            "dry_run": dry, "exit": exit,
+        })
+    }
+}
+
+/// The act.
+pub(super) async fn offload(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Answer,
+) -> Done {
+    let view = node.view().await?;
+    let mut filter = Filter::default();
+    if let Some(asked) = pick::optional(body, "album") {
+        filter.album = Some(pick::album_id(&view, asked)?);
+    }
+    if let Some(asked) = pick::optional(body, "older") {
+        let (from, _) = catalog::parse_range(asked).ok_or_else(|| {
+            ApiError::usage(&format!("{asked:?} is no date")).hint("2023, 2023-05 or 2023-05-01")
+        })?;
+        filter.taken = Some((i64::MIN, from));
+    }
+    if pick::flag(body, "dry_run") {
+        return rehearse(node, filter, answer).await;
+    }
+    may_offload(node, &view).await?;
+    let lent = pair::Lent::of(doorway, node).await?;
+    let done = match network::meet(&lent, answer).await {
+        Ok(()) => run(node, &lent.network, filter, answer).await,
+        Err(error) => Err(error.safe("Nothing was dropped.")),
+    };
+    lent.give_back().await;
+    done
+}
+
+/// Says what an offload would do by what is known here, and asks nobody.
+async fn rehearse(node: &Node, filter: Filter, answer: &Answer) -> Done {
+    let mut totals = Totals::default();
+    for candidate in candidates(node, filter).await? {
+        let have = u32::try_from(candidate.likely.len()).unwrap_or(u32::MAX);
+        let goes = have >= candidate.wanted;
+        totals.add(&candidate, goes);
+        let reason = (!goes).then(|| {
+            let names = ask::listing(candidate.likely.iter().map(String::as_str));
+            format!(
+                "it has to be on {} other devices that keep everything, and is on {have}{names}",
+                candidate.wanted
+            )
+        });
+        let outcome = if goes { "would" } else { "kept" };
+        answer.line(&candidate.line(outcome, reason)).await;
+    }
+    Ok(totals.summary(true))
+}
+
+/// Only whose recovery words were typed right may rely on other devices.
+async fn may_offload(node: &Node, view: &View) -> Result<(), ApiError> {
+    let refused = |message: &str, hint: &str| {
+        let error = ApiError::not_allowed(message).safe("Nothing was dropped.");
+        Err(error.hint(hint))
+    };
+    let Some(person) = view.person else {
+        return refused("a keeper keeps everything", "offload on another device");
+    };
+    let kit = node
+        .ask(move |runtime| runtime.replica().kit_of(&person))
+        .await?;
+    let store = node.store().clone();
+    let confirmed = node.blocking(move || confirmed_kit(&store)).await??;
+    match kit {
+        None => refused(
+            "there are no recovery words: with this device your way to the other copies could be lost",
+            "make them (heirloom recovery replace), then prove them (heirloom recovery check)",
+        ),
+        Some(kit) if confirmed != Some(kit) => refused(
+            "your recovery words were never checked on this device: without them your way to the other copies could be lost",
+            "take the paper and run heirloom recovery check",
+        ),
+        Some(_) => Ok(()),
+    }
+}
+
+async fn run(
+    node: &Node,
+    network: &crate::network::Network,
+    filter: Filter,
+    answer: &Answer,
+) -> Done {
+    let mut totals = Totals::default();
+    let all = candidates(node, filter).await?;
+    let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
+    let mut asking = Asking::new(node.clone(), network.clone()).await?;
+    for some in all.chunks(BATCH) {
+        for (candidate, why) in some.iter().zip(asking.offload(some).await?) {
+            totals.add(candidate, why.is_none());
+            let outcome = if why.is_none() { "dropped" } else { "kept" };
+            answer.line(&candidate.line(outcome, why)).await;
+        }
+        answer.progress(Progress {
+            done: totals.dropped + totals.kept,
+            total,
+            bytes: totals.bytes,
+            bytes_total: 0,
+        });
+        if answer.dropped().is_cancelled() {
+            break;
+        }
+    }
+    if asking.became_cache {
+        let text = "This device is now one that may drop originals: it gets those of others when you ask for them. \
+                    To have everything here again: heirloom device policy NAME archive";
+        answer.note(text).await;
+    }
+    Ok(totals.summary(false))
+}
+
+/// Photos that a filter lets through and whose originals are here, by the names that peers know.
+async fn candidates(node: &Node, filter: Filter) -> Result<Vec<Candidate>, ApiError> {
+    let view = node.view().await?;
+    let store = node.store().clone();
+    let found = node
+        .blocking(move || find(&store, &view, &filter))
+        .await??;
+    let named = node.ask(move |runtime| {
+        let mut found = found;
+        for candidate in &mut found {
+            candidate.blobs = runtime.named_blobs(&candidate.blobs);
+        }
+        found
+    });
+    Ok(named.await?)
+}
+
+fn find(store: &Store, view: &View, filter: &Filter) -> Result<Vec<Candidate>, StoreError> {
+    let held = Held::of(store);
+    let mut found = Vec::new();
+    for folded in catalog::read(store, view)?.in_order(|one| filter.fits(one)) {
+        let mut blobs: Vec<BlobRef> = Vec::new();
+        for item in &folded.items {
+            if held.has_originals(item)? {
+                blobs.extend(item.asset.all_parts().map(|(_, blob)| *blob));
+            }
+        }
+        blobs.sort_by_key(|blob| (blob.log, blob.ordinal));
+        blobs.dedup();
+        if blobs.is_empty() {
+            continue;
+        }
+        found.push(candidate(view, &folded, blobs));
+    }
+    Ok(found)
+}
+
+fn candidate(view: &View, folded: &Folded, blobs: Vec<BlobRef>) -> Candidate {
+    let first = folded.first();
+    let parts: Vec<_> = first.asset.all_parts().map(|(part, _)| part).collect();
+    let kept_on = view.kept_on(folded, false).into_iter();
+    let archives: BTreeSet<String> = view
+        .witnesses
+        .iter()
+        .filter(|(_, witness)| witness.counts(view.now))
+        .map(|(device, _)| device.to_string())
+        .collect();
+    Candidate {
+        id: first.key.item,
+        name: parts
+            .first()
+            .map(|part| part.name.clone())
+            .unwrap_or_default(),
+        bytes: parts.iter().map(|part| part.len).sum(),
+        blobs,
+        wanted: view.copies_wanted_of(folded),
+        likely: kept_on
+            .filter(|kept| archives.contains(&kept.device))
+            .map(|kept| kept.name)
+            .collect(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Originals that are on other devices come when somebody asks for them.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use heirloom_protocol::{album::asset::BlobRef, id::OpId};
+
+use super::{ApiError, pair};
+use crate::{
+    api::{Answer, Doorway, answer::Progress},
+    catalog::{Folded, Held},
+    node::Node,
+    runtime::View,
+    store::{Store, StoreError},
+};
+
+/// How long nothing may come before the rest is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at what came.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Of the assets whose originals are not here: who says that they hold them.
+pub(in crate::api) fn who_has(
+    store: &Store,
+    view: &View,
+    assets: &[Folded],
+) -> Result<BTreeMap<OpId, Vec<String>>, StoreError> {
+    let held = Held::of(store);
+    let mut who = BTreeMap::new();
+    for folded in assets {
+        if !held.here(folded)?.original {
+            let kept_on = view.kept_on(folded, false).into_iter();
+            let names = kept_on.map(|kept| kept.name).collect();
+            who.insert(folded.first().key.item, names);
+        }
+    }
+    Ok(who)
+}
+
+/// Gets the originals of assets that are not here and that another device says it holds, as far as
+/// they come: each that is there now is durable.
+pub(in crate::api) async fn bring(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    assets: &[Folded],
+    answer: &Answer,
+) -> Result<(), ApiError> {
+    let view = node.view().await?;
+    let (store, all) = (node.store().clone(), assets.to_vec());
+    let missing = node.blocking(move || missing(&store, &view, &all));
+    let mut missing = missing.await??;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lent = pair::Lent::of(doorway, node).await?;
+    let came = wait(node, &lent, &mut missing, answer).await;
+    lent.give_back().await;
+    came
+}
+
+/// The originals that are lacking of assets that somebody else holds.
+fn missing(store: &Store, view: &View, assets: &[Folded]) -> Result<Vec<BlobRef>, StoreError> {
+    let held = Held::of(store);
+    let mut missing = Vec::new();
+    for folded in assets {
+        if held.here(folded)?.original || view.kept_on(folded, false).is_empty() {
+            continue;
+        }
+        // Of items with the same content one that others hold is enough.
+        let held_by = |item: &&crate::catalog::Item| {
+            let one = std::iter::once(&item.asset);
+            !view.peers.holders_of(one).is_empty()
+        };
+        let item = folded.items.iter().find(held_by);
+        let blobs = item.into_iter().flat_map(|item| item.asset.all_parts());
+        for (_, blob) in blobs {
+            if !held.has(blob)? {
+                missing.push(*blob);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+async fn wait(
+    node: &Node,
+    lent: &pair::Lent,
+    missing: &mut Vec<BlobRef>,
+    answer: &Answer,
+) -> Result<(), ApiError> {
+    let total = u64::try_from(missing.len()).unwrap_or(u64::MAX);
+    let blobs = missing.clone();
+    node.ask(move |runtime| {
+        let named = runtime.named_blobs(&blobs);
+        runtime.look_at(&named);
+    })
+    .await?;
+    lent.network.call_round().await?;
+    let mut stirs = lent.network.stirs();
+    let (mut moved, mut changed) = (lent.network.moved(), Instant::now());
+    loop {
+        lent.network.fetch_all();
+        let (store, blobs) = (node.store().clone(), missing.clone());
+        let left = node.blocking(move || lacking(&store, blobs)).await??;
+        let now = lent.network.moved();
+        if left.len() != missing.len() || now.bytes_received != moved.bytes_received {
+            (moved, changed) = (now, Instant::now());
+        }
+        *missing = left;
+        let done = total - u64::try_from(missing.len()).unwrap_or(total).min(total);
+        answer.progress(Progress {
+            done,
+            total,
+            ..Progress::default()
+        });
+        let is_over = missing.is_empty() || answer.dropped().is_cancelled();
+        if is_over || changed.elapsed() >= PATIENCE {
+            return Ok(());
+        }
+        // Time alone may decide.
+        let _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()).await;
+    }
+}
+
+fn lacking(store: &Store, mut blobs: Vec<BlobRef>) -> Result<Vec<BlobRef>, StoreError> {
+    let held = Held::of(store);
+    let mut failed = None;
+    blobs.retain(|blob| match held.has(blob) {
+        Ok(has) => !has,
+        Err(error) => {
+            failed = Some(error);
+            true
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(blobs),
+    }
+}
