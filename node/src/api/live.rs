@@ -9,7 +9,7 @@ use crate::{
     net::{Path, Standing},
     network::device_of,
     node::Node,
-    runtime::{Lore, last_seen},
+    runtime::{Lore, Past, RuntimeError, last_seen},
 };
 
 /// What the network says of this moment; where none runs, when devices were last seen.
@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub(super) lore: Lore,
     /// Deletions that named what nobody deleted.
     pub(super) wrong_deletions: usize,
+    /// Devices whose homes were restored or copied.
+    pub(super) pasts: Vec<(DeviceId, Past)>,
 }
 
 /// How a device was met.
@@ -53,14 +55,17 @@ impl Live {
         };
         let asked = node.ask(|runtime| {
             let wrong = runtime.wrong_deletions();
-            runtime.lore().map(|lore| (runtime.lacking(), lore, wrong))
+            let pasts = runtime.pasts()?.into_iter().collect();
+            let lore = runtime.lore()?;
+            Ok::<_, RuntimeError>((runtime.lacking(), lore, wrong, pasts))
         });
-        let (waiting, lore, wrong_deletions) = asked.await??;
+        let (waiting, lore, wrong_deletions, pasts) = asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
             lore,
             wrong_deletions,
+            pasts,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heirloom_protocol::sync::keep::ARCHIVES_MIN;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, doctor, live::Live};
+use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past};
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
@@ -109,6 +109,9 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
                 "{name} has written {count} entries that have not come here yet."
             ));
         }
+    }
+    for word in past::words(view, &live.pasts) {
+        problems.push(format!("{} {}", word.message, word.remedy));
     }
     if live.wrong_deletions > 0 {
         problems.push(format!(

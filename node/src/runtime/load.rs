@@ -114,6 +114,7 @@ impl Runtime {
             originals: BTreeMap::new(),
             said: BTreeMap::new(),
             beacons: 0,
+            has_unvouched: false,
         };
         runtime.fill()?;
         Ok(runtime)

@@ -18,6 +18,7 @@ mod gossip;
 mod judge;
 mod left;
 mod load;
+mod past;
 mod rebuild;
 mod seen;
 mod sync;
@@ -52,6 +53,7 @@ pub use self::{
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
     load::Identity,
+    past::Past,
     seen::last_seen,
     sync::{Peers, Step},
     view::{People, SeenAlbum, View},
@@ -117,6 +119,8 @@ pub struct Runtime {
     said: BTreeMap<DeviceId, Said>,
     /// Beacons signed since this node started.
     beacons: u64,
+    /// Whether entries of a forked log came that this device has not vouched for.
+    has_unvouched: bool,
 }
 
 /// Work for the thread.
