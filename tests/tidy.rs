@@ -553,3 +553,54 @@ fn the_changelog_is_open_for_the_next_change() {
     let changelog = read("CHANGELOG.md");
     assert!(changelog.contains("\n## [Unreleased]\n"));
 }
+
+/// The text that each part of a patch expects to find, with the file.
+fn expected(patch: &str) -> Vec<(String, String)> {
+    let mut file = String::new();
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in patch.lines() {
+        if let Some(name) = line.strip_prefix("+++ b/") {
+            name.clone_into(&mut file);
+        } else if line.starts_with("@@") {
+            found.push((file.clone(), String::new()));
+        } else if let Some((_, text)) = found.last_mut()
+            && let Some(kept) = line.strip_prefix(' ').or_else(|| line.strip_prefix('-'))
+        {
+            text.push_str(kept);
+            text.push('\n');
+        }
+    }
+    found
+}
+
+#[test]
+fn every_deliberate_bug_still_applies_and_names_a_test_that_exists() {
+    let tests = "tests/sabotage/";
+    let patches: Vec<String> = with_ending(&[".patch"]);
+    let patches: Vec<_> = patches.iter().filter(|p| p.starts_with(tests)).collect();
+    assert!(
+        patches.len() >= 12,
+        "only {} deliberate bugs",
+        patches.len()
+    );
+    let code: String = sources().iter().map(|file| read(file)).collect();
+    let mut broken = Vec::new();
+    for patch in patches {
+        let text = read(patch);
+        let mut parts = expected(&text);
+        parts.retain(|(file, part)| !part.is_empty() && !read(file).contains(part));
+        broken.extend(
+            parts
+                .iter()
+                .map(|(file, _)| format!("{patch}: not as in {file}")),
+        );
+        let test = text.lines().find_map(|line| line.strip_prefix("# test: "));
+        let test = test.unwrap_or_default();
+        let last = test.rsplit([':', ' ']).next().unwrap_or_default();
+        let is_named = [format!("fn {last}("), format!("mod {last};")];
+        if expected(&text).is_empty() || !is_named.iter().any(|name| code.contains(name)) {
+            broken.push(format!("{patch}: {test:?} is no test"));
+        }
+    }
+    hold(&broken);
+}

@@ -3,7 +3,7 @@
 use std::{future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 
 /// How long between two rounds of what time brings: trash that expires, disks that get their space back.
 const ROUND_EVERY: Duration = Duration::from_secs(3600);
+/// When the first of them is: who was restored from an older copy learns its own log before it writes.
+const FIRST_ROUND: Duration = Duration::from_secs(30);
+/// How long after news of a forked log both its sides are vouched for.
+const VOUCH_AFTER: Duration = Duration::from_secs(2);
 /// How long between two looks at entries whose clock was ahead.
 const RELEASE_EVERY: Duration = Duration::from_secs(60);
 /// How long after a change of the roster keys are given out.
@@ -137,12 +141,14 @@ async fn keep_up(node: Node, ending: CancellationToken) {
     let mut news = node.news();
     let mut release = interval(RELEASE_EVERY);
     release.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut round = interval(ROUND_EVERY);
+    let mut round = interval_at(Instant::now() + FIRST_ROUND, ROUND_EVERY);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Keys that were due when the node was last stopped.
     let mut tend_at = Some(Instant::now() + TEND_AFTER);
+    let mut vouch_at = None;
     loop {
         let due = tend_at.unwrap_or_else(|| Instant::now() + RELEASE_EVERY);
+        let vouch_due = vouch_at.unwrap_or(due);
         let done = tokio::select! {
             () = ending.cancelled() => return,
             _ = release.tick() => node.ask(|runtime| runtime.release_held()).await,
@@ -151,11 +157,18 @@ async fn keep_up(node: Node, ending: CancellationToken) {
                 tend_at = None;
                 node.ask(|runtime| runtime.tend()).await
             }
+            () = sleep_until(vouch_due), if vouch_at.is_some() => {
+                vouch_at = None;
+                node.ask(|runtime| runtime.vouch_for_forks()).await
+            }
             told = news.recv() => {
                 use tokio::sync::broadcast::error::RecvError;
                 match told {
                     Ok(News::Roster) | Err(RecvError::Lagged(_)) => {
                         tend_at.get_or_insert(Instant::now() + TEND_AFTER);
+                    }
+                    Ok(News::Renamed(_) | News::Entries(Some(_), _)) => {
+                        vouch_at.get_or_insert(Instant::now() + VOUCH_AFTER);
                     }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return,

@@ -12,6 +12,8 @@ pub(crate) mod canaries;
 pub(crate) mod namespaces;
 pub(crate) mod pictures;
 pub(crate) mod proxy;
+#[cfg(target_os = "linux")]
+pub(crate) mod strace;
 
 use std::{
     collections::BTreeMap,
@@ -299,6 +301,23 @@ impl Running {
         }
         let status = self.child.wait().expect("it ends");
         (lines, status.code().unwrap_or(-1))
+    }
+
+    /// The whole lines of a command that may be killed at any moment, and its exit code unless a
+    /// signal ended it.
+    pub(crate) fn fate(mut self) -> (Vec<Value>, Option<i32>) {
+        drop(self.child.stdin.take());
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                // The last line may be cut in the middle.
+                Ok(line) => lines.extend(serde_json::from_str::<Value>(&line).ok()),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("no line in {PATIENCE:?}"),
+            }
+        }
+        let status = self.child.wait().expect("it ends");
+        (lines, status.code())
     }
 
     /// The last line and the exit code.

@@ -92,6 +92,7 @@ fn run(target: &Target) {
             case::hex(&bytes)
         );
     }
+    eprintln!("{}: {count} broken inputs", target.name);
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, live::Live};
+use super::{Answer, ApiError, Done, Doorway, live::Live, past};
 use crate::{network::NetworkOptions, node::Node, runtime::View, store::Store};
 
 /// Free bytes below which a disk is nearly full.
@@ -58,6 +58,7 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     checks.push(worker(doorway));
     checks.push(recovery(&view));
     checks.push(devices(&view));
+    checks.extend(copies(&live, &view));
     for check in &checks {
         answer.line(&check.line()).await;
     }
@@ -234,4 +235,16 @@ fn devices(view: &View) -> Check {
         1 => Check::well("devices", "another device belongs to the family"),
         count => Check::well("devices", format!("{count} others belong to the family")),
     }
+}
+
+/// Homes that were restored or copied: one line for each, or one that there are none.
+fn copies(live: &Live, view: &View) -> Vec<Check> {
+    let words = past::words(view, &live.pasts);
+    if words.is_empty() {
+        return vec![Check::well("copies", "no home was restored or copied")];
+    }
+    let words = words.into_iter();
+    words
+        .map(|word| Check::wrong("copies", word.message, word.remedy))
+        .collect()
 }

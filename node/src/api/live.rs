@@ -9,7 +9,7 @@ use crate::{
     net::{Path, Standing},
     network::device_of,
     node::Node,
-    runtime::{Lore, last_seen},
+    runtime::{Lore, Past, RuntimeError, last_seen},
 };
 
 /// What the network says of this moment; where none runs, when devices were last seen.
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) wrong_deletions: usize,
     /// Entries that are damaged here and are to come again.
     pub(super) broken: usize,
+    /// Devices whose homes were restored or copied.
+    pub(super) pasts: Vec<(DeviceId, Past)>,
 }
 
 /// How a device was met.
@@ -55,15 +57,18 @@ impl Live {
         };
         let asked = node.ask(|runtime| {
             let marred = (runtime.wrong_deletions(), runtime.broken());
-            runtime.lore().map(|lore| (runtime.lacking(), lore, marred))
+            let pasts = runtime.pasts()?.into_iter().collect();
+            let lore = runtime.lore()?;
+            Ok::<_, RuntimeError>((runtime.lacking(), lore, marred, pasts))
         });
-        let (waiting, lore, (wrong_deletions, broken)) = asked.await??;
+        let (waiting, lore, (wrong_deletions, broken), pasts) = asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
             lore,
             wrong_deletions,
             broken,
+            pasts,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {

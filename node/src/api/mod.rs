@@ -24,6 +24,7 @@ mod live;
 mod network;
 mod offload;
 mod pair;
+mod past;
 mod people;
 mod pick;
 mod recovery;
@@ -37,7 +38,7 @@ mod undo;
 mod verify;
 mod write;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -73,7 +74,8 @@ pub struct Doorway {
     home: PathBuf,
     options: Options,
     node: RwLock<Option<Node>>,
-    network: RwLock<Option<Network>>,
+    /// With the moment since when this node runs on it.
+    network: RwLock<Option<(Network, Instant)>>,
     questions: pair::Questions,
 }
 
@@ -119,12 +121,18 @@ impl Doorway {
 
     /// The network, where this node runs and is not only asked.
     pub async fn network(&self) -> Option<Network> {
+        self.network_since().await.map(|(network, _)| network)
+    }
+
+    /// The same, with the moment since when.
+    async fn network_since(&self) -> Option<(Network, Instant)> {
         self.network.read().await.clone()
     }
 
     /// Says that the node runs on this network, or that it no longer does.
     pub async fn run_on(&self, network: Option<Network>) {
-        *self.network.write().await = network;
+        let since = Instant::now();
+        *self.network.write().await = network.map(|network| (network, since));
     }
 
     /// Puts the node in place that `init` or `join` made.
@@ -178,6 +186,9 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         _ => {}
     }
     let node = &doorway.node().await?;
+    if past::writes(act, body) {
+        past::listen_first(doorway).await;
+    }
     match act {
         "invite" => invite::invite(doorway, node, body, answer).await,
         "peer" => network::peer(doorway, node, body, answer).await,

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -167,15 +170,12 @@ pub(super) async fn sync(
                 .ok_or_else(|| ApiError::usage("a duration looks like 90s, 24h or 7d"))?,
         ),
     };
-    // What time has brought is told with the rest.
-    if let Err(error) = upkeep::round(node).await {
-        tracing::warn!(%error, "upkeep");
-    }
     let lent = pair::Lent::of(doorway, node).await?;
     let watch = Watch {
         before: lent.network.moved(),
         network: &lent.network,
         answer,
+        has_kept_up: AtomicBool::new(false),
     };
     let looking = watch.exchange(lent.is_own);
     let done = match longest {
@@ -185,6 +185,10 @@ pub(super) async fn sync(
             Err(_) => watch.summary(&watch.reached().await, false),
         },
     };
+    if done.is_err() && !watch.has_kept_up.load(Ordering::Relaxed) {
+        // Nobody was there to learn from: deletions come to their end all the same.
+        keep_up(node).await;
+    }
     lent.give_back().await;
     done
 }
@@ -199,8 +203,17 @@ pub(super) async fn meet(lent: &pair::Lent, answer: &Answer) -> Result<(), ApiEr
         before: lent.network.moved(),
         network: &lent.network,
         answer,
+        has_kept_up: AtomicBool::new(false),
     };
     watch.exchange(lent.is_own).await.map(drop)
+}
+
+/// What time has brought. A device that was restored from an older copy first learns its own log
+/// from others, as all of this may write to it.
+async fn keep_up(node: &Node) {
+    if let Err(error) = upkeep::round(node).await {
+        tracing::warn!(%error, "upkeep");
+    }
 }
 
 /// One sync as it goes on.
@@ -209,6 +222,8 @@ struct Watch<'a> {
     answer: &'a Answer,
     /// What the node had moved before.
     before: Moved,
+    /// Whether this device has written what time brought.
+    has_kept_up: AtomicBool,
 }
 
 /// The peers that were reached, and whether nothing is left to do with each.
@@ -221,7 +236,6 @@ impl Watch<'_> {
         let mut moved = self.network.moved();
         let mut moved_at = Instant::now();
         let mut quiet_since: Option<Instant> = None;
-        let mut has_tended = false;
         let mut stirs = self.network.stirs();
         loop {
             reached.extend(self.reached().await);
@@ -239,13 +253,14 @@ impl Watch<'_> {
                 && !reached.is_empty()
                 && reached.values().all(|settled| *settled);
             match quiet_since.filter(|_| is_quiet) {
-                Some(since) if since.elapsed() >= QUIET && has_tended => {
+                Some(since)
+                    if since.elapsed() >= QUIET && self.has_kept_up.load(Ordering::Relaxed) =>
+                {
                     return self.summary(&reached, true);
                 }
                 Some(since) if since.elapsed() >= QUIET => {
-                    // Who joined elsewhere may lack keys that only this device has.
-                    self.network.node().ask(|runtime| runtime.tend()).await??;
-                    (has_tended, quiet_since) = (true, None);
+                    self.write_what_is_due().await?;
+                    quiet_since = None;
                 }
                 Some(_) => {}
                 None => quiet_since = is_quiet.then(Instant::now),
@@ -259,6 +274,19 @@ impl Watch<'_> {
                 _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
             }
         }
+    }
+
+    /// Writes what others are to hear as well, now that their news is here.
+    async fn write_what_is_due(&self) -> Result<(), ApiError> {
+        self.has_kept_up.store(true, Ordering::Relaxed);
+        let node = self.network.node();
+        keep_up(node).await;
+        let tended = node.ask(|runtime| {
+            // Who joined elsewhere may lack keys that only this device has.
+            runtime.tend()?;
+            runtime.vouch_for_forks()
+        });
+        Ok(tended.await??)
     }
 
     /// Calls everybody; a node that has just started waits a little to be found.

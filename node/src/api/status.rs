@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use heirloom_protocol::id::AlbumId;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, undo};
+use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past, undo};
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
@@ -139,6 +139,9 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     }
     for burst in &sums.bursts {
         problems.push(undo::sentence(view, burst));
+    }
+    for word in past::words(view, &live.pasts) {
+        problems.push(format!("{} {}", word.message, word.remedy));
     }
     if live.wrong_deletions > 0 {
         problems.push(format!(

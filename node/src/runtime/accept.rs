@@ -3,7 +3,7 @@
 use heirloom_protocol::{
     id::DeviceId,
     log::entry::{Entry, EntryBytes, EntryError},
-    replica::Refusal,
+    replica::{Refusal, log_of},
 };
 
 use super::{Runtime, RuntimeError, commit::Stage};
@@ -42,7 +42,11 @@ impl Runtime {
             verdicts.push(verdict);
         }
         if !stage.logs.is_empty() || !stage.rebuild.is_empty() {
+            let signs = self.signs_in(&stage.fresh);
+            let logs = stage.fresh.iter().map(log_of);
+            self.has_unvouched |= logs.into_iter().any(|log| self.replica.is_forked(&log));
             self.finish(stage)?;
+            self.heed(&signs)?;
         }
         Ok(verdicts)
     }

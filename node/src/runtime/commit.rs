@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Row};
 
 use heirloom_protocol::{
     album::{asset::Asset, merge},
-    id::{AlbumId, DeviceId, LogId, SpaceId},
+    id::{AlbumId, DeviceId, LogId},
     log::entry::Entry,
     op::{Level, Op},
     replica::{Effect, Place, Projection, Recorded, log_of},
@@ -26,7 +26,7 @@ pub(super) struct Stage {
     albums: BTreeSet<AlbumId>,
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
-    forked: BTreeSet<SpaceId>,
+    forked: BTreeSet<LogId>,
     pub(super) logs: BTreeSet<LogId>,
     pub(super) fresh: Vec<Entry>,
     /// The peer who sent the entries.
@@ -267,7 +267,7 @@ impl Stage {
                     self.rebuild.insert(*album);
                 }
                 Effect::Roster => self.roster = true,
-                Effect::Fork(log) => drop(self.forked.insert(log.space)),
+                Effect::Fork(log) => drop(self.forked.insert(*log)),
             }
         }
     }

@@ -69,13 +69,14 @@ impl Runtime {
     }
 
     /// Takes the names of what is wanted and held anew, and leaves a log of its own that forked.
-    pub(super) fn after_fork(&mut self, spaces: &BTreeSet<SpaceId>) -> Result<(), RuntimeError> {
-        tracing::warn!("a device's log goes on in two ways: maybe its home was copied or restored");
+    pub(super) fn after_fork(&mut self, logs: &BTreeSet<LogId>) -> Result<(), RuntimeError> {
+        self.note_forked(logs)?;
         self.peers.renamed = self.renamed_blobs();
         let policy = self.replica.control().policy(&self.device());
         self.want = Want::new(policy);
         self.load_wants()?;
-        let renamed = spaces.iter().map(|space| News::Renamed(*space));
+        let spaces: BTreeSet<SpaceId> = logs.iter().map(|log| log.space).collect();
+        let renamed = spaces.into_iter().map(News::Renamed);
         self.news.extend(renamed);
         self.renew_if_forked()
     }
@@ -138,6 +139,7 @@ impl Runtime {
         Ok(())
     }
 
+    /// Goes on in a fresh incarnation. Durable when it returns.
     pub(super) fn renew(&mut self) -> Result<(), RuntimeError> {
         let incarnation = self.rng()?.next_u64();
         let mut identity = Identity::load(&self.store)?.ok_or(RuntimeError::Stopped)?;

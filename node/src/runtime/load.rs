@@ -118,6 +118,7 @@ impl Runtime {
             broken: BTreeSet::new(),
             is_stale: true,
             is_filled: false,
+            has_unvouched: false,
         };
         runtime.fill_and_mend()?;
         (runtime.is_stale, runtime.is_filled) = (false, true);

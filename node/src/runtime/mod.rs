@@ -24,6 +24,7 @@ mod judge;
 mod left;
 mod load;
 mod names;
+mod past;
 mod rebuild;
 mod seen;
 mod settled;
@@ -64,6 +65,7 @@ pub use self::{
     left::Left,
     load::Identity,
     names::BlobNames,
+    past::Past,
     seen::last_seen,
     settled::COPIES_MAX,
     sync::{Peers, Step},
@@ -140,6 +142,8 @@ pub struct Runtime {
     is_filled: bool,
     /// Entries whose records are damaged, under the names they are kept by.
     broken: BTreeSet<(LogId, u32)>,
+    /// Whether entries of a forked log came that this device has not vouched for.
+    has_unvouched: bool,
 }
 
 /// Work for the thread.

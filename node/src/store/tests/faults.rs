@@ -120,6 +120,7 @@ fn story_with_faults(count: u32, kind: io::ErrorKind) {
         check(&store, STEPS, &what);
         if seen.get() < from {
             assert!(from > 60, "the story has only {from} changes");
+            eprintln!("{from} changes refused, {count} in a row, with {kind:?}");
             return;
         }
         from += 1;
@@ -165,6 +166,7 @@ fn a_kill_at_any_change_keeps_what_was_acknowledged() {
         }
     });
     assert!(images.get() > 60);
+    eprintln!("{} crash images of kills", images.get());
 }
 
 /// Opens a copy of a home as it lies there and goes on with the story.
@@ -217,12 +219,17 @@ fn a_loss_of_power_at_any_change_keeps_what_was_acknowledged() {
         .ok()
         .and_then(|rounds| rounds.parse().ok())
         .unwrap_or(1);
+    let mut images = 0;
     for round in 0..rounds {
         for at in tape.made()..=tape.len() {
             let seed = round * 1_000_003 + u64::try_from(at).unwrap() + 1;
             power_fails(&tape, at, seed);
+            images += 1;
         }
     }
+    eprintln!(
+        "{images} crash images of lost power, every third with a second loss in the start after it"
+    );
 }
 
 fn power_fails(tape: &super::power::Tape, at: usize, seed: u64) {

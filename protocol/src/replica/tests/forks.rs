@@ -97,6 +97,31 @@ fn what_lies_above_a_fork_is_shown_once_another_device_has_anchored_it() {
 }
 
 #[test]
+fn an_anchor_that_comes_before_what_it_names_counts_once_that_is_here() {
+    let mut world = forked();
+    let later = world.anna.add_photo(world.space, "later.jpg");
+    pull(&mut world.pi, &world.anna);
+    let anchor = world.pi.replica.record_anchor(world.space, world.pi.now);
+    world.pi.keep(anchor.unwrap().expect("something is new"));
+    let mut left: Vec<_> = world.pi.entries.values().cloned().collect();
+    // The anchor first, then each log in its order.
+    left.sort_by_key(|entry| {
+        (
+            entry.header().device != world.pi.replica.device(),
+            entry.header().seq,
+        )
+    });
+    for entry in left {
+        match world.clone.replica.accept(&entry, world.clone.now) {
+            Ok(_) => drop(world.clone.entries.insert(entry.id(), entry)),
+            Err(refusal) => assert_eq!(refusal, Refusal::AlreadyHere),
+        }
+    }
+    assert_eq!(shown(&world.clone, &world), [true, true, true]);
+    assert!(world.clone.assets(world.space)[&later].added.is_some());
+}
+
+#[test]
 fn a_thief_who_signs_one_entry_at_the_start_of_a_log_voids_nothing_that_was_anchored() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");

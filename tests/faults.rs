@@ -1,0 +1,478 @@
+//! The real program under injected faults: killed at the k-th call that changes a disk, and told at
+//! the k-th that it failed.
+//!
+//! Every run starts on a fresh copy of a home. After it the home is whole with
+//! no repair by hand, what was said to be safe is there byte for byte, and the
+//! same command run again completes. `HEIRLOOM_FAULT_STRIDE` says how many calls
+//! apart the faults are; 1 tries each.
+#![cfg(target_os = "linux")]
+
+mod devices;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use devices::{
+    Device, Dice, Homes, Running, link, pair, pictures,
+    proxy::Proxy,
+    report, sha256, skipped,
+    strace::{Fault, Harm, Trace, missing},
+};
+use serde_json::Value;
+
+/// Everything by which the program changes a disk.
+const CHANGES: [&str; 8] = [
+    "fdatasync",
+    "fsync",
+    "pwrite64",
+    "write",
+    "rename",
+    "mkdir",
+    "unlink",
+    "ftruncate",
+];
+const SYNCS: [&str; 2] = ["fsync", "fdatasync"];
+/// More calls of one name than any of these commands makes in a thread.
+const CALLS_MAX: u32 = 2000;
+
+/// How many calls lie between two faults, unless the environment says it.
+fn stride(usual: u32) -> u32 {
+    let asked = std::env::var("HEIRLOOM_FAULT_STRIDE").ok();
+    let asked = asked.map(|stride| stride.parse().expect("HEIRLOOM_FAULT_STRIDE is a number"));
+    asked.unwrap_or(usual).max(1)
+}
+
+/// Whether there is no strace here; says so.
+fn is_left_out() -> bool {
+    let why = missing();
+    if let Some(why) = &why {
+        skipped(why);
+    }
+    why.is_some()
+}
+
+/// A copy of a folder, rights and all.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    fs::set_permissions(to, fs::metadata(from).expect("there").permissions()).expect("its rights");
+    for item in fs::read_dir(from).expect("a folder") {
+        let item = item.expect("an item");
+        let target = to.join(item.file_name());
+        match item.file_type().expect("a type") {
+            kind if kind.is_dir() => copy(&item.path(), &target),
+            kind if kind.is_file() => {
+                fs::copy(item.path(), target).expect("a copy");
+            }
+            // A socket of a node that has ended.
+            _ => {}
+        }
+    }
+}
+
+fn added(lines: &[Value]) -> BTreeSet<String> {
+    let told = lines.iter().filter(|line| line["outcome"] == "added");
+    told.map(|line| line["path"].as_str().expect("a path").to_owned())
+        .collect()
+}
+
+/// A second device, from which the one that suffers gets everything.
+struct Giver {
+    device: Device,
+    before: PathBuf,
+    /// The same address for each of its nodes.
+    proxy: Proxy,
+    node: Option<Running>,
+}
+
+impl Giver {
+    /// Joins the bench's device and imports its photos.
+    fn of(bench: &Bench) -> Self {
+        let device = bench.homes.device("giver");
+        let node = bench.device.serve();
+        pair(&bench.device, &["--device"], &device, "giver", link);
+        // It gets the keys of its person's albums.
+        device.ok(&["sync"]);
+        drop(node);
+        device.ok(&bench.import());
+        let before = bench.homes.path().join("giver-before");
+        copy(&device.home, &before);
+        let mut giver = Self {
+            device,
+            before,
+            proxy: Proxy::new(),
+            node: None,
+        };
+        giver.serve();
+        let node = giver.node.as_ref().expect("it runs");
+        let peer = node.ready["peer"].as_str().expect("a peer").to_owned();
+        let address = format!("{}/p2p/{peer}", giver.proxy.multiaddr());
+        giver.node = None;
+        bench.device.know_only(&address);
+        giver
+    }
+
+    fn serve(&mut self) {
+        let node = self.device.serve();
+        self.proxy.lead_to(node.port());
+        self.node = Some(node);
+    }
+
+    /// A copied home that came back would be a fork: it goes on where the others' copies do.
+    fn again(&mut self) {
+        self.node = None;
+        fs::remove_dir_all(&self.device.home).expect("the last copy");
+        copy(&self.before, &self.device.home);
+        self.serve();
+    }
+}
+
+/// A home as it is before each fault, the copy that suffers it, and photos.
+struct Bench {
+    homes: Homes,
+    before: PathBuf,
+    device: Device,
+    photos: PathBuf,
+    /// The hash of each photo, by its path.
+    sums: BTreeMap<String, String>,
+    trace: PathBuf,
+    started: Instant,
+    faults: u32,
+    giver: Option<Giver>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let homes = Homes::new();
+        let device = homes.device("laptop");
+        device.init("Berger", "Anna", "laptop");
+        device.ok(&["album", "create", "Kills"]);
+        let photos = homes.path().join("photos");
+        fs::create_dir(&photos).expect("a folder");
+        let mut bench = Self {
+            before: homes.path().join("before"),
+            trace: homes.path().join("trace"),
+            sums: BTreeMap::new(),
+            started: Instant::now(),
+            faults: 0,
+            giver: None,
+            homes,
+            device,
+            photos,
+        };
+        // Two that share a pack, and one that is a file by itself. No picture is made of them.
+        bench.make(&[30_000, 45_000, 400_000]);
+        bench
+    }
+
+    fn make(&mut self, sizes: &[usize]) {
+        let mut dice = Dice::new();
+        for (number, bytes) in sizes.iter().enumerate() {
+            let path = self.photos.join(format!("{number}.mp4"));
+            let bytes = pictures::movie(*bytes, &mut dice);
+            fs::write(&path, &bytes).expect("a file");
+            let path = path.to_str().expect("UTF-8").to_owned();
+            self.sums.insert(path, sha256(&bytes));
+        }
+    }
+
+    /// The home as it is now is what every fault begins with.
+    fn keep(&self) {
+        copy(&self.device.home, &self.before);
+    }
+
+    fn again(&mut self) {
+        fs::remove_dir_all(&self.device.home).expect("the last copy");
+        copy(&self.before, &self.device.home);
+        if let Some(giver) = &mut self.giver {
+            giver.again();
+        }
+    }
+
+    fn import(&self) -> [&str; 4] {
+        [
+            "import",
+            self.photos.to_str().expect("UTF-8"),
+            "--album",
+            "Kills",
+        ]
+    }
+
+    /// Runs a command with a fault: its lines, its exit code, and whether the fault was met.
+    fn run(&mut self, args: &[&str], fault: &Fault) -> (Vec<Value>, Option<i32>, bool) {
+        let mut device = self.device.clone();
+        // What an earlier run left is not read.
+        let _ = fs::remove_file(&self.trace);
+        Trace::arm(&mut device, fault, &self.trace);
+        let (lines, exit) = device.start(args).fate();
+        let met = match fault.harm {
+            Harm::Kill => exit.is_none(),
+            Harm::Error(_) | Harm::ErrorsFrom(_) => Trace::read(&self.trace).is_injected(),
+        };
+        self.faults += u32::from(met);
+        (lines, exit, met)
+    }
+
+    /// Nothing in the home is damaged.
+    #[track_caller]
+    fn is_whole(&self, fault: &str) {
+        let (summary, exit) = self.device.run(&["verify", "--read-data"], "");
+        let damaged = &summary["damaged"];
+        assert_eq!((exit, damaged), (0, &0.into()), "{fault}: {summary}");
+    }
+
+    /// The home is whole, and holds these photos byte for byte.
+    #[track_caller]
+    fn holds(&self, photos: &BTreeSet<String>, fault: &str) {
+        self.is_whole(fault);
+        let out = self.homes.path().join("out");
+        let to = out.to_str().expect("UTF-8");
+        let (summary, exit) = self.device.run(&["export", to, "--sidecars", "none"], "");
+        assert_eq!(exit, 0, "{fault}: {summary}");
+        let exported = devices::sums(&out);
+        for photo in photos {
+            assert!(
+                exported.contains_key(&self.sums[photo]),
+                "{fault}: lost {photo}"
+            );
+        }
+        // An empty home makes no folder.
+        let _ = fs::remove_dir_all(&out);
+    }
+
+    /// The import run once more brings everything, each photo once.
+    #[track_caller]
+    fn completes(&self, told: &BTreeSet<String>, fault: &str) {
+        let (lines, exit) = self.device.start(&self.import()).all();
+        assert_eq!(exit, 0, "{fault}: {:?}", lines.last());
+        let again = added(&lines);
+        assert!(again.is_disjoint(told), "{fault}: added twice: {again:?}");
+        self.holds(&self.sums.keys().cloned().collect(), fault);
+        assert_eq!(self.device.assets().len(), self.sums.len(), "{fault}");
+    }
+
+    /// Goes through the calls of a name until the command ends without having met the fault.
+    fn each(
+        &mut self,
+        args: &[&str],
+        fault: &Fault,
+        stride: u32,
+        mut after: impl FnMut(&mut Self, &[Value], Option<i32>, &Fault),
+    ) {
+        let steps = usize::try_from(stride).expect("small");
+        for nth in (1..CALLS_MAX).step_by(steps) {
+            let fault = Fault {
+                nth,
+                ..fault.clone()
+            };
+            self.again();
+            let (lines, exit, met) = self.run(args, &fault);
+            if !met {
+                assert_eq!(exit, Some(0), "{fault}: {:?}", lines.last());
+                return;
+            }
+            after(self, &lines, exit, &fault);
+        }
+        panic!("{args:?} makes no end of {}", fault.call);
+    }
+
+    fn report(&self, what: &str) {
+        self.device.never_panicked();
+        report(&format!(
+            "{} {what}, {:?}",
+            self.faults,
+            self.started.elapsed()
+        ));
+    }
+}
+
+/// The calls of each name, and those on the index by themselves.
+fn kills(home: &Path) -> Vec<Fault> {
+    let fault = |call, at| Fault {
+        call,
+        harm: Harm::Kill,
+        nth: 1,
+        at,
+    };
+    let index = home.join("heirloom.redb");
+    let all = CHANGES.map(|call| fault(call, None));
+    let of_index = ["fdatasync", "pwrite64"].map(|call| fault(call, Some(index.clone())));
+    all.into_iter().chain(of_index).collect()
+}
+
+#[test]
+fn an_import_killed_at_any_call_leaves_a_whole_home_with_every_acknowledged_photo() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.keep();
+    let import = bench.import().map(str::to_owned);
+    let import = import.each_ref().map(String::as_str);
+    for fault in kills(&bench.device.home.clone()) {
+        bench.each(&import, &fault, stride(2), |bench, lines, _, fault| {
+            let told = added(lines);
+            bench.holds(&told, &fault.to_string());
+            bench.completes(&told, &fault.to_string());
+        });
+    }
+    assert!(bench.faults >= 20, "only {} kills", bench.faults);
+    bench.report("kills of an import at calls that change the disk");
+}
+
+#[test]
+fn a_sync_that_fails_is_never_told_as_a_success() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.keep();
+    let import = bench.import().map(str::to_owned);
+    let import = import.each_ref().map(String::as_str);
+    let harms = [
+        Harm::Error("EIO"),
+        Harm::Error("ENOSPC"),
+        Harm::ErrorsFrom("EIO"),
+    ];
+    let calls = SYNCS.into_iter().chain(["pwrite64"]);
+    let faults = calls.flat_map(|call| harms.map(|harm| (call, harm)));
+    for (call, harm) in faults {
+        let fault = Fault {
+            call,
+            harm,
+            nth: 1,
+            at: None,
+        };
+        let stride = stride(if call == "pwrite64" { 4 } else { 1 });
+        bench.each(&import, &fault, stride, |bench, lines, exit, fault| {
+            let told = added(lines);
+            let fault = fault.to_string();
+            assert!(exit.is_some(), "{fault}: ended by a signal");
+            let lost = Trace::read(&bench.trace).relied_upon();
+            assert!(lost.is_empty(), "{fault}: told without {lost:?}");
+            if exit == Some(0) {
+                assert_eq!(told.len(), bench.sums.len(), "{fault}");
+            } else {
+                let last = lines.last().expect("a word");
+                assert_eq!(last["type"], "error", "{fault}: {last}");
+            }
+            bench.holds(&told, &fault);
+            bench.completes(&told, &fault);
+        });
+    }
+    assert!(bench.faults >= 20, "only {} errors", bench.faults);
+    bench.report("failed syncs and writes of an import");
+}
+
+#[test]
+fn a_second_crash_while_the_first_is_made_good_loses_nothing() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.keep();
+    let import = bench.import().map(str::to_owned);
+    let import = import.each_ref().map(String::as_str);
+    let index = bench.device.home.join("heirloom.redb");
+    let mut crashes = 0;
+    let intact = bench.before.clone();
+    for nth in (1..CALLS_MAX).step_by(usize::try_from(stride(2)).expect("small")) {
+        bench.before.clone_from(&intact);
+        bench.again();
+        let first = Fault {
+            call: "fdatasync",
+            harm: Harm::Kill,
+            nth,
+            at: Some(index.clone()),
+        };
+        let (lines, _, met) = bench.run(&import, &first);
+        if !met {
+            break;
+        }
+        let told = added(&lines);
+        bench.before = bench.homes.path().join(format!("crashed-{nth}"));
+        bench.keep();
+        crashes += 1;
+        for call in ["fdatasync", "pwrite64", "ftruncate", "unlink"] {
+            let second = Fault {
+                call,
+                harm: Harm::Kill,
+                nth: 1,
+                at: None,
+            };
+            bench.each(&["list"], &second, stride(2), |bench, _, _, second| {
+                let fault = format!("{first}, then {second}");
+                bench.holds(&told, &fault);
+                bench.completes(&told, &fault);
+            });
+        }
+    }
+    assert!(crashes > 1, "only {crashes} crashes");
+    bench.report("kills, each second one in the start after the first");
+}
+
+#[test]
+fn a_purge_killed_at_any_call_keeps_every_other_photo() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.device.ok(&bench.import());
+    let assets = bench.device.assets();
+    let doomed = assets.iter().find(|asset| asset["name"] == "0.mp4");
+    let doomed = doomed.expect("it was imported")["id"].as_str();
+    let doomed = doomed.expect("an id").to_owned();
+    bench.device.ok(&["trash", &doomed]);
+    bench.keep();
+    let others: BTreeSet<String> = bench
+        .sums
+        .keys()
+        .filter(|path| !path.ends_with("/0.mp4"))
+        .cloned()
+        .collect();
+    for fault in kills(&bench.device.home.clone()) {
+        let purge = ["--yes", "purge", &doomed];
+        bench.each(&purge, &fault, stride(2), |bench, _, _, fault| {
+            bench.holds(&others, &fault.to_string());
+            // It may have been done: then nothing of that name is left in the trash.
+            let (summary, exit) = bench.device.run(&purge, "");
+            let is_done = exit == 0 || summary["id"] == "E-NOT-FOUND";
+            assert!(is_done, "{fault}: {summary}");
+            assert_eq!(bench.device.assets().len(), 2, "{fault}");
+            bench.holds(&others, &fault.to_string());
+        });
+    }
+    assert!(bench.faults >= 10, "only {} kills", bench.faults);
+    bench.report("kills of a purge at calls that change the disk");
+}
+
+#[test]
+fn a_device_killed_at_any_call_of_a_sync_gets_the_rest_later() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.giver = Some(Giver::of(&bench));
+    bench.keep();
+    let all: BTreeSet<String> = bench.sums.keys().cloned().collect();
+    let calls = ["fdatasync", "pwrite64", "rename"];
+    let kills = kills(&bench.device.home.clone()).into_iter();
+    for fault in kills.filter(|fault| calls.contains(&fault.call) && fault.at.is_none()) {
+        bench.each(&["sync"], &fault, stride(5), |bench, _, _, fault| {
+            let fault = fault.to_string();
+            bench.is_whole(&fault);
+            let (summary, exit) = bench.device.run(&["sync"], "");
+            assert_eq!(
+                (exit, &summary["settled"]),
+                (0, &true.into()),
+                "{fault}: {summary}"
+            );
+            bench.holds(&all, &fault);
+        });
+    }
+    assert!(bench.faults >= 5, "only {} kills", bench.faults);
+    bench.report("kills of a sync at calls that change the disk");
+}
