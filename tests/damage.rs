@@ -442,7 +442,7 @@ fn repair(device: &Device, base: &Base, what: &str) -> Vec<Value> {
     assert!(!seen.is_named && seen.is_whole(base), "{what}: {seen:?}");
     assert_eq!(
         files(&device.home.join("blobs/quarantine")),
-        [] as [PathBuf; 0],
+        Vec::<PathBuf>::new(),
         "{what}"
     );
     lines
@@ -515,7 +515,7 @@ fn a_damaged_photo_waits_in_quarantine_until_a_device_is_in_reach() {
     device.ok(&["sync"]);
     assert_eq!(
         files(&device.home.join("blobs/quarantine")),
-        [] as [PathBuf; 0]
+        Vec::<PathBuf>::new()
     );
     let seen = look_by_program(&device);
     assert!(!seen.is_named && seen.is_whole(&base), "{seen:?}");

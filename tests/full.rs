@@ -68,12 +68,9 @@ impl Disk {
         let piece = vec![1; 64 * 1024];
         while self.free() > but {
             let left = usize::try_from(self.free() - but).expect("a small disk");
-            match filler.write(&piece[..left.min(piece.len())]) {
-                Ok(_) => {}
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
-                    return;
-                }
+            if let Err(error) = filler.write_all(&piece[..left.min(piece.len())]) {
+                assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+                return;
             }
         }
     }

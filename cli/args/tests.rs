@@ -193,7 +193,6 @@ fn what_makes_no_sense_is_refused() {
         "heirloom serve --gallery 127.0.0.1:1 --no-gallery",
         "heirloom serve --listen localhost",
         "heirloom album",
-        "heirloom offload",
     ] {
         assert!(!fits(line), "{line}");
     }

@@ -92,7 +92,7 @@ pub(crate) struct Keep {
 /// What to do about copies.
 #[derive(Subcommand)]
 pub(crate) enum KeepAct {
-    /// Show how many copies are wanted, how many there are, and which devices have proved theirs
+    /// Show how many copies are wanted, and which devices have proved theirs
     Show,
     /// Say how many devices that keep everything are to hold each photo
     Set {
@@ -105,7 +105,7 @@ pub(crate) enum KeepAct {
     },
 }
 
-/// Drop originals from this device that enough other devices have proved to hold
+/// Drop originals from this device that enough others have proved to hold
 #[derive(Args)]
 #[command(before_long_help = "Examples:
   heirloom offload --dry-run

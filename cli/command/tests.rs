@@ -246,7 +246,7 @@ async fn every_request_carries_its_arguments() {
         (
             &["import", "a", "/b", "--album", "A"],
             "import",
-            json!({"paths": [here("a"), "/b"], "album": "A", "album_per_folder": false, "dry_run": false, "since": null}),
+            json!({"paths": [here("a"), "/b"], "album": "A", "album_per_folder": false, "dry_run": false, "since": null, "restore": false}),
         ),
         (
             &["list", "--taken", "2023-05", "--type", "photo"],

@@ -116,27 +116,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
             sums.only_here
         ));
     }
-    for row in view.people.devices.iter().filter(|row| !row.removed) {
-        let name = view.device_name(&row.id);
-        if live.lore.is_full(&row.id) {
-            problems.push(format!(
-                "The disk of {name} is full: it takes no more photos."
-            ));
-        }
-        let audit = view.peers.audit(&row.id);
-        if let Some(audit) = audit.filter(|audit| !audit.failing.is_empty()) {
-            problems.push(format!(
-                "{name} could not show {} of {} photos that it says it holds: none of its copies count until it can.",
-                audit.failing.len(),
-                audit.checked
-            ));
-        }
-        if let Some(count) = live.lore.behind.get(&row.id) {
-            problems.push(format!(
-                "{name} has written {count} entries that have not come here yet."
-            ));
-        }
-    }
+    problems.extend(of_devices(live, view));
     for burst in &sums.bursts {
         problems.push(undo::sentence(view, burst));
     }
@@ -177,6 +157,33 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     if !opened.damages.is_empty() || !opened.stranded.is_empty() {
         problems
             .push("Damage was found when the home was opened: heirloom verify names it.".into());
+    }
+    problems
+}
+
+/// What is wrong with devices, as far as this one has heard or found out.
+fn of_devices(live: &Live, view: &View) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    for row in view.people.devices.iter().filter(|row| !row.removed) {
+        let name = view.device_name(&row.id);
+        if live.lore.is_full(&row.id) {
+            problems.push(format!(
+                "The disk of {name} is full: it takes no more photos."
+            ));
+        }
+        let audit = view.peers.audit(&row.id);
+        if let Some(audit) = audit.filter(|audit| !audit.failing.is_empty()) {
+            problems.push(format!(
+                "{name} could not show {} of {} photos that it says it holds: none of its copies count until it can.",
+                audit.failing.len(),
+                audit.checked
+            ));
+        }
+        if let Some(count) = live.lore.behind.get(&row.id) {
+            problems.push(format!(
+                "{name} has written {count} entries that have not come here yet."
+            ));
+        }
     }
     problems
 }

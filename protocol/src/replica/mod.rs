@@ -11,6 +11,7 @@ mod keys;
 mod logs;
 mod project;
 mod recovery;
+mod removal;
 mod roster;
 mod space;
 #[cfg(test)]

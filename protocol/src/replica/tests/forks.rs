@@ -207,7 +207,9 @@ fn an_album_whose_log_forked_keeps_no_keys_from_others() {
     let keys = Arc::new(DeviceKeys::generate(&mut rng));
     let person = anna.replica.person().unwrap();
     let add = sign_device(&keys, anna.replica.family(), person, DeviceKind::Device);
-    let admitted = anna.replica.record_control(vec![Op::AddDevice(add)], anna.now);
+    let admitted = anna
+        .replica
+        .record_control(vec![Op::AddDevice(add)], anna.now);
     anna.keep(admitted.unwrap());
     let tended = anna.replica.tend(anna.now, &mut anna.rng).unwrap();
     let spaces: Vec<_> = tended.entries.iter().map(|e| e.header().space).collect();
@@ -224,7 +226,9 @@ fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
     let control = anna.replica.own_log(anna.replica.family().control_space());
     let before = anna.replica.log(&control).cloned();
     let removal = Op::RemoveDevice((world.pi.replica.device(),));
-    let refused = anna.replica.record_removal(removal, anna.now, &mut anna.rng);
+    let refused = anna
+        .replica
+        .record_removal(removal, anna.now, &mut anna.rng);
     assert_eq!(refused, Err(WriteError::Forked));
     assert_eq!(anna.replica.log(&control).cloned(), before);
 }

@@ -221,13 +221,9 @@ fn a_removal_in_vain_cuts_nobodys_log() {
     pull(&mut bens, &anna);
     let space = album(&mut bens, "Ben's");
     let annas = anna.replica.person().unwrap();
-    let given = bens.replica.record_access(
-        space,
-        annas,
-        Level::Contributor,
-        bens.now,
-        &mut bens.rng,
-    );
+    let given =
+        bens.replica
+            .record_access(space, annas, Level::Contributor, bens.now, &mut bens.rng);
     bens.keep(given.unwrap());
     pull(&mut anna, &bens);
     anna.add_photo(space, "before.jpg");
@@ -242,5 +238,9 @@ fn a_removal_in_vain_cuts_nobodys_log() {
     pull(&mut anna, &bens);
     let after = anna.add_photo(space, "after.jpg");
     pull(&mut bens, &anna);
-    assert!(bens.assets(space).get(&after).is_some_and(|asset| asset.added.is_some()));
+    assert!(
+        bens.assets(space)
+            .get(&after)
+            .is_some_and(|asset| asset.added.is_some())
+    );
 }

@@ -1,0 +1,96 @@
+//! Removals: who goes, with fresh keys for the family and a cut in every album that this person manages.
+
+use rand_core::CryptoRng;
+
+use super::{Recorded, Replica, WriteError, control::Hit};
+use crate::{
+    crypto::EpochKind,
+    id::{DeviceId, SpaceId},
+    op::{Cut, Level, Op, Position},
+    time::Timestamp,
+};
+
+impl Replica {
+    /// Removes a person or a device and renews the control space's keys in the same entry.
+    ///
+    /// Albums' keys are renewed when somebody next writes to them. Whether the removal counts is for
+    /// the resolver to say; where it does not, no album is told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has changed then, but for joins.
+    pub fn record_removal(
+        &mut self,
+        removal: Op,
+        now: Timestamp,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Recorded, WriteError> {
+        let hit = match &removal {
+            Op::RemoveDevice((device,)) => Hit::Device(*device),
+            Op::RemovePerson((person,)) => Hit::Person(*person),
+            _ => return Err(WriteError::NotAllowed),
+        };
+        let forked = |space: &SpaceId| self.logs.is_forked(&self.own_log(*space));
+        if self.managed_albums().iter().any(forked) {
+            return Err(WriteError::Forked);
+        }
+        let epochs = [EpochKind::Family, EpochKind::Net]
+            .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
+        let mut ops = vec![removal];
+        ops.extend(epochs);
+        let gone: Vec<_> = self.keys_hit(hit);
+        let mut recorded = self.record_control(ops, now)?;
+        // A cut counts by itself: it would shut out somebody who stays.
+        let said = recorded.entries.last().map(|entry| entry.op_id(0));
+        if !said.is_some_and(|op| self.control.resolution().accepted.contains(&op)) {
+            return Ok(recorded);
+        }
+        for space in self.managed_albums() {
+            let cuts: Vec<_> = gone
+                .iter()
+                .map(|device| Op::Cut(self.cut_here(space, *device)))
+                .collect();
+            if !cuts.is_empty() {
+                recorded.extend(self.record_album_control(space, &cuts, now)?);
+            }
+        }
+        Ok(recorded)
+    }
+
+    pub(super) fn keys_hit(&self, hit: Hit) -> Vec<DeviceId> {
+        let owned = self.control.resolution().owners.keys();
+        let fits = |id: &&DeviceId| match hit {
+            Hit::Device(device) => **id == device,
+            Hit::Person(person) => self.control.owner_of(id) == Some(person),
+        };
+        owned.filter(fits).copied().collect()
+    }
+
+    fn managed_albums(&self) -> Vec<SpaceId> {
+        let Some(person) = self.person() else {
+            return Vec::new();
+        };
+        let managed = self
+            .albums
+            .iter()
+            .filter(|(_, album)| album.level(&person) == Level::Manager);
+        managed.map(|(space, _)| *space).collect()
+    }
+
+    /// A cut of a device's logs in a space at what this device holds of them.
+    pub(super) fn cut_here(&self, space: SpaceId, device: DeviceId) -> Cut {
+        let logs = self.logs_of(space).filter(|(log, _)| log.device == device);
+        let positions = logs.filter_map(|(log, state)| {
+            let (seq, entry) = state.head()?;
+            Some(Position {
+                inc: log.inc,
+                seq,
+                entry,
+            })
+        });
+        Cut {
+            device,
+            positions: positions.collect(),
+        }
+    }
+}
