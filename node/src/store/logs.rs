@@ -197,6 +197,9 @@ impl LogFiles {
         offset: u64,
         len: u32,
     ) -> Result<Option<EntryRecord>, StoreError> {
+        if !self.path(log).exists() {
+            return Ok(None);
+        }
         let mut raw = vec![0; usize::try_from(len).expect("usize holds 32 bits")];
         let file = self.file(log)?;
         if offset.saturating_add(u64::from(len)) > file.len()? {

@@ -28,8 +28,11 @@ impl Store {
             Damage::Entry { log, seq, .. } => self.mend_entry(log, *seq),
             Damage::Log { log, offset: 0, .. } => {
                 let _writer = inner.writer();
-                inner.files.write_header(log)?;
-                Ok(true)
+                let is_there = inner.files.path(log).exists();
+                if is_there {
+                    inner.files.write_header(log)?;
+                }
+                Ok(is_there)
             }
             Damage::Blob { cid } => {
                 let place = finding
