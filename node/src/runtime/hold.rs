@@ -17,7 +17,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{News, Runtime, RuntimeError, name_of};
+use super::{News, Runtime, RuntimeError, fork::within, name_of};
 use crate::store::{Batch, BlobState};
 
 /// Entries with promises to one device in a day; what it asks for beyond gets none.
@@ -79,7 +79,7 @@ impl Runtime {
             tracing::info!(peer = %peer.short(), "a promise to keep photos was not given");
             return Ok(());
         }
-        let mut asked: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+        let mut asked: BTreeMap<LogId, Vec<std::ops::Range<u32>>> = BTreeMap::new();
         for range in ranges.iter().take(limits::HOLD_RANGES) {
             let log = LogId {
                 space,
@@ -87,12 +87,17 @@ impl Runtime {
                 inc: range.inc,
                 branch: range.branch,
             };
-            let to = range.to.min(limits::LOG_BLOBS);
-            asked.entry(log).or_default().insert_range(range.from..to);
+            if range.from < range.to {
+                asked.entry(log).or_default().push(range.from..range.to);
+            }
         }
         let mut promised = Vec::new();
-        for (log, mut blobs) in asked {
-            blobs &= self.blobs_here(&log)?;
+        for (log, ranges) in asked {
+            let here = self.blobs_here(&log)?;
+            let mut blobs = RoaringBitmap::new();
+            for range in ranges {
+                blobs |= within(here.clone(), &range);
+            }
             if let Some(outstanding) = self.holds.outstanding.get(&log) {
                 blobs -= outstanding;
             }

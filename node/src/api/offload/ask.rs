@@ -41,11 +41,20 @@ pub(super) struct Asking {
 }
 
 /// Ends what was begun, whichever way an offload ends.
-struct Outstanding(Node);
+struct Outstanding(Option<Node>);
+
+impl Outstanding {
+    async fn end(mut self) -> Result<(), RuntimeError> {
+        match self.0.take() {
+            Some(node) => node.ask(|runtime| runtime.end_offload()).await,
+            None => Ok(()),
+        }
+    }
+}
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
-        let node = self.0.clone();
+        let Some(node) = self.0.take() else { return };
         tokio::spawn(async move {
             // A node that has stopped remembers nothing of it.
             let _ = node.ask(|runtime| runtime.end_offload()).await;
@@ -95,7 +104,7 @@ impl Asking {
         let Some(promised_here) = begun else {
             return Err(ApiError::try_later("another offload is going on").hint("let it finish"));
         };
-        let _outstanding = Outstanding(self.node.clone());
+        let outstanding = Outstanding(Some(self.node.clone()));
         let asked = self.ask(some, &blobs, promised_here).await?;
         let leaving = asked.leaving.clone();
         let gone = self.node.ask(move |runtime| {
@@ -105,6 +114,7 @@ impl Asking {
             Ok::<_, RuntimeError>((gone, was == Policy::Archive && is != Policy::Archive))
         });
         let (gone, became_cache) = gone.await??;
+        outstanding.end().await?;
         self.became_cache |= became_cache;
         if gone.contains(&true) {
             let store = self.node.store().clone();
