@@ -215,7 +215,8 @@ impl AlbumSpace {
         if cert.is_some() {
             self.settled.keep_up(&self.ledger, control.resolution());
         }
-        self.unsettled |= forked;
+        // What was named before it came is witnessed from now on, with all that lies below it.
+        self.unsettled |= forked | self.ledger.was_awaited(&id);
         forked
     }
 

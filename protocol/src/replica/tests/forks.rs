@@ -182,7 +182,9 @@ fn an_album_whose_log_forked_keeps_no_keys_from_others() {
     let keys = Arc::new(DeviceKeys::generate(&mut rng));
     let person = anna.replica.person().unwrap();
     let add = sign_device(&keys, anna.replica.family(), person, DeviceKind::Device);
-    let admitted = anna.replica.record_control(vec![Op::AddDevice(add)], anna.now);
+    let admitted = anna
+        .replica
+        .record_control(vec![Op::AddDevice(add)], anna.now);
     anna.keep(admitted.unwrap());
     let tended = anna.replica.tend(anna.now, &mut anna.rng).unwrap();
     let spaces: Vec<_> = tended.entries.iter().map(|e| e.header().space).collect();
@@ -199,7 +201,32 @@ fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
     let control = anna.replica.own_log(anna.replica.family().control_space());
     let before = anna.replica.log(&control).cloned();
     let removal = Op::RemoveDevice((world.pi.replica.device(),));
-    let refused = anna.replica.record_removal(removal, anna.now, &mut anna.rng);
+    let refused = anna
+        .replica
+        .record_removal(removal, anna.now, &mut anna.rng);
     assert_eq!(refused, Err(WriteError::Forked));
     assert_eq!(anna.replica.log(&control).cloned(), before);
+}
+
+#[test]
+fn an_anchor_that_comes_before_what_it_names_counts_once_that_is_here() {
+    let mut world = forked();
+    let mut tom = joins(&mut world.anna, 4, None);
+    world.clone.add_photo(world.space, "last.jpg");
+    let photos = world.clone.entries.values().map(Entry::header);
+    let photos = photos.filter(|header| header.space == world.space && !header.is_control());
+    let last = photos.max_by_key(|header| header.seq).cloned().unwrap();
+    pull(&mut world.pi, &world.clone);
+    pull(&mut world.pi, &world.anna);
+    let anchor = world.pi.replica.record_anchor(world.space, world.pi.now);
+    world.pi.keep(anchor.unwrap().expect("something is new"));
+    let entries = &mut world.pi.entries;
+    let late = entries.values().find(|entry| *entry.header() == last);
+    let late = late.map(Entry::id).and_then(|id| entries.remove(&id));
+    let late = late.unwrap();
+    pull(&mut tom, &world.pi);
+    world.pi.entries.insert(late.id(), late);
+    pull(&mut tom, &world.pi);
+    assert_eq!(shown(&tom, &world), [true, true, true]);
+    assert_eq!(tom.assets(world.space), world.pi.assets(world.space));
 }

@@ -221,13 +221,9 @@ fn a_removal_in_vain_cuts_nobodys_log() {
     pull(&mut bens, &anna);
     let space = album(&mut bens, "Ben's");
     let annas = anna.replica.person().unwrap();
-    let given = bens.replica.record_access(
-        space,
-        annas,
-        Level::Contributor,
-        bens.now,
-        &mut bens.rng,
-    );
+    let given =
+        bens.replica
+            .record_access(space, annas, Level::Contributor, bens.now, &mut bens.rng);
     bens.keep(given.unwrap());
     pull(&mut anna, &bens);
     anna.add_photo(space, "before.jpg");
@@ -242,5 +238,42 @@ fn a_removal_in_vain_cuts_nobodys_log() {
     pull(&mut anna, &bens);
     let after = anna.add_photo(space, "after.jpg");
     pull(&mut bens, &anna);
-    assert!(bens.assets(space).get(&after).is_some_and(|asset| asset.added.is_some()));
+    assert!(
+        bens.assets(space)
+            .get(&after)
+            .is_some_and(|asset| asset.added.is_some())
+    );
+}
+
+#[test]
+fn what_a_removed_device_wrote_is_confirmed_by_an_anchor_that_came_first() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let level = Level::Contributor;
+    let given = anna
+        .replica
+        .record_access(space, ben, level, anna.now, &mut anna.rng);
+    anna.keep(given.unwrap());
+    pull(&mut bens, &anna);
+    let mut pi = joins(&mut anna, 3, None);
+    let mut tom = joins(&mut anna, 4, None);
+    bens.add_photo(space, "one.jpg");
+    pull(&mut pi, &anna);
+    pull(&mut pi, &bens);
+    let anchor = pi.replica.record_anchor(space, pi.now).unwrap();
+    pi.keep(anchor.expect("something is new"));
+    let gone = Op::RemoveDevice((bens.replica.device(),));
+    let removal = anna.replica.record_control(vec![gone], anna.now);
+    anna.keep(removal.unwrap());
+    pull(&mut pi, &anna);
+    let is_photo = |entry: &&Entry| entry.header().device == bens.replica.device();
+    let photo = pi.entries.values().find(is_photo).cloned().unwrap();
+    pi.entries.remove(&photo.id());
+    pull(&mut tom, &pi);
+    pi.entries.insert(photo.id(), photo.clone());
+    pull(&mut tom, &pi);
+    assert_eq!(pi.replica.level_of(&photo), level);
+    assert_eq!(tom.replica.level_of(&photo), level);
 }
