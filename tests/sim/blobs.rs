@@ -19,13 +19,16 @@ use crate::{
     world::{Job, Then, Wire, World},
 };
 
+/// A blob that came and could not be kept: any peer may be asked again.
+pub(crate) const LATER: Failure = Failure::Interrupted;
+
 impl World {
     /// Asks a peer for what it has and this device lacks.
     pub(crate) fn fetch(&mut self, at: usize, peer: DeviceId) {
         let Some(line) = self.seats[at].lines.get(&peer) else {
             return;
         };
-        if line.asking.is_some() {
+        if line.asking.is_some() || self.seats[at].full {
             return;
         }
         let most = limits::GET_MANY_BLOBS;
@@ -95,6 +98,8 @@ impl World {
         match head.kind {
             AnswerKind::Data => match many.data(head.index, payload) {
                 Ok(whole) => came = whole,
+                // Of one that does not know yet that its log forked, or means ill.
+                Err(_) if self.ledger.twice.contains(&peer) => return self.hang_up(at, peer),
                 Err(error) => self.fail(format!("an honest answer is refused: {error}")),
             },
             AnswerKind::Gone => {

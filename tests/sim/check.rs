@@ -3,6 +3,8 @@
 //! The ledger knows more than any device does: what each one has said to be
 //! durable, who was ever given what, and what an author knew when it wrote.
 
+pub(crate) mod forks;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -20,7 +22,7 @@ use crate::{
     blobs::decrypt,
     device::{Device, LATE, Stage, announced},
     disk::Record,
-    story::Sabotage,
+    faults::Sabotage,
     world::World,
 };
 
@@ -32,9 +34,12 @@ struct Written {
     lost: BTreeMap<DeviceId, u64>,
 }
 
+/// Who reads which album, as one device sees it.
+pub(crate) type Views = BTreeMap<SpaceId, View>;
+
 /// Who reads an album, as one device sees it.
-#[derive(Default)]
-struct View {
+#[derive(Clone, Default)]
+pub(crate) struct View {
     reads: BTreeSet<DeviceId>,
     /// Who could read it before, and since when this device knows better.
     lost: BTreeMap<DeviceId, u64>,
@@ -48,7 +53,7 @@ pub(crate) struct Ledger {
     /// Every place in every log.
     taken: BTreeMap<(LogId, u32), EntryId>,
     written: Vec<Written>,
-    views: BTreeMap<usize, BTreeMap<SpaceId, View>>,
+    views: BTreeMap<usize, Views>,
     /// Who ever could read an album, as any device saw it.
     ever: BTreeMap<SpaceId, BTreeSet<DeviceId>>,
     /// When somebody could read an album again, as some device saw it.
@@ -59,6 +64,16 @@ pub(crate) struct Ledger {
     pub(crate) rotted: BTreeSet<BlobId>,
     /// Why sessions ended.
     pub(crate) closed: BTreeMap<CloseReason, u32>,
+    /// Devices of which there were two, or that were set back: their logs may fork.
+    pub(crate) twice: BTreeSet<DeviceId>,
+    /// Devices that sign for two and mean ill.
+    pub(crate) bad: BTreeSet<DeviceId>,
+    /// Places in logs that more than one entry took.
+    forks: BTreeMap<(LogId, u32), BTreeSet<EntryId>>,
+    /// What a restored device had and its backup did not.
+    lost: BTreeSet<EntryId>,
+    /// Entries that counted when somebody vouched for them, and in which entry.
+    anchored: BTreeMap<EntryId, EntryId>,
     forked: Option<String>,
 }
 
@@ -82,7 +97,12 @@ impl Ledger {
                 log.push(id);
             }
             let there = *self.taken.entry((name, seq)).or_insert(id);
-            if there != id {
+            if there == id {
+                continue;
+            }
+            let both = self.forks.entry((name, seq)).or_default();
+            both.extend([there, id]);
+            if !self.twice.contains(&name.device) {
                 let what = format!("two entries at {seq} of one log: {there} and {id}");
                 self.forked.get_or_insert(what);
             }
@@ -91,8 +111,14 @@ impl Ledger {
 
     /// This device wrote something that is durable now.
     pub(crate) fn wrote(&mut self, at: usize, device: &Device, stage: &Stage) {
+        if device.bad {
+            return;
+        }
         for record in &stage.records {
             let header = record.entry.header();
+            if header.is_control() && header.device == device.id {
+                self.vouch(device, &record.entry);
+            }
             if header.is_control() || header.device != device.id {
                 continue;
             }
@@ -110,6 +136,9 @@ impl Ledger {
 
     /// Looks again at who may read what, as a device sees it.
     pub(crate) fn look(&mut self, at: usize, device: &Device, now: u64) {
+        if device.bad || !device.is_whole() {
+            return;
+        }
         for (space, reads) in device.readers() {
             let view = self.views.entry(at).or_default().entry(space).or_default();
             for reader in &reads {
@@ -267,9 +296,11 @@ fn largest_group(all: Vec<usize>, near: impl Fn(usize, usize) -> bool) -> Vec<us
 pub(crate) fn family(world: &World) -> Vec<usize> {
     let seats = &world.seats;
     let members = (0..seats.len()).filter(|at| seats[*at].device.is_member());
+    let members = members.filter(|at| !seats[*at].device.bad);
+    // Two homes with one key never talk to each other: they need somebody in between.
     largest_group(members.collect(), |a, b| {
         let (a, b) = (&seats[a].device, &seats[b].device);
-        a.admits(&b.id) && b.admits(&a.id)
+        a.id != b.id && a.admits(&b.id) && b.admits(&a.id)
     })
 }
 
@@ -279,10 +310,11 @@ pub(crate) fn family(world: &World) -> Vec<usize> {
 fn holders<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
     let device = |at: usize| &world.seats[at].device;
     let may = |a: &Device, b: &Device| a.replica().may_replicate(&b.id, &space);
+    let apart = |a: usize, b: usize| device(a).id != device(b).id;
     let members = family.iter().copied();
     let members = members.filter(|at| may(device(*at), device(*at)));
     let group = largest_group(members.collect(), |a, b| {
-        may(device(a), device(b)) && may(device(b), device(a))
+        apart(a, b) && may(device(a), device(b)) && may(device(b), device(a))
     });
     group.into_iter().map(device).collect()
 }
@@ -354,6 +386,7 @@ pub(crate) fn at_rest(world: &mut World) -> Result<(), String> {
     let family = family(world);
     one_roster(world, &family)?;
     one_view(world, &family)?;
+    forks::at_rest(world, &family)?;
     fresh_catalogs(world, &family)?;
     nothing_acknowledged_is_lost(world, &family)?;
     pictures_come_out(world, &family)?;
@@ -407,7 +440,7 @@ fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
         for device in readers {
             let people: Vec<_> = device.replica().album(&space).into_iter().collect();
             let levels: Vec<_> = people.iter().flat_map(|album| album.people()).collect();
-            let view = (levels, device.project_all(space, LATE).canonical(space));
+            let view = (levels, device.view(space).canonical(space));
             let (label, there) = first.get_or_insert((&device.label, view.clone()));
             if view != *there {
                 let ours = &device.label;
@@ -432,6 +465,10 @@ fn fresh_catalogs(world: &mut World, family: &[usize]) -> Result<(), String> {
         let now = world.moment(at);
         // What a clock that was ahead let count is held again now.
         if world.seats[at].latest > now.wall {
+            continue;
+        }
+        // The other copy of what rotted left the family.
+        if world.seats[at].device.disk.rotten().next().is_some() {
             continue;
         }
         world.seats[at].device.release_held(now);
@@ -467,14 +504,20 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
     for written in &world.ledger.written {
         let author = &world.seats[written.at].device;
         let space = written.entry.header().space;
-        let Some(person) = author.person else {
+        let Some(person) = author.person.filter(|_| !author.bad) else {
             continue;
         };
         if world.ledger.lowered.contains(&(space, person)) {
             continue;
         }
         let readers = readers_of(world, family, space);
-        if !readers.iter().any(|device| device.id == author.id) {
+        if !readers.iter().any(|device| std::ptr::eq(*device, author)) {
+            continue;
+        }
+        // A backup that was older than this, and nobody else has it: it is gone, and nobody says else.
+        let id = written.entry.id();
+        let is_here = readers.iter().any(|device| device.disk.holds(&id));
+        if !is_here && world.ledger.lost.contains(&id) {
             continue;
         }
         if !author.counts_here(&written.entry) {
@@ -531,7 +574,7 @@ fn pictures_come_out(world: &mut World, family: &[usize]) -> Result<(), String> 
 
 /// No disk holds anything of an album that was never for its device.
 fn nothing_leaked(world: &World) -> Result<(), String> {
-    for seat in &world.seats {
+    for seat in world.seats.iter().filter(|seat| !seat.device.bad) {
         let device = &seat.device;
         for record in device.disk.entries() {
             let space = record.kept.space;

@@ -5,6 +5,8 @@
 //! the disk in its own time and then calls [`Device::settle`]. Until then the
 //! device does nothing else, as the node's one thread waits for its disk.
 
+mod damage;
+mod seen;
 mod sessions;
 
 use std::{
@@ -22,7 +24,7 @@ use heirloom_protocol::{
         entry::{BlobLine, Entry, EntryBytes, EntryError},
         standing::Standing,
     },
-    op::{Genesis, Level, Policy},
+    op::{Genesis, Level, Op, Policy},
     replica::{
         Effect, KeptLog, LogState, Place, Projection, Recorded, Refusal, Replica, Step, WriteError,
         log_of,
@@ -36,9 +38,11 @@ use heirloom_protocol::{
         want::{Failure, Path, Want},
     },
     time::Timestamp,
+    wire,
 };
 use roaring::RoaringBitmap;
 
+use self::seen::{Reads, Seen};
 use crate::{
     dice::Dice,
     disk::{Catalog, Disk, Record},
@@ -79,7 +83,9 @@ pub(crate) struct Stage {
     pub(crate) places: Vec<(LogId, u32)>,
     projections: Vec<(LogId, Arc<Entry>, Projection)>,
     rebuild: BTreeSet<SpaceId>,
-    forked: bool,
+    forked: BTreeSet<SpaceId>,
+    /// A control entry reads again, and what it says is to be taken in.
+    pub(crate) reload: bool,
     pub(crate) roster: bool,
     pub(crate) albums: bool,
     pub(crate) from: Option<DeviceId>,
@@ -90,9 +96,11 @@ pub(crate) struct Stage {
 pub(crate) struct Told {
     pub(crate) entries: Vec<News>,
     pub(crate) blobs: BTreeMap<LogId, RoaringBitmap>,
+    /// Spaces in which a log forked.
+    pub(crate) renamed: BTreeSet<SpaceId>,
 }
 
-struct Live {
+pub(super) struct Live {
     replica: Replica,
     want: Want,
     sessions: BTreeMap<DeviceId, Session>,
@@ -108,104 +116,24 @@ pub(crate) struct Device {
     keys: Arc<DeviceKeys>,
     family: FamilyId,
     genesis: Genesis,
-    incarnation: u64,
     rng: SeededRng,
+    /// For incarnations: no copy of this device draws the same.
+    fresh: Dice,
     pub(crate) disk: Disk,
     live: Option<Live>,
+    pub(crate) reads: Reads,
+    /// Signs for two: takes nothing back of what another with its keys wrote.
+    pub(crate) bad: bool,
     /// Sabotage: tells every peer of every space.
     pub(crate) leaks: bool,
     /// Sabotage: does not project anew what changed.
     pub(crate) lazy: bool,
-}
-
-/// What a session may read.
-struct Seen<'a> {
-    replica: &'a Replica,
-    disk: &'a Disk,
-    sessions: &'a BTreeMap<DeviceId, Session>,
-    digests: &'a RefCell<BTreeMap<SpaceId, Digest>>,
-    leaks: bool,
-}
-
-impl LogView for Seen<'_> {
-    fn spaces_for(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
-        let control = self.replica.family().control_space();
-        let spaces = std::iter::once(control).chain(self.replica.albums().map(|(id, _)| *id));
-        let mut rows: Vec<_> = spaces
-            .filter(|space| self.leaks || self.replica.may_replicate(&peer, space))
-            .map(|space| (space, self.digest(space)))
-            .collect();
-        rows.sort_unstable();
-        rows
-    }
-
-    fn heads(&self, space: SpaceId) -> Vec<Head> {
-        let logs = self.replica.logs_of(space);
-        let head = |(log, state): (&LogId, &LogState)| {
-            let (seq, id) = state.head()?;
-            Some(Head {
-                log: *log,
-                first: state.first,
-                seq,
-                id,
-            })
-        };
-        logs.filter_map(head).collect()
-    }
-
-    fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
-        let kept = self.replica.kept(log, seq)?;
-        Some(self.disk.record(&kept, seq)?.entry.bytes().clone())
-    }
-
-    fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
-        Some(self.replica.log(log)?.step(seq)?.id)
-    }
-
-    fn causal(&self, space: SpaceId) -> Vec<(LogId, u32)> {
-        let entries = self.disk.causal(space).iter();
-        let place = |id| {
-            let (kept, seq) = self.disk.locate(id)?;
-            Some((self.replica.named(&kept, seq)?, seq))
-        };
-        entries.filter_map(place).collect()
-    }
-
-    fn digest(&self, space: SpaceId) -> Digest {
-        let mut digests = self.digests.borrow_mut();
-        *digests
-            .entry(space)
-            .or_insert_with(|| heads_digest(self.heads(space)))
-    }
-
-    fn is_pulled_elsewhere(&self, space: SpaceId, peer: DeviceId) -> bool {
-        let mut others = self.sessions.iter().filter(|(other, _)| **other != peer);
-        others.any(|(_, session)| session.is_pulling(space))
-    }
-
-    fn have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
-        let spaces = self.spaces_for(peer).into_iter();
-        spaces
-            .map(|(space, _)| {
-                let rows = self.have(space);
-                (
-                    space,
-                    have::digest(rows.iter().map(|(log, bits)| (log, bits))),
-                )
-            })
-            .collect()
-    }
-
-    fn have(&self, space: SpaceId) -> Vec<(LogId, RoaringBitmap)> {
-        let logs = self.replica.logs_of(space);
-        logs.filter(|(_, state)| !state.ordinals().is_empty())
-            .map(|(log, _)| (*log, blobs_here(self.replica, self.disk, log)))
-            .collect()
-    }
-
-    fn peer_have_digests(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
-        self.disk.haves.digests(&peer)
-    }
+    /// Sabotage: takes no second branch of a log.
+    pub(crate) blind: bool,
+    /// Sabotage: writes no record again that rotted.
+    pub(crate) careless: bool,
+    /// Sabotage: stays in a log that forked.
+    pub(crate) stays: bool,
 }
 
 /// Which blobs of a log, by the name that peers know, are here.
@@ -266,12 +194,17 @@ impl Device {
             keys,
             family,
             genesis,
-            incarnation: dice.next(),
             rng: SeededRng::from_seed(dice.seed()),
-            disk: Disk::default(),
+            fresh: Dice::new(dice.next()),
+            disk: Disk::new(dice.next()),
             live: None,
+            reads: Reads::new(dice),
+            bad: false,
             leaks: false,
             lazy: false,
+            blind: false,
+            careless: false,
+            stays: false,
         }
     }
 
@@ -312,7 +245,7 @@ impl Device {
     /// Fails with what the disk holds and the replica does not take.
     pub(crate) fn start(&mut self, now: Moment) -> Result<(), String> {
         let tails = self.disk.take_unindexed();
-        let founded = (self.keys.clone(), self.incarnation, self.family);
+        let founded = (self.keys.clone(), self.disk.incarnation, self.family);
         let mut replica = Replica::new(founded.0, founded.1, founded.2, self.genesis.clone());
         let left_out = replica.restore(self.kept_logs());
         if !left_out.is_empty() {
@@ -322,7 +255,11 @@ impl Device {
         spaces.sort_by_key(|space| (*space != self.control_space(), *space));
         spaces.dedup();
         for space in spaces {
-            replay(&mut replica, &self.disk, space)?;
+            let replayed = replay(&mut replica, &self.disk, space);
+            // What no longer reads comes again from others, and with it what waits for it.
+            if self.disk.is_whole() {
+                replayed?;
+            }
         }
         replica.settle();
         let policy = replica.control().policy(&self.id);
@@ -501,9 +438,13 @@ impl Device {
         let mut verdicts = Vec::new();
         for bytes in entries {
             let verdict = match verified.verify(self.family, bytes) {
+                Ok(entry) if self.turns_away(&entry) => Verdict::Known,
                 Ok(entry) => match self.accept(&entry, None, &mut stage, now) {
                     Ok(()) => Verdict::Accepted(entry.id()),
-                    Err(Refusal::AlreadyHere) => Verdict::Known,
+                    Err(Refusal::AlreadyHere) => {
+                        self.mend(&entry, &mut stage);
+                        Verdict::Known
+                    }
                     Err(Refusal::Waiting) => Verdict::Waiting,
                     Err(Refusal::BadChain | Refusal::WrongSpace) => Verdict::Forged,
                     Err(_) => Verdict::Refused(log_of(&entry)),
@@ -565,7 +506,11 @@ impl Device {
                 self.rebuild(*space, now);
             }
         }
-        if stage.forked {
+        if stage.reload {
+            // Made once more, when all that is known reads again.
+            self.disk.held.extend(&stage.rebuild);
+        }
+        if !stage.forked.is_empty() {
             self.after_fork();
         } else if !stage.rebuild.is_empty() {
             self.load_wants();
@@ -594,15 +539,32 @@ impl Device {
         Told {
             entries: stage.records.iter().map(news).collect(),
             blobs,
+            renamed: stage.forked,
         }
     }
 
-    /// An album as all its entries make it, at a moment.
+    /// An album as all its entries make it, at a moment, and as this device stores it.
     pub(crate) fn project_all(&self, space: SpaceId, now: Timestamp) -> Catalog {
+        self.project_as(space, now, |record| record.kept)
+    }
+
+    /// An album as everybody sees it, with blobs under the names that all know.
+    pub(crate) fn view(&self, space: SpaceId) -> Catalog {
+        self.project_as(space, LATE, |record| {
+            place_of(self.replica(), &record.entry).log
+        })
+    }
+
+    fn project_as(
+        &self,
+        space: SpaceId,
+        now: Timestamp,
+        log: impl Fn(&Record) -> LogId,
+    ) -> Catalog {
         let mut catalog = Catalog::default();
-        for record in self.disk.entries_of(space) {
+        for record in self.disk.readable_of(space) {
             let projection = self.replica().project(&record.entry, now);
-            catalog.take(record.kept, &record.entry, &projection);
+            catalog.take(log(record), &record.entry, &projection);
         }
         catalog
     }
@@ -636,13 +598,7 @@ impl Device {
     /// The digest of the heads of a space.
     pub(crate) fn digest(&self, space: SpaceId) -> Digest {
         let live = self.live.as_ref().expect("the device is on");
-        let seen = Seen {
-            replica: &live.replica,
-            disk: &self.disk,
-            sessions: &live.sessions,
-            digests: &live.digests,
-            leaks: false,
-        };
+        let seen = Seen::of(live, &self.disk, &self.reads, false);
         seen.digest(space)
     }
 
@@ -678,7 +634,7 @@ impl Device {
 /// Replays the control entries of a space, each after what it names.
 fn replay(replica: &mut Replica, disk: &Disk, space: SpaceId) -> Result<(), String> {
     let mut left: Vec<_> = disk
-        .entries_of(space)
+        .readable_of(space)
         .filter(|record| record.entry.header().is_control())
         .map(|record| record.entry.clone())
         .collect();
@@ -718,6 +674,11 @@ fn blob_ref(replica: &Replica, disk: &Disk, place: &BlobPlace) -> Option<BlobRef
 }
 
 impl Stage {
+    /// Whether nothing is to be written and nothing to be looked at again.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.rebuild.is_empty() && !self.reload
+    }
+
     fn take_effects(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
@@ -727,7 +688,9 @@ impl Stage {
                     self.rebuild.insert(*space);
                 }
                 Effect::Roster => self.roster = true,
-                Effect::Fork(_) => self.forked = true,
+                Effect::Fork(log) => {
+                    self.forked.insert(log.space);
+                }
             }
         }
     }

@@ -105,9 +105,21 @@ pub(crate) struct Disk {
     pub(crate) held: BTreeSet<SpaceId>,
     /// What peers said that they hold.
     pub(crate) haves: PeerHaves,
+    /// The incarnation under which this device writes, in its key file.
+    pub(crate) incarnation: u64,
+    /// Entries whose bytes no longer read, by the name that is kept and their place.
+    rotten: BTreeSet<(LogId, u32)>,
 }
 
 impl Disk {
+    /// An empty one; the device writes under this incarnation.
+    pub(crate) fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn put_blob(&mut self, id: BlobId, bytes: Arc<[u8]>) {
         if !self.blobs.contains_key(&id) {
             self.wet.insert(id, bytes);
@@ -129,6 +141,74 @@ impl Disk {
 
     pub(crate) fn has_durable_blob(&self, id: &BlobId) -> bool {
         self.blobs.contains_key(id)
+    }
+
+    /// Takes back blobs that could not be written.
+    pub(crate) fn forget_wet(&mut self, ids: &[BlobId]) {
+        for id in ids {
+            self.wet.remove(id);
+        }
+    }
+
+    /// What a backup holds: all that is durable.
+    pub(crate) fn image(&self) -> Self {
+        let wet = BTreeMap::new();
+        Self {
+            wet,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn blob_ids(&self) -> impl Iterator<Item = BlobId> + '_ {
+        self.blobs.keys().copied()
+    }
+
+    /// An entry's bytes rot: it is in the index still, and does not read.
+    pub(crate) fn rot_entry(&mut self, log: LogId, seq: u32) {
+        self.rotten.insert((log, seq));
+    }
+
+    /// Writes an entry again over the place where it rotted; says whether it had.
+    pub(crate) fn mend(&mut self, log: LogId, seq: u32) -> bool {
+        self.rotten.remove(&(log, seq))
+    }
+
+    pub(crate) fn rotten(&self) -> impl Iterator<Item = (LogId, u32)> + '_ {
+        self.rotten.iter().copied()
+    }
+
+    pub(crate) fn reads(&self, record: &Record) -> bool {
+        let place = (record.kept, record.entry.header().seq);
+        !self.rotten.contains(&place)
+    }
+
+    /// Whether every control entry reads, so that the device knows all that it ever knew.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut rotten = self.rotten.iter();
+        !rotten.any(|(log, seq)| {
+            let record = self.record(log, *seq);
+            record.is_some_and(|record| record.entry.header().is_control())
+        })
+    }
+
+    /// For sabotage: forgets the end of each log from the first of these entries on.
+    pub(crate) fn lose_entries(&mut self, ids: &[EntryId]) {
+        for (log, file) in &mut self.files {
+            let from = file
+                .iter()
+                .position(|record| ids.contains(&record.entry.id()));
+            for record in file.drain(from.unwrap_or(file.len())..) {
+                self.places.remove(&record.entry.id());
+                let causal = self.causal.get_mut(&log.space);
+                causal
+                    .into_iter()
+                    .for_each(|list| list.retain(|id| *id != record.entry.id()));
+            }
+            let left = file.len();
+            self.indexed
+                .entry(*log)
+                .and_modify(|indexed| *indexed = left);
+        }
     }
 
     /// Loses a blob, as when it rotted and a scrub found it.
@@ -210,6 +290,12 @@ impl Disk {
     pub(crate) fn entries_of(&self, space: SpaceId) -> impl Iterator<Item = &Record> {
         let files = self.files.iter().filter(move |(log, _)| log.space == space);
         files.flat_map(|(_, file)| file)
+    }
+
+    /// Entries of a space that read.
+    pub(crate) fn readable_of(&self, space: SpaceId) -> impl Iterator<Item = &Record> {
+        let records = self.entries_of(space);
+        records.filter(|record| self.reads(record))
     }
 
     pub(crate) fn holds(&self, id: &EntryId) -> bool {

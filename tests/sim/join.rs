@@ -20,7 +20,8 @@ use heirloom_protocol::{
 use crate::{
     device::Device,
     dice::Dice,
-    story::{Draft, Sabotage, Said, skew},
+    faults::Sabotage,
+    story::{Draft, Said, skew},
     world::{Seat, Then, World},
 };
 
@@ -98,6 +99,8 @@ impl World {
         let number = self.seats.len();
         device.leaks = self.sabotage == Some(Sabotage::OpenGate) && number == 0;
         device.lazy = self.sabotage == Some(Sabotage::Lazy) && number == 1;
+        device.blind = self.sabotage == Some(Sabotage::Blind) && number == 1;
+        device.careless = self.sabotage == Some(Sabotage::Careless) && number == 1;
         let now = self.moment_at(off);
         let started = device.start(now);
         let at = self.settle_in(Seat::new(device, off));
@@ -108,7 +111,7 @@ impl World {
     }
 
     /// Says something and has it durable at once.
-    fn say_now(&mut self, at: usize, said: Said) {
+    pub(crate) fn say_now(&mut self, at: usize, said: Said) {
         if !self.seats[at].is_idle() {
             return;
         }
@@ -121,7 +124,7 @@ impl World {
         if !self.seats[at].is_idle() || !self.seats[at].device.is_member() {
             return;
         }
-        if self.seats[at].device.person.is_none() {
+        if self.seats[at].device.person.is_none() || !self.seats[at].device.is_whole() {
             return;
         }
         if self.habits.pairing && self.dice.coin() {
@@ -187,7 +190,7 @@ impl World {
     }
 
     /// The control entries that a newcomer is handed, each after what it names.
-    fn payload(&self, at: usize) -> Vec<EntryBytes> {
+    pub(crate) fn payload(&self, at: usize) -> Vec<EntryBytes> {
         let device = &self.seats[at].device;
         let entries = device.replica().control().entries();
         let records = entries.filter_map(|id| device.disk.by_id(&id));

@@ -13,23 +13,23 @@ use heirloom_protocol::{
         AddBlob, AddItem, AlbumUse, Captured, Comment, Field, ItemKind, Items, Level, Op, Part,
         PartRole, React, Role, SetAlbum, SetField, Subject, Tag, Untag,
     },
-    replica::{Refusal, WriteError},
+    replica::{Recorded, Refusal, Replica, WriteError},
+    time::Timestamp,
 };
 
 use crate::{
     blobs::encrypt,
     dice::Dice,
+    fate::MONTH,
     join::Joins,
     world::{Event, Job, Then, Todo, World},
 };
-
-/// Milliseconds of a month.
-const MONTH: u64 = 30 * 24 * 3600 * 1000;
 
 /// What a person says, before it is an entry.
 #[derive(Clone)]
 pub(crate) enum Said {
     Tend,
+    Anchor,
     Control(Vec<Op>),
     Name(Subject, String),
     Removal(Op),
@@ -61,126 +61,26 @@ impl Draft {
     }
 }
 
-/// Deliberate faults of the world itself: a check that never finds one of these is no check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sabotage {
-    /// Tells people and peers that something is durable before it is.
-    AckEarly,
-    /// One device loses an entry that it said it had.
-    LoseEntry,
-    /// A device that lost access has the keys of one that has not.
-    StolenKey,
-    /// One device tells every peer of every album.
-    OpenGate,
-    /// An entry is committed before its blobs.
-    BlobLate,
-    /// One device does not project anew what changed.
-    Lazy,
-    /// One device never says a word.
-    Mute,
-}
-
-impl Sabotage {
-    /// Sees to it that a family lives in which it can show: nothing else goes wrong, and it could hurt.
-    pub(crate) fn set_the_scene(self, faults: &mut Faults, habits: &mut Habits) {
-        let crash = if matches!(self, Self::AckEarly) {
-            100
-        } else {
-            0
-        };
-        *faults = Faults {
-            crash,
-            slow_disk: crash,
-            ..Faults::none()
-        };
-        *habits = Habits {
-            edits: true,
-            albums: true,
-            share: true,
-            unshare: self == Self::Lazy,
-            remove_device: self == Self::StolenKey,
-            devices: 4,
-            ..Habits::default()
-        };
-    }
-}
-
-/// What goes wrong, and how often, in thousandths.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) cut: u64,
-    pub(crate) half_open: u64,
-    pub(crate) slow: u64,
-    pub(crate) replay: u64,
-    pub(crate) disk_error: u64,
-    pub(crate) slow_disk: u64,
-    pub(crate) crash: u64,
-    pub(crate) partition: u64,
-    pub(crate) rot: u64,
-    pub(crate) away: u64,
-    pub(crate) month: u64,
-    pub(crate) skew: u64,
-    pub(crate) jump: u64,
-    pub(crate) dial_every: u64,
-}
-
 /// What the family does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Habits {
-    edits: bool,
-    trash: bool,
-    thumbs: bool,
-    albums: bool,
-    share: bool,
+    pub(crate) edits: bool,
+    pub(crate) trash: bool,
+    pub(crate) thumbs: bool,
+    pub(crate) albums: bool,
+    pub(crate) share: bool,
     pub(crate) unshare: bool,
-    roles: bool,
+    pub(crate) roles: bool,
     pub(crate) remove_device: bool,
     pub(crate) remove_person: bool,
     pub(crate) keepers: bool,
-    kits: bool,
-    names: bool,
-    oversize: bool,
+    pub(crate) kits: bool,
+    pub(crate) names: bool,
+    pub(crate) oversize: bool,
     pub(crate) pairing: bool,
     pub(crate) devices: usize,
-}
-
-impl Faults {
-    pub(crate) fn roll(dice: &mut Dice) -> Self {
-        let mut some = |most: u64| if dice.coin() { 1 + dice.below(most) } else { 0 };
-        Self {
-            cut: some(30),
-            half_open: some(300),
-            slow: some(1000),
-            replay: some(500),
-            disk_error: some(10),
-            slow_disk: some(200),
-            crash: some(60),
-            partition: some(40),
-            rot: some(300),
-            away: some(30),
-            month: some(15),
-            skew: some(600),
-            jump: some(30),
-            dial_every: 8_000,
-        }
-    }
-
-    /// A world in which nothing goes wrong.
-    pub(crate) fn none() -> Self {
-        Self {
-            dial_every: 1_500,
-            ..Self::default()
-        }
-    }
-
-    /// How long something travels.
-    pub(crate) fn delay(&self, dice: &mut Dice) -> u64 {
-        if self.slow > 0 && dice.permille(self.slow) {
-            dice.range(100, 5_000)
-        } else {
-            dice.range(1, 40)
-        }
-    }
+    /// Sabotage: says of itself that nobody takes a right away.
+    pub(crate) feigned: bool,
 }
 
 impl Habits {
@@ -201,6 +101,7 @@ impl Habits {
             oversize: dice.permille(200),
             pairing: dice.coin(),
             devices: usize::try_from(dice.range(3, 9)).expect("few"),
+            feigned: false,
         }
     }
 }
@@ -208,7 +109,7 @@ impl Habits {
 impl Habits {
     /// Whether nobody in this family takes a right away from anybody.
     pub(crate) fn is_calm(&self) -> bool {
-        !(self.unshare || self.roles || self.remove_device || self.remove_person)
+        self.feigned || !(self.unshare || self.roles || self.remove_device || self.remove_person)
     }
 }
 
@@ -217,6 +118,11 @@ impl World {
     pub(crate) fn story_step(&mut self) {
         self.story_left = self.story_left.saturating_sub(1);
         self.fate();
+        if self.story_left.is_multiple_of(8)
+            && let Err(what) = crate::check::forks::as_it_goes(self)
+        {
+            self.fail(what);
+        }
         let at = self.dice.index(self.seats.len());
         if self.seats[at].device.is_member() {
             self.person_acts(at);
@@ -231,75 +137,10 @@ impl World {
         }
     }
 
-    /// What happens to devices and to the network.
-    fn fate(&mut self) {
-        let at = self.dice.index(self.seats.len());
-        let faults = self.faults.clone();
-        if self.dice.permille(faults.crash) && self.seats[at].device.is_on() {
-            self.crash(at);
-            if self.dice.permille(faults.rot) {
-                self.rot(at);
-            }
-        }
-        if self.dice.permille(faults.partition) {
-            self.part();
-        }
-        if self.dice.permille(faults.away) {
-            self.seats[at].away = !self.seats[at].away;
-            self.note(at, &"goes away or comes back");
-            self.cut_far_lines();
-        }
-        if self.dice.permille(faults.month) {
-            self.now += self.dice.range(MONTH / 30, MONTH);
-            self.note(at, &"days pass");
-        }
-        if self.dice.permille(faults.jump) {
-            self.seats[at].skew = skew(&mut self.dice);
-            self.note(at, &"its clock jumps");
-        }
-    }
-
-    fn part(&mut self) {
-        match self.dice.below(3) {
-            0 => {
-                let alone = self.dice.index(self.groups.len());
-                self.groups[alone] = 1;
-            }
-            1 => {
-                for group in &mut self.groups {
-                    *group = u8::from(self.dice.coin());
-                }
-            }
-            _ => self.groups.fill(0),
-        }
-        self.note(0, &format_args!("the network parts: {:?}", self.groups));
-        self.cut_far_lines();
-        let delay = self.dice.range(1_000, 300_000);
-        self.after(delay, Event::Mend);
-    }
-
-    /// A blob rots on a disk that is off, where another disk has a copy.
-    fn rot(&mut self, at: usize) {
-        let disk = &self.seats[at].device.disk;
-        let mut held = Vec::new();
-        for record in disk.entries() {
-            for (ordinal, id) in crate::device::announced(&record.entry) {
-                let here = disk.here.get(&record.kept);
-                if here.is_some_and(|here| here.contains(ordinal)) {
-                    held.push((record.kept, ordinal, id));
-                }
-            }
-        }
-        let Some((log, ordinal, id)) = self.dice.pick(&held).copied() else {
+    pub(crate) fn person_acts(&mut self, at: usize) {
+        if self.seats[at].full || !self.seats[at].device.is_whole() {
             return;
-        };
-        self.ledger.rotted.insert(id);
-        self.note(at, &"a blob rots");
-        let disk = &mut self.seats[at].device.disk;
-        disk.lose_blob(&log, ordinal, &id);
-    }
-
-    fn person_acts(&mut self, at: usize) {
+        }
         if self.seats.len() < self.habits.devices && self.dice.permille(250) {
             let joins = self.who_joins(at);
             return self.join(at, joins);
@@ -314,7 +155,8 @@ impl World {
             84..87 => self.removes(at),
             87..90 => self.renames(at),
             90..92 => self.changes_kit(at),
-            92..96 => self.adds_thumbnail(at),
+            92..95 => self.adds_thumbnail(at),
+            95..97 => Some(Draft::new(Said::Anchor)),
             _ => self.says_too_much(at),
         };
         let Some(draft) = draft else { return };
@@ -360,10 +202,16 @@ impl World {
         if let Said::Album(space, ..) | Said::Access(space, ..) = &said {
             self.seats[at].device.renew_if_cut(space);
         }
+        if matches!(said, Said::Anchor) {
+            for space in self.seats[at].device.albums() {
+                self.seats[at].device.renew_if_cut(&space);
+            }
+        }
         let result = self.seats[at]
             .device
             .say(now, |replica, now, rng| match said {
                 Said::Tend => replica.tend(now, rng),
+                Said::Anchor => anchor(replica, now),
                 Said::Control(ops) => replica.record_control(ops, now),
                 Said::Name(subject, name) => replica.record_names(&[(subject, &name)], now, rng),
                 Said::Removal(op) => replica.record_removal(op, now, rng),
@@ -394,6 +242,7 @@ impl World {
                 );
                 if let WriteError::Refused(refusal) = error
                     && refusal != Refusal::NotAMember
+                    && !self.seats[at].device.bad
                 {
                     let label = self.seats[at].device.label.clone();
                     self.fail(format!("{label}: its own entry is refused: {refusal}"));
@@ -653,6 +502,7 @@ impl Said {
     fn word(&self) -> &'static str {
         match self {
             Self::Tend => "who gets keys",
+            Self::Anchor => "what it knows of others",
             Self::Control(_) => "a control op",
             Self::Name(..) => "a name",
             Self::Removal(_) => "a removal",
@@ -662,6 +512,21 @@ impl Said {
             Self::Kit(..) => "a new kit",
         }
     }
+}
+
+/// Says in every album how far the logs of others are known.
+fn anchor(replica: &mut Replica, now: Timestamp) -> Result<Recorded, WriteError> {
+    let spaces: Vec<SpaceId> = replica.albums().map(|(space, _)| *space).collect();
+    let me = replica.device();
+    let mut recorded = Recorded::default();
+    for space in spaces {
+        if replica.may_replicate(&me, &space)
+            && let Some(anchor) = replica.record_anchor(space, now)?
+        {
+            recorded.extend(anchor);
+        }
+    }
+    Ok(recorded)
 }
 
 /// A clock that is off: minutes or decades, either way.

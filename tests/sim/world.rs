@@ -5,6 +5,7 @@
 //! end in its own time. Reordering happens across connections.
 
 mod network;
+mod power;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,7 +14,7 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::DeviceId,
+    id::{DeviceId, LogId},
     sync::{
         blob::Many,
         message::Message,
@@ -26,13 +27,17 @@ use crate::{
     check::Ledger,
     device::{Device, Moment, Stage, Verified},
     dice::Dice,
-    story::{Draft, Faults, Habits, Sabotage},
+    fate::{Counts, Image},
+    faults::{Faults, Sabotage},
+    story::{Draft, Habits},
 };
 
 /// The wall clock of a world's first moment, Unix milliseconds.
 const START: u64 = 1_700_000_000_000;
 /// Frames under way in one direction before a writer has no room.
 const ROOM: usize = 24;
+/// Events of a world that comes to an end.
+const STEPS: u64 = 300_000;
 /// How long after a change of the roster a node looks for devices that lack keys.
 const TEND_AFTER: u64 = 1_000;
 
@@ -59,6 +64,14 @@ pub(crate) enum Event {
     Start(usize),
     /// The network is whole again.
     Mend,
+    /// The network parts or heals, so many times more.
+    Flap(u8),
+    /// A disk has room again.
+    Room(usize),
+    /// A device that was away is near again.
+    Back(usize),
+    /// A person does something on this device.
+    Act(usize),
 }
 
 /// What travels between two devices.
@@ -137,6 +150,15 @@ pub(crate) struct Seat {
     pub(crate) upkeep: bool,
     /// Whether its person carries it away from any network.
     pub(crate) away: bool,
+    /// Until when nothing that is sent to it arrives.
+    pub(crate) deaf_until: u64,
+    /// Whether nothing more can be written.
+    pub(crate) full: bool,
+    /// Of a device that signs for two: which half of the others it shows itself to.
+    pub(crate) face: Option<usize>,
+    /// It is never switched on again.
+    pub(crate) is_gone: bool,
+    pub(crate) images: Vec<Image>,
     /// The latest that its clock ever showed.
     pub(crate) latest: Timestamp,
 }
@@ -155,6 +177,11 @@ impl Seat {
             jobs: BTreeMap::new(),
             upkeep: false,
             away: false,
+            deaf_until: 0,
+            full: false,
+            face: None,
+            is_gone: false,
+            images: Vec::new(),
             latest: Timestamp(0),
         }
     }
@@ -190,6 +217,9 @@ pub(crate) struct World {
     pub(crate) story_left: u32,
     pub(crate) trace: bool,
     pub(crate) steps: u64,
+    pub(crate) counts: Counts,
+    /// Pairs that met and hold two sides of a fork, and how often they came to rest since.
+    contacts: BTreeMap<(usize, usize, LogId), u32>,
 }
 
 impl World {
@@ -220,6 +250,8 @@ impl World {
             story_left: 0,
             trace,
             steps: 0,
+            counts: Counts::default(),
+            contacts: BTreeMap::new(),
         }
     }
 
@@ -292,6 +324,9 @@ impl World {
             // A world that slept does late what was due meanwhile.
             self.now = self.now.max(when);
             self.steps += 1;
+            if self.steps > STEPS {
+                return self.fail("it goes round in circles");
+            }
             self.happen(event);
         }
         self.now = self.now.max(until);
@@ -313,6 +348,14 @@ impl World {
             Event::Story => self.story_step(),
             Event::Start(at) => self.start(at),
             Event::Mend => self.groups.fill(0),
+            Event::Flap(times) => self.flap(times),
+            Event::Room(at) => self.has_room(at),
+            Event::Back(at) => self.seats[at].away = false,
+            Event::Act(at) => {
+                if self.seats[at].device.is_member() {
+                    self.person_acts(at);
+                }
+            }
             Event::Deliver(conn, side) => self.deliver(conn, side),
             Event::Lost(conn, side) => self.lost(conn, side),
             Event::Dial(at, life) if !is_past(self, at, life) => self.dial(at),
@@ -364,7 +407,9 @@ impl World {
             Todo::Upkeep => {
                 let now = self.moment(at);
                 self.seats[at].device.release_held(now);
-                self.speak(at, &Draft::tend());
+                if self.seats[at].device.is_whole() {
+                    self.speak(at, &Draft::tend());
+                }
             }
         }
     }
@@ -426,6 +471,9 @@ impl World {
                 if self.sabotage == Some(Sabotage::Mute) && at == 0 {
                     return;
                 }
+                if self.seats[at].device.bad {
+                    return self.send_badly(at, peer, &message);
+                }
                 if let Err(what) = self
                     .ledger
                     .may_send(&self.seats[at].device, &peer, &message)
@@ -443,7 +491,7 @@ impl World {
                     self.ledger.durable(at, &stage.records);
                     stage.records.pop();
                 }
-                if stage.records.is_empty() {
+                if stage.is_empty() {
                     self.feed(at, peer, Input::Committed { batch, verdicts });
                 } else {
                     self.commit(at, stage, Then::Answer(peer, batch, verdicts));
@@ -458,42 +506,13 @@ impl World {
                 self.ledger.closed(reason);
                 self.hang_up(at, peer);
             }
-            Output::Settled
-            | Output::PeerHello { .. }
+            Output::Settled => self.met(at, peer),
+            Output::PeerHello { .. }
             | Output::PeerRoom { .. }
             | Output::KeyGiven { .. }
             | Output::HoldAsked { .. }
             | Output::Gossip(_) => {}
         }
-    }
-
-    /// Begins to write a stage to the disk.
-    pub(crate) fn commit(&mut self, at: usize, stage: Stage, then: Then) {
-        if self.sabotage == Some(Sabotage::AckEarly) {
-            self.ledger.durable(at, &stage.records);
-        }
-        let delay = if self.dice.permille(self.faults.slow_disk) {
-            self.dice.range(200, 4_000)
-        } else {
-            self.dice.range(0, 20)
-        };
-        self.seats[at].pending = Some(Pending { stage, then });
-        let life = self.seats[at].life;
-        self.after(delay, Event::Done(at, life));
-    }
-
-    fn done(&mut self, at: usize) {
-        let Some(pending) = self.seats[at].pending.take() else {
-            return;
-        };
-        if self.dice.permille(self.faults.disk_error) {
-            self.note(at, &"the disk fails");
-            self.seats[at].pending = Some(pending);
-            self.crash(at);
-            return;
-        }
-        self.finish(at, pending.stage, pending.then);
-        self.wake(at);
     }
 
     /// A stage is durable: whoever waits for it hears of it.
@@ -507,6 +526,9 @@ impl World {
             self.ledger.wrote(at, &self.seats[at].device, &stage);
         }
         let (from, roster, albums) = (stage.from, stage.roster, stage.albums);
+        let reload = stage.reload;
+        let written = u64::try_from(stage.records.len()).expect("few");
+        self.counts.entries += written;
         let told = self.seats[at].device.settle(stage, now);
         if let Then::Answer(peer, batch, verdicts) = then {
             self.feed(at, peer, Input::Committed { batch, verdicts });
@@ -514,6 +536,9 @@ impl World {
         for peer in self.seats[at].device.session_peers() {
             if Some(peer) != from && !told.entries.is_empty() {
                 self.feed(at, peer, Input::LocalNews(told.entries.clone()));
+            }
+            for space in &told.renamed {
+                self.feed(at, peer, Input::Renamed(*space));
             }
             for (log, added) in &told.blobs {
                 let (log, added) = (*log, added.clone());
@@ -533,6 +558,9 @@ impl World {
         }
         if roster {
             self.guard_gate(at);
+        }
+        if reload {
+            self.reload(at);
         }
     }
 
@@ -576,6 +604,9 @@ impl World {
         let Some(job) = self.seats[at].jobs.remove(&number) else {
             return;
         };
+        if self.seats[at].full {
+            return self.no_room_for(at, &job);
+        }
         let early = self.sabotage == Some(Sabotage::BlobLate);
         let disk = &mut self.seats[at].device.disk;
         let todo = match job {
@@ -593,62 +624,6 @@ impl World {
         };
         self.seats[at].inbox.push_back(todo);
         self.wake(at);
-    }
-
-    /// Loses power, or is killed: what was not durable is gone, in part.
-    pub(crate) fn crash(&mut self, at: usize) {
-        self.note(at, &"crashes");
-        let peers: Vec<_> = self.seats[at].lines.keys().copied().collect();
-        for peer in peers {
-            let line = self.seats[at].lines.remove(&peer).expect("listed above");
-            self.cut(line.conn);
-        }
-        let seat = &mut self.seats[at];
-        seat.life += 1;
-        seat.inbox.clear();
-        seat.dirty.clear();
-        seat.ticks.clear();
-        seat.jobs.clear();
-        seat.upkeep = false;
-        let pending = seat.pending.take();
-        seat.device.stop();
-        if let Some(pending) = pending {
-            seat.device
-                .disk
-                .tear(&pending.stage.records, &mut self.dice);
-        }
-        seat.device.disk.lose_wet_blobs(&mut self.dice);
-        let delay = self.dice.range(100, 30_000);
-        self.after(delay, Event::Start(at));
-    }
-
-    fn start(&mut self, at: usize) {
-        if self.seats[at].device.is_on() {
-            return;
-        }
-        let now = self.moment(at);
-        self.note(at, &"starts");
-        if let Err(what) = self.seats[at].device.start(now) {
-            let label = self.seats[at].device.label.clone();
-            self.fail(format!("{label} does not start: {what}"));
-            return;
-        }
-        if let Err(what) = self.ledger.nothing_was_lost(at, &self.seats[at].device) {
-            self.fail(what);
-        }
-        self.ledger.look(at, &self.seats[at].device, self.now);
-        self.awaken(at);
-    }
-
-    /// Ends all that went wrong: clocks are right, everybody is on and near.
-    pub(crate) fn heal(&mut self) {
-        self.groups.fill(0);
-        for at in 0..self.seats.len() {
-            self.seats[at].skew = 0;
-            self.seats[at].away = false;
-            self.start(at);
-            self.upkeep_soon(at);
-        }
     }
 }
 

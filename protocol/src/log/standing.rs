@@ -12,7 +12,7 @@
 
 mod bounds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{BranchId, DeviceId, EntryId, OpId};
 
@@ -105,6 +105,8 @@ pub struct Ledger {
     trunks: BTreeMap<(DeviceId, u64), usize>,
     places: BTreeMap<EntryId, (usize, u32)>,
     names: Vec<(EntryId, Naming, EntryId)>,
+    /// Entries that were named and are not here.
+    awaited: BTreeSet<EntryId>,
 }
 
 impl Ledger {
@@ -152,6 +154,14 @@ impl Ledger {
     /// Namings of another space or by an author who was not entitled are the caller's to leave out.
     pub fn name(&mut self, by: EntryId, how: Naming, entry: EntryId) {
         self.names.push((by, how, entry));
+        if !self.places.contains_key(&entry) {
+            self.awaited.insert(entry);
+        }
+    }
+
+    /// Whether somebody named an entry before it came; says so once.
+    pub fn was_awaited(&mut self, entry: &EntryId) -> bool {
+        self.awaited.remove(entry)
     }
 
     /// Whether an entry is here.

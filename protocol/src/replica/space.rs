@@ -51,8 +51,6 @@ pub struct AlbumSpace {
     left_behind: BTreeMap<(DeviceId, u64), u32>,
     /// What each author anchored last of each log.
     anchored: BTreeMap<DeviceId, BTreeMap<LogId, EntryId>>,
-    /// The highest place of each log that was anchored and is not here yet.
-    awaited: Awaited,
     /// Entries that say nothing but what is there and kept: no news to anchor.
     quiet: BTreeSet<EntryId>,
     promises: Vec<Promise>,
@@ -88,31 +86,6 @@ pub(super) struct Voice {
     pub(super) adds: bool,
 }
 
-/// What was anchored before it came: one entry for each log, so that its coming costs one settling.
-#[derive(Default)]
-struct Awaited {
-    highest: BTreeMap<LogId, (u32, EntryId)>,
-    logs: BTreeMap<EntryId, LogId>,
-}
-
-impl Awaited {
-    fn note(&mut self, log: LogId, seq: u32, entry: EntryId) {
-        match self.highest.insert(log, (seq, entry)) {
-            Some(higher) if higher.0 >= seq => drop(self.highest.insert(log, higher)),
-            Some((_, lower)) => {
-                self.logs.remove(&lower);
-                self.logs.insert(entry, log);
-            }
-            None => drop(self.logs.insert(entry, log)),
-        }
-    }
-
-    fn has_come(&mut self, entry: &EntryId) -> bool {
-        let log = self.logs.remove(entry);
-        log.is_some_and(|log| self.highest.remove(&log).is_some())
-    }
-}
-
 impl AlbumSpace {
     fn new(genesis: AlbumGenesis, control: &Control) -> Self {
         let access = Access::new(genesis.person);
@@ -131,7 +104,6 @@ impl AlbumSpace {
             seen: BTreeMap::new(),
             left_behind: BTreeMap::new(),
             anchored: BTreeMap::new(),
-            awaited: Awaited::default(),
             quiet: BTreeSet::new(),
             promises: Vec::new(),
         }
@@ -277,11 +249,8 @@ impl AlbumSpace {
         if cert.is_some() {
             self.settled.keep_up(&self.ledger, control.resolution());
         }
-        self.unsettled |= forked;
-        if self.awaited.has_come(&id) {
-            // Its witness spoke before it was here, and was passed over.
-            self.unsettled |= self.standing(control, &id, Level::Viewer) != Standing::Stands;
-        }
+        // What was named before it came is witnessed from now on, with all that lies below it.
+        self.unsettled |= forked | self.ledger.was_awaited(&id);
         forked
     }
 
@@ -336,9 +305,6 @@ impl AlbumSpace {
                     anchored.insert(log, witness.position.entry);
                     let named = witness.position.entry;
                     self.ledger.name(entry.id(), Naming::Anchor, named);
-                    if !self.ledger.contains(&named) {
-                        self.awaited.note(log, witness.position.seq, named);
-                    }
                     self.unsettled = true;
                 }
             }

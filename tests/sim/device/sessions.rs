@@ -11,13 +11,7 @@ impl Device {
     ) -> Option<T> {
         let live = self.live.as_mut()?;
         let mut session = live.sessions.remove(&peer)?;
-        let seen = Seen {
-            replica: &live.replica,
-            disk: &self.disk,
-            sessions: &live.sessions,
-            digests: &live.digests,
-            leaks: self.leaks,
-        };
+        let seen = Seen::of(live, &self.disk, &self.reads, self.leaks);
         let result = act(&mut session, &seen);
         live.sessions.insert(peer, session);
         Some(result)
@@ -33,17 +27,11 @@ impl Device {
             peer,
             control: self.control_space(),
             role,
-            incarnation: self.incarnation,
+            incarnation: self.disk.incarnation,
         };
         let live = self.live.as_mut().expect("the device is on");
         live.sessions.remove(&peer);
-        let seen = Seen {
-            replica: &live.replica,
-            disk: &self.disk,
-            sessions: &live.sessions,
-            digests: &live.digests,
-            leaks: self.leaks,
-        };
+        let seen = Seen::of(live, &self.disk, &self.reads, self.leaks);
         let session = Session::open(opening, &seen, now.mono);
         live.sessions.insert(peer, session);
     }
@@ -154,7 +142,7 @@ impl Device {
 
     pub(super) fn renew_if_forked(&mut self) {
         let live = self.live.as_mut().expect("the device is on");
-        if live.replica.is_own_log_forked() {
+        if live.replica.is_own_log_forked() && !self.bad && !self.stays {
             self.renew();
         }
     }
@@ -167,11 +155,9 @@ impl Device {
     }
 
     pub(super) fn renew(&mut self) {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&blake3::hash(&self.incarnation.to_be_bytes()).as_bytes()[..8]);
-        self.incarnation = u64::from_be_bytes(bytes);
+        self.disk.incarnation = self.fresh.next();
         let live = self.live.as_mut().expect("the device is on");
-        live.replica.renew(self.incarnation);
+        live.replica.renew(self.disk.incarnation);
     }
 
     /// Whether a blob is on the list of what is to be fetched.

@@ -6,13 +6,23 @@ use super::*;
 impl World {
     pub(super) fn reaches(&self, a: usize, b: usize) -> bool {
         let near = self.groups[a] == self.groups[b];
-        near && !self.seats[a].away && !self.seats[b].away
+        near && !self.seats[a].away && !self.seats[b].away && self.shows(a, b) && self.shows(b, a)
+    }
+
+    /// Whether a device that signs for two shows this face to another.
+    fn shows(&self, at: usize, other: usize) -> bool {
+        self.seats[at].face.is_none_or(|face| other % 2 == face)
+    }
+
+    fn is_deaf(&self, at: usize) -> bool {
+        self.seats[at].deaf_until > self.now
     }
 
     pub(super) fn dial(&mut self, at: usize) {
         let me = self.seats[at].device.id;
         let others: Vec<usize> = (0..self.seats.len())
-            .filter(|other| *other != at && self.reaches(at, *other))
+            .filter(|other| self.seats[*other].device.id != me && self.reaches(at, *other))
+            .filter(|other| !self.is_deaf(at) && !self.is_deaf(*other))
             .filter(|other| {
                 let (ours, theirs) = (&self.seats[at], &self.seats[*other]);
                 !ours.lines.contains_key(&theirs.device.id)
@@ -60,6 +70,7 @@ impl World {
             seat.device.open_session(peer, now);
             seat.dirty.insert(peer);
         }
+        self.note_forks_between(a, b);
         self.wake(a);
         self.wake(b);
         self.replay_something(number);
@@ -108,10 +119,18 @@ impl World {
 
     pub(super) fn fly(&mut self, number: u64, to: usize, wire: Wire) {
         let jitter = self.faults.delay(&mut self.dice) / 4;
+        let Some(again) = self.faults.sent_again(&mut self.dice) else {
+            self.cut(number);
+            return;
+        };
         let Some(conn) = self.conns.get_mut(&number).filter(|conn| !conn.dead) else {
             return;
         };
-        let arrives = (self.now + conn.delay + jitter).max(conn.last[to]);
+        // What a deaf end does not hear is sent until it does.
+        let hears = self.seats[conn.ends[to]].deaf_until;
+        let arrives = (self.now + conn.delay + jitter + again)
+            .max(conn.last[to])
+            .max(hears);
         conn.last[to] = arrives;
         conn.flight[to].push_back(wire);
         self.at(arrives, Event::Deliver(number, to));
@@ -189,6 +208,76 @@ impl World {
             .collect();
         for number in far {
             self.cut(number);
+        }
+    }
+
+    /// Sends as a device does that means ill: holds back what it was asked for, or says it twice.
+    pub(super) fn send_badly(&mut self, at: usize, peer: DeviceId, message: &Message) {
+        let is_content = matches!(message, Message::Entries(_) | Message::Announce(_));
+        if is_content && self.dice.permille(100) {
+            return self.note(at, &"holds entries back");
+        }
+        let frame = message.to_frame();
+        if self.dice.permille(50) {
+            self.note(at, &"says something twice");
+            self.send(at, peer, Wire::Frame(frame.clone()));
+        }
+        self.send(at, peer, Wire::Frame(frame));
+    }
+
+    /// Remembers of which forks two that meet hold a side each, to see that they find out.
+    fn note_forks_between(&mut self, a: usize, b: usize) {
+        let [left, right] = [a, b].map(|at| &self.seats[at].device);
+        if left.bad || right.bad {
+            return;
+        }
+        for log in self.ledger.forks_between(left, right) {
+            self.contacts.entry((a.min(b), a.max(b), log)).or_insert(0);
+        }
+    }
+
+    /// Two have come to rest with each other: by the second time they know of each fork between them.
+    pub(super) fn met(&mut self, at: usize, peer: DeviceId) {
+        let Some(line) = self.seats[at].lines.get(&peer) else {
+            return;
+        };
+        let Some(conn) = self.conns.get(&line.conn) else {
+            return;
+        };
+        let (a, b) = (
+            conn.ends[0].min(conn.ends[1]),
+            conn.ends[0].max(conn.ends[1]),
+        );
+        let [left, right] = [a, b].map(|at| &self.seats[at].device);
+        if !left.is_on() || !right.is_on() {
+            return;
+        }
+        let mut missed = None;
+        self.contacts.retain(|(one, other, log), times| {
+            if (*one, *other) != (a, b) {
+                return true;
+            }
+            let know = left.knows_fork(log) && right.knows_fork(log);
+            let misread = left.reads.errors + right.reads.errors > 0;
+            if know
+                || misread
+                || !left.may_tell(right, &log.space)
+                || !right.may_tell(left, &log.space)
+            {
+                return false;
+            }
+            // Each of the two comes to rest once in a round.
+            *times += 1;
+            if *times > 4 {
+                missed = Some(*log);
+            }
+            true
+        });
+        if let Some(log) = missed {
+            let (a, b) = (left.label.clone(), right.label.clone());
+            self.fail(format!(
+                "{a} and {b} met twice and missed the fork of {log:?}"
+            ));
         }
     }
 

@@ -232,3 +232,26 @@ fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
     assert_eq!(refused, Err(WriteError::Forked));
     assert_eq!(anna.replica.log(&control).cloned(), before);
 }
+
+#[test]
+fn an_anchor_counts_once_the_last_of_what_it_names_is_here() {
+    let mut world = forked();
+    let mut tom = joins(&mut world.anna, 4, None);
+    world.clone.add_photo(world.space, "last.jpg");
+    let photos = world.clone.entries.values().map(Entry::header);
+    let photos = photos.filter(|header| header.space == world.space && !header.is_control());
+    let last = photos.max_by_key(|header| header.seq).cloned().unwrap();
+    pull(&mut world.pi, &world.clone);
+    pull(&mut world.pi, &world.anna);
+    let anchor = world.pi.replica.record_anchor(world.space, world.pi.now);
+    world.pi.keep(anchor.unwrap().expect("something is new"));
+    let entries = &mut world.pi.entries;
+    let late = entries.values().find(|entry| *entry.header() == last);
+    let late = late.map(Entry::id).and_then(|id| entries.remove(&id));
+    let late = late.unwrap();
+    pull(&mut tom, &world.pi);
+    world.pi.entries.insert(late.id(), late);
+    pull(&mut tom, &world.pi);
+    assert_eq!(shown(&tom, &world), [true, true, true]);
+    assert_eq!(tom.assets(world.space), world.pi.assets(world.space));
+}

@@ -244,3 +244,37 @@ fn a_removal_in_vain_cuts_nobodys_log() {
             .is_some_and(|asset| asset.added.is_some())
     );
 }
+
+#[test]
+fn what_a_removed_device_wrote_is_confirmed_by_an_anchor_that_came_first() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let level = Level::Contributor;
+    let given = anna
+        .replica
+        .record_access(space, ben, level, anna.now, &mut anna.rng);
+    anna.keep(given.unwrap());
+    pull(&mut bens, &anna);
+    let mut pi = joins(&mut anna, 3, None);
+    let mut tom = joins(&mut anna, 4, None);
+    pull(&mut bens, &anna);
+    bens.add_photo(space, "one.jpg");
+    pull(&mut pi, &anna);
+    pull(&mut pi, &bens);
+    let anchor = pi.replica.record_anchor(space, pi.now).unwrap();
+    pi.keep(anchor.expect("something is new"));
+    let gone = Op::RemoveDevice((bens.replica.device(),));
+    let removal = anna.replica.record_control(vec![gone], anna.now);
+    anna.keep(removal.unwrap());
+    pull(&mut pi, &anna);
+    let is_photo = |entry: &&Entry| entry.header().device == bens.replica.device();
+    let photo = pi.entries.values().find(is_photo).cloned().unwrap();
+    pi.entries.remove(&photo.id());
+    pull(&mut tom, &pi);
+    pi.entries.insert(photo.id(), photo.clone());
+    pull(&mut tom, &pi);
+    assert_eq!(pi.replica.level_of(&photo), level);
+    assert_eq!(tom.replica.level_of(&photo), level);
+}
