@@ -136,7 +136,14 @@ impl Ledger {
 
     /// Looks again at who may read what, as a device sees it.
     pub(crate) fn look(&mut self, at: usize, device: &Device, now: u64) {
-        if device.bad || !device.is_whole() {
+        if device.bad {
+            return;
+        }
+        if !device.is_whole() {
+            // What it has forgotten for now takes nothing away; whom it lets in is let in.
+            for (space, reads) in device.readers() {
+                self.ever.entry(space).or_default().extend(reads);
+            }
             return;
         }
         for (space, reads) in device.readers() {
