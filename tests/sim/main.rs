@@ -259,7 +259,8 @@ fn what_is_told_before_it_is_durable_is_caught() {
 
 #[test]
 fn an_entry_that_a_device_loses_is_caught() {
-    is_caught(Sabotage::LoseEntry, &["lost", "hold different entries"]);
+    let signs = ["lost", "hold different entries", "see it otherwise"];
+    is_caught(Sabotage::LoseEntry, &signs);
 }
 
 #[test]
