@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// How long devices are looked for that hold a good copy.
-const LOOK: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_secs(10);
 /// How long nothing may come once everything was exchanged with those reached.
 const QUIET: Duration = Duration::from_secs(4);
+/// How long a blob may take: of a large one nothing is heard before it is whole.
+const FETCH: Duration = Duration::from_secs(120);
 /// Between two looks at what came, and between two rounds of calls.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const CALL_AGAIN: Duration = Duration::from_secs(2);
@@ -73,9 +75,10 @@ async fn fetch(
         }
         let sessions = network.sessions();
         let is_even = !sessions.is_empty() && sessions.iter().all(|session| session.settled);
-        let patience = match is_even && network.fetching() == 0 {
-            true => QUIET,
-            false => LOOK,
+        let patience = match (network.fetching() > 0, is_even) {
+            (true, _) => FETCH,
+            (false, true) => QUIET,
+            (false, false) => LOOK,
         };
         if moved_at.elapsed() >= patience {
             return Ok(());
