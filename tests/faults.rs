@@ -313,7 +313,7 @@ fn an_import_killed_at_any_call_leaves_a_whole_home_with_every_acknowledged_phot
     let import = bench.import().map(str::to_owned);
     let import = import.each_ref().map(String::as_str);
     for fault in kills(&bench.device.home.clone()) {
-        bench.each(&import, &fault, stride(2), |bench, lines, _, fault| {
+        bench.each(&import, &fault, stride(3), |bench, lines, _, fault| {
             let told = added(lines);
             bench.holds(&told, &fault.to_string());
             bench.completes(&told, &fault.to_string());
@@ -346,7 +346,7 @@ fn a_sync_that_fails_is_never_told_as_a_success() {
             nth: 1,
             at: None,
         };
-        let stride = stride(if call == "pwrite64" { 4 } else { 1 });
+        let stride = stride(if call == "pwrite64" { 9 } else { 2 });
         bench.each(&import, &fault, stride, |bench, lines, exit, fault| {
             let told = added(lines);
             let fault = fault.to_string();
@@ -435,7 +435,7 @@ fn a_purge_killed_at_any_call_keeps_every_other_photo() {
         .collect();
     for fault in kills(&bench.device.home.clone()) {
         let purge = ["--yes", "purge", &doomed];
-        bench.each(&purge, &fault, stride(2), |bench, _, _, fault| {
+        bench.each(&purge, &fault, stride(6), |bench, _, _, fault| {
             bench.holds(&others, &fault.to_string());
             // It may have been done: then nothing of that name is left in the trash.
             let (summary, exit) = bench.device.run(&purge, "");
