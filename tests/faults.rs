@@ -461,7 +461,7 @@ fn a_device_killed_at_any_call_of_a_sync_gets_the_rest_later() {
     let calls = ["fdatasync", "pwrite64", "rename"];
     let kills = kills(&bench.device.home.clone()).into_iter();
     for fault in kills.filter(|fault| calls.contains(&fault.call) && fault.at.is_none()) {
-        bench.each(&["sync"], &fault, stride(5), |bench, _, _, fault| {
+        bench.each(&["sync"], &fault, stride(25), |bench, _, _, fault| {
             let fault = fault.to_string();
             bench.is_whole(&fault);
             let (summary, exit) = bench.device.run(&["sync"], "");
