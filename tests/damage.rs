@@ -34,7 +34,7 @@ const REPAIRED: u64 = 20;
 
 fn flips() -> u64 {
     let asked = std::env::var("HEIRLOOM_FLIPS").ok();
-    asked.map_or(500, |flips| {
+    asked.map_or(100, |flips| {
         flips.parse().expect("HEIRLOOM_FLIPS is a number")
     })
 }
