@@ -151,6 +151,8 @@ impl Home {
                     let path = line["path"].as_str().expect("a path").to_owned();
                     self.told.insert(id, path);
                 }
+                // What was purged in the round before stays so.
+                Some("skipped") if line["reason"].to_string().contains("for good") => {}
                 _ => panic!("{line}"),
             }
         }
