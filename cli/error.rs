@@ -224,7 +224,7 @@ mod tests {
             CliError::Garbled,
             CliError::NotConfirmed,
             CliError::Interrupted,
-            CliError::NotYet("the gallery is not in this version"),
+            CliError::NotYet("relaying is not in this version"),
         ]
     }
 
@@ -247,7 +247,7 @@ mod tests {
              hint: stop the node and start it again: it may be of another version\n",
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
-            "error: the gallery is not in this version\nhint: heirloom --help lists what it can do\n",
+            "error: relaying is not in this version\nhint: heirloom --help lists what it can do\n",
         ];
         assert_eq!(told, want);
     }
