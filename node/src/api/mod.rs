@@ -15,6 +15,7 @@ mod doctor;
 mod edits;
 mod error;
 mod family;
+mod fetch;
 mod files;
 mod gallery;
 mod import;
@@ -242,6 +243,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "import" => import::import(doorway, body, answer).await,
         "status" => status::status(doorway, node, body, answer).await,
         "list" => assets::list(node, body, answer).await,
+        "fetch" => fetch::fetch(doorway, node, body, answer).await,
         "find" => assets::find(node, body, answer).await,
         "show" => assets::show(node, body, answer).await,
         "caption" => edits::caption(node, body, answer).await,

@@ -10,19 +10,8 @@ use axum::{
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::{
-    Gallery, guard::Let, item_of, refusal::Refusal, session::Reach, shelf::Shelf, tls::qr,
-};
-use crate::{
-    api::{self, Answer, ApiError, Lines, Progress},
-    catalog::{Held, read_like},
-    runtime::AssetKey,
-};
-
-/// How long an original may be on its way without a step forward.
-const FETCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-/// How long between two looks at what has come.
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+use super::{Gallery, guard::Let, item_of, refusal::Refusal, session::Reach, tls::qr};
+use crate::api::{self, Lines};
 
 /// What a phone may do beside looking at pictures and adding them.
 fn is_for_phones(act: &str, body: &Value) -> bool {
@@ -92,7 +81,7 @@ fn with_qr(line: Bytes) -> Bytes {
     format!("{told}\n").into()
 }
 
-/// `POST /api/v1/fetch`: an original comes here from the best device in reach.
+/// `POST /api/v1/fetch`: an original comes here from the devices that have it; for phones as well.
 pub(super) async fn fetch(
     State(gallery): State<Gallery>,
     body: Taken,
@@ -100,94 +89,11 @@ pub(super) async fn fetch(
     let body = parsed(body)?;
     let shelf = gallery.shelf().await?;
     let id = body.get("id").and_then(Value::as_str).unwrap_or_default();
-    let key = item_of(id).and_then(|item| shelf.item(item));
-    let key = key.ok_or_else(Refusal::not_found)?;
-    let (answer, lines) = Answer::new("fetch");
-    tokio::spawn(async move {
-        let done = bring(&gallery, &shelf, key, &answer).await;
-        answer.finish(done).await;
-    });
+    let item = item_of(id).filter(|item| shelf.item(*item).is_some());
+    let item = item.ok_or_else(Refusal::not_found)?;
+    let doorway = gallery.0.doorway.clone();
+    let lines = api::begin(doorway, "fetch".into(), json!({"id": item.to_string()}));
     Ok(lined(lines, |line| line))
-}
-
-/// Bytes of an asset's originals: those that are here, and all.
-fn come(shelf: &Shelf, key: AssetKey) -> Result<(u64, u64), ApiError> {
-    let store = shelf.node().store();
-    let Some(folded) = read_like(store, &shelf.view(), key)? else {
-        return Err(ApiError::not_found("asset of this id"));
-    };
-    let held = Held::of(store);
-    let (mut here, mut all) = (0, 0);
-    for (part, blob) in folded.first().asset.all_parts() {
-        all += part.len;
-        if held.has(blob)? {
-            here += part.len;
-        }
-    }
-    // The same photo in another album will do.
-    if held.here(&folded)?.original {
-        here = all;
-    }
-    Ok((here, all))
-}
-
-async fn bring(
-    gallery: &Gallery,
-    shelf: &Shelf,
-    key: AssetKey,
-    answer: &Answer,
-) -> Result<Value, ApiError> {
-    let node = shelf.node().clone();
-    let view = shelf.view();
-    let mut before = None;
-    let mut stood_since = tokio::time::Instant::now();
-    loop {
-        let looked = shelf.clone();
-        let (here, all) = node.blocking(move || come(&looked, key)).await??;
-        if here == all {
-            return Ok(json!({"id": key.item.to_string(), "bytes": all}));
-        }
-        if before != Some(here) {
-            before = Some(here);
-            stood_since = tokio::time::Instant::now();
-        }
-        let asset = key.load(node.store())?;
-        let holders = view.peers.holders_of(std::iter::once(&asset));
-        let from: Vec<String> = holders
-            .iter()
-            .map(|device| view.device_name(device))
-            .collect();
-        let connected = match gallery.0.doorway.network().await {
-            Some(network) => network.connected().await,
-            None => Vec::new(),
-        };
-        let in_reach = connected
-            .iter()
-            .any(|peer| holders.contains(&crate::network::device_of(peer.peer)));
-        if !in_reach || stood_since.elapsed() > FETCH_PATIENCE {
-            return Err(ApiError::no_peer(
-                "no device that has the original is in reach",
-            ));
-        }
-        let blobs: Vec<_> = asset.all_parts().map(|(_, blob)| *blob).collect();
-        node.ask(move |runtime| runtime.look_at(&blobs)).await??;
-        if let Some(network) = gallery.0.doorway.network().await {
-            network.fetch_soon();
-        }
-        answer
-            .line(&json!({"type": "from", "v": 1, "devices": from}))
-            .await;
-        answer.progress(Progress {
-            done: 0,
-            total: 1,
-            bytes: here,
-            bytes_total: all,
-        });
-        tokio::select! {
-            () = answer.dropped().cancelled() => return Ok(json!({"bytes": 0})),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -155,21 +155,13 @@ fn one(shelf: &Shelf, item: OpId) -> Result<Option<Value>, StoreError> {
     let Some(listed) = folded.listed(store, &view)? else {
         return Ok(None);
     };
-    let holders = view
-        .peers
-        .holders_of(folded.items.iter().map(|item| &item.asset));
-    let own = (view.device, listed.here.original);
-    let others = view
-        .witnesses
-        .keys()
-        .map(|device| (*device, holders.contains(device)));
-    let kept_on: Vec<Value> = std::iter::once(own)
-        .chain(others)
-        .filter(|(_, holds)| *holds)
-        .map(|(device, _)| {
+    let kept_on: Vec<Value> = view
+        .kept_on(&folded, listed.here.original)
+        .into_iter()
+        .map(|kept| {
             json!({
-                "device": device.to_string(), "name": view.device_name(&device),
-                "this": device == view.device, "proved": Value::Null,
+                "this": kept.device == view.device.to_string(),
+                "device": kept.device, "name": kept.name, "proved": kept.proved,
             })
         })
         .collect();

@@ -115,11 +115,8 @@ fn find(shelf: &Shelf, item: OpId, part: usize) -> Result<Place, StoreError> {
     if let Some(damage) = damaged {
         return Err(damage);
     }
-    let holders = view
-        .peers
-        .holders_of(folded.items.iter().map(|item| &item.asset));
-    let names = holders.iter().map(|device| view.device_name(device));
-    Ok(Place::Elsewhere(names.collect()))
+    let kept_on = view.kept_on(&folded, false).into_iter();
+    Ok(Place::Elsewhere(kept_on.map(|kept| kept.name).collect()))
 }
 
 /// The blobs with the same content.

@@ -343,11 +343,6 @@ impl Network {
         }
     }
 
-    /// Has what a person looks at fetched now, not at the next round.
-    pub(crate) fn fetch_soon(&self) {
-        self.fetch_all();
-    }
-
     /// Tells every session which blobs came, or which are served no more.
     pub(super) fn tell_have(&self, changes: &BTreeMap<LogId, RoaringBitmap>, came: bool) {
         for (log, bits) in changes {

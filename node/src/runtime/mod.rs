@@ -23,7 +23,6 @@ mod hold;
 mod judge;
 mod left;
 mod load;
-mod look;
 mod names;
 mod past;
 mod rebuild;
