@@ -62,13 +62,12 @@ use crate::{
 
 #[cfg(unix)]
 pub(crate) use self::socket::Socket;
-pub(crate) use self::{
-    answer::Progress, family::host_name, import::album_to_add_to, pair::seconds, pick::album_id,
-    talk::comments,
-};
 pub use self::{
     answer::{Answer, Lines},
     error::ApiError,
+};
+pub(crate) use self::{
+    family::host_name, import::album_to_add_to, pair::seconds, pick::album_id, talk::comments,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;

@@ -45,7 +45,7 @@ use self::{
     guard::Door,
     listen::Listener,
     refusal::Refusal,
-    session::{LINK_VALID, PHONE_LINK_VALID, Reach},
+    session::{LINK_MS, PHONE_LINK_MS, Reach},
     shelf::Shelf,
     tls::Identity,
     upload::Uploads,
@@ -177,7 +177,7 @@ impl Gallery {
     ///
     /// `E-IO` when the system gives no randomness.
     pub fn link(&self) -> Result<String, ApiError> {
-        let secret = self.0.sessions.link(Reach::Full, LINK_VALID)?;
+        let secret = self.0.sessions.link(Reach::Full, LINK_MS)?;
         Ok(format!("{}/#t={secret}", self.address()))
     }
 
@@ -191,7 +191,7 @@ impl Gallery {
             ApiError::usage("phones are not let in")
                 .hint("heirloom serve --gallery 0.0.0.0:8443 --lan-gallery")
         })?;
-        let secret = self.0.sessions.link(Reach::Phone, PHONE_LINK_VALID)?;
+        let secret = self.0.sessions.link(Reach::Phone, PHONE_LINK_MS)?;
         Ok(PhoneLink {
             url: format!("https://{}/#t={secret}", lan.named()),
             fingerprint: lan.identity.fingerprint().to_owned(),

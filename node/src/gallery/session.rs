@@ -12,7 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::{Duration, Instant};
 
 use crate::{
     clock::Clock,
@@ -21,10 +20,10 @@ use crate::{
 };
 use rand_core::Rng as _;
 
-/// How long a link works.
-pub(super) const LINK_VALID: Duration = Duration::from_secs(60);
+/// How long a link works, in milliseconds.
+pub(super) const LINK_MS: u64 = 60_000;
 /// How long a link for a phone works: its camera has to be found first.
-pub(super) const PHONE_LINK_VALID: Duration = Duration::from_secs(300);
+pub(super) const PHONE_LINK_MS: u64 = 300_000;
 /// How long a session lasts, in milliseconds: 30 days.
 const SESSION_MS: u64 = 30 * 86_400_000;
 /// Most sessions; the oldest goes when another one comes.
@@ -33,7 +32,7 @@ const SESSIONS: usize = 64;
 const LINKS: usize = 16;
 /// Wrong links within a minute after which nobody is let in for the rest of it.
 const WRONG_LINKS: usize = 5;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE_MS: u64 = 60_000;
 /// The row of the sessions.
 const ROW: &[u8] = b"gallery/sessions";
 
@@ -67,14 +66,17 @@ impl Session {
 struct Link {
     hash: Hash,
     reach: Reach,
-    expires: Instant,
+    /// Unix milliseconds.
+    made: u64,
+    expires: u64,
 }
 
 #[derive(Default)]
 struct Inner {
     links: Vec<Link>,
     sessions: Vec<Session>,
-    wrong: Vec<Instant>,
+    /// When wrong links came, Unix milliseconds.
+    wrong: Vec<u64>,
 }
 
 /// Why nobody was let in.
@@ -146,8 +148,8 @@ impl Sessions {
     }
 
     /// Makes a link that lets one browser in, and gives its secret.
-    pub(super) fn link(&self, reach: Reach, valid: Duration) -> Result<String, RuntimeError> {
-        let secret = secret()?;
+    pub(super) fn link(&self, reach: Reach, valid_ms: u64) -> Result<String, RuntimeError> {
+        let (secret, made) = (secret()?, self.clock.now().0);
         let mut inner = self.inner();
         if inner.links.len() >= LINKS {
             inner.links.remove(0);
@@ -155,7 +157,8 @@ impl Sessions {
         inner.links.push(Link {
             hash: hash_of(&secret),
             reach,
-            expires: Instant::now() + valid,
+            made,
+            expires: made.saturating_add(valid_ms),
         });
         Ok(secret)
     }
@@ -166,10 +169,12 @@ impl Sessions {
         link: &str,
         may: impl Fn(Reach) -> bool,
     ) -> Result<Result<String, NotLetIn>, RuntimeError> {
-        let (hash, now) = (hash_of(link), Instant::now());
+        let (hash, now) = (hash_of(link), self.clock.now().0);
         let mut inner = self.inner();
-        inner.links.retain(|link| link.expires > now);
-        inner.wrong.retain(|at| at.elapsed() < MINUTE);
+        inner
+            .links
+            .retain(|link| link.made <= now && now < link.expires);
+        inner.wrong.retain(|at| now.saturating_sub(*at) < MINUTE_MS);
         if inner.wrong.len() >= WRONG_LINKS {
             return Ok(Err(NotLetIn::TooOften));
         }
@@ -180,7 +185,7 @@ impl Sessions {
             return Ok(Err(NotLetIn::Link));
         };
         let reach = inner.links.remove(at).reach;
-        let (secret, made) = (secret()?, self.clock.now().0);
+        let (secret, made) = (secret()?, now);
         if inner.sessions.len() >= SESSIONS {
             inner.sessions.remove(0);
         }
@@ -247,14 +252,21 @@ mod tests {
 
     use super::*;
 
+    fn at(ms: u64) -> (Sessions, Clock) {
+        let clock = Clock::default();
+        clock.set(Timestamp(ms));
+        let sessions = Sessions::of(None, clock.clone()).expect("no store");
+        (sessions, clock)
+    }
+
     fn let_in(sessions: &Sessions, link: &str) -> Result<String, NotLetIn> {
         sessions.let_in(link, |_| true).expect("randomness")
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_link_works_once_and_for_a_minute() {
-        let sessions = Sessions::default();
-        let link = sessions.link(Reach::Full, LINK_VALID).expect("randomness");
+    #[test]
+    fn a_link_works_once_and_for_a_minute() {
+        let (sessions, clock) = at(1_000_000);
+        let link = sessions.link(Reach::Full, LINK_MS).expect("randomness");
         assert_eq!(
             BASE64URL_NOPAD.decode(link.as_bytes()).map(|b| b.len()),
             Ok(32)
@@ -262,41 +274,39 @@ mod tests {
         let session = let_in(&sessions, &link).expect("a fresh link");
         assert_eq!(sessions.reach(&session), Some(Reach::Full));
         assert_eq!(let_in(&sessions, &link), Err(NotLetIn::Link));
-        let late = sessions.link(Reach::Full, LINK_VALID).expect("randomness");
-        tokio::time::advance(LINK_VALID).await;
+        let late = sessions.link(Reach::Full, LINK_MS).expect("randomness");
+        clock.set(Timestamp(1_000_000 + LINK_MS));
         assert_eq!(let_in(&sessions, &late), Err(NotLetIn::Link));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_guesses_waits() {
-        let sessions = Sessions::default();
+    #[test]
+    fn who_guesses_waits() {
+        let (sessions, clock) = at(1_000_000);
         for _ in 0..WRONG_LINKS {
             assert_eq!(let_in(&sessions, "guess"), Err(NotLetIn::Link));
         }
         let link = sessions
-            .link(Reach::Full, PHONE_LINK_VALID)
+            .link(Reach::Full, PHONE_LINK_MS)
             .expect("randomness");
         assert_eq!(let_in(&sessions, &link), Err(NotLetIn::TooOften));
-        tokio::time::advance(MINUTE).await;
+        clock.set(Timestamp(1_000_000 + MINUTE_MS));
         assert!(let_in(&sessions, &link).is_ok());
     }
 
-    #[tokio::test]
-    async fn a_link_is_not_used_up_where_it_does_not_count() {
+    #[test]
+    fn a_link_is_not_used_up_where_it_does_not_count() {
         let sessions = Sessions::default();
-        let link = sessions.link(Reach::Full, LINK_VALID).expect("randomness");
+        let link = sessions.link(Reach::Full, LINK_MS).expect("randomness");
         let outside = sessions.let_in(&link, |reach| reach == Reach::Phone);
         assert_eq!(outside.expect("randomness"), Err(NotLetIn::Link));
         assert!(let_in(&sessions, &link).is_ok());
     }
 
-    #[tokio::test]
-    async fn a_session_ends_by_itself_by_logging_out_and_by_being_revoked() {
-        let clock = Clock::default();
-        clock.set(Timestamp(1_000_000));
-        let sessions = Sessions::of(None, clock.clone()).expect("no store");
+    #[test]
+    fn a_session_ends_by_itself_by_logging_out_and_by_being_revoked() {
+        let (sessions, clock) = at(1_000_000);
         let open = || {
-            let link = sessions.link(Reach::Phone, LINK_VALID).expect("randomness");
+            let link = sessions.link(Reach::Phone, LINK_MS).expect("randomness");
             let_in(&sessions, &link).expect("a fresh link")
         };
         let (one, two, three) = (open(), open(), open());

@@ -420,6 +420,7 @@ impl Sink {
             target: Target::Album(album),
             since: None,
             dry_run: false,
+            restore: false,
         };
         let done = import::run(node, pool.clone(), &request, cancelled, &self);
         let reason = match &done {
