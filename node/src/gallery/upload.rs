@@ -165,9 +165,14 @@ impl Uploads {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700))?;
         }
-        tempfile::Builder::new()
-            .prefix("file-")
-            .tempdir_in(&self.root)
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("file-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(fs::Permissions::from_mode(0o700));
+        }
+        builder.tempdir_in(&self.root)
     }
 
     fn change<T>(&self, batch: &str, change: impl FnOnce(&mut Batch) -> T) -> T {

@@ -512,6 +512,8 @@ async fn what_one_may_not_see_is_answered_like_what_is_not_there() {
     let ben = anna
         .add_person("Ben", heirloom_protocol::op::Role::Member)
         .await;
+    let shared = json!({"album": "Family", "person": "Ben", "role": "viewer"});
+    anna.ask("share", shared).await.done();
     let seen = anna
         .add("Family", "seen.jpg", b"\xff\xd8\xff\xe0 seen")
         .await;

@@ -192,6 +192,8 @@ async fn what_another_wrote_is_not_taken_back() {
     let ben = anna
         .add_person("Ben", heirloom_protocol::op::Role::Viewer)
         .await;
+    let shared = json!({"album": "Family", "person": "Ben", "role": "viewer"});
+    anna.ask("share", shared).await.done();
     let [a, ..] = three(&anna).await;
     anna.ask("comment", json!({"id": a, "text": "mine"}))
         .await

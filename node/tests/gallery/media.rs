@@ -70,7 +70,7 @@ async fn a_name_that_somebody_chose_stays_a_name() {
     for (name, told) in [
         (
             "a\r\nSet-Cookie: x=y\r\n\r\n<html>.jpg",
-            "a__Set-Cookie_%20x%3Dy____html_.jpg",
+            "a__Set-Cookie_%20x%3Dy_____html_.jpg",
         ),
         ("\u{202e}gpj.exe", "_gpj.exe"),
         ("../../../etc/passwd", "_.._.._.._etc_passwd"),

@@ -213,16 +213,26 @@ impl Shelf {
     }
 
     /// The item of an id, if this person can see it.
+    ///
+    /// What was added a moment ago may not be on the shelf yet; its row says that it is there.
     pub(super) fn item(&self, item: OpId) -> Option<AssetKey> {
-        let state = self.state();
-        let mut albums = state.view.albums.keys();
-        albums.find_map(|album| {
-            let key = AssetKey {
-                album: *album,
-                item,
-            };
-            state.cards.contains_key(&key).then_some(key)
-        })
+        let view = self.view();
+        let keys = view.albums.keys().map(|album| AssetKey {
+            album: *album,
+            item,
+        });
+        let keys: Vec<AssetKey> = keys.collect();
+        let known = {
+            let state = self.state();
+            let mut keys = keys.iter();
+            keys.find(|key| state.cards.contains_key(*key)).copied()
+        };
+        let store = self.0.node.store();
+        let is_there = |key: &AssetKey| {
+            let asset = key.load(store);
+            asset.is_ok_and(|asset| Card::of(&asset, view.person).is_some())
+        };
+        known.or_else(|| keys.into_iter().find(is_there))
     }
 
     async fn follow(self, mut news: broadcast::Receiver<News>, stop: CancellationToken) {
