@@ -4,6 +4,7 @@
 //! checked for form; whether an album or a photo exists is for the node to say.
 
 mod family;
+mod gallery;
 mod photos;
 mod upkeep;
 mod values;
@@ -16,7 +17,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-pub(crate) use self::{family::*, photos::*, upkeep::*, values::seconds};
+pub(crate) use self::{family::*, gallery::*, photos::*, upkeep::*, values::seconds};
 
 /// Everything that can be asked for in one call of `heirloom`.
 #[derive(Parser)]
@@ -82,6 +83,7 @@ pub(crate) enum Command {
     Join(Join),
     Invite(Invite),
     Serve(Serve),
+    Open(Open),
     Demo(Demo),
 
     Import(Import),
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     Caption(Caption),
     #[command(visible_alias = "favourite")]
     Favorite(Favorite),
+    Comment(Comment),
+    Activity(Activity),
     Tag(Tag),
     Trash(Trash),
     Restore(Restore),
@@ -107,6 +111,7 @@ pub(crate) enum Command {
     Device(Device),
     Peer(Peer),
     Words(Words),
+    Sessions(Sessions),
     Recovery(Recovery),
 
     Status(Status),
@@ -127,7 +132,10 @@ pub(crate) enum Command {
 
 /// The overview's headings; a test holds that every command stands under one.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Begin", &["init", "join", "invite", "serve", "demo"]),
+    (
+        "Begin",
+        &["init", "join", "invite", "serve", "open", "demo"],
+    ),
     (
         "Photos",
         &["import", "list", "show", "find", "get", "export"],
@@ -135,11 +143,14 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Albums and edits",
         &[
-            "album", "share", "unshare", "caption", "favorite", "tag", "trash", "restore", "undo",
-            "purge",
+            "album", "share", "unshare", "caption", "favorite", "comment", "activity", "tag",
+            "trash", "restore", "undo", "purge",
         ],
     ),
-    ("Family", &["people", "device", "peer", "words", "recovery"]),
+    (
+        "Family",
+        &["people", "device", "peer", "words", "sessions", "recovery"],
+    ),
     (
         "Care",
         &[

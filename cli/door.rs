@@ -12,6 +12,7 @@ use std::{
 
 use heirloom_node::{
     api::{ApiError, Doorway},
+    gallery::GalleryOptions,
     node::Options,
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -70,6 +71,12 @@ impl Door {
         }
     }
 
+    /// The door of a node that runs, if one does.
+    pub(crate) async fn of_running(home: &Path) -> Option<Self> {
+        let socket = home.join("node.sock");
+        answers(&socket).await.then_some(Self::Socket(socket))
+    }
+
     /// Asks the node for an act; dropping the stream cancels it.
     pub(crate) async fn call(&self, act: &str, body: &Value) -> Result<LineStream, CliError> {
         let request = Request::post(format!("/v1/{act}"))
@@ -95,8 +102,8 @@ pub(crate) struct ServeOptions {
     pub(crate) listen: Vec<String>,
     pub(crate) lan_only: bool,
     pub(crate) discovery: bool,
-    /// Where a gallery was asked for; the node has none yet.
-    pub(crate) gallery: Option<SocketAddr>,
+    /// Whether a gallery is offered: where, if that was said, and whether to phones.
+    pub(crate) gallery: Option<(Option<SocketAddr>, bool)>,
     pub(crate) relay: bool,
 }
 
@@ -107,9 +114,6 @@ pub(crate) async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<LineStream, CliError> {
-    if options.gallery.is_some() {
-        return Err(CliError::NotYet("the gallery is not in this version"));
-    }
     if options.relay {
         return Err(CliError::NotYet("relaying is not in this version"));
     }
@@ -120,6 +124,9 @@ pub(crate) async fn serve(
         listen: options.listen,
         lan_only: options.lan_only,
         discovery: options.discovery,
+        gallery: options
+            .gallery
+            .map(|(listen, lan)| GalleryOptions { listen, lan }),
     };
     let (tell, told) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {

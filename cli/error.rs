@@ -21,6 +21,14 @@ pub(crate) const ERRORS: &[(&str, u8)] = &[
     ("E-NOT-FOUND", 4),
     ("E-AMBIGUOUS", 2),
     ("E-NOT-ALLOWED", 1),
+    ("E-NO-GALLERY", 1),
+    // Told to browsers alone.
+    ("E-SESSION", 1),
+    ("E-LINK", 1),
+    ("E-HOST", 1),
+    ("E-ORIGIN", 1),
+    ("E-TOO-LARGE", 1),
+    ("E-ELSEWHERE", 1),
     ("E-PARTLY", 3),
     ("E-DAMAGED", 9),
     ("E-DISK-FULL", 1),
@@ -224,7 +232,7 @@ mod tests {
             CliError::Garbled,
             CliError::NotConfirmed,
             CliError::Interrupted,
-            CliError::NotYet("the gallery is not in this version"),
+            CliError::NotYet("relaying is not in this version"),
         ]
     }
 
@@ -247,7 +255,7 @@ mod tests {
              hint: stop the node and start it again: it may be of another version\n",
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
-            "error: the gallery is not in this version\nhint: heirloom --help lists what it can do\n",
+            "error: relaying is not in this version\nhint: heirloom --help lists what it can do\n",
         ];
         assert_eq!(told, want);
     }

@@ -193,7 +193,14 @@ async fn one_node_runs_on_a_home_and_its_socket_is_private() {
     drop(node);
     assert!(a.join("node.sock").exists());
     drop(serve(&a));
-    let (refused, exit) = run(&b, &["serve", "--no-discovery", "--listen", LOOPBACK], "");
+    let bare = [
+        "serve",
+        "--no-gallery",
+        "--no-discovery",
+        "--listen",
+        LOOPBACK,
+    ];
+    let (refused, exit) = run(&b, &bare, "");
     assert_eq!((refused["id"].as_str(), exit), (Some("E-NOT-SET-UP"), 5));
 }
 

@@ -12,7 +12,8 @@ use super::values;
 #[command(before_long_help = "Examples:
   heirloom serve
   heirloom serve --lan-only
-  heirloom serve --port 4001")]
+  heirloom serve --port 4001
+  heirloom serve --gallery 0.0.0.0:8443 --lan-gallery")]
 pub(crate) struct Serve {
     /// Listen on this port instead of a free one
     #[arg(long, value_name = "PORT", conflicts_with = "listen")]
@@ -26,9 +27,12 @@ pub(crate) struct Serve {
     /// Neither announce this device nor look for others
     #[arg(long)]
     pub(crate) no_discovery: bool,
-    /// Offer the gallery at this address (not in this version)
+    /// Offer the gallery at this address instead of a free port of this computer
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_gallery")]
     pub(crate) gallery: Option<SocketAddr>,
+    /// Let phones of this network into the gallery, each with a link of its own
+    #[arg(long, requires = "gallery")]
+    pub(crate) lan_gallery: bool,
     /// Offer no gallery
     #[arg(long)]
     pub(crate) no_gallery: bool,

@@ -3,8 +3,10 @@
 //! [`Talk`] is what they share. It prints the node's lines as they are with
 //! `--json`; without it, each command says its own lines in sentences.
 
+mod activity;
 mod album;
 mod caption;
+mod comment;
 mod completions;
 mod config;
 mod demo;
@@ -22,6 +24,7 @@ mod keep;
 mod list;
 mod man;
 mod offload;
+mod open;
 mod paper;
 mod peer;
 mod people;
@@ -29,6 +32,7 @@ mod purge;
 mod recovery;
 mod restore;
 mod serve;
+mod sessions;
 mod share;
 mod show;
 mod status;
@@ -53,7 +57,7 @@ use crate::{
 };
 
 /// Acts that change nothing: when nobody reads the answer, there is no need to finish it.
-const LOOKING: &[&str] = &["list", "find", "show", "status"];
+const LOOKING: &[&str] = &["list", "find", "show", "status", "activity"];
 
 /// Runs one command to its end and gives the exit code.
 ///
@@ -61,6 +65,9 @@ const LOOKING: &[&str] = &["list", "find", "show", "status"];
 pub(crate) async fn run(command: Command, home: PathBuf, ui: &mut Ui) -> Result<u8, CliError> {
     if let Command::Serve(args) = command {
         return serve::run(args, home, ui).await;
+    }
+    if let Command::Open(args) = command {
+        return open::run(args, home, ui).await;
     }
     let mut talk = Talk {
         home,
@@ -89,6 +96,9 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Unshare(args) => unshare::run(args, talk).await,
         Command::Caption(args) => caption::run(args, talk).await,
         Command::Favorite(args) => favorite::run(args, talk).await,
+        Command::Comment(args) => comment::run(args, talk).await,
+        Command::Activity(args) => activity::run(args, talk).await,
+        Command::Sessions(args) => sessions::run(args, talk).await,
         Command::Tag(args) => tag::run(args, talk).await,
         Command::Trash(args) => trash::run(args, talk).await,
         Command::Restore(args) => restore::run(args, talk).await,
@@ -109,9 +119,9 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Completions(args) => completions::run(args, talk),
         Command::Man(args) => man::run(args, talk),
         Command::Version(_) => version::run(talk),
-        // `serve` and the worker were taken out before.
+        // `serve`, `open` and the worker were taken out before.
         Command::Demo(args) => demo::run(args, talk).await,
-        Command::Serve(_) | Command::WorkerDecode => {
+        Command::Serve(_) | Command::Open(_) | Command::WorkerDecode => {
             Err(CliError::NotYet("this command is not for this door"))
         }
     }

@@ -1,12 +1,13 @@
 //! `heirloom serve`: runs the node until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::oneshot;
 
+use super::open;
 use crate::{
     args::Serve,
-    door::{self, LineStream, ServeOptions},
+    door::{self, Door, LineStream, ServeOptions},
     error::{CliError, Told},
     ui::{Line, Ui},
 };
@@ -19,23 +20,33 @@ pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, C
         listen: args.listen,
         lan_only: args.lan_only,
         discovery: !args.no_discovery,
-        gallery: args.gallery.filter(|_| !args.no_gallery),
+        gallery: (!args.no_gallery).then_some((args.gallery, args.lan_gallery)),
         relay: args.relay,
     };
+    run_node(options, ui, None).await
+}
+
+/// Runs a node; with `link`, leads a browser to its gallery, or prints the address where that is asked for.
+pub(super) async fn run_node(
+    options: ServeOptions,
+    ui: &mut Ui,
+    link: Option<bool>,
+) -> Result<u8, CliError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async move {
         // A dropped sender means the same.
         let _ = stopped.await;
     };
+    let home = options.home.clone();
     let mut lines = door::serve(options, stopped).await?;
     let ended_by_person = tokio::select! {
-        ended = print(&mut lines, ui) => return ended,
+        ended = print(&mut lines, &home, ui, link) => return ended,
         by_person = told_to_stop() => by_person,
     };
     systemd("STOPPING=1");
     drop(stop);
     tokio::select! {
-        ended = print(&mut lines, ui) => ended?,
+        ended = print(&mut lines, &home, ui, None) => ended?,
         _ = told_to_stop() => return Err(CliError::Interrupted),
     };
     Ok(if ended_by_person {
@@ -45,7 +56,12 @@ pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, C
     })
 }
 
-async fn print(lines: &mut LineStream, ui: &mut Ui) -> Result<u8, CliError> {
+async fn print(
+    lines: &mut LineStream,
+    home: &Path,
+    ui: &mut Ui,
+    link: Option<bool>,
+) -> Result<u8, CliError> {
     while let Some(line) = lines.next().await? {
         if line.kind() == "error" {
             return Err(CliError::Told(Told::from_line(&line)));
@@ -58,6 +74,16 @@ async fn print(lines: &mut LineStream, ui: &mut Ui) -> Result<u8, CliError> {
         } else {
             say(ui, &line);
         }
+        if let ("ready", Some(print), Some(door)) =
+            (line.kind(), link, Door::of_running(home).await)
+        {
+            let link = open::ask(&door).await?;
+            if ui.manner.json {
+                ui.line(&link);
+            } else {
+                open::lead(&link, home, print, ui);
+            }
+        }
         if line.is_last() {
             return Ok(line.exit().unwrap_or(0));
         }
@@ -67,10 +93,22 @@ async fn print(lines: &mut LineStream, ui: &mut Ui) -> Result<u8, CliError> {
 
 fn say(ui: &mut Ui, line: &Line) {
     match line.kind() {
-        "ready" => {
+        "ready" if !line.is("peer") => {
+            ui.say("Heirloom is not set up on this device yet; the gallery leads through it.");
+            ui.say(format!("Gallery:    {}", line.text_or("gallery", "")));
+            ui.note("heirloom open gives the address that lets your browser in. Stop with Ctrl+C.");
+        }
+        "ready" | "set_up" => {
             ui.say("The node is running.");
             if let Some(gallery) = line.text("gallery") {
                 ui.say(format!("Gallery:    {gallery}"));
+            }
+            for phones in line.inner("phones") {
+                ui.say(format!("Phones:     {}", phones.text_or("url", "")));
+                ui.say(format!(
+                    "Its certificate has the fingerprint {}",
+                    phones.text_or("fingerprint", "")
+                ));
             }
             for addr in line.texts("listen") {
                 ui.say(format!("Listening:  {addr}"));

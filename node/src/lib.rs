@@ -6,6 +6,7 @@ pub mod clock;
 mod export;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod gallery;
 pub mod import;
 pub mod media;
 pub mod net;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Answer, ApiError, Doorway, Lines},
+    gallery::{Gallery, GalleryOptions},
     net::Address,
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
@@ -43,6 +44,8 @@ pub struct ServeOptions {
     pub lan_only: bool,
     /// Whether it announces itself and looks for others, unless its settings say no.
     pub discovery: bool,
+    /// Where the gallery is offered; `None` for nowhere.
+    pub gallery: Option<GalleryOptions>,
 }
 
 impl ServeOptions {
@@ -63,71 +66,185 @@ impl ServeOptions {
 /// Starts a node and runs it until `stop`; the lines are `ready`, then at the end a summary.
 ///
 /// It answers on its socket file before the first line is written. Dropping the
-/// lines stops it as well.
+/// lines stops it as well. On a home that is not set up it offers the gallery's
+/// set-up page alone; once the home is, it runs on, with a line `set_up`.
 ///
 /// # Errors
 ///
-/// `E-NOT-SET-UP`, `E-LOCKED` when another process works on the home, and
-/// whatever disk and network say.
+/// `E-NOT-SET-UP` where no gallery is offered, `E-LOCKED` when another process
+/// works on the home, and whatever disk and network say.
 pub async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Lines, ApiError> {
     let network_options = options.network()?;
-    let lan_only = network_options.lan_only;
     let doorway = Doorway::open(options.home.clone(), options.node.clone()).await?;
-    let node = doorway.node().await?;
-    let network = Network::start(node.clone(), network_options).await?;
+    let is_set_up = match doorway.node().await {
+        Err(error) if options.gallery.is_none() => return Err(error),
+        node => node.is_ok(),
+    };
+    let (answer, lines) = Answer::new("serve");
+    let mut running = Running {
+        doorway: doorway.clone(),
+        network_options,
+        ending: CancellationToken::new(),
+        network: None,
+        work: Vec::new(),
+    };
+    if is_set_up {
+        running.join_network().await?;
+    }
+    let gallery = match running.offer(options.gallery).await {
+        Ok(gallery) => gallery,
+        Err(error) => {
+            running.stop().await;
+            return Err(error);
+        }
+    };
     #[cfg(unix)]
     let socket = match crate::api::Socket::bind(&options.home) {
         Ok(socket) => socket,
         Err(error) => {
-            network.stop().await;
+            running.stop().await;
             return Err(error);
         }
     };
-    doorway.run_on(Some(network.clone())).await;
-    let (answer, lines) = Answer::new("serve");
-    let ending = CancellationToken::new();
-    let scrub = tokio::spawn(scrub::run(node.clone(), ending.clone()));
-    let upkeep = tokio::spawn(keep_up(node, ending.clone()));
     #[cfg(unix)]
-    let answering = tokio::spawn(socket.serve(Arc::clone(&doorway), ending.clone()));
+    let answering = tokio::spawn(socket.serve(Arc::clone(&doorway), running.ending.clone()));
     tokio::spawn(async move {
-        answer.line(&ready(&network, lan_only).await).await;
+        running.tell(&answer, "ready", gallery.as_ref()).await;
         let dropped = answer.dropped().clone();
-        tokio::select! {
-            () = stop => {}
-            () = dropped.cancelled() => {}
-        }
-        ending.cancel();
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                () = dropped.cancelled() => {}
+            }
+        };
+        let ran = running.until(stop, &answer, gallery.as_ref()).await;
+        running.ending.cancel();
         // Tasks that fail have said so; the others are waited for, so that the last writes are done.
         #[cfg(unix)]
         let _ = answering.await;
-        let _ = upkeep.await;
-        let _ = scrub.await;
-        doorway.run_on(None).await;
-        network.stop().await;
-        answer.finish(Ok(json!({}))).await;
+        running.stop().await;
+        answer.finish(ran.map(|()| json!({}))).await;
     });
     Ok(lines)
 }
 
-async fn ready(network: &Network, lan_only: bool) -> serde_json::Value {
+/// What runs, and how to end it.
+struct Running {
+    doorway: Arc<Doorway>,
+    network_options: NetworkOptions,
+    ending: CancellationToken,
+    network: Option<Network>,
+    /// What goes on beside answering.
+    work: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Takes the node of a home that is set up to the network.
+    async fn join_network(&mut self) -> Result<(), ApiError> {
+        let node = self.doorway.node().await?;
+        let network = Network::start(node.clone(), self.network_options.clone()).await?;
+        self.network = Some(network.clone());
+        self.doorway.run_on(Some(network)).await;
+        self.work = vec![
+            tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
+            tokio::spawn(keep_up(node, self.ending.clone())),
+        ];
+        Ok(())
+    }
+
+    /// Offers the gallery; a keeper has nothing to show and offers none.
+    async fn offer(&self, options: Option<GalleryOptions>) -> Result<Option<Gallery>, ApiError> {
+        let Some(options) = options else {
+            return Ok(None);
+        };
+        if let Ok(node) = self.doorway.node().await
+            && node.view().await?.person.is_none()
+        {
+            return Ok(None);
+        }
+        let gallery = Gallery::start(self.doorway.clone(), options).await?;
+        self.doorway.show(Some(gallery.clone())).await;
+        Ok(Some(gallery))
+    }
+
+    /// Runs until `stop`; a home that is set up meanwhile goes to the network.
+    async fn until(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        answer: &Answer,
+        gallery: Option<&Gallery>,
+    ) -> Result<(), ApiError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut stirs = self.doorway.stirs();
+        while self.network.is_none() {
+            match self.doorway.node().await {
+                Ok(node) => {
+                    self.join_network().await?;
+                    if let Some(gallery) = gallery {
+                        gallery.settled(&node).await;
+                    }
+                    self.tell(answer, "set_up", gallery).await;
+                }
+                Err(_) => tokio::select! {
+                    () = &mut stop => return Ok(()),
+                    _ = stirs.changed() => {}
+                },
+            }
+        }
+        stop.await;
+        Ok(())
+    }
+
+    async fn tell(&self, answer: &Answer, line: &str, gallery: Option<&Gallery>) {
+        let listen = match &self.network {
+            Some(network) => listening(network).await,
+            None => Vec::new(),
+        };
+        let peer = self
+            .network
+            .as_ref()
+            .map(|network| network.net().me().to_string());
+        let phones = gallery.and_then(Gallery::lan);
+        answer
+            .line(&json!({
+                "type": line, "v": 1, "peer": peer, "listen": listen,
+                "gallery": gallery.map(Gallery::address),
+                "phones": phones.map(|(url, fingerprint)| json!({"url": url, "fingerprint": fingerprint})),
+                "lan_only": self.network_options.lan_only,
+            }))
+            .await;
+    }
+
+    async fn stop(&mut self) {
+        self.ending.cancel();
+        if let Some(gallery) = self.doorway.gallery().await {
+            self.doorway.show(None).await;
+            gallery.stop().await;
+        }
+        for task in self.work.drain(..) {
+            // A task that failed has said so.
+            let _ = task.await;
+        }
+        self.doorway.run_on(None).await;
+        if let Some(network) = self.network.take() {
+            network.stop().await;
+        }
+    }
+}
+
+async fn listening(network: &Network) -> Vec<String> {
     let mut stirs = network.stirs();
-    let listening =
-        async { while network.addresses().is_empty() && stirs.changed().await.is_ok() {} };
+    let waited = async { while network.addresses().is_empty() && stirs.changed().await.is_ok() {} };
     // A node that nobody can dial still calls others.
-    let _ = timeout(LISTENING, listening).await;
-    let listen: Vec<String> = network
+    let _ = timeout(LISTENING, waited).await;
+    network
         .addresses()
         .iter()
         .map(ToString::to_string)
-        .collect();
-    json!({
-        "type": "ready", "v": 1, "peer": network.net().me().to_string(), "listen": listen,
-        "gallery": null, "lan_only": lan_only,
-    })
+        .collect()
 }
 
 async fn rounds(node: &Node) -> Result<(), RuntimeError> {

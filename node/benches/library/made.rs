@@ -77,7 +77,11 @@ struct Sealed {
 
 fn seal(node: &Node, class: Class, number: usize, len: usize) -> Sealed {
     let seed = [&[class.code()][..], &number.to_be_bytes()].concat();
-    let plain = noise(&seed, len);
+    let mut plain = noise(&seed, len);
+    if class != Class::Original {
+        // Who shows a picture looks at its first bytes.
+        plain[..4].copy_from_slice(b"\xff\xd8\xff\xe0");
+    }
     let hash = PlainHash(*blake3::hash(&plain).as_bytes());
     let key = BlobKey::from_bytes(*blake3::hash(&hash.0).as_bytes());
     let len = u64::try_from(plain.len()).unwrap();

@@ -1,7 +1,7 @@
 //! A whole node, measured: import and export, sync, start, memory and traffic.
 //!
 //! ```text
-//! cargo bench -p heirloom-node --bench library [-- import | sync | large]
+//! cargo bench -p heirloom-node --bench library [-- import | sync | large | gallery]
 //! ```
 //!
 //! What is timed is durable when the clock stops, and programs that are compared
@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | `HEIRLOOM_BENCH_DIR` | where homes and files are made; it takes some gigabytes | the system's folder for temporary files |
 //! | `HEIRLOOM_BENCH_ROUNDS` | of how many runs a figure is the median | 3 |
-//! | `HEIRLOOM_BENCH_ASSETS` | assets of `large` | 100,000 |
+//! | `HEIRLOOM_BENCH_ASSETS` | assets of `large` and `gallery` | 100,000 |
 //!
 //! The program starts itself again as a served node and as the worker that reads
 //! pictures.
@@ -26,6 +26,8 @@
     expect(dead_code, reason = "nodes are asked through their socket files")
 )]
 
+#[cfg(unix)]
+mod gallery;
 #[cfg(unix)]
 mod import;
 #[cfg(unix)]
@@ -82,6 +84,9 @@ fn main() -> std::process::ExitCode {
     }
     if is_wanted("large") {
         runtime.block_on(large::run(folder.path()));
+    }
+    if is_wanted("gallery") {
+        runtime.block_on(gallery::run(folder.path()));
     }
     ExitCode::SUCCESS
 }

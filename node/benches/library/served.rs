@@ -28,6 +28,7 @@ pub fn serve(home: &Path) {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         lan_only: false,
         discovery: false,
+        gallery: None,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

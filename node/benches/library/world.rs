@@ -90,7 +90,7 @@ pub fn request(act: &str, body: &Value) -> Request<Body> {
 /// A home that is open in this process.
 pub struct Home {
     pub path: PathBuf,
-    doorway: Arc<Doorway>,
+    pub doorway: Arc<Doorway>,
     router: Router,
 }
 

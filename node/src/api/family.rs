@@ -50,7 +50,7 @@ pub(super) fn words(kit: &RecoveryKit) -> Vec<String> {
 }
 
 /// What the system calls this device, cut to what a name may be.
-pub(super) fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy();
     let name: String = name.chars().filter(|c| !c.is_control()).take(63).collect();

@@ -247,6 +247,22 @@ async fn album_named(
     }
 }
 
+/// The album that is there to add to: the named one, else this person's library.
+pub(crate) fn album_to_add_to(view: &View, asked: Option<&str>) -> Result<AlbumId, ApiError> {
+    let album = match asked.filter(|asked| !asked.is_empty()) {
+        Some(asked) => pick::album(view, asked)?,
+        None => view
+            .library()
+            .ok_or_else(|| ApiError::not_found("library of yours here yet"))?,
+    };
+    if album.level < Level::Contributor {
+        return Err(ApiError::not_allowed(
+            "you may look at this album, not add to it",
+        ));
+    }
+    Ok(album.id)
+}
+
 fn seen_by(view: &View, album: &AlbumId) -> Vec<String> {
     let Some(album) = view.albums.get(album) else {
         return Vec::new();

@@ -15,7 +15,9 @@ mod doctor;
 mod edits;
 mod error;
 mod family;
+mod fetch;
 mod files;
+mod gallery;
 mod import;
 mod invite;
 mod join;
@@ -33,6 +35,7 @@ mod share;
 #[cfg(unix)]
 mod socket;
 mod status;
+mod talk;
 mod trash;
 mod undo;
 mod verify;
@@ -49,19 +52,22 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::Value;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 
 use crate::{
+    gallery::Gallery,
     network::Network,
     node::{Node, Options},
 };
 
-pub(crate) use self::pair::seconds;
 #[cfg(unix)]
 pub(crate) use self::socket::Socket;
 pub use self::{
     answer::{Answer, Lines},
     error::ApiError,
+};
+pub(crate) use self::{
+    family::host_name, import::album_to_add_to, pair::seconds, pick::album_id, talk::comments,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;
@@ -76,7 +82,10 @@ pub struct Doorway {
     node: RwLock<Option<Node>>,
     /// With the moment since when this node runs on it.
     network: RwLock<Option<(Network, Instant)>>,
+    gallery: RwLock<Option<Gallery>>,
     questions: pair::Questions,
+    /// Raised when the node, its network or its gallery comes or goes.
+    stirred: watch::Sender<u64>,
 }
 
 impl Doorway {
@@ -92,7 +101,9 @@ impl Doorway {
             options,
             node: RwLock::new(node),
             network: RwLock::new(None),
+            gallery: RwLock::new(None),
             questions: pair::Questions::default(),
+            stirred: watch::Sender::new(0),
         }))
     }
 
@@ -133,11 +144,34 @@ impl Doorway {
     pub async fn run_on(&self, network: Option<Network>) {
         let since = Instant::now();
         *self.network.write().await = network.map(|network| (network, since));
+        self.stir();
+    }
+
+    /// The gallery, where one is offered.
+    pub async fn gallery(&self) -> Option<Gallery> {
+        self.gallery.read().await.clone()
+    }
+
+    /// Says that a gallery is offered, or that it no longer is.
+    pub async fn show(&self, gallery: Option<Gallery>) {
+        *self.gallery.write().await = gallery;
+        self.stir();
+    }
+
+    /// Wakes when the node, its network or its gallery comes or goes.
+    pub(crate) fn stirs(&self) -> watch::Receiver<u64> {
+        self.stirred.subscribe()
+    }
+
+    fn stir(&self) {
+        self.stirred
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Puts the node in place that `init` or `join` made.
     pub async fn settle(&self, node: Node) {
         *self.node.write().await = Some(node);
+        self.stir();
     }
 }
 
@@ -160,17 +194,28 @@ async fn act(
     } else {
         serde_json::from_slice(&body)
     };
+    let lines = match body {
+        Ok(body) => begin(doorway, act, body),
+        Err(_) => {
+            let (answer, lines) = Answer::new(&act);
+            let wrong = ApiError::usage("the request is not JSON");
+            answer.finish(Err(wrong)).await;
+            lines
+        }
+    };
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
+}
+
+/// Begins an act; its lines come as it goes, and dropping them cancels it.
+pub(crate) fn begin(doorway: Arc<Doorway>, act: String, body: Value) -> Lines {
     let (answer, lines) = Answer::new(&act);
     let answer = Arc::new(answer);
     tokio::spawn(async move {
-        let done = match body {
-            Ok(body) => dispatch(&doorway, &act, body, &answer).await,
-            Err(_) => Err(ApiError::usage("the request is not JSON")),
-        };
+        let done = dispatch(&doorway, &act, body, &answer).await;
         answer.finish(done).await;
     });
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    (kind, Body::from_stream(lines)).into_response()
+    lines
 }
 
 /// What an act came to: the fields of its summary.
@@ -183,6 +228,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "init" => return family::init(doorway, body).await,
         "confirm" => return pair::confirm(doorway, body),
         "join" => return join::join(doorway, body, answer).await,
+        "open" => return gallery::open(doorway).await,
         _ => {}
     }
     let node = &doorway.node().await?;
@@ -196,10 +242,14 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "import" => import::import(doorway, body, answer).await,
         "status" => status::status(doorway, node, body, answer).await,
         "list" => assets::list(node, body, answer).await,
+        "fetch" => fetch::fetch(doorway, node, body, answer).await,
         "find" => assets::find(node, body, answer).await,
         "show" => assets::show(node, body, answer).await,
         "caption" => edits::caption(node, body, answer).await,
         "favorite" => edits::favorite(node, body, answer).await,
+        "comment" => talk::comment(node, body).await,
+        "activity" => talk::activity(node, body, answer).await,
+        "sessions" => gallery::sessions(doorway, body, answer).await,
         "tag" => edits::tag(node, body, answer).await,
         "trash" => trash::trash(node, body, answer).await,
         "restore" => trash::restore(node, body, answer).await,

@@ -91,7 +91,7 @@ pub(super) fn album<'a>(view: &'a View, asked: &str) -> Result<&'a SeenAlbum, Ap
 }
 
 /// An album's id by name or id.
-pub(super) fn album_id(view: &View, asked: &str) -> Result<AlbumId, ApiError> {
+pub(crate) fn album_id(view: &View, asked: &str) -> Result<AlbumId, ApiError> {
     album(view, asked).map(|album| album.id)
 }
 

@@ -57,6 +57,7 @@ pub(super) async fn status(
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
     let problems = problems(&sums, &live, node, &view, peers.len());
     let is_safe = sums.safe == sums.assets;
+    let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
         .line(&json!({
             "type": "status", "v": 1,
@@ -67,7 +68,7 @@ pub(super) async fn status(
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
-            "problems": problems, "gallery": null, "listen": live.listen,
+            "problems": problems, "gallery": gallery, "listen": live.listen,
             "scrubbed": {
                 "last": (scrub.last > 0).then(|| instant_text(scrub.last)),
                 "done": scrub.done.min(scrub.total), "total": scrub.total,

@@ -4,8 +4,8 @@
 //! against the hash that its author signed before it gets its name. It can be
 //! interrupted and repeated: what is there with the same bytes is left alone,
 //! what has the same name and other bytes is never touched, and the newcomer is
-//! called `a (2).jpg`. This folder is the only place where Heirloom writes a
-//! photo in clear.
+//! called `a (2).jpg`. This folder is where Heirloom writes photos in
+//! clear; beside it, an upload lies in clear until it is imported (`gallery/upload.rs`).
 
 mod folder;
 mod name;
@@ -24,8 +24,8 @@ use heirloom_protocol::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::sidecar::Sidecars;
 use self::{folder::Folder, write::Writer};
+pub(crate) use self::{name::safe as safe_name, sidecar::Sidecars};
 use crate::{
     catalog::{self, Folded, Held, wall_text},
     runtime::View,

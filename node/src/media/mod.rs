@@ -15,6 +15,7 @@ pub(crate) mod source;
 pub mod worker;
 
 pub use self::encode::Previews;
+pub(crate) use self::sniff::HEAD_BYTES;
 pub use self::sniff::{MediaKind, MediaType, Take};
 pub use self::source::ReadSeek;
 pub use self::worker::{Made, Pool};

@@ -305,7 +305,7 @@ impl Network {
             News::Blobs(changes) => self.tell_have(&changes, true),
             News::Dropped(changes) => self.tell_have(&changes, false),
             News::Renamed(space) => self.tell_renamed(space),
-            News::Peers => {}
+            News::Peers | News::Assets(_) | News::Rebuilt(_) => {}
             News::Gossip(from, gossip) => self.tell_gossip(Some(from), &gossip),
         }
         self.stir();

@@ -232,6 +232,10 @@ impl Runtime {
         if !blobs.is_empty() {
             self.news.push(News::Blobs(blobs));
         }
+        if !stage.assets.is_empty() {
+            let changed = stage.assets.into_keys().collect();
+            self.news.push(News::Assets(changed));
+        }
         let entries = stage.batch.entries.iter();
         let entries: Vec<_> = entries
             .map(|entry| EntryNews {

@@ -105,6 +105,10 @@ pub enum News {
     Roster,
     /// Entries were committed, from a peer or by this device.
     Entries(Option<DeviceId>, Vec<EntryNews>),
+    /// Rows of assets changed.
+    Assets(Vec<AssetKey>),
+    /// All rows of an album were made again.
+    Rebuilt(AlbumId),
     /// Blobs of a log arrived.
     Blobs(BTreeMap<LogId, RoaringBitmap>),
     /// References to blobs ended: they are served no more.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use heirloom_protocol::id::AlbumId;
 
 use super::{
-    AlbumRow, AssetKey, Runtime, RuntimeError, asset,
+    AlbumRow, AssetKey, News, Runtime, RuntimeError, asset,
     commit::{Stage, rebuild_key},
     load::entry_of,
 };
@@ -60,6 +60,7 @@ impl Runtime {
             .batch
             .puts
             .push((Table::Albums, album.0.to_vec(), row));
+        self.news.push(News::Rebuilt(album));
         self.finish(stage)
     }
 

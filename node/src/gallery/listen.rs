@@ -1,0 +1,210 @@
+//! Connections: few, patient with nobody, and HTTP/1.1 alone.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::{Request, body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{guard::Door, page};
+
+/// Most connections at one time, of all listeners.
+pub(super) const CONNECTIONS: usize = 64;
+/// Most bytes of a request's head.
+const HEAD_BYTES: usize = 16 * 1024;
+/// How long a request's head may take, and how long a connection may say nothing.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a peer may take no bytes that wait for it.
+const STALL_TIME: Duration = Duration::from_secs(60);
+/// The first byte of a connection that speaks TLS (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: [u8; 1] = [22];
+/// How long running answers have at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// One place to listen.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    pub(super) door: Door,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// Serves until it is told to stop.
+pub(super) async fn serve(
+    listener: Listener,
+    router: Router,
+    room: Arc<Semaphore>,
+    stop: CancellationToken,
+) {
+    let tasks = tokio_util::task::TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.tcp.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Too many open files, for one: it passes.
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        // Whoever comes when there is no room is sent away at once.
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            continue;
+        };
+        let (router, door, stop) = (router.clone(), listener.door.clone(), stop.clone());
+        let tls = listener.tls.clone();
+        tasks.spawn(async move { connection(stream, tls, router, door, place, stop).await });
+    }
+    tasks.close();
+    // Those who do not end in time are cut off with the runtime.
+    let _ = timeout(FAREWELL, tasks.wait()).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    door: Door,
+    _place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    // Small answers should not wait for more of them.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return answer(Patient::new(stream), router, door, stop).await;
+    };
+    let mut first = [0];
+    match timeout(HEAD_TIME, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == TLS_HANDSHAKE => {}
+        // Somebody typed the address without its https.
+        Ok(Ok(1)) => return answer(Patient::new(stream), page::to_https(), door, stop).await,
+        _ => return,
+    }
+    match timeout(HEAD_TIME, tls.accept(Patient::new(stream))).await {
+        Ok(Ok(stream)) => answer(stream, router, door, stop).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+        Err(_) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+async fn answer<S>(stream: S, router: Router, door: Door, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(door.clone());
+        request.map(axum::body::Body::new)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            match timeout(FAREWELL, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of the gallery");
+    }
+}
+
+/// A stream that breaks when its peer takes nothing for a while.
+struct Patient {
+    stream: TcpStream,
+    /// Runs while bytes wait to be taken.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            stalled: None,
+        }
+    }
+
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALL_TIME)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,123 @@
+//! What the page needs to know before it shows anything.
+
+use std::path::PathBuf;
+
+use axum::{Extension, Json, extract::State};
+use serde_json::{Value, json};
+use walkdir::WalkDir;
+
+use super::{
+    Gallery,
+    guard::{Door, Let},
+    refusal::Refusal,
+    session::Reach,
+    tls::qr,
+};
+use crate::media::MediaType;
+
+/// Entries of a picture folder that are looked at: a number for a question, not an inventory.
+const PICTURES_LOOKED_AT: usize = 20_000;
+
+/// `GET /api/v1/state`.
+pub(super) async fn state(
+    State(gallery): State<Gallery>,
+    Extension(Let(reach)): Extension<Let>,
+    Extension(door): Extension<Door>,
+) -> Result<Json<Value>, Refusal> {
+    let limited = reach == Reach::Phone;
+    let phones = gallery.lan();
+    let mut told = json!({
+        "set_up": false, "version": env!("CARGO_PKG_VERSION"),
+        "family": null, "family_id": null, "person": null, "person_id": null,
+        "device": null, "device_id": null, "lan": door.is_lan, "limited": limited,
+        "phones": phones.as_ref().map(|(url, fingerprint)| json!({"url": url, "fingerprint": fingerprint})),
+        "pictures": null, "strings_locale": locale(),
+    });
+    let mut say = |field: &str, value: Value| {
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert(field.into(), value);
+        }
+    };
+    if let Ok(node) = gallery.0.doorway.node().await {
+        let view = node.view().await?;
+        say("set_up", json!(true));
+        say("family", json!(view.family_name));
+        say("family_id", json!(view.family.to_string()));
+        say(
+            "person",
+            json!(view.person.map(|person| view.person_name(&person))),
+        );
+        say(
+            "person_id",
+            json!(view.person.map(|person| person.to_string())),
+        );
+        say("device", json!(view.device_name(&view.device)));
+        say("device_id", json!(view.device.to_string()));
+    } else {
+        say("device", json!(crate::api::host_name()));
+    }
+    if !limited {
+        let found = tokio::task::spawn_blocking(pictures).await;
+        say("pictures", json!(found.unwrap_or_default()));
+    }
+    Ok(Json(told))
+}
+
+/// `POST /api/v1/phone`: a link that lets one phone in, and what it will be shown of the certificate.
+pub(super) async fn phone(
+    State(gallery): State<Gallery>,
+    Extension(Let(reach)): Extension<Let>,
+) -> Result<Json<Value>, Refusal> {
+    if reach == Reach::Phone {
+        return Err(Refusal::limited());
+    }
+    let link = gallery.phone_link()?;
+    Ok(Json(json!({
+        "url": link.url, "qr": qr(&link.url), "fingerprint": link.fingerprint,
+    })))
+}
+
+/// The folder of this person's pictures with how many there are.
+fn pictures() -> Option<Value> {
+    let folder = picture_folder()?;
+    let entries = WalkDir::new(&folder).follow_links(false).into_iter();
+    let count = entries
+        .take(PICTURES_LOOKED_AT)
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file())
+        .filter(|entry| MediaType::of_extension(&entry.file_name().to_string_lossy()).is_some())
+        .count();
+    (count > 0).then(|| json!({"path": folder.to_string_lossy(), "count": count}))
+}
+
+/// Where the desktop says that pictures are (xdg-user-dirs), else `Pictures`.
+fn picture_folder() -> Option<PathBuf> {
+    let home = PathBuf::from(std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))?);
+    let config =
+        std::env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+    let said = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
+    let line = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("XDG_PICTURES_DIR="));
+    let named = line.map(|line| line.trim().trim_matches('"').to_owned());
+    let folder = match named {
+        Some(named) => match named.strip_prefix("$HOME/") {
+            Some(below) => home.join(below),
+            None => PathBuf::from(named),
+        },
+        None => home.join("Pictures"),
+    };
+    folder
+        .is_absolute()
+        .then_some(folder)
+        .filter(|folder| folder.is_dir())
+}
+
+/// The language of this computer, for a page whose browser names none that it knows.
+fn locale() -> Option<String> {
+    let set = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let language: String = set.chars().take_while(char::is_ascii_lowercase).collect();
+    (2..=3).contains(&language.len()).then_some(language)
+}

@@ -1,0 +1,20 @@
+//! The gallery over real connections: each line of its security checklist, and what the page is answered.
+#![expect(
+    clippy::as_conversions,
+    clippy::cloned_ref_to_slice_refs,
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "tests count small things, document themselves and use a part of what homes can do"
+)]
+
+mod checklist;
+mod client;
+mod headers;
+mod lan;
+mod looking;
+mod media;
+mod setup;
+mod upload;
+#[path = "../api/world.rs"]
+mod world;
