@@ -109,8 +109,8 @@ export class Album extends Component {
       <${Link} href="/albums" class="round" aria-label=${t("nav.albums")}>${icon("left")}<//>
       <div><h1>${nameOf(album)}</h1><p class="dim">${[t("photos.count", { n: album.assets }), span].filter(Boolean).join(" \u00b7 ")}</p></div>
       <span class="space"/>
-      ${album.people.length > 1 && html`<button type="button" class="faces" aria-label=${t("share.people", { n: album.people.length })} onClick=${() => this.share()}>
-        ${album.people.slice(0, 4).map((/** @type {any} */ one) => html`<${Face} key=${one.person} name=${one.name} small/>`)}</button>`}
+      ${album.people.length > 1 && html`<button type="button" class="faces" onClick=${() => this.share()}>
+        ${album.people.slice(0, 4).map((/** @type {any} */ one) => html`<${Face} key=${one.person} name=${one.name} small/>`)}<span class="unseen">${t("share.people", { n: album.people.length })}</span></button>`}
       ${mayAdd && html`<button type="button" class="quiet" onClick=${() => adding.openFor(album.id)}>${icon("plus")}<span>${t("add.short")}</span></button>`}
       ${album.role === "manager" && html`<button type="button" class="quiet" onClick=${() => this.share()}>${icon("share")}<span>${t("share")}</span></button>`}
       ${menu && html`<${IconButton} icon="more" label=${t("more")} onClick=${() => this.menu()}/>`}

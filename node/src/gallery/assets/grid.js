@@ -253,7 +253,8 @@ export class Grid {
     look.setAttribute("href", `/photos/${photo.id}`);
     look.setAttribute("aria-label", photoName(photo) + (picked ? `, ${t("select.selected")}` : ""));
     if (fresh) {
-      cell.replaceChildren(look);
+      // The link itself stays where it is: it may have the focus.
+      while (cell.lastElementChild !== look) /** @type {Element} */ (cell.lastElementChild).remove();
       look.replaceChildren();
       cell.classList.remove("blank");
       if (photo.pv === "made") {

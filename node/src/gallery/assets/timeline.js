@@ -242,7 +242,7 @@ export class Timeline extends Component {
     const { table, layout } = this.grid || {};
     const marks = table && layout && this.box.current ? yearMarks(table, layout, this.box.current.clientHeight - 48) : [];
     return html`<section class=${`timeline ${total === 0 ? "bare" : ""}`} aria-label=${this.props.label || t("nav.photos")}>
-      ${head}
+      ${head || html`<h1 class="unseen">${t("nav.photos")}</h1>`}
       ${this.picked.size > 0 && html`<${SelectionBar} chosen=${[...this.chosen.values()]} album=${album} trashed=${trashed}
         clear=${() => this.clear()} more=${bar}/>`}
       ${fault && html`<${Trouble} fault=${fault} retry=${() => this.load()}/>`}
@@ -273,7 +273,7 @@ export class Photos extends Component {
 /** What stands where no photo is yet. */
 const Empty = () => html`<div class="empty">
   <div class="empty-art">${icon("photos")}</div>
-  <h1>${t("timeline.empty")}</h1>
+  <h2>${t("timeline.empty")}</h2>
   <p>${t("timeline.empty.text")}</p>
   <button type="button" class="main" onClick=${() => home.add()}>${icon("plus")}${t("add")}</button>
 </div>`;

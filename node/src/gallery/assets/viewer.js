@@ -39,7 +39,7 @@ export class Viewer {
   /** @param {number} index */
   options(index) {
     return {
-      index, dataSource: [], loop: false, bgOpacity: 1, showHideAnimationType: /** @type {const} */ ("zoom"), wheelToZoom: true,
+      index, dataSource: [], loop: false, bgOpacity: 1, showHideAnimationType: /** @type {const} */ ("zoom"), wheelToZoom: true, showAnimationDuration: 220, hideAnimationDuration: 200,
       arrowPrev: false, arrowNext: false, close: false, zoom: false, counter: false, preloader: false, escKey: false,
       clickToCloseNonZoomable: false, imageClickAction: /** @type {const} */ ("zoom"), bgClickAction: /** @type {const} */ ("close"),
       tapAction: () => this.toggleControls(), doubleTapAction: /** @type {const} */ ("zoom"), returnFocus: false,
@@ -88,6 +88,7 @@ export class Viewer {
     swipe.on("contentDeactivate", (/** @type {any} */ { content }) => { const movie = content.element && content.element.querySelector("video"); if (movie) movie.pause(); });
     swipe.on("keydown", (/** @type {any} */ event) => this.key(event));
     swipe.on("initialLayout", () => this.frame());
+    swipe.on("openingAnimationEnd", () => swipe.element && swipe.element.classList.add("ready"));
     swipe.on("close", () => this.leave());
     swipe.on("destroy", () => this.gone());
   }
