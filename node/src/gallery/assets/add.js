@@ -74,16 +74,18 @@ export class Adding extends Component {
   async catchUp() {
     try {
       const told = await get("/api/v1/imports");
-      const running = (told.imports || told.batches || told.running || []).find((/** @type {any} */ one) => !one.finished && !one.done);
-      if (running && !this.state.run) this.setState({ run: { ...blank(0, 0), batch: running.batch, elsewhere: true, counts: counts(running) } });
+      const running = told.batches.find((/** @type {any} */ one) => !one.done && one.waiting > 0);
+      if (running && !this.state.run) this.setState({ run: { ...blank(0, 0), batch: running.batch, elsewhere: true } }, () => this.heard(running));
     } catch { /* a node without imports */ }
   }
   /** @param {any} told */
   heard(told) {
     const run = /** @type {any} */ (this.state.run);
     if (!run || !run.elsewhere || told.batch !== run.batch) return;
-    const ended = Boolean(told.finished);
-    this.setState({ run: { ...run, done: told.done ?? run.done, total: told.total ?? run.total, counts: counts(told), ended, elsewhere: !ended } });
+    // What was sent is imported to its end, whether or not anybody looks.
+    const counts = Object.fromEntries(COUNTED.map((name) => [name, name === "waiting" ? 0 : told[name] || 0]));
+    const ended = told.done || told.waiting === 0;
+    this.setState({ run: { ...run, done: told.received - told.waiting, total: told.received, counts, ended, elsewhere: !ended } });
   }
 
   /** @param {string} [album] */
@@ -187,9 +189,6 @@ export class Adding extends Component {
 function blank(total, bytesTotal) {
   return { done: 0, total, bytes: 0, bytesTotal, counts: Object.fromEntries(COUNTED.map((name) => [name, 0])), files: new Map(), queue: [], ended: false, stop: new AbortController() };
 }
-/** @param {any} told */
-const counts = (told) => Object.fromEntries(OUTCOMES.map((name) => [name, told[name] || (told.counts && told.counts[name]) || 0]));
-
 /** Progress, and in the end a report that folds by outcome. @param {any} it */
 function Card({ run, folded, shown, fold, show, stop, again, close }) {
   const part = run.bytesTotal ? run.bytes / run.bytesTotal : run.total ? run.done / run.total : 0;

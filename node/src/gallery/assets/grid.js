@@ -210,7 +210,7 @@ export class Grid {
       if (one.day && layout.labels[row]) {
         const next = made.slice(nth + 1).find((later) => later.day);
         const wide = (next ? next.x - layout.measure.gap : layout.measure.width) - one.x;
-        this.head(`d${one.photo}`, "day", dayName(table.months[month], one.day), one.x,
+        this.head(`d${one.photo}`, "day", dayName(table.months[month], one.day, layout.measure.label < 30), one.x,
           layout.y[row] - layout.measure.label, wide, names);
       }
     });

@@ -113,13 +113,13 @@ export function monthShort(month) {
   return format(asUtc(`${month}-01`), { month: "short", year: "numeric", timeZone: "UTC" });
 }
 
-/** @param {string} month @param {number} day @param {boolean} [long] @returns {string} */
-export function dayName(month, day, long = false) {
+/** A day below the heading of its month. @param {string} month @param {number} day
+ *  @param {boolean} narrow without the month @returns {string} */
+export function dayName(month, day, narrow) {
   if (month === "undated" || day === 0) return "";
   const date = asUtc(`${month}-${String(day).padStart(2, "0")}`);
-  return long
-    ? format(date, { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" })
-    : format(date, { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
+  const how = /** @type {Intl.DateTimeFormatOptions} */ ({ weekday: "short", day: "numeric", timeZone: "UTC" });
+  return format(date, narrow ? how : { ...how, month: "short" });
 }
 
 /** An instant, in this device's zone. @param {string|number|null} at @returns {string} */

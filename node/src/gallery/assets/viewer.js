@@ -47,7 +47,10 @@ export class Viewer {
       // A small photo may grow to twice its size to fill the window.
       initialZoomLevel: /** @type {any} */ ((/** @type {any} */ level) => Math.min(2, level.panAreaSize.x / level.elementSize.x, level.panAreaSize.y / level.elementSize.y)),
       maxZoomLevel: 6, secondaryZoomLevel: /** @type {any} */ ((/** @type {any} */ level) => Math.max(1, level.initial * 2.5)),
-      paddingFn: () => ({ top: 0, bottom: 0, left: 0, right: this.details && window.innerWidth > 900 ? 380 : 0 }),
+      paddingFn: (/** @type {any} */ view) => {
+        const beside = window.innerWidth > 900;
+        return { top: 0, left: 0, right: this.details && beside ? 380 : 0, bottom: this.details && !beside ? Math.round(view.y * 0.62) : 0 };
+      },
       errorMsg: t("viewer.nothing"),
     };
   }
