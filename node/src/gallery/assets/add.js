@@ -45,7 +45,9 @@ export const adding = {
   /** @param {string} album */
   openFor(album) { if (this.card) this.card.ask(album); },
   /** Photos of a folder on this device, without a copy through the browser. @param {string} path */
-  folder(path) { if (this.card) this.card.importPath(path); },
+  folder(path) { if (this.card) this.card.importPath(path); else this.waits = path; },
+  /** A folder that was named before the page was there. */
+  waits: "",
 };
 
 export class Adding extends Component {
@@ -67,6 +69,8 @@ export class Adding extends Component {
       this.take(await filesOf(e.dataTransfer), within ? within[1] : undefined);
     });
     this.catchUp();
+    if (adding.waits) this.importPath(adding.waits);
+    adding.waits = "";
   }
   componentWillUnmount() { adding.card = null; if (this.forget) this.forget(); }
 

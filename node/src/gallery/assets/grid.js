@@ -1,30 +1,12 @@
 // The grid of the timeline: only the cells in sight exist, and all of them stand where the layout says.
 import { iconNode } from "./ui.js";
-import { t, clean, monthName, dayName, wallTime, length } from "./text.js";
+import { t, monthName, dayName } from "./text.js";
+import { fillCell, node } from "./cell.js";
 import { Mapped, cells, dayOf, lay, monthAtY, monthOf, rowOf, above } from "./layout.js";
 
 /** Cells that may exist at once. */
 const CELLS_MAX = 340;
 const IDLE_MS = 140;
-
-/** @param {string} tag @param {string} cls @param {string} [text] */
-function node(tag, cls, text) {
-  const made = document.createElement(tag);
-  made.className = cls;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
-/** What a photo is called. @param {import("./months.js").Photo} photo @returns {string} */
-export function photoName(photo) {
-  const parts = [t(`kind.${photo.k}`)];
-  if (photo.t) parts.push(wallTime(photo.t));
-  if (photo.p) parts.push(clean(photo.p, 80));
-  if (photo.c) parts.push(clean(photo.c, 120));
-  else if (!photo.t) parts.push(clean(photo.n, 120));
-  if (photo.h1 && photo.copies <= 1) parts.push(t("badge.here"));
-  return parts.join(", ");
-}
 
 export class Grid {
   /**
@@ -68,7 +50,8 @@ export class Grid {
   /** @returns {import("./layout.js").Measure} */
   measure() {
     const style = getComputedStyle(this.box);
-    const width = Math.floor(this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
+    // A box that is hidden has no width, and needs none.
+    const width = Math.max(100, Math.floor(this.box.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)));
     const narrow = this.box.clientWidth < 600;
     const row = narrow ? 118 : this.box.clientWidth < 1100 ? 190 : 224;
     return { width, row, gap: narrow ? 3 : 6, dayGap: narrow ? 10 : 20, month: narrow ? 58 : 76, label: narrow ? 24 : 32 };
@@ -206,7 +189,7 @@ export class Grid {
       }
       cell.style.transform = `translate(${one.x}px, ${layout.y[row] + this.map.shift}px)`;
       const photo = details && details[one.photo - table.monthAt[month]];
-      if (photo) this.fillCell(cell, photo);
+      if (photo) fillCell(cell, photo, this.on.picked);
       if (one.day && layout.labels[row]) {
         const next = made.slice(nth + 1).find((later) => later.day);
         const wide = (next ? next.x - layout.measure.gap : layout.measure.width) - one.x;
@@ -238,66 +221,6 @@ export class Grid {
     }
     head.style.width = `${Math.max(0, wide)}px`;
     head.style.transform = `translate(${x}px, ${y + this.map.shift}px)`;
-  }
-
-  /** @param {HTMLElement} cell @param {import("./months.js").Photo} photo */
-  fillCell(cell, photo) {
-    const picked = this.on.picked.has(photo.id);
-    const state = `${photo.id}/${photo.pv}/${photo.f}/${photo.h1}/${photo.copies}/${picked}/${this.on.picked.size > 0}/${photo.c}`;
-    if (cell.dataset.state === state) return;
-    const fresh = cell.dataset.id !== photo.id || cell.dataset.pv !== photo.pv;
-    cell.dataset.state = state;
-    cell.dataset.id = photo.id;
-    cell.dataset.pv = photo.pv;
-    const look = /** @type {HTMLElement} */ (cell.firstElementChild);
-    look.setAttribute("href", `/photos/${photo.id}`);
-    look.setAttribute("aria-label", photoName(photo) + (picked ? `, ${t("select.selected")}` : ""));
-    if (fresh) {
-      // The link itself stays where it is: it may have the focus.
-      while (cell.lastElementChild !== look) /** @type {Element} */ (cell.lastElementChild).remove();
-      look.replaceChildren();
-      cell.classList.remove("blank");
-      if (photo.pv === "made") {
-        const image = /** @type {HTMLImageElement} */ (node("img", ""));
-        image.alt = "";
-        image.decoding = "async";
-        image.draggable = false;
-        image.addEventListener("load", () => image.classList.add("there"));
-        image.addEventListener("error", () => { image.remove(); cell.classList.add("blank"); });
-        image.src = `/thumb/${photo.id}`;
-        look.append(image);
-      } else {
-        cell.classList.add("blank");
-        look.append(node("span", "blank-name", clean(photo.n, 60)));
-      }
-      const check = node("button", "check");
-      check.setAttribute("type", "button");
-      check.tabIndex = -1;
-      check.append(iconNode("check"));
-      cell.append(node("span", "badges"), check);
-    }
-    cell.classList.toggle("picked", picked);
-    const check = /** @type {HTMLElement} */ (cell.querySelector(".check"));
-    check.setAttribute("aria-label", t(picked ? "select.off" : "select.on"));
-    this.badges(/** @type {HTMLElement} */ (cell.querySelector(".badges")), photo);
-  }
-
-  /** @param {HTMLElement} place @param {import("./months.js").Photo} photo */
-  badges(place, photo) {
-    place.replaceChildren();
-    if (photo.k === "video") {
-      const badge = node("span", "badge", photo.d ? length(photo.d) : "");
-      badge.prepend(iconNode("play"));
-      place.append(badge);
-    }
-    if (photo.k === "live") { const badge = node("span", "badge"); badge.append(iconNode("live")); place.append(badge); }
-    if (photo.k === "raw") place.append(node("span", "badge", "RAW"));
-    if (photo.f) { const badge = node("span", "badge heart"); badge.append(iconNode("heart")); place.append(badge); }
-    if (photo.h1 && photo.copies <= 1) {
-      const badge = node("span", "badge here");
-      badge.title = t("badge.here");
-      place.append(badge);
-    }
   }
 
   /** One cell is in the order of Tab: where the arrows are. */

@@ -7,7 +7,7 @@ import { home } from "./home.js";
 import { RATIOS, monthOf } from "./layout.js";
 import { Details } from "./details.js";
 import { addTo, download, favourite, restore, purge, trash } from "./deeds.js";
-import { photoName } from "./grid.js";
+import { photoName } from "./cell.js";
 
 const FADE_MS = 3000;
 /** How long one looks at a photo before its original is fetched from elsewhere. */

@@ -63,7 +63,7 @@ export class Welcome extends Component {
     home.start();
     go("/photos");
     window.dispatchEvent(new Event("heirloom:place"));
-    if (pictures) window.setTimeout(() => adding.folder(pictures), 100);
+    if (pictures) adding.folder(pictures);
   }
   render() {
     const { step } = this.state;
