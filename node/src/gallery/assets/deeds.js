@@ -1,0 +1,96 @@
+// What is done to photos, the same from the grid and from the viewer.
+import { confirm, notice, noticeFault, prompt } from "./ui.js";
+import { t, clean } from "./text.js";
+import { act } from "./api.js";
+import { home } from "./home.js";
+import { askAlbum } from "./pick.js";
+
+/** Says what of it was not allowed. @param {any} summary */
+function told(summary) {
+  const refused = summary.refused && (summary.refused.length ?? summary.refused);
+  if (refused) notice(t("deed.refused", { n: refused }));
+}
+
+/** @param {string[]} ids @param {boolean} on @returns {Promise<boolean>} */
+export async function favourite(ids, on) {
+  try {
+    told(await act("favorite", { ids, remove: !on }));
+    home.changed();
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}
+
+/** @param {string[]} ids @param {{id: string, name: string}} [album] @returns {Promise<boolean>} */
+export async function trash(ids, album) {
+  const n = ids.length;
+  const sure = await confirm({
+    title: t("trash.ask", { n }), yes: t("remove"), danger: true,
+    text: album ? t("trash.text.album", { n, album: clean(album.name) }) : t("trash.text", { n }),
+  });
+  if (!sure) return false;
+  try {
+    const done = await act("trash", album ? { ids, album: album.id } : { ids });
+    home.changed();
+    notice(t("trash.done", { n: done.changed ?? n }), async () => { await act("restore", { ids }).catch(noticeFault); home.changed(); });
+    told(done);
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}
+
+/** @param {string[]} ids @returns {Promise<boolean>} */
+export async function restore(ids) {
+  try {
+    const done = await act("restore", { ids });
+    home.changed();
+    notice(t("restore.done", { n: done.changed ?? ids.length }));
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}
+
+/** @param {string[]} ids @returns {Promise<boolean>} */
+export async function purge(ids) {
+  const n = ids.length;
+  if (!await confirm({ title: t("purge.ask", { n }), text: t("purge.text", { n }), yes: t("purge"), danger: true })) return false;
+  try {
+    await act("purge", { ids });
+    home.changed();
+    notice(t("purge.done", { n }));
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}
+
+/** @param {string[]} ids @returns {Promise<boolean>} */
+export async function addTo(ids) {
+  try {
+    const album = await askAlbum(t("album.addto"));
+    if (!album) return false;
+    const done = await act("album", { do: "add", album: album.id, ids });
+    home.changed();
+    notice(t("album.added", { n: done.added, album: clean(album.name, 60) }));
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}
+
+/** Saves originals through the browser, one after another. @param {{id: string}[]} photos */
+export async function download(photos) {
+  for (const photo of photos) {
+    const link = document.createElement("a");
+    link.href = `/original/${photo.id}?download=1`;
+    link.download = "";
+    document.body.append(link);
+    link.click();
+    link.remove();
+    if (photos.length > 1) await new Promise((on) => window.setTimeout(on, 250));
+  }
+}
+
+/** @param {string} id @param {string} caption @returns {Promise<string|undefined>} */
+export async function caption(id, caption) {
+  const text = await prompt({ title: t("caption"), label: t("caption.label"), value: caption, yes: t("save"), long: true });
+  if (text === undefined || text === caption) return undefined;
+  try {
+    told(await act("caption", { id, text }));
+    home.changed();
+    return text;
+  } catch (fault) { noticeFault(fault); return undefined; }
+}

@@ -1,0 +1,109 @@
+// Settings: who we are, the language and the light, the network, the way back, the way out.
+import { Component, html, icon, confirm, Dialog, layer, notice, noticeFault, prompt, Loading } from "./ui.js";
+import { t, clean, size, LANGUAGES, speak, shown } from "./text.js";
+import { act, post, rows } from "./api.js";
+import { home } from "./home.js";
+import { Words, WordsForm } from "./recovery.js";
+
+/** @param {{title: string, text?: string, children?: any}} it */
+const Row = ({ title, text, children }) => html`<div class="setting"><div class="grow"><h3>${title}</h3>${text && html`<p class="dim">${text}</p>`}</div><div class="setting-do">${children}</div></div>`;
+
+export class Settings extends Component {
+  state = { stamp: 0, diagnosis: "" };
+  again() { this.setState({ stamp: this.state.stamp + 1 }); }
+  /** @param {string} language */
+  async language(language) {
+    localStorage.setItem("language", language);
+    await speak(language);
+    window.dispatchEvent(new Event("heirloom:language"));
+  }
+  /** @param {string} theme */
+  theme(theme) {
+    if (theme === "system") { localStorage.removeItem("theme"); delete document.documentElement.dataset.theme; }
+    else { localStorage.setItem("theme", theme); document.documentElement.dataset.theme = theme; }
+    this.again();
+  }
+  /** @param {"people"|"device"} what @param {string} id @param {string} now */
+  async rename(what, id, now) {
+    const name = await prompt({ title: t("rename"), label: t("name"), value: now, yes: t("save") });
+    if (!name) return;
+    try {
+      await act(what, { do: "rename", [what === "people" ? "person" : "device"]: id, name });
+      await home.load();
+    } catch (fault) { noticeFault(fault); }
+  }
+  /** @param {string} key @param {any} value */
+  async set(key, value) {
+    try { await act("config", { do: "set", key, value: String(value) }); notice(t("settings.later")); } catch (fault) { noticeFault(fault); }
+    this.again();
+  }
+  async export() {
+    const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now") });
+    if (!folder) return;
+    notice(t("export.running"));
+    try { const done = await act("export", { dir: folder, layout: "album", sidecars: "both" }); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); } catch (fault) { noticeFault(fault); }
+  }
+  async replace() {
+    const told = await layer((done) => html`<${Dialog} title=${t("recovery.replace")} onClose=${done}><${WordsForm} replace done=${done}/><//>`);
+    if (told) await layer((done) => html`<${Dialog} title=${t("recovery.new")} onClose=${done}>${(/** @type {any} */ close) => html`<${Words} words=${told} done=${close}/>`}<//>`);
+  }
+  async phone() {
+    await layer((done) => html`<${Dialog} title=${t("phone.title")} onClose=${done}><${Loading} from=${async () => (await post("/api/v1/phone")).json()}>${(/** @type {any} */ told) => {
+      const picture = told.qr ? URL.createObjectURL(new Blob([told.qr], { type: "image/svg+xml" })) : "";
+      return html`<p>${t("phone.text")}</p>${picture && html`<img class="qr" src=${picture} alt=${t("invite.qr")}/>`}
+        <p>${t("phone.fingerprint")}</p><code class="fingerprint">${clean(told.fingerprint, 200)}</code>`;
+    }}<//><//>`);
+  }
+  async diagnose() {
+    /** @type {string[]} */
+    const lines = [];
+    try { await act("doctor", {}, { line: (line) => { if (line.type === "check") lines.push([line.ok ? "ok" : "!!", line.name, line.message, line.remedy].filter(Boolean).join(": ")); } }); } catch (fault) { noticeFault(fault); }
+    const text = [`heirloom ${home.state.version}`, navigator.userAgent, ...lines.map((line) => clean(line, 500))].join("\n");
+    this.setState({ diagnosis: text });
+    navigator.clipboard.writeText(text).then(() => notice(t("copied"))).catch(() => {});
+  }
+  async leave() {
+    if (!await confirm({ title: t("logout.ask"), text: t("logout.text"), yes: t("logout") })) return;
+    try { await post("/api/v1/logout"); } catch (fault) { noticeFault(fault); }
+    location.assign("/photos");
+  }
+  render() {
+    const state = home.state;
+    const theme = localStorage.getItem("theme") || "system";
+    return html`<div class="page narrow-page settings"><header class="page-head"><h1>${t("nav.settings")}</h1></header>
+      <section><h2>${t("settings.you")}</h2><div class="panel">
+        <${Row} title=${clean(state.person || "", 80)} text=${t("settings.family", { name: clean(state.family || "", 80) })}>
+          ${!state.limited && html`<button type="button" class="quiet" onClick=${() => this.rename("people", state.person_id, state.person)}>${t("rename")}</button>`}<//>
+        <${Row} title=${clean(state.device || "", 80)} text=${t("device.this")}>
+          ${!state.limited && html`<button type="button" class="quiet" onClick=${() => this.rename("device", state.device_id, state.device)}>${t("rename")}</button>`}<//></div></section>
+      <section><h2>${t("settings.look")}</h2><div class="panel">
+        <${Row} title=${t("settings.language")}><select aria-label=${t("settings.language")} value=${shown()} onChange=${(/** @type {any} */ e) => this.language(e.target.value)}>
+          ${Object.entries(LANGUAGES).map(([tag, name]) => html`<option key=${tag} value=${tag}>${name}</option>`)}</select><//>
+        <${Row} title=${t("settings.theme")}><select aria-label=${t("settings.theme")} value=${theme} onChange=${(/** @type {any} */ e) => this.theme(e.target.value)}>
+          ${["system", "light", "dark"].map((name) => html`<option key=${name} value=${name}>${t(`theme.${name}`)}</option>`)}</select><//></div></section>
+      ${!state.limited && this.more(state)}
+      <section><h2>${t("settings.about")}</h2><div class="panel">
+        <${Row} title=${`Heirloom ${state.version || ""}`} text=${t("about.text")}/>
+        <details><summary>${t("about.licences")}</summary><p class="dim">${t("about.licences.text")}</p>
+          <ul><li><a href="/assets/vendor/preact.LICENSE">Preact</a> (MIT)</li><li><a href="/assets/vendor/htm.LICENSE">htm</a> (Apache-2.0)</li><li><a href="/assets/vendor/photoswipe.LICENSE">PhotoSwipe</a> (MIT)</li></ul></details>
+        <${Row} title=${t("logout")} text=${t("logout.text")}><button type="button" class="quiet" onClick=${() => this.leave()}>${t("logout")}</button><//></div></section></div>`;
+  }
+  /** @param {any} state */
+  more(state) {
+    const status = home.status;
+    return html`<section><h2>${t("settings.storage")}</h2><div class="panel">
+        <${Row} title=${status ? size(status.bytes) : t("waiting")} text=${status ? t("photos.count", { n: status.assets }) : ""}/>
+        <${Row} title=${t("export")} text=${t("export.never")}><button type="button" class="quiet" onClick=${() => this.export()}>${t("export.now")}</button><//></div></section>
+      <section><h2>${t("settings.network")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("config", { do: "list" }, "setting")}>${(/** @type {any[]} */ all) => html`
+        ${all.filter((one) => typeof one.value === "boolean").map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${t(`config.${one.key}.text`)}>
+          <input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/><//>`)}`}<//>
+        ${state.phones && html`<${Row} title=${t("phone.title")} text=${t("phone.more")}><button type="button" class="quiet" onClick=${() => this.phone()}>${icon("phone")}${t("phone.show")}</button><//>`}</div></section>
+      <section><h2>${t("recovery")}</h2><div class="panel">
+        <${Row} title=${t("recovery.check")} text=${t("recovery.text")}><button type="button" class="quiet" onClick=${() => layer((done) => html`<${Dialog} title=${t("recovery.check")} onClose=${done}><${WordsForm} done=${done}/><//>`)}>${t("recovery.check.now")}</button><//>
+        <${Row} title=${t("recovery.replace")} text=${t("recovery.replace.text")}><button type="button" class="quiet" onClick=${() => this.replace()}>${t("recovery.replace.now")}</button><//></div></section>
+      <section><h2>${t("settings.advanced")}</h2><div class="panel">
+        <${Row} title=${t("diagnosis")} text=${t("diagnosis.text")}><button type="button" class="quiet" onClick=${() => this.diagnose()}>${t("diagnosis.now")}</button><//>
+        ${this.state.diagnosis && html`<pre class="diagnosis" tabindex="0">${this.state.diagnosis}</pre>`}
+        ${status && status.listen.length > 0 && html`<details><summary>${t("settings.addresses")}</summary><ul>${status.listen.map((/** @type {string} */ one) => html`<li key=${one}><code>${clean(one, 200)}</code></li>`)}</ul></details>`}</div></section>`;
+  }
+}

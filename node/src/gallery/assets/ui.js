@@ -1,0 +1,244 @@
+// The small things all screens are made of: elements, icons, buttons, dialogs, notices, routes.
+import { h, render, Component, createRef as refer } from "./vendor/preact.js";
+import htm from "./vendor/htm.js";
+import { t, clean, has } from "./text.js";
+
+export const html = htm.bind(h);
+export { h, render, Component };
+/** @type {() => {current: any}} */
+export const createRef = refer;
+
+/** Shapes of 24 by 24, stroked. */
+const ICONS = {
+  photos: "M4 6.5A1.5 1.5 0 0 1 5.5 5h13A1.5 1.5 0 0 1 20 6.5v11a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 17.5zM4 16l4.5-5 4 4.5 2.5-2.5 5 5M15.5 9.2h.01",
+  albums: "M7 4h10M5.5 7h13M5.5 10h13A1.5 1.5 0 0 1 20 11.500v7a1.500 1.500 0 0 1-1.500 1.500h-13A1.500 1.500 0 0 1 4 18.500v-7A1.500 1.500 0 0 1 5.500 10z",
+  people: "M9 11.500a3.250 3.250 0 1 0 0-6.500 3.250 3.250 0 0 0 0 6.500zM3 19.500c0-3.200 2.700-5 6-5s6 1.800 6 5M16 5.300a3.250 3.250 0 0 1 0 6M17.500 14.800c2.100.6 3.500 2.200 3.500 4.700",
+  shield: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6z",
+  safe: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6zM8.800 12l2.300 2.300 4.200-4.500",
+  warn: "M12 4l9 15.500H3zM12 10v4.500M12 17h.01",
+  plus: "M12 5v14M5 12h14",
+  search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.200 16.200L20.500 20.500",
+  close: "M6 6l12 12M18 6L6 18",
+  check: "M5 12.500l4.500 4.500L19 7.500",
+  left: "M15 5l-7 7 7 7",
+  right: "M9 5l7 7-7 7",
+  up: "M5 15l7-7 7 7",
+  heart: "M12 19.500C5.500 15 3.500 11.800 3.500 8.800A4.300 4.300 0 0 1 12 7.300a4.300 4.300 0 0 1 8.500 1.500c0 3-2 6.200-8.500 10.700z",
+  trash: "M5 7h14M10 7V4.500h4V7M6.500 7l1 12.500h9l1-12.500M10.200 10.500v5.500M13.800 10.500v5.500",
+  restore: "M4.500 5v5h5M4.900 10a7.500 7.500 0 1 1-.4 4",
+  download: "M12 4v11M7.500 11l4.500 4.500 4.500-4.500M5 19.500h14",
+  info: "M12 20.500a8.500 8.500 0 1 0 0-17 8.500 8.500 0 0 0 0 17zM12 11v5.500M12 7.800h.01",
+  share: "M12 15V4M8 7.500L12 3.500l4 4M7 11H5.500v9h13v-9H17",
+  zoom: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.200 16.200L20.500 20.500M11 8v6M8 11h6",
+  more: "M5.500 12h.01M12 12h.01M18.500 12h.01",
+  edit: "M4.500 19.500l1-4L16 5l3 3L8.500 18.500zM14 7l3 3",
+  settings: "M4 7h9M17 7h3M15 9.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400zM4 17h3M11 17h9M9 19.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400z",
+  activity: "M4.500 5h15v11h-8.500L7 19.500V16H4.500z",
+  laptop: "M5.500 5.500h13v9.500h-13zM3 18.500h18",
+  phone: "M8 3.500h8v17H8zM11.500 17.700h1",
+  box: "M4.500 8l7.500-4 7.500 4v8l-7.500 4-7.500-4zM4.500 8l7.500 4 7.500-4M12 12v8",
+  play: "M8 5.500l10.500 6.500L8 18.500z",
+  live: "M12 14.500a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5zM12 18.500a6.500 6.500 0 1 0 0-13 6.500 6.500 0 0 0 0 13z",
+  here: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6zM12 8v4.500M12 15.500h.01",
+  folder: "M4 7.500A1.500 1.500 0 0 1 5.500 6H10l2 2.500h6.500A1.500 1.500 0 0 1 20 10v7.500a1.500 1.500 0 0 1-1.500 1.500h-13A1.500 1.500 0 0 1 4 17.500z",
+  full: "M5 9.500V5h4.500M14.500 5H19v4.500M19 14.500V19h-4.500M9.500 19H5v-4.500",
+  keys: "M3.500 7h17v10.500h-17zM7 10.200h.01M10.300 10.200h.01M13.700 10.200h.01M17 10.200h.01M8 14.200h8",
+};
+
+/** @param {keyof typeof ICONS} name @param {string} [more] class */
+export const icon = (name, more = "") => html`<svg class=${`icon ${more}`} viewBox="0 0 24 24" aria-hidden="true"><path d=${ICONS[name]}/></svg>`;
+
+/** The same without preact. @param {keyof typeof ICONS} name @param {string} [more] */
+export function iconNode(name, more = "") {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", `icon ${more}`);
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A round button that shows only its icon.
+ *  @param {{icon: keyof typeof ICONS, label: string, onClick?: (e: any) => void, pressed?: boolean, cls?: string, disabled?: boolean}} it */
+export const IconButton = ({ icon: name, label, onClick, pressed, cls, disabled }) => html`
+  <button type="button" class=${`round ${cls || ""}`} aria-label=${label} title=${label} disabled=${disabled}
+    aria-pressed=${pressed === undefined ? undefined : String(pressed)} onClick=${onClick}>${icon(name)}</button>`;
+
+/** Goes to another place of the page. @param {string} path @param {boolean} [replace] */
+export function go(path, replace = false) {
+  if (location.pathname + location.search === path) return;
+  if (replace) history.replaceState(history.state, "", path);
+  else history.pushState({ inside: true }, "", path);
+  window.dispatchEvent(new Event("heirloom:place"));
+}
+
+/** A link within the page. */
+export function Link(/** @type {any} */ { href, children, ...rest }) {
+  const onClick = (/** @type {MouseEvent} */ event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    go(href);
+  };
+  return html`<a href=${href} ...${rest} onClick=${onClick}>${children}</a>`;
+}
+
+/** A dialog of the browser itself: it keeps the focus, Escape closes it. */
+export class Dialog extends Component {
+  box = createRef();
+  componentDidMount() {
+    this.box.current.showModal();
+    this.box.current.addEventListener("close", () => this.props.onClose && this.props.onClose());
+  }
+  render() {
+    const { title, children, cls } = this.props;
+    const close = () => this.box.current.close();
+    return html`<dialog ref=${this.box} class=${`sheet ${cls || ""}`} aria-labelledby="sheet-title"
+        onClick=${(/** @type {any} */ e) => { if (e.target === this.box.current) close(); }}>
+      <div class="sheet-in">
+        <header><h2 id="sheet-title">${title}</h2>
+          <${IconButton} icon="close" label=${t("close")} onClick=${close}/></header>
+        ${typeof children === "function" ? children(close) : children}
+      </div></dialog>`;
+  }
+}
+
+/** Shows a component in a layer of its own until it is done.
+ *  @template T @param {(done: (value?: T) => void) => any} make @returns {Promise<T|undefined>} */
+export function layer(make) {
+  return new Promise((tell) => {
+    const place = document.createElement("div");
+    const before = /** @type {HTMLElement|null} */ (document.activeElement);
+    (document.querySelector(".viewer") || document.body).append(place);
+    const done = (/** @type {any} */ value) => {
+      if (!place.isConnected) return;
+      render(null, place);
+      place.remove();
+      if (before && before.isConnected) before.focus({ preventScroll: true });
+      tell(value);
+    };
+    render(make(done), place);
+  });
+}
+
+/** Asks before something that cannot simply be taken back.
+ *  @param {{title: string, text: string, yes: string, danger?: boolean}} it @returns {Promise<boolean>} */
+export async function confirm({ title, text, yes, danger }) {
+  let said = false;
+  await layer((done) => html`<${Dialog} title=${title} onClose=${done}>${(/** @type {any} */ close) => html`
+    <p>${text}</p>
+    <footer>
+      <button type="button" class="quiet" autofocus onClick=${close}>${t("cancel")}</button>
+      <button type="button" class=${danger ? "danger" : "main"} onClick=${() => { said = true; close(); }}>${yes}</button>
+    </footer>`}<//>`);
+  return said;
+}
+
+/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean}} it
+ *  @returns {Promise<string|undefined>} */
+export async function prompt({ title, label, value = "", yes, text, long }) {
+  /** @type {string|undefined} */
+  let said;
+  await layer((done) => html`<${Dialog} title=${title} onClose=${done}>${(/** @type {any} */ close) => html`
+    <form onSubmit=${(/** @type {any} */ e) => { e.preventDefault(); said = e.target.elements.said.value.trim(); close(); }}>
+      ${text && html`<p>${text}</p>`}
+      <label class="field"><span>${label}</span>
+        ${long ? html`<textarea name="said" rows="3" maxlength="4000" defaultValue=${value} value=${value} autofocus/>`
+          : html`<input name="said" value=${value} maxlength="120" autocomplete="off" autofocus required/>`}</label>
+      <footer><button type="button" class="quiet" onClick=${close}>${t("cancel")}</button>
+        <button class="main">${yes}</button></footer>
+    </form>`}<//>`);
+  return said;
+}
+
+/** What went wrong, as a person reads it: what happened, what is safe, what to do; the id folds out.
+ *  @param {{fault: any, retry?: () => void}} it */
+export function Trouble({ fault, retry }) {
+  const id = fault.id || "E-PAGE";
+  const own = has(`error.${id}`);
+  return html`<div class="trouble" role="alert">
+    ${icon("warn")}
+    <div><p class="what">${own ? t(`error.${id}`) : clean(fault.message)}</p>
+      ${fault.safe && html`<p>${clean(fault.safe)}</p>`}
+      ${fault.hint && !own && html`<p class="dim">${clean(fault.hint)}</p>`}
+      <details><summary>${t("error.details")}</summary><code>${clean(id)}</code>${own && fault.message !== id ? html` <span>${clean(fault.message)}</span>` : null}</details>
+      ${retry && html`<button type="button" class="quiet" onClick=${retry}>${t("again")}</button>`}
+    </div></div>`;
+}
+
+/** @type {((notice: {text: string, undo?: () => void}) => void)[]} */
+const noticed = [];
+/** Says something for a few seconds. @param {string} text @param {() => void} [undo] */
+export function notice(text, undo) { for (const call of noticed) call({ text, undo }); }
+/** Says what went wrong for a few seconds. @param {any} fault */
+export function noticeFault(fault) {
+  if (fault && fault.name === "AbortError") return;
+  const id = fault.id || "";
+  notice(has(`error.${id}`) ? t(`error.${id}`) : clean(fault.message));
+}
+
+/** The place where notices stand; also what a screen reader hears. */
+export class Notices extends Component {
+  state = { now: null, said: "" };
+  timer = 0;
+  componentDidMount() {
+    noticed.push((now) => {
+      window.clearTimeout(this.timer);
+      this.setState({ now });
+      this.timer = window.setTimeout(() => this.setState({ now: null }), 7000);
+    });
+    window.addEventListener("heirloom:say", (event) => this.setState({ said: /** @type {CustomEvent} */ (event).detail }));
+  }
+  render() {
+    const now = /** @type {any} */ (this.state.now);
+    return html`<div class="notices"><div role="status" aria-live="polite">
+      ${now && html`<div class="notice"><span>${now.text}</span>
+        ${now.undo && html`<button type="button" onClick=${() => { now.undo(); this.setState({ now: null }); }}>${t("undo")}</button>`}</div>`}
+      <span class="unseen">${this.state.said}</span></div></div>`;
+  }
+}
+/** Says something to who listens instead of looking. @param {string} text */
+export const say = (text) => window.dispatchEvent(new CustomEvent("heirloom:say", { detail: text }));
+
+/** A thing that loads: waiting, trouble, or there. */
+export class Loading extends Component {
+  state = { value: undefined, fault: null };
+  stop = new AbortController();
+  componentDidMount() { this.load(); }
+  componentDidUpdate(/** @type {any} */ before) { if (before.stamp !== this.props.stamp) this.load(); }
+  componentWillUnmount() { this.stop.abort(); }
+  async load() {
+    try {
+      const value = await this.props.from(this.stop.signal);
+      if (!this.stop.signal.aborted) this.setState({ value, fault: null });
+    } catch (fault) {
+      if (!this.stop.signal.aborted) this.setState({ fault });
+    }
+  }
+  render() {
+    const { value, fault } = this.state;
+    if (fault) return html`<${Trouble} fault=${fault} retry=${() => this.load()}/>`;
+    if (value === undefined) return html`<p class="waiting" aria-busy="true">${t("waiting")}</p>`;
+    return this.props.children(value, () => this.load());
+  }
+}
+
+/** Whether keys belong to a field or a dialog now. @param {KeyboardEvent} event */
+export function isTyping(event) {
+  const at = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey) return true;
+  if (document.querySelector("dialog[open]")) return true;
+  return Boolean(at && at.closest && at.closest("input, textarea, select, [contenteditable]"));
+}
+
+/** The first letters of a name, for a round mark. @param {string} name */
+export const initials = (name) => clean(name).trim().split(/\s+/).slice(0, 2).map((word) => Array.from(word)[0] || "").join("").toUpperCase();
+
+/** A person's round mark; its colour follows the name. @param {{name: string, small?: boolean}} it */
+export function Face({ name, small }) {
+  let sum = 0;
+  for (const letter of name || "?") sum = (sum * 31 + (letter.codePointAt(0) || 0)) % 6;
+  return html`<span class=${`face tint-${sum} ${small ? "small" : ""}`} title=${clean(name, 80)} aria-hidden="true">${initials(name || "?")}</span>`;
+}

@@ -1,0 +1,112 @@
+// The first minute: who are you, start a family or join one, the words on paper, the first photos.
+import { Component, html, icon, go, Trouble } from "./ui.js";
+import { t, clean, LANGUAGES, shown, speak } from "./text.js";
+import { act } from "./api.js";
+import { home } from "./home.js";
+import { adding } from "./add.js";
+import { SameWords } from "./invite.js";
+import { Words } from "./recovery.js";
+
+/** @param {string} language */
+async function change(language) {
+  localStorage.setItem("language", language);
+  await speak(language);
+  window.dispatchEvent(new Event("heirloom:language"));
+}
+
+/** @param {any} it */
+const Frame = ({ children }) => html`<main class="welcome"><div class="welcome-in">
+  <header><img src="/assets/icon.svg" alt="" width="44" height="44"/><span class="wordmark">Heirloom</span><span class="space"/>
+    <select aria-label=${t("settings.language")} value=${shown()} onChange=${(/** @type {any} */ e) => change(e.target.value)}>
+      ${Object.entries(LANGUAGES).map(([tag, name]) => html`<option key=${tag} value=${tag}>${name}</option>`)}</select></header>
+  ${children}</div></main>`;
+
+/** What stands where no session is: the way in is the command. */
+export const Locked = () => html`<${Frame}><h1>${t("locked")}</h1><p>${t("locked.text")}</p><p><code class="command">heirloom open</code></p><p class="dim">${t("locked.why")}</p><//>`;
+
+export class Welcome extends Component {
+  state = { step: this.props.which === "join" ? "join" : "who", person: "", device: home.state.device || "", family: "", words: null, ask: null, fault: null, busy: false, joined: null };
+  stop = new AbortController();
+  componentWillUnmount() { if (this.state.busy) this.stop.abort(); }
+
+  /** @param {any} event */
+  async found(event) {
+    event.preventDefault();
+    const { person, device, family } = this.state;
+    this.setState({ busy: true, fault: null });
+    try {
+      const made = await act("init", { family: family.trim() || t("welcome.family.default", { name: person.trim() }), person: person.trim(), device: device.trim() || undefined, recovery: true });
+      this.setState({ busy: false, words: made.recovery, step: made.recovery ? "words" : "photos" });
+    } catch (fault) { this.setState({ busy: false, fault }); }
+  }
+  /** @param {any} event */
+  async join(event) {
+    event.preventDefault();
+    const { person, device } = this.state;
+    const code = event.target.elements.code.value.trim();
+    this.setState({ busy: true, fault: null });
+    this.stop = new AbortController();
+    try {
+      const joined = await act("join", { code, person: person.trim() || undefined, device: device.trim() || undefined }, { signal: this.stop.signal, line: (line) => { if (line.type === "confirm") this.setState({ ask: line }); } });
+      this.setState({ busy: false, ask: null, joined, words: joined.recovery || null, step: joined.recovery ? "words" : "joined" });
+    } catch (fault) { if (!this.stop.signal.aborted) this.setState({ busy: false, ask: null, fault }); }
+  }
+  /** @param {boolean} accept */
+  async answer(accept) {
+    const ask = /** @type {any} */ (this.state.ask);
+    this.setState({ ask: { ...ask, said: true } });
+    try { await act("confirm", { token: ask.token, accept }); } catch (fault) { this.setState({ fault }); }
+  }
+  /** @param {string} [pictures] a folder whose photos are added */
+  async finish(pictures) {
+    try { await home.load(); } catch (fault) { this.setState({ fault }); return; }
+    home.start();
+    go("/photos");
+    window.dispatchEvent(new Event("heirloom:place"));
+    if (pictures) adding.folder(pictures);
+  }
+  render() {
+    const { step } = this.state;
+    const steps = /** @type {Record<string, () => any>} */ ({ who: () => this.who(), start: () => this.start(), join: () => this.joins(), words: () => this.paper(), photos: () => this.photos(), joined: () => this.photos() });
+    return html`<${Frame}>${steps[step]()}${this.state.fault && html`<${Trouble} fault=${this.state.fault}/>`}<//>`;
+  }
+  /** @param {string} name @param {string} label @param {any} [more] */
+  field(name, label, more = {}) {
+    return html`<label class="field"><span>${label}</span><input name=${name} value=${/** @type {any} */ (this.state)[name]} maxlength="60" autocomplete="off" onInput=${(/** @type {any} */ e) => this.setState({ [name]: e.target.value })} ...${more}/></label>`;
+  }
+  who() {
+    const ready = this.state.person.trim().length > 0;
+    return html`<h1>${t("welcome.who")}</h1><p>${t("welcome.text")}</p>
+      <form onSubmit=${(/** @type {any} */ e) => e.preventDefault()}>${this.field("person", t("welcome.name"), { autofocus: true, required: true })}${this.field("device", t("welcome.device"))}
+      <div class="ways two"><button class="way" disabled=${!ready} onClick=${() => this.setState({ step: "start" })}>${icon("people")}<strong>${t("welcome.start")}</strong><small>${t("welcome.start.text")}</small></button>
+        <button type="button" class="way" disabled=${!ready} onClick=${() => this.setState({ step: "join" })}>${icon("phone")}<strong>${t("welcome.join")}</strong><small>${t("welcome.join.text")}</small></button></div></form>
+      <p class="dim">${t("welcome.no")}</p>`;
+  }
+  start() {
+    const { busy, person } = this.state;
+    return html`<h1>${t("welcome.family")}</h1><p>${t("welcome.family.text")}</p>
+      <form onSubmit=${(/** @type {any} */ e) => this.found(e)}>${this.field("family", t("welcome.family.name"), { autofocus: true, placeholder: t("welcome.family.default", { name: person.trim() }) })}
+        <footer><button type="button" class="quiet" onClick=${() => this.setState({ step: "who" })}>${t("back")}</button><button class="main" disabled=${busy}>${t("welcome.start")}</button></footer></form>`;
+  }
+  joins() {
+    const { ask, busy } = /** @type {any} */ (this.state);
+    if (ask) return html`<h1>${t("pair.same.title")}</h1><p class="question">${clean(ask.ask, 200)}</p><p>${t("pair.same")}</p><${SameWords} words=${ask.words} label=${t("pair.words")}/>
+      ${ask.said ? html`<p class="waiting-line" role="status">${icon("live", "pulse")}${t("pair.other")}</p>` : html`<footer><button type="button" class="danger" onClick=${() => this.answer(false)}>${t("pair.no")}</button><button type="button" class="main" onClick=${() => this.answer(true)}>${t("pair.yes")}</button></footer>`}`;
+    return html`<h1>${t("welcome.join")}</h1><p>${t("join.text")}</p>
+      <form onSubmit=${(/** @type {any} */ e) => this.join(e)}>
+        <label class="field"><span>${t("join.code")}</span><textarea name="code" rows="3" required autocomplete="off" autocapitalize="none" spellcheck=${false} autofocus placeholder=${t("join.example")}/></label>
+        ${busy && html`<p class="waiting-line" role="status">${icon("live", "pulse")}${t("join.looking")}</p>`}
+        <footer><button type="button" class="quiet" onClick=${() => { this.stop.abort(); this.setState({ step: "who", busy: false, fault: null }); }}>${t("back")}</button><button class="main" disabled=${busy}>${t("join")}</button></footer></form>`;
+  }
+  paper() {
+    const done = (/** @type {boolean} */ sure) => { if (sure) localStorage.removeItem("print-later"); else localStorage.setItem("print-later", "1"); this.setState({ words: null, step: this.state.joined ? "joined" : "photos" }); };
+    return html`<h1>${t("recovery.title")}</h1><${Words} words=${this.state.words} done=${done}/>`;
+  }
+  photos() {
+    const pictures = home.state.pictures;
+    const joined = /** @type {any} */ (this.state.joined);
+    return html`<h1>${joined ? t("join.done", { family: clean(joined.family_name, 60) }) : t("welcome.photos")}</h1><p>${t(joined ? "join.done.text" : "welcome.photos.text")}</p>
+      ${pictures && html`<button type="button" class="way wide" onClick=${() => this.finish(pictures.path)}>${icon("folder")}<strong>${t("add.pictures", { n: pictures.count })}</strong><small>${clean(pictures.path, 120)}</small></button>`}
+      <footer><button type="button" class=${pictures ? "quiet" : "main"} onClick=${() => this.finish()}>${t(pictures ? "welcome.notnow" : "welcome.go")}</button></footer>`;
+  }
+}

@@ -1,0 +1,149 @@
+// Every screen for everybody: what axe-core finds, the keyboard alone, a phone, German, without motion.
+import { test, before, after } from "node:test";
+import assert from "node:assert/strict";
+import { Home, findings, holds, launch, look, pictures } from "./world.js";
+
+const SCREENS = ["/photos", "/albums", "/people", "/safety", "/activity", "/trash", "/search", "/search?q=2012", "/settings"];
+let browser;
+let home;
+let state;
+
+before(async () => {
+  browser = await launch();
+  home = new Home();
+  await home.command(["init", "--family", "Berger", "--person", "Anna", "--no-recovery"]);
+  await home.serve();
+  const page = await look(browser);
+  await page.goto(await home.link());
+  await page.locator(".top .add").click();
+  await page.locator('dialog input[type="file"]').first().setInputFiles(await pictures(browser, 12));
+  await page.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 12);
+  await page.getByText("12 photos added").waitFor();
+  state = await page.context().storageState();
+  await page.context().close();
+});
+after(async () => { if (browser) await browser.close(); if (home) await home.end(); });
+
+/** A screen when it has what it shows. */
+async function go(page, path) {
+  await page.goto(`${home.ready.gallery}${path}`);
+  await page.waitForFunction(() => document.querySelector("h1") && !document.querySelector("[aria-busy]"));
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [390, 820, 1440]) {
+    test(`axe-core finds nothing on any screen, ${colorScheme}, ${width} px, and nothing is wider`, async () => {
+      const page = await look(browser, { colorScheme, viewport: { width, height: 860 }, storageState: state });
+      for (const path of SCREENS) {
+        await go(page, path);
+        assert.deepEqual(await findings(page), [], path);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), path);
+      }
+      await holds(page, assert);
+      await page.context().close();
+    });
+  }
+}
+
+test("the keyboard alone reaches every screen, every photo and every act", async () => {
+  const page = await look(browser, { storageState: state });
+  await go(page, "/photos");
+  await page.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 12);
+  const reached = new Set();
+  for (let nth = 0; nth < 40; nth += 1) {
+    await page.keyboard.press("Tab");
+    const at = await page.evaluate(() => {
+      const now = document.activeElement;
+      const style = getComputedStyle(now);
+      return { name: now.getAttribute("aria-label") || now.textContent.trim() || now.name, cell: Boolean(now.closest(".cell")), ring: style.outlineStyle !== "none" || now.matches(".find input") };
+    });
+    if (at.name) reached.add(at.name);
+    assert.ok(at.ring || !at.name, `no ring on ${at.name}`);
+    if (at.cell) break;
+  }
+  for (const name of ["Photos", "Albums", "People", "Safety", "Activity", "Removed", "Settings", "Add photos"]) assert.ok(reached.has(name), name);
+  // Arrows move within the grid; it is one stop for Tab.
+  const cursor = () => page.evaluate(() => document.activeElement.closest(".cell")?.dataset.photo);
+  assert.equal(await cursor(), "0");
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await cursor(), "1");
+  await page.keyboard.press("End");
+  assert.equal(await cursor(), "11");
+  await page.keyboard.press("ArrowUp");
+  assert.notEqual(await cursor(), "11");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("x");
+  await page.getByRole("toolbar").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("toolbar").waitFor({ state: "detached" });
+  // The viewer: open, look around, close; the focus is where one was.
+  await page.keyboard.press("Enter");
+  await page.locator(".viewer.ready").waitFor();
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("i");
+  await page.locator(".details dl").waitFor();
+  for (let nth = 0; nth < 12; nth += 1) {
+    await page.keyboard.press("Tab");
+    assert.ok(await page.evaluate(() => Boolean(document.activeElement.closest(".viewer"))), "the focus stays in the viewer");
+  }
+  assert.deepEqual(await findings(page), []);
+  await page.keyboard.press("Escape");
+  await page.locator(".viewer-top").waitFor({ state: "detached" });
+  await page.waitForFunction(() => document.activeElement.closest(".cell")?.dataset.photo === "1");
+  await page.keyboard.press("?");
+  await page.getByRole("dialog").getByText("Go to a month").waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("g");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  await page.keyboard.type("2015");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/search\?q=2015/);
+  await holds(page, assert);
+  await page.context().close();
+});
+
+test("a phone can do it: bars at the bottom, fingers find their targets, a long press selects", async () => {
+  const page = await look(browser, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, storageState: state });
+  await go(page, "/photos");
+  await page.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 12);
+  const small = await page.evaluate(() => [...document.querySelectorAll("button, a[href], input, select")]
+    .filter((one) => one.offsetParent && !one.closest(".cell, .day, .skip") && getComputedStyle(one).opacity !== "0")
+    .map((one) => [one.getAttribute("aria-label") || one.textContent.trim(), one.getBoundingClientRect()])
+    .filter(([, box]) => box.width > 1 && (box.width < 36 || box.height < 36)).map(([name, box]) => `${name} ${box.width} x ${box.height}`));
+  assert.deepEqual(small, []);
+  const box = await page.locator(".cell").nth(2).boundingBox();
+  const finger = await page.context().newCDPSession(page);
+  const at = [{ x: box.x + box.width / 2, y: box.y + box.height / 2 }];
+  await finger.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: at });
+  await page.getByRole("toolbar").waitFor();
+  await finger.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  await page.getByText("1 selected").first().waitFor();
+  await page.getByRole("button", { name: /End the selection/ }).tap();
+  await page.locator(".cell .look").nth(1).tap();
+  await page.locator(".viewer.ready").waitFor();
+  await holds(page, assert);
+  await page.context().close();
+});
+
+test("German is spoken to who reads German, and English when it is chosen", async () => {
+  const page = await look(browser, { locale: "de-DE", storageState: state });
+  await go(page, "/settings");
+  await page.getByRole("heading", { name: "Einstellungen" }).waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), "de");
+  await page.getByLabel("Sprache").selectOption("en");
+  await page.getByRole("heading", { name: "Settings" }).waitFor();
+  await page.context().close();
+});
+
+test("forced colours and reduced motion leave everything to be seen", async () => {
+  const page = await look(browser, { forcedColors: "active", reducedMotion: "reduce", storageState: state });
+  for (const path of ["/photos", "/safety", "/settings"]) {
+    await go(page, path);
+    assert.deepEqual(await findings(page), [], path);
+  }
+  const moving = await page.evaluate(() => [...document.querySelectorAll("*")].filter((one) => parseFloat(getComputedStyle(one).transitionDuration) > 0).length);
+  assert.equal(moving, 0);
+  await page.context().close();
+});

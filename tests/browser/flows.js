@@ -1,0 +1,231 @@
+// What a family does in its first days, in two browsers on two real nodes.
+import { test, before, after } from "node:test";
+import assert from "node:assert/strict";
+import { Home, findings, holds, launch, look, pictures } from "./world.js";
+
+let browser;
+let anna;
+let ben;
+/** Annas's and Ben's pages. */
+let a;
+let b;
+
+before(async () => {
+  browser = await launch();
+  [anna, ben] = [new Home(), new Home()];
+  await Promise.all([anna.serve(), ben.serve()]);
+  [a, b] = [await look(browser), await look(browser)];
+  await a.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+});
+after(async () => {
+  if (browser) await browser.close();
+  for (const home of [anna, ben]) if (home) await home.end();
+});
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const cells = (page) => page.locator(".cell .look img.there");
+/** Waits until so many photos can be seen. */
+const photos = (page, count) => page.waitForFunction((count) => document.querySelectorAll(".cell .look img.there").length === count, count);
+
+/** A page of a list of screens without findings. */
+async function clean(page, what) {
+  assert.deepEqual(await findings(page), [], what);
+  await holds(page, assert);
+}
+
+test("a bare home becomes a family, and its first photo is on the screen", async () => {
+  const began = Date.now();
+  await a.goto(await anna.link());
+  await a.getByLabel("Your name").fill("Anna");
+  await clean(a, "who are you");
+  await a.getByRole("button", { name: /Start a family/ }).click();
+  await a.getByLabel("Name of the family").fill("Berger");
+  await button(a, "Start a family").click();
+  const words = a.locator(".code-words li");
+  await words.nth(23).waitFor();
+  const all = await words.allTextContents();
+  assert.equal(all.length, 24);
+  await clean(a, "the words");
+  await button(a, "I have them on paper").click();
+  for (const field of await a.locator("form .field").all()) {
+    const nth = Number((await field.locator("span").textContent()).match(/\d+/)[0]);
+    await field.locator("input").fill(all[nth - 1]);
+  }
+  await button(a, "Check").click();
+  await button(a, "To the photos").click();
+  await a.getByText("Add your first photos").waitFor();
+  await clean(a, "empty");
+  await a.locator(".top .add").click();
+  await a.locator('dialog input[type="file"]').first().setInputFiles(await pictures(browser, 4));
+  await photos(a, 4);
+  console.log(`from a bare home to the first photos: ${((Date.now() - began) / 1000).toFixed(1)} s`);
+  await a.getByText("4 photos added").waitFor();
+  await clean(a, "first photos");
+  // What is here already is recognised.
+  await button(a, "Close").click();
+  await a.locator(".top .add").click();
+  await a.locator('dialog input[type="file"]').first().setInputFiles([...await pictures(browser, 1, 4), ...await pictures(browser, 1)]);
+  await a.getByText("1 photo added").waitFor();
+  await a.getByText("Already here").waitFor();
+  await photos(a, 5);
+});
+
+test("a second person joins with a code, and both screens show the same words", async () => {
+  await a.goto(`${anna.ready.gallery}/people`);
+  await button(a, "Invite somebody new").click();
+  await a.getByLabel("Name", { exact: true }).fill("Ben");
+  await button(a, "Make a code").click();
+  await a.locator("img.qr").waitFor();
+  assert.equal(await a.locator(".code-words li").count(), 12);
+  await clean(a, "the code");
+  await button(a, "Copy the code").click();
+  await button(a, "Copied").waitFor();
+  const code = await a.evaluate(() => navigator.clipboard.readText());
+
+  await b.goto(await ben.link());
+  await b.getByLabel("Your name").fill("Ben");
+  await b.getByRole("button", { name: /Join a family/ }).click();
+  // A code that is none says so, and leaves everything as it was.
+  await b.getByLabel("The code").fill("orbit walnut velvet");
+  await button(b, "Join").click();
+  await b.getByText(/That code did not match/).waitFor();
+  await b.getByLabel("The code").fill(code);
+  await button(b, "Join").click();
+  await Promise.all([a.locator(".same-words li").nth(3).waitFor(), b.locator(".same-words li").nth(3).waitFor()]);
+  assert.deepEqual(await a.locator(".same-words li").allTextContents(), await b.locator(".same-words li").allTextContents());
+  await clean(b, "the same words");
+  await Promise.all([button(a, "The same: accept").click(), button(b, "The same: accept").click()]);
+  await a.getByText("Ben has joined the family.").waitFor();
+  await button(a, "Done").click();
+  await b.locator(".code-words li").nth(23).waitFor();
+  await button(b, "I have them on paper").click();
+  await button(b, "I print them later").click();
+  await button(b, "To the photos").click();
+  await b.getByText("Add your first photos").waitFor();
+});
+
+test("an album is shared, and its photos appear on the other side by themselves", async () => {
+  await a.goto(`${anna.ready.gallery}/photos`);
+  await photos(a, 5);
+  await a.locator(".cell").first().hover();
+  await a.locator(".cell .check").first().click();
+  await a.locator(".cell .check").nth(2).click({ modifiers: ["Shift"] });
+  await a.getByText("3 selected").first().waitFor();
+  await clean(a, "a selection");
+  await button(a, "Add to an album").click();
+  await a.getByLabel("New album").fill("Summer <b>2023</b>");
+  await button(a, "Create").click();
+  await a.getByText("3 added to Summer <b>2023</b>.").waitFor();
+  await a.goto(`${anna.ready.gallery}/albums`);
+  await a.getByText("Summer <b>2023</b>").click();
+  await photos(a, 3);
+  await button(a, "Share").click();
+  await button(a, "Add somebody").click();
+  await a.locator(".choices").getByText("Ben").click();
+  await a.locator(".persons").getByText("Ben").waitFor();
+  await clean(a, "sharing");
+  await photos(b, 3);
+  await b.goto(`${ben.ready.gallery}/albums`);
+  await b.getByText("Summer <b>2023</b>").click();
+  await photos(b, 3);
+  await clean(b, "an album");
+  assert.equal(await b.locator("b").count(), 0, "what somebody wrote is text");
+});
+
+test("a photo that is added on one device is on the other's open page within two seconds of its commit", async () => {
+  const id = new URL(a.url()).pathname.split("/").pop();
+  await a.goto(`${anna.ready.gallery}/albums/${id}`);
+  await photos(a, 3);
+  await button(a, "Add").click();
+  await a.locator('dialog input[type="file"]').first().setInputFiles(await pictures(browser, 1, 7));
+  await a.getByText("1 photo added").waitFor();
+  const committed = Date.now();
+  await photos(b, 4);
+  console.log(`on the other side ${Date.now() - committed} ms after it was told here`);
+  await holds(b, assert);
+});
+
+test("favourites and comments go both ways", async () => {
+  await b.locator(".cell .look").first().click();
+  await b.locator(".viewer.ready").waitFor();
+  await b.keyboard.press("f");
+  await b.getByRole("button", { name: "No longer a favourite" }).waitFor();
+  await b.keyboard.press("i");
+  await b.getByLabel("Say something about it").fill("What a light! \u202e<img src=x onerror=alert(1)>");
+  await button(b, "Send").click();
+  await b.locator(".comments li").getByText(/What a light!/).waitFor();
+  await clean(b, "the viewer with a comment");
+  const name = await b.locator(".details dd").filter({ hasText: "IMG_" }).first().textContent();
+
+  await a.goto(`${anna.ready.gallery}/activity`);
+  await a.getByText(/What a light!/).waitFor();
+  assert.match(await a.locator(".said").first().textContent(), /\\u\{202e\}<img src=x/, "marks of direction are shown, not obeyed");
+  await clean(a, "activity");
+  await a.locator(".row-of-photos a").first().click();
+  await a.locator(".viewer.ready").waitFor();
+  if (!await a.locator(".details").isVisible()) await a.keyboard.press("i");
+  assert.equal(await a.locator(".details dd").filter({ hasText: "IMG_" }).first().textContent(), name);
+  await a.getByLabel("Say something about it").fill("It was.");
+  await button(a, "Send").click();
+  await b.locator(".comments li").getByText("It was.").waitFor();
+  await a.locator(".kept").getByText("this device").waitFor();
+  await a.locator(".viewer-top").getByRole("button", { name: "Close", exact: true }).click();
+  await b.keyboard.press("Escape");
+  await b.locator(".viewer-top").waitFor({ state: "detached" });
+  await holds(a, assert);
+});
+
+test("what is removed is gone on both sides, and comes back", async () => {
+  await a.goto(`${anna.ready.gallery}/photos`);
+  await photos(a, 6);
+  const before = await cells(b).count();
+  await a.locator(".cell .look").first().focus();
+  await a.keyboard.press("x");
+  await button(a, "Remove").click();
+  await a.getByText(/It stays 30 days in Removed/).waitFor();
+  await clean(a, "asking before it removes");
+  await a.locator("dialog").getByRole("button", { name: "Remove" }).click();
+  await photos(a, 5);
+  await a.goto(`${anna.ready.gallery}/trash`);
+  await photos(a, 1);
+  await a.locator(".cell .look").first().focus();
+  await a.keyboard.press("x");
+  await button(a, "Bring back").click();
+  await a.getByText("Nothing was removed").waitFor();
+  await a.goto(`${anna.ready.gallery}/photos`);
+  await photos(a, 6);
+  await photos(b, before);
+  await holds(a, assert);
+});
+
+test("safety says what is where, and a lost device is put out of the family", async () => {
+  await a.goto(`${anna.ready.gallery}/safety`);
+  await a.getByText(/photos (are|is) safe on at least/).waitFor();
+  await a.locator(".device").nth(1).waitFor();
+  await clean(a, "safety");
+  const other = a.locator(".device").filter({ hasText: "Device of Ben" });
+  await other.getByRole("button", { name: /^More for/ }).click();
+  await a.getByRole("button", { name: /^Lost or stolen/ }).click();
+  await clean(a, "asking before a device is put out");
+  await button(a, "Remove the device").click();
+  await other.getByText("No longer in the family").waitFor();
+  await holds(a, assert);
+});
+
+test("without a session nothing is shown but the way in, and a link works once", async () => {
+  const link = await anna.link();
+  const page = await look(browser);
+  await page.goto(`${anna.ready.gallery}/photos`);
+  await page.getByText("This page is locked").waitFor();
+  assert.equal(await page.locator(".cell").count(), 0);
+  await clean(page, "locked");
+  await page.goto(link);
+  await page.reload();
+  await photos(page, 6);
+  assert.ok(!page.url().includes("#t="), "the token does not stay in the address");
+  const other = await look(browser);
+  await other.goto(link);
+  await other.getByText("This page is locked").waitFor();
+  await page.context().close();
+  await other.context().close();
+});
