@@ -445,10 +445,10 @@ impl Sink {
                 bytes: 0,
             });
         }
-        if let Ok(due) = done {
-            if let Err(error) = previews::make(node, &pool, due, cancelled, || {}) {
-                tracing::warn!(id = error.id, message = error.message, "previews");
-            }
+        if let Ok(due) = done
+            && let Err(error) = previews::make(node, &pool, due, cancelled, || {})
+        {
+            tracing::warn!(id = error.id, message = error.message, "previews");
         }
     }
 
