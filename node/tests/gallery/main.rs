@@ -1,7 +1,6 @@
 //! The gallery over real connections: each line of its security checklist, and what the page is answered.
 #![expect(
     clippy::as_conversions,
-    clippy::cloned_ref_to_slice_refs,
     clippy::unwrap_used,
     dead_code,
     unreachable_pub,
