@@ -19,6 +19,9 @@ pub(in crate::gallery) struct Table {
     months: Vec<Month>,
 }
 
+/// Days with their counts, and the shapes of a month.
+type MonthTold = (Vec<(u8, u64)>, Vec<u8>);
+
 struct Month {
     /// `2019-08`.
     name: String,
@@ -38,14 +41,11 @@ pub(super) fn day(wall: Option<i64>) -> (String, u8) {
     (month.to_owned(), day.parse().unwrap_or(0))
 }
 
-/// Days of a month with how many assets each has.
-type Days = Vec<(u8, u64)>;
-
 impl Table {
     /// Lays out what is shown, which is in order.
     pub(super) fn of(version: u64, shown: &[Shown]) -> Self {
         let mut months: Vec<Month> = Vec::new();
-        let mut told: Vec<(Days, Vec<u8>)> = Vec::new();
+        let mut told: Vec<MonthTold> = Vec::new();
         let mut last_day = None;
         for one in shown {
             let of_day = one.wall.map(|wall| wall.div_euclid(86_400_000));
