@@ -194,6 +194,22 @@ fn open_runs_a_node_where_none_does() {
 }
 
 #[test]
+fn a_home_that_is_not_there_yet_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let homes = Homes::new();
+    let a = Device::at(&homes.path().join("deep/down/home"));
+    let mut node = a.start(&SERVE);
+    node.line("ready");
+    let mode = std::fs::metadata(&a.home).expect("it is there").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o700);
+    assert_eq!(
+        opened(&a).get("/api/v1/state").json()["set_up"],
+        Value::Bool(false)
+    );
+    node.stop();
+}
+
+#[test]
 fn a_bare_home_is_set_up_in_the_gallery_and_joins_the_network() {
     let homes = Homes::new();
     let a = homes.device("a");

@@ -83,6 +83,9 @@ pub async fn serve(
         Err(error) if options.gallery.is_none() => return Err(error),
         node => node.is_ok(),
     };
+    if !is_set_up {
+        crate::store::Store::prepare(&options.home)?;
+    }
     let (answer, lines) = Answer::new("serve");
     let mut running = Running {
         doorway: doorway.clone(),

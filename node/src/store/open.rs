@@ -69,6 +69,13 @@ impl Store {
         Self::load(home, lock)
     }
 
+    /// Makes the folder of a home that is not set up, which nobody else may look into. Durable when it
+    /// returns; a folder that is there stays as it is.
+    pub fn prepare(home: &Path) -> Result<(), StoreError> {
+        fs::create_folder(home)?;
+        tighten(home)
+    }
+
     /// Opens the store in a folder.
     ///
     /// Fails with [`StoreError::Locked`] while another handle from elsewhere lives, with
