@@ -200,7 +200,9 @@ fn a_home_that_is_not_there_yet_is_made_for_its_owner_alone() {
     let a = Device::at(&homes.path().join("deep/down/home"));
     let mut node = a.start(&SERVE);
     node.line("ready");
-    let mode = std::fs::metadata(&a.home).expect("it is there").permissions();
+    let mode = std::fs::metadata(&a.home)
+        .expect("it is there")
+        .permissions();
     assert_eq!(mode.mode() & 0o777, 0o700);
     assert_eq!(
         opened(&a).get("/api/v1/state").json()["set_up"],
