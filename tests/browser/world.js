@@ -1,6 +1,6 @@
 // Real nodes in processes of their own, on loopback, and a real browser that looks at them.
 import { spawn, execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 export const PROGRAM = process.env.HEIRLOOM_PROGRAM || `${root}target/debug/heirloom`;
 const CHROMIUM = process.env.CHROMIUM || "/usr/bin/chromium";
 /** What anything takes at most on a busy machine, in milliseconds. */
-export const PATIENCE = 90000;
+export const PATIENCE = Number(process.env.HEIRLOOM_PATIENCE || 60000);
 
 const axe = readFileSync(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
 
@@ -22,6 +22,7 @@ export class Home {
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), "heirloom-browser-"));
     this.path = join(this.folder, "home");
+    mkdirSync(this.path, { mode: 0o700 });
     this.env = { ...process.env, HEIRLOOM_HOME: this.path, HOME: this.folder, XDG_CONFIG_HOME: this.folder, LANG: "C.UTF-8" };
   }
   /** Runs a command to its end and gives its lines of JSON. */
@@ -125,7 +126,7 @@ export async function pictures(browser, count, from = 0) {
       brush.fillText(String(n), 60, h / 2);
       return canvas.toDataURL("image/jpeg", 0.9).split(",")[1];
     }, [width, height, nth]);
-    made.push({ name: `IMG_20${String(10 + (nth % 14))}0${1 + (nth % 9)}12_1203${String(10 + (nth % 50))}.jpg`, mimeType: "image/jpeg", buffer: Buffer.from(text, "base64") });
+    made.push({ name: `IMG_20120512_1203${String(10 + (nth % 50))}.jpg`, mimeType: "image/jpeg", buffer: Buffer.from(text, "base64") });
   }
   await page.close();
   return made;
