@@ -220,6 +220,8 @@ test("without a session nothing is shown but the way in, and a link works once",
   assert.equal(await page.locator(".cell").count(), 0);
   await clean(page, "locked");
   await page.goto(link);
+  await photos(page, 6);
+  // The session holds without the link.
   await page.reload();
   await photos(page, 6);
   assert.ok(!page.url().includes("#t="), "the token does not stay in the address");
