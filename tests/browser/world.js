@@ -1,6 +1,6 @@
 // Real nodes in processes of their own, on loopback, and a real browser that looks at them.
 import { spawn, execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -22,7 +22,6 @@ export class Home {
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), "heirloom-browser-"));
     this.path = join(this.folder, "home");
-    mkdirSync(this.path, { mode: 0o700 });
     this.env = { ...process.env, HEIRLOOM_HOME: this.path, HOME: this.folder, XDG_CONFIG_HOME: this.folder, LANG: "C.UTF-8" };
   }
   /** Runs a command to its end and gives its lines of JSON. */
