@@ -91,11 +91,15 @@ test("the keyboard alone reaches every screen, every photo and every act", async
   await page.locator(".viewer-top").waitFor({ state: "detached" });
   await page.waitForFunction(() => document.activeElement.closest(".cell")?.dataset.photo === "1");
   await page.keyboard.press("?");
+  // No key reaches the page while a dialog is open.
+  const closed = () => page.getByRole("dialog").waitFor({ state: "detached" });
   await page.getByRole("dialog").getByText("Go to a month").waitFor();
   await page.keyboard.press("Escape");
+  await closed();
   await page.keyboard.press("g");
   await page.getByRole("dialog").waitFor();
   await page.keyboard.press("Escape");
+  await closed();
   await page.keyboard.press("/");
   await page.keyboard.type("2012");
   await page.keyboard.press("Enter");
