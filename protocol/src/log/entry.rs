@@ -363,3 +363,63 @@ impl Entry {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{crypto::SeededRng, time::Hlc};
+
+    /// A header of the second entry of a log.
+    fn header(device: DeviceId) -> Header {
+        Header {
+            version: VERSION,
+            suite: SUITE,
+            flags: 0,
+            space: SpaceId([1; 16]),
+            device,
+            inc: 7,
+            seq: 1,
+            prev: EntryId([2; 32]),
+            hlc: Hlc(9 << 16),
+            control_seen: 3,
+            control_digest: [4; 16],
+            epoch: EpochId([5; 32]),
+            nonce: BodyNonce([6; 24]),
+            first_item: 0,
+            first_blob: 0,
+            blobs: Vec::new(),
+            drops: Vec::new(),
+            deps: Vec::new(),
+            body_hash: [0; 32],
+        }
+    }
+
+    #[test]
+    fn a_body_opens_under_the_header_it_was_sealed_with_and_no_other() {
+        let mut rng = SeededRng::from_seed([1; 32]);
+        let (keys, family) = (DeviceKeys::generate(&mut rng), FamilyId([8; 32]));
+        let epoch = EpochKey::generate(&mut rng);
+        let own = header(keys.sign.id());
+        let entry = Entry::seal(family, &keys, own.clone(), &epoch, &[]);
+        assert_eq!(entry.open(Some(&epoch)), Ok(Vec::new()));
+        let changes: [fn(&mut Header); 6] = [
+            |header| header.epoch = EpochId([9; 32]),
+            |header| header.seq = 2,
+            |header| header.prev = EntryId([9; 32]),
+            |header| header.hlc = Hlc(10 << 16),
+            |header| header.first_blob = 1,
+            |header| header.control_seen = 4,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            // Its own author, who holds every key, signs the old body under another header.
+            let mut other = own.clone();
+            change(&mut other);
+            let spliced = Entry::finish(other, entry.bytes.body.clone(), |bytes| {
+                sign::sign(&keys.sign, SignKind::Entry, &family, bytes)
+            });
+            let spliced = Entry::verify(family, spliced.bytes).expect("it is signed");
+            let opened = spliced.open(Some(&epoch));
+            assert_eq!(opened, Err(EntryError::WrongKey), "change {number}");
+        }
+    }
+}
