@@ -276,7 +276,7 @@ mod tests {
             ("IMG_1.jpg", "IMG_1.jpg"),
             ("a b\"c.jpg", "a%20b_c.jpg"),
             ("a\r\nSet-Cookie: x=y", "a__Set-Cookie_%20x%3Dy"),
-            ("../../etc/passwd", "_.._.._etc_passwd"),
+            ("../../etc/passwd", "_.._._etc_passwd"),
             ("gpj\u{202e}exe.jpg", "gpj_exe.jpg"),
             ("\u{fc}.jpg", "%C3%BC.jpg"),
             ("", "unnamed"),
