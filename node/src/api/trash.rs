@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use heirloom_protocol::{
     id::{AlbumId, OpId},
-    op::{Level, Op},
+    op::Op,
 };
 use serde_json::Value;
 
@@ -88,13 +88,9 @@ impl What {
     }
 }
 
-/// Whether this person decides what becomes of an item: a manager of everything, a contributor of their own.
+/// Whether this person decides what becomes of an item.
 pub(super) fn may_decide(view: &View, item: &Item) -> bool {
-    match view.level(&item.key.album) {
-        Level::Manager => true,
-        Level::Contributor => view.person.is_some() && item.asset.owner() == view.person,
-        Level::Viewer | Level::None => false,
-    }
+    view.may_decide(&item.key.album, &item.asset)
 }
 
 async fn decide(

@@ -1,9 +1,6 @@
 //! What an import says of photos that somebody deleted: they stay deleted unless it is told otherwise.
 
-use heirloom_protocol::{
-    album::asset::{Asset, Fate},
-    op::Level,
-};
+use heirloom_protocol::album::asset::{Asset, Fate};
 
 use super::Shared;
 use crate::{
@@ -26,11 +23,7 @@ pub(super) fn in_trash(
     asset: &Asset,
 ) -> Result<Trash, RuntimeError> {
     let view = view(shared)?;
-    let may_restore = match view.level(&key.album) {
-        Level::Manager => true,
-        Level::Contributor => view.person.is_some() && asset.owner() == view.person,
-        Level::Viewer | Level::None => false,
-    };
+    let may_restore = view.may_decide(&key.album, asset);
     let when = asset.trashed().map(|fate| told(&view, fate));
     let way = if may_restore {
         "import --restore brings it back"

@@ -6,6 +6,7 @@ use std::{
 };
 
 use heirloom_protocol::{
+    album::asset::Asset,
     id::{AlbumId, DeviceId, FamilyId, PersonId},
     op::{AlbumUse, Level, Policy, Role},
     replica::{DeviceRow, PersonRow},
@@ -93,6 +94,16 @@ impl View {
         let row = self.people.devices.iter().find(|row| row.id == *id);
         row.and_then(|row| row.name.clone())
             .unwrap_or_else(|| id.short())
+    }
+
+    /// Whether this person decides what becomes of an item: a manager of everything, a contributor
+    /// of their own.
+    pub fn may_decide(&self, album: &AlbumId, asset: &Asset) -> bool {
+        match self.level(album) {
+            Level::Manager => true,
+            Level::Contributor => self.person.is_some() && asset.owner() == self.person,
+            Level::Viewer | Level::None => false,
+        }
     }
 
     /// What a person may do in the family.
