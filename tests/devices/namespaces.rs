@@ -88,8 +88,13 @@ impl Cable {
     /// Gives each side a way out, through the other: whatever wants to go anywhere is seen on the cable.
     pub(crate) fn lead_out(&self) {
         let [one, two] = &self.ends;
-        for (end, other) in [(one, two), (two, one)] {
+        for (nth, end) in (1..).zip([one, two]) {
+            let address = format!("fd77::{nth}/64");
+            end.ip(&["address", "add", &address, "dev", &end.link, "nodad"]);
+        }
+        for (end, other, other6) in [(one, two, "fd77::2"), (two, one, "fd77::1")] {
             end.ip(&["route", "add", "default", "via", &other.ip.to_string()]);
+            end.ip(&["-6", "route", "add", "default", "via", other6]);
         }
     }
 
@@ -115,6 +120,11 @@ impl End {
     #[track_caller]
     fn ip(&self, args: &[&str]) {
         ip(&[&["-n", &self.name], args].concat());
+    }
+
+    /// Gives this end one more address, and the world that it stands for.
+    pub(crate) fn own(&self, ip: Ipv4Addr) {
+        self.ip(&["address", "add", &format!("{ip}/32"), "dev", &self.link]);
     }
 
     /// What stands before a command line to run it here.

@@ -207,6 +207,7 @@ impl Home {
             listen: vec![loopback],
             discovery: false,
             lan_only: false,
+            ..NetworkOptions::default()
         };
         let network = Network::start(self.node().await, options).await.unwrap();
         until("the node listens", || !network.addresses().is_empty()).await;

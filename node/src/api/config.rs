@@ -12,7 +12,7 @@ use super::{Answer, ApiError, Done, Doorway, pick};
 use crate::{network::NetworkOptions, store::StoreError};
 
 /// Every setting that has an effect, with what holds where it is not set.
-const KEYS: [Key; 3] = [
+const KEYS: [Key; 4] = [
     Key {
         name: "network.discovery",
         kind: Kind::Flag(true),
@@ -20,6 +20,10 @@ const KEYS: [Key; 3] = [
     Key {
         name: "network.lan_only",
         kind: Kind::Flag(false),
+    },
+    Key {
+        name: "network.lan_ranges",
+        kind: Kind::Ranges,
     },
     Key {
         name: "network.listen",
@@ -38,6 +42,8 @@ enum Kind {
     Flag(bool),
     /// Multiaddrs to listen on, none for all interfaces.
     Addresses,
+    /// Ranges of addresses.
+    Ranges,
 }
 
 /// `config`, with what to do in `do`.
@@ -59,6 +65,9 @@ pub(super) async fn config(doorway: &Doorway, body: &Value, answer: &Answer) -> 
         "set" => {
             let key = named(pick::text(body, "key")?)?;
             let value = key.parse(pick::text(body, "value")?)?;
+            if !doorway.home().exists() {
+                crate::store::Store::prepare(doorway.home())?;
+            }
             set(doorway.home(), &path, key, value)?;
             answer.line(&key.line(&read(&path)?)).await;
             Ok(json!({"key": key.name}))
@@ -88,7 +97,7 @@ impl Key {
         let value = match (set, &self.kind) {
             (Some(set), _) => serde_json::to_value(set).unwrap_or(Value::Null),
             (None, Kind::Flag(usual)) => json!(usual),
-            (None, Kind::Addresses) => json!([]),
+            (None, Kind::Addresses | Kind::Ranges) => json!([]),
         };
         json!({
             "type": "setting", "v": 1,
@@ -108,15 +117,22 @@ impl Key {
                 "false" | "no" | "off" => Ok(Some(Setting::Boolean(false))),
                 _ => Err(ApiError::usage(&format!("{} is true or false", self.name))),
             },
-            Kind::Addresses => {
-                let addresses = text.split([',', ' ']).filter(|part| !part.is_empty());
-                let addresses: Vec<String> = addresses.map(str::to_owned).collect();
-                crate::network::addresses(&addresses)?;
-                let list = addresses.into_iter().map(Setting::String).collect();
-                Ok(Some(Setting::Array(list)))
-            }
+            Kind::Addresses => list(text, |all| crate::network::addresses(all).map(drop)),
+            Kind::Ranges => list(text, |all| crate::network::ranges(all).map(drop)),
         }
     }
+}
+
+/// What a person wrote between commas or spaces, once it was looked at.
+fn list(
+    text: &str,
+    look: impl FnOnce(&[String]) -> Result<(), ApiError>,
+) -> Result<Option<Setting>, ApiError> {
+    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
+    let parts: Vec<String> = parts.map(str::to_owned).collect();
+    look(&parts)?;
+    let list = parts.into_iter().map(Setting::String).collect();
+    Ok(Some(Setting::Array(list)))
 }
 
 fn read(path: &Path) -> Result<Table, ApiError> {

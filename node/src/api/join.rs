@@ -25,7 +25,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{Answer, ApiError, Done, Doorway, pair, pick};
 use crate::{
-    net::{Address, Net, NetConfig, NetError, NetEvent, Peer, Proto, Reach, Stream, Whom},
+    net::{Address, Net, NetConfig, NetError, NetEvent, Peer, Proto, Stream, Whom},
     network::{
         NetworkOptions, device_of, guest_seed,
         pair::{Joining, Verdict, fetch_handed, run_joiner},
@@ -172,7 +172,7 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
     let mut config = NetConfig::new(guest_seed(&code.secret().guest()));
     config.listen.clear();
     config.discovery = network.discovery && matches!(code, InviteText::Words(_));
-    config.reach = reach_of(&network);
+    config.reach = network.reach();
     let (net, events) = start(config).await?;
     let mut guest = Guest {
         doorway,
@@ -199,13 +199,6 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
     }
 }
 
-fn reach_of(network: &NetworkOptions) -> Reach {
-    match network.lan_only {
-        true => Reach::LanOnly,
-        false => Reach::Anywhere,
-    }
-}
-
 async fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<NetEvent>), ApiError> {
     let started = Net::start(config).await;
     started.map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))
@@ -228,7 +221,7 @@ async fn take_up(
     let mut config = NetConfig::new(keys.sign.to_bytes());
     config.listen.clear();
     config.discovery = false;
-    config.reach = reach_of(network);
+    config.reach = network.reach();
     let (net, mut events) = start(config).await?;
     let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
     let inviter = peer_of(promise.inviter);

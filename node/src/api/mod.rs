@@ -229,6 +229,8 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "confirm" => return pair::confirm(doorway, body),
         "join" => return join::join(doorway, body, answer).await,
         "open" => return gallery::open(doorway).await,
+        // Whom a device talks to is said before it joins.
+        "config" => return config::config(doorway, body, answer).await,
         _ => {}
     }
     let node = &doorway.node().await?;
@@ -264,7 +266,6 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "device" => people::device(doorway, node, body, answer).await,
         "words" => people::words(node).await,
         "recovery" => recovery::recovery(node, body).await,
-        "config" => config::config(doorway, body, answer).await,
         "doctor" => doctor::doctor(doorway, node, answer).await,
         "verify" => verify::verify(doorway, node, body, answer).await,
         "keep" => keep::keep(node, body, answer).await,

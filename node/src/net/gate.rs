@@ -13,7 +13,10 @@ use libp2p::swarm::ConnectionId;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::address::{Path, Peer};
+use super::{
+    address::{Path, Peer},
+    range::Range,
+};
 
 /// What a peer is to this device, which decides what it may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +46,14 @@ pub enum Whom {
 }
 
 /// Which addresses a node speaks to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Any address.
     #[default]
     Anywhere,
-    /// Private, unique-local, link-local and loopback addresses alone, for
-    /// what comes in as for what goes out.
-    LanOnly,
+    /// Private, unique-local, link-local and loopback addresses and these
+    /// ranges alone, for what comes in as for what goes out.
+    LanOnly(Vec<Range>),
 }
 
 /// Why a connection is turned away. Never told to the peer.
@@ -101,7 +104,12 @@ impl Gate {
 
     /// Whether packets may go to and come from this address.
     pub(super) fn reaches(&self, ip: IpAddr) -> bool {
-        self.reach == Reach::Anywhere || Path::of(ip) == Path::Lan
+        match &self.reach {
+            Reach::Anywhere => true,
+            Reach::LanOnly(ranges) => {
+                Path::of(ip) == Path::Lan || ranges.iter().any(|range| range.contains(ip))
+            }
+        }
     }
 
     /// Whether a dial to this end makes sense at all.
@@ -257,8 +265,14 @@ mod tests {
 
     #[test]
     fn lan_only_speaks_to_home_addresses_alone() {
-        let gate = Gate::new(ME, Reach::LanOnly);
+        let gate = Gate::new(ME, Reach::LanOnly(Vec::new()));
         assert!(gate.reaches("192.168.1.1".parse().unwrap()));
+        assert!(!gate.reaches("8.8.8.8".parse().unwrap()));
+        assert!(!gate.reaches("100.64.0.1".parse().unwrap()));
+        let overlay = "100.64.0.0/10".parse().unwrap();
+        let gate = Gate::new(ME, Reach::LanOnly(vec![overlay]));
+        assert!(gate.reaches("100.64.0.1".parse().unwrap()));
+        assert!(gate.reaches("fe80::1".parse().unwrap()));
         assert!(!gate.reaches("8.8.8.8".parse().unwrap()));
         let open = Gate::new(ME, Reach::Anywhere);
         assert!(open.reaches("8.8.8.8".parse().unwrap()));

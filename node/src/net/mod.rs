@@ -25,6 +25,7 @@ mod gate;
 mod limits;
 mod line;
 mod muxer;
+mod range;
 mod start;
 mod stream;
 mod streams;
@@ -44,6 +45,7 @@ pub use discovery::{Advert, Sighting};
 pub use event::{NetError, NetEvent, PeerPath, Refusals};
 pub use gate::{Reach, Standing, Whom};
 pub use limits::NetLimits;
+pub use range::{Range, RangeError};
 pub use start::NetConfig;
 pub use stream::{Proto, Stream};
 

@@ -512,7 +512,7 @@ async fn a_device_does_not_dial_itself() {
 #[tokio::test]
 async fn lan_only_sends_nothing_outside() {
     let anna = Node::with(NetConfig {
-        reach: Reach::LanOnly,
+        reach: Reach::LanOnly(Vec::new()),
         ..config(1)
     })
     .await;

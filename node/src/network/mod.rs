@@ -30,7 +30,7 @@ use crate::{
     runtime::{News, RuntimeError},
 };
 
-pub(crate) use self::options::addresses;
+pub(crate) use self::options::{addresses, ranges};
 pub use self::{
     calls::{addresses_of, forget, forget_address, known_addresses, remember},
     options::NetworkOptions,
@@ -90,13 +90,11 @@ impl Network {
     pub async fn start(node: Node, options: NetworkOptions) -> Result<Self, ApiError> {
         let keys = node.ask(|runtime| runtime.keys().clone()).await?;
         let mut config = NetConfig::new(keys.sign.to_bytes());
+        config.reach = options.reach();
         if !options.listen.is_empty() {
             config.listen = options.listen;
         }
         config.discovery = options.discovery;
-        if options.lan_only {
-            config.reach = crate::net::Reach::LanOnly;
-        }
         let (net, events) = Net::start(config)
             .await
             .map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;

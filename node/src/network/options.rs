@@ -4,7 +4,11 @@ use std::{io, path::Path};
 
 use serde::Deserialize;
 
-use crate::{api::ApiError, net::Address, store::StoreError};
+use crate::{
+    api::ApiError,
+    net::{Address, Range, Reach},
+    store::StoreError,
+};
 
 /// Largest file of settings that is read.
 const CONFIG_BYTES: u64 = 1024 * 1024;
@@ -18,6 +22,8 @@ pub struct NetworkOptions {
     pub discovery: bool,
     /// Whether only the local network is spoken to.
     pub lan_only: bool,
+    /// What counts as the local network besides its own addresses, for `lan_only`.
+    pub lan_ranges: Vec<Range>,
 }
 
 impl Default for NetworkOptions {
@@ -26,6 +32,7 @@ impl Default for NetworkOptions {
             listen: Vec::new(),
             discovery: true,
             lan_only: false,
+            lan_ranges: Vec::new(),
         }
     }
 }
@@ -41,10 +48,12 @@ struct Section {
     listen: Option<Vec<String>>,
     discovery: Option<bool>,
     lan_only: Option<bool>,
+    lan_ranges: Option<Vec<String>>,
 }
 
 impl NetworkOptions {
-    /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`.
+    /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`,
+    /// `lan_ranges` (as `100.64.0.0/10`).
     ///
     /// # Errors
     ///
@@ -70,14 +79,37 @@ impl NetworkOptions {
             listen,
             discovery,
             lan_only,
+            lan_ranges,
         } = config.network;
         let usual = Self::default();
         Ok(Self {
             listen: addresses(&listen.unwrap_or_default())?,
             discovery: discovery.unwrap_or(usual.discovery),
             lan_only: lan_only.unwrap_or(usual.lan_only),
+            lan_ranges: ranges(&lan_ranges.unwrap_or_default())?,
         })
     }
+
+    /// Which addresses are spoken to.
+    pub fn reach(&self) -> Reach {
+        match self.lan_only {
+            true => Reach::LanOnly(self.lan_ranges.clone()),
+            false => Reach::Anywhere,
+        }
+    }
+}
+
+/// Ranges of addresses.
+///
+/// # Errors
+///
+/// `E-USAGE` names the first that is none.
+pub(crate) fn ranges(texts: &[String]) -> Result<Vec<Range>, ApiError> {
+    let range = |text: &String| {
+        text.parse()
+            .map_err(|error| ApiError::usage(&format!("{text:?} is no range: {error}")))
+    };
+    texts.iter().map(range).collect()
 }
 
 /// Addresses to listen on or to call.
@@ -109,7 +141,12 @@ mod tests {
         let options = NetworkOptions::parse(text).unwrap();
         assert_eq!(options.listen.len(), 1);
         assert!(!options.discovery);
+        let text = "[network]\nlan_only = true\nlan_ranges = [\"100.64.0.0/10\"]\n";
+        let options = NetworkOptions::parse(text).unwrap();
+        assert_eq!(options.reach(), Reach::LanOnly(options.lan_ranges.clone()));
+        assert_eq!(options.lan_ranges.len(), 1);
         for wrong in [
+            "[network]\nlan_ranges = [\"0.0.0.0/0\"]\n",
             "[network]\nlisten = [\"localhost\"]\n",
             "[network]\ndiscovery = 1\n",
             "[",

@@ -68,10 +68,19 @@ async fn settings_are_kept_checked_and_taken_away() {
         get("network.listen").await,
         json!(["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"])
     );
+    assert_eq!(get("lan_ranges").await, json!([]));
+    set("lan_ranges", "100.64.0.0/10 fd7a:115c::/32")
+        .await
+        .done();
+    assert_eq!(
+        get("lan_ranges").await,
+        json!(["100.64.0.0/10", "fd7a:115c::/32"])
+    );
     let list = home.ask("config", json!({"do": "list"})).await;
-    assert_eq!(list.of("setting").len(), 3);
+    assert_eq!(list.of("setting").len(), 4);
     for (key, value) in [
         ("lan_only", "perhaps"),
+        ("lan_ranges", "0.0.0.0/0"),
         ("listen", "localhost"),
         ("colour", "blue"),
     ] {
