@@ -15,9 +15,11 @@ mod full;
 mod keys;
 mod logs;
 mod measure;
+mod outage;
 mod power;
 mod random;
 mod repair;
+mod story;
 mod values;
 
 fn log(space: u8, device: u8) -> LogId {

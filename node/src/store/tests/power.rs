@@ -41,10 +41,7 @@ impl Tape {
                 start.folders.insert(path);
             } else {
                 let file = start.files.len();
-                start.files.push(File {
-                    durable: fs::read(item.path()).unwrap(),
-                    pending: Vec::new(),
-                });
+                start.files.push(fs::read(item.path()).unwrap());
                 start.names.insert(path.clone(), file);
                 start.durable.insert(path, file);
             }
@@ -92,21 +89,61 @@ impl Tape {
         before.last().map_or(0, |(_, steps)| *steps)
     }
 
-    /// Lays a disk that lost its power before a change into a folder.
-    pub(super) fn image(&self, at: usize, seed: u64, home: &Path) {
+    /// The disk as a loss of power before a change finds it.
+    pub(super) fn disk(&self, at: usize) -> Disk {
         let mut disk = self.start.clone();
         for event in &self.events[..at] {
             disk.apply(event);
         }
-        disk.crash(&mut Coin(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
-        disk.lay(home);
+        disk
     }
 }
 
-#[derive(Clone, Default)]
-struct File {
-    durable: Vec<u8>,
-    pending: Vec<Pending>,
+/// What becomes of the changes that were not synced, by their rank in order of time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    Nothing,
+    Everything,
+    /// All but this one.
+    Without(usize),
+    /// The first so many.
+    Prefix(usize),
+    /// All, but this write only as far as whole sectors of it.
+    Torn(usize),
+    /// Each by chance, torn or not.
+    Random(u64),
+}
+
+impl Fate {
+    /// Every fate of so many changes that is not left to chance.
+    pub(super) fn all(changes: usize) -> impl Iterator<Item = Self> {
+        let each = (0..changes).flat_map(|rank| [Self::Without(rank), Self::Torn(rank)]);
+        let prefixes = (1..changes).map(Self::Prefix);
+        [Self::Nothing, Self::Everything]
+            .into_iter()
+            .chain(each)
+            .chain(prefixes)
+    }
+
+    /// A number that tells it from the others of its place.
+    fn seed(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Nothing => (0, 0),
+            Self::Everything => (1, 0),
+            Self::Without(rank) => (2, rank),
+            Self::Prefix(count) => (3, count),
+            Self::Torn(rank) => (4, rank),
+            Self::Random(seed) => return seed,
+        };
+        kind + 8 * u64::try_from(number).unwrap()
+    }
+}
+
+/// What is left of a change.
+enum Left {
+    None,
+    Torn,
+    Whole,
 }
 
 #[derive(Clone)]
@@ -138,21 +175,42 @@ enum Naming {
     Folder(PathBuf),
 }
 
+/// A change that no sync has made durable.
+#[derive(Clone)]
+enum Loose {
+    Content(usize, Pending),
+    /// In this folder.
+    Name(PathBuf, Naming),
+}
+
 #[derive(Clone, Default)]
-struct Disk {
-    files: Vec<File>,
+pub(super) struct Disk {
+    /// The durable content of each file.
+    files: Vec<Vec<u8>>,
     names: BTreeMap<PathBuf, usize>,
     durable: BTreeMap<PathBuf, usize>,
     folders: BTreeSet<PathBuf>,
-    namings: BTreeMap<PathBuf, Vec<Naming>>,
+    loose: Vec<Loose>,
 }
 
 impl Disk {
+    /// How many changes are not durable.
+    pub(super) fn loose(&self) -> usize {
+        self.loose.len()
+    }
+
+    /// Loses the power, and lays what is left of the disk into a folder.
+    pub(super) fn crash(&self, fate: Fate, home: &Path) {
+        let mut disk = self.clone();
+        disk.lose(fate);
+        disk.lay(home);
+    }
+
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Create(path) => {
                 let file = self.files.len();
-                self.files.push(File::default());
+                self.files.push(Vec::new());
                 self.names.insert(path.clone(), file);
                 self.name(path, Naming::Link(path.clone(), file));
             }
@@ -161,18 +219,13 @@ impl Disk {
             }
             Event::SetLen(path, len) => self.pend(path, Pending::SetLen(*len)),
             Event::Sync(path) => {
-                if let Some(file) = self.names.get(path) {
-                    let file = &mut self.files[*file];
-                    for pending in file.pending.drain(..) {
-                        pending.apply(&mut file.durable);
-                    }
+                if let Some(file) = self.names.get(path).copied() {
+                    self.settle(|loose| matches!(loose, Loose::Content(of, _) if *of == file));
                 }
             }
             Event::Folder(path) => self.name(path, Naming::Folder(path.clone())),
             Event::SyncFolder(path) => {
-                for naming in self.namings.remove(path).unwrap_or_default() {
-                    self.settle(naming);
-                }
+                self.settle(|loose| matches!(loose, Loose::Name(folder, _) if folder == path));
             }
             Event::Rename(from, to) => {
                 if let Some(file) = self.names.remove(from) {
@@ -190,53 +243,61 @@ impl Disk {
     }
 
     fn pend(&mut self, path: &Path, pending: Pending) {
-        let file = self.names[path];
-        self.files[file].pending.push(pending);
+        self.loose.push(Loose::Content(self.names[path], pending));
     }
 
     fn name(&mut self, path: &Path, naming: Naming) {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        self.namings.entry(folder).or_default().push(naming);
+        self.loose.push(Loose::Name(folder, naming));
     }
 
-    fn settle(&mut self, naming: Naming) {
-        match naming {
-            Naming::Link(path, file) => drop(self.durable.insert(path, file)),
-            Naming::Unlink(path) => drop(self.durable.remove(&path)),
-            Naming::Folder(path) => drop(self.folders.insert(path)),
+    /// Makes some of the changes durable, in order.
+    fn settle(&mut self, which: impl Fn(&Loose) -> bool) {
+        let all = std::mem::take(&mut self.loose).into_iter();
+        let (durable, loose): (Vec<_>, _) = all.partition(which);
+        self.loose = loose;
+        for change in durable {
+            self.keep(change);
         }
     }
 
-    fn crash(&mut self, coin: &mut Coin) {
-        for (_, namings) in std::mem::take(&mut self.namings) {
-            let kept = coin.below(namings.len() + 1);
-            for naming in namings.into_iter().take(kept) {
-                self.settle(naming);
-            }
+    fn keep(&mut self, change: Loose) {
+        match change {
+            Loose::Content(file, pending) => pending.apply(&mut self.files[file]),
+            Loose::Name(_, Naming::Link(path, file)) => drop(self.durable.insert(path, file)),
+            Loose::Name(_, Naming::Unlink(path)) => drop(self.durable.remove(&path)),
+            Loose::Name(_, Naming::Folder(path)) => drop(self.folders.insert(path)),
         }
+    }
+
+    fn lose(&mut self, fate: Fate) {
+        let mut coin = Coin(fate.seed().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let mood = coin.below(4);
-        for file in &mut self.files {
-            for pending in file.pending.drain(..) {
-                let fate = match mood {
-                    0 => 0,
-                    1 => 1,
-                    _ => coin.below(3),
-                };
-                match (fate, pending) {
-                    (0, _) => {}
-                    (2, Pending::Write(offset, bytes)) => {
-                        // Whole sectors of it, from the front or from the back.
-                        let sector = coin.below(bytes.len() / 512 + 1) * 512;
-                        let torn = if coin.below(2) == 0 {
-                            Pending::Write(offset, bytes[..sector].to_vec())
-                        } else {
-                            let at = offset + u64::try_from(sector).unwrap();
-                            Pending::Write(at, bytes[sector..].to_vec())
-                        };
-                        torn.apply(&mut file.durable);
-                    }
-                    (_, pending) => pending.apply(&mut file.durable),
+        // Names in a folder come back up to some point.
+        let mut ended = BTreeSet::new();
+        for (rank, change) in std::mem::take(&mut self.loose).into_iter().enumerate() {
+            let left = match fate {
+                Fate::Nothing => Left::None,
+                Fate::Everything => Left::Whole,
+                Fate::Without(lost) if rank == lost => Left::None,
+                Fate::Prefix(kept) if rank >= kept => Left::None,
+                Fate::Torn(torn) if rank == torn => Left::Torn,
+                Fate::Without(_) | Fate::Prefix(_) | Fate::Torn(_) => Left::Whole,
+                Fate::Random(_) => match (mood, coin.below(3)) {
+                    (0, _) | (2.., 0) => Left::None,
+                    (2.., 1) => Left::Torn,
+                    _ => Left::Whole,
+                },
+            };
+            match (left, change) {
+                (Left::None, Loose::Name(folder, _)) => drop(ended.insert(folder)),
+                (_, Loose::Name(folder, _)) if ended.contains(&folder) => {}
+                (Left::None, _) => {}
+                (Left::Torn, Loose::Content(file, Pending::Write(offset, bytes))) => {
+                    let torn = torn(offset, &bytes, &mut coin);
+                    torn.apply(&mut self.files[file]);
                 }
+                (_, change) => self.keep(change),
             }
         }
     }
@@ -257,11 +318,20 @@ impl Disk {
                 let mut options = fs::File::options();
                 let options = options.write(true).create(true).mode(0o600);
                 let opened = options.open(path).unwrap();
-                std::os::unix::fs::FileExt::write_all_at(&opened, &self.files[*file].durable, 0)
-                    .unwrap();
+                std::os::unix::fs::FileExt::write_all_at(&opened, &self.files[*file], 0).unwrap();
             }
         }
     }
+}
+
+/// Whole sectors of a write, from the front or from the back.
+fn torn(offset: u64, bytes: &[u8], coin: &mut Coin) -> Pending {
+    let sector = coin.below(bytes.len() / 512 + 1) * 512;
+    if coin.below(2) == 0 {
+        return Pending::Write(offset, bytes[..sector].to_vec());
+    }
+    let at = offset + u64::try_from(sector).unwrap();
+    Pending::Write(at, bytes[sector..].to_vec())
 }
 
 struct Coin(u64);
