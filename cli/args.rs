@@ -6,6 +6,7 @@
 mod family;
 mod gallery;
 mod photos;
+mod runs;
 mod upkeep;
 mod values;
 
@@ -17,7 +18,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-pub(crate) use self::{family::*, gallery::*, photos::*, upkeep::*, values::seconds};
+pub(crate) use self::{family::*, gallery::*, photos::*, runs::*, upkeep::*, values::seconds};
 
 /// Everything that can be asked for in one call of `heirloom`.
 #[derive(Parser)]
@@ -121,6 +122,9 @@ pub(crate) enum Command {
     Verify(Verify),
     Doctor(Doctor),
     Config(Config),
+    #[command(name = "service")]
+    Startup(Startup),
+    Log(Log),
 
     Completions(Completions),
     Man(Man),
@@ -154,7 +158,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Care",
         &[
-            "status", "sync", "keep", "offload", "verify", "doctor", "config",
+            "status", "sync", "keep", "offload", "verify", "doctor", "config", "service", "log",
         ],
     ),
     ("This program", &["completions", "man", "version"]),

@@ -85,7 +85,7 @@ impl Door {
             .body(Full::from(body.to_string()))
             .expect("an act is a plain word");
         let body = match self {
-            Self::Socket(path) => over_socket(path, request).await?,
+            Self::Socket(path) => over_socket(path, request).await?.into_body(),
             Self::InProcess(router) => {
                 let Ok(response) = router.clone().oneshot(request).await;
                 response.into_body()
@@ -196,6 +196,22 @@ fn told_by_node(error: ApiError) -> CliError {
     })
 }
 
+/// Whether the node that runs on a home does its work; waits for as long as it takes.
+pub(crate) async fn is_alive(home: &Path) -> bool {
+    let request = Request::get("/healthz")
+        .header(header::HOST, "heirloom")
+        .body(Full::default())
+        .expect("a plain path");
+    let socket = home.join("node.sock");
+    let answer = over_socket(&socket, request).await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// Whether this process has the rights of the system's own account.
+pub(crate) fn is_root() -> bool {
+    heirloom_node::sys::is_root()
+}
+
 /// Decodes pictures from stdin to stdout until it is closed; gives the exit code.
 pub(crate) fn decode_worker() -> u8 {
     u8::try_from(heirloom_node::media::worker::run()).unwrap_or(1)
@@ -215,7 +231,10 @@ async fn answers(socket: &Path) -> bool {
 }
 
 #[cfg(unix)]
-async fn over_socket(path: &Path, request: Request<Full<Bytes>>) -> Result<AnyBody, CliError> {
+async fn over_socket(
+    path: &Path,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<AnyBody>, CliError> {
     let stream = tokio::net::UnixStream::connect(path).await;
     let stream = stream.map_err(|_| CliError::NodeGone)?;
     let io = hyper_util::rt::TokioIo::new(stream);
@@ -224,7 +243,9 @@ async fn over_socket(path: &Path, request: Request<Full<Bytes>>) -> Result<AnyBo
     // It ends with the answer, or with the stream being dropped.
     tokio::spawn(connection);
     let response = sender.send_request(request).await;
-    response.map(boxed).map_err(|_| CliError::NodeGone)
+    let response = response.map_err(|_| CliError::NodeGone)?;
+    let (parts, body) = response.into_parts();
+    Ok(Response::from_parts(parts, boxed(Response::new(body))))
 }
 
 #[cfg(not(unix))]
@@ -233,7 +254,7 @@ async fn answers(_: &Path) -> bool {
 }
 
 #[cfg(not(unix))]
-async fn over_socket(_: &Path, _: Request<Full<Bytes>>) -> Result<AnyBody, CliError> {
+async fn over_socket(_: &Path, _: Request<Full<Bytes>>) -> Result<Response<AnyBody>, CliError> {
     Err(CliError::NodeGone)
 }
 

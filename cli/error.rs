@@ -35,7 +35,10 @@ pub(crate) const ERRORS: &[(&str, u8)] = &[
     ("E-READ-ONLY", 1),
     ("E-IO", 1),
     ("E-KEY-PERMISSIONS", 1),
+    ("E-OTHER-ACCOUNT", 1),
     ("E-NEWER-FORMAT", 1),
+    ("E-NO-SYSTEMD", 1),
+    ("E-SERVICE", 1),
     ("E-TRY-LATER", 75),
     ("E-NODE-GONE", 75),
     ("E-INTERRUPTED", 130),
@@ -70,6 +73,11 @@ pub(crate) enum CliError {
     Interrupted,
     #[error("{0}")]
     NotYet(&'static str),
+    #[error("{0}")]
+    NoSystemd(&'static str),
+    /// systemd did not do what it was asked.
+    #[error("systemd could not {act}: {told}")]
+    Unit { act: &'static str, told: String },
 }
 
 /// An error in the words of the node.
@@ -129,6 +137,8 @@ impl CliError {
             Self::NotConfirmed => "E-NOT-CONFIRMED",
             Self::Interrupted => "E-INTERRUPTED",
             Self::NotYet(_) => "E-NOT-YET",
+            Self::NoSystemd(_) => "E-NO-SYSTEMD",
+            Self::Unit { .. } => "E-SERVICE",
         }
     }
 
@@ -157,6 +167,8 @@ impl CliError {
                 Some("What was reported as done is done; your photos are safe.")
             }
             Self::Interrupted => Some("What was done so far is safe; it can be run again."),
+            Self::NoSystemd(_) => Some("Nothing was changed."),
+            Self::Unit { .. } => Some("Your photos are untouched."),
             Self::Usage { .. } | Self::File { .. } | Self::NotYet(_) => None,
         }
     }
@@ -180,6 +192,12 @@ impl CliError {
                 _ => None,
             },
             Self::NotYet(_) => Some("heirloom --help lists what it can do"),
+            Self::NoSystemd(_) => Some(
+                "have your system start 'heirloom serve': brew services on macOS, a container on a NAS",
+            ),
+            Self::Unit { .. } => {
+                Some("heirloom service status and heirloom log show more; try again after that")
+            }
             Self::Interrupted => None,
         }
     }
@@ -233,6 +251,11 @@ mod tests {
             CliError::NotConfirmed,
             CliError::Interrupted,
             CliError::NotYet("relaying is not in this version"),
+            CliError::NoSystemd("this system has no systemd"),
+            CliError::Unit {
+                act: "start heirloom.service",
+                told: "Job failed.".into(),
+            },
         ]
     }
 
@@ -256,6 +279,10 @@ mod tests {
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
             "error: relaying is not in this version\nhint: heirloom --help lists what it can do\n",
+            "error: this system has no systemd\n  Nothing was changed.\n\
+             hint: have your system start 'heirloom serve': brew services on macOS, a container on a NAS\n",
+            "error: systemd could not start heirloom.service: Job failed.\n  Your photos are untouched.\n\
+             hint: heirloom service status and heirloom log show more; try again after that\n",
         ];
         assert_eq!(told, want);
     }

@@ -6,7 +6,10 @@ mod command;
 mod door;
 mod error;
 mod home;
+mod journal;
+mod notify;
 mod ui;
+mod unit;
 
 use std::{ffi::OsString, process::ExitCode, time::Duration};
 
@@ -46,7 +49,6 @@ fn main() -> ExitCode {
     manner.quiet = cli.global.quiet;
     manner.verbose = cli.global.verbose > 0;
     manner.yes = cli.global.yes;
-    log_to_stderr(cli.global.verbose);
     let mut ui = Ui::new(manner, terminal);
     let outcome = run(cli, &mut ui).and_then(|exit| ui.finish().map(|()| exit));
     ExitCode::from(outcome.unwrap_or_else(|error| {
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, ui: &mut Ui) -> Result<u8, CliError> {
     let home = home::choose(cli.global.home)?;
+    let is_node = matches!(cli.command, Command::Serve(_) | Command::Open(_));
+    journal::begin(cli.global.verbose, is_node.then_some(home.as_path()));
     let runtime = tokio::runtime::Runtime::new().map_err(|source| CliError::File {
         act: "start on",
         path: home.clone(),
@@ -93,19 +97,4 @@ fn is_colored(wanted: Color, terminal: bool) -> bool {
         Color::Never => false,
         Color::Auto => terminal && !is_set("NO_COLOR") && !is_dumb,
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "error",
-        1 => "warn,heirloom_node=info",
-        2 => "info,heirloom_node=debug",
-        _ => "debug,heirloom_node=trace",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEIRLOOM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
 }

@@ -29,7 +29,7 @@ fn say(ui: &mut Ui, summary: &Line) {
         Some(person) => ui.say(format!(
             "Joined the family {family} as a device of {person}."
         )),
-        None => ui.say(format!("Joined the family {family} as a keeper.")),
+        None => ui.say("Joined the family as a keeper."),
     }
     paper::show_words(ui, summary);
     ui.hint("fetch the photos with heirloom sync, or stay connected with heirloom serve");

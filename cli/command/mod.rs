@@ -22,6 +22,7 @@ mod invite;
 mod join;
 mod keep;
 mod list;
+mod log;
 mod man;
 mod offload;
 mod open;
@@ -32,6 +33,7 @@ mod purge;
 mod recovery;
 mod restore;
 mod serve;
+mod service;
 mod sessions;
 mod share;
 mod show;
@@ -116,6 +118,8 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Verify(args) => verify::run(args, talk).await,
         Command::Doctor(_) => doctor::run(talk).await,
         Command::Config(args) => config::run(args, talk).await,
+        Command::Startup(args) => service::run(args, talk).await,
+        Command::Log(args) => log::run(args, talk).await,
         Command::Completions(args) => completions::run(args, talk),
         Command::Man(args) => man::run(args, talk),
         Command::Version(_) => version::run(talk),

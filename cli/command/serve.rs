@@ -9,6 +9,7 @@ use crate::{
     args::Serve,
     door::{self, Door, LineStream, ServeOptions},
     error::{CliError, Told},
+    notify,
     ui::{Line, Ui},
 };
 
@@ -39,11 +40,13 @@ pub(super) async fn run_node(
     };
     let home = options.home.clone();
     let mut lines = door::serve(options, stopped).await?;
+    let living = tokio::spawn(notify::while_it_lives(home.clone()));
     let ended_by_person = tokio::select! {
         ended = print(&mut lines, &home, ui, link) => return ended,
         by_person = told_to_stop() => by_person,
     };
-    systemd("STOPPING=1");
+    living.abort();
+    notify::stopping();
     drop(stop);
     tokio::select! {
         ended = print(&mut lines, &home, ui, None) => ended?,
@@ -67,7 +70,7 @@ async fn print(
             return Err(CliError::Told(Told::from_line(&line)));
         }
         if line.kind() == "ready" {
-            systemd("READY=1");
+            notify::ready();
         }
         if ui.manner.json {
             ui.line(&line);
@@ -142,25 +145,3 @@ async fn told_to_stop() -> bool {
 async fn told_to_stop() -> bool {
     tokio::signal::ctrl_c().await.is_ok()
 }
-
-/// Tells systemd, if it waits to be told (sd_notify(3)).
-#[cfg(target_os = "linux")]
-fn systemd(state: &str) {
-    use std::os::{
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixDatagram},
-    };
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let address = match path.to_str().and_then(|text| text.strip_prefix('@')) {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    // A node that nobody was told about runs all the same.
-    let _ = address
-        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
-}
-
-#[cfg(not(target_os = "linux"))]
-fn systemd(_: &str) {}

@@ -133,6 +133,14 @@ pub fn open_regular(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     }
 }
 
+/// Whether this process has the rights of the system's own account.
+pub fn is_root() -> bool {
+    #[cfg(unix)]
+    return rustix::process::geteuid().is_root();
+    #[cfg(not(unix))]
+    false
+}
+
 /// What tells one state of a file from another: size, times, and where it lies.
 #[cfg(unix)]
 pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {

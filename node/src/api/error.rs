@@ -145,6 +145,9 @@ impl From<StoreError> for ApiError {
             StoreError::Permissions { fix, .. } => {
                 Self::new("E-KEY-PERMISSIONS", 1, text).hint(fix)
             }
+            StoreError::OtherAccount { .. } => Self::new("E-OTHER-ACCOUNT", 1, text)
+                .safe("Nothing was touched.")
+                .hint("run it as that account: sudo -u NAME heirloom ...; if a service has the home, start that: sudo systemctl start heirloom-keeper"),
             StoreError::DiskFull => Self::new("E-DISK-FULL", 1, "the disk is full")
                 .safe("Everything that was reported as added is safe, and can be looked at, exported and deleted.")
                 .hint("free some space, then run the same command again: what is there is not added twice"),

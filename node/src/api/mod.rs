@@ -47,7 +47,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, State},
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -179,9 +179,23 @@ impl Doorway {
 pub fn router(doorway: Arc<Doorway>) -> Router {
     Router::new()
         .route("/v1/{act}", post(act))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(health))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES))
         .with_state(doorway)
+}
+
+/// Answers once the runtime's thread has come to it; whoever waits too long knows that it hangs.
+async fn health(State(doorway): State<Arc<Doorway>>) -> (StatusCode, &'static str) {
+    let alive = match doorway.node().await {
+        Ok(node) => node.ask(|_| ()).await.is_ok(),
+        // Nothing is set up that could hang.
+        Err(_) => true,
+    };
+    if alive {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the node has stopped")
+    }
 }
 
 async fn act(

@@ -35,6 +35,12 @@ pub enum StoreError {
         /// The exact command that repairs it.
         fix: String,
     },
+    /// The home belongs to another account, whose program could not use what is written to it now.
+    #[error("{path} belongs to another account")]
+    OtherAccount {
+        /// The home.
+        path: PathBuf,
+    },
     /// No room left. Nothing that was acknowledged is lost, reads and deletions go on, and writing
     /// works again once there is room.
     #[error("the disk is full")]

@@ -388,6 +388,21 @@ pub(crate) fn loose_mode(path: &Path) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
+/// Whether a file is of an account that could not use what this process would put beside it: the system's
+/// own account may write everywhere, and what it makes is its own.
+#[cfg(unix)]
+pub(crate) fn is_of_another(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid();
+    Ok(me.is_root() && fs::metadata(path).map_err(at(path))?.uid() != me.as_raw())
+}
+
+/// Whether a file is of an account that could not use what this process would put beside it.
+#[cfg(not(unix))]
+pub(crate) fn is_of_another(_: &Path) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Free bytes for us and all bytes of the file system under a path; `None` where unknown.
 pub(crate) fn space(path: &Path) -> Option<(u64, u64)> {
     #[cfg(unix)]

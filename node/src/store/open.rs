@@ -228,8 +228,13 @@ fn lock(home: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Refuses a folder or file that others can get at.
+/// Refuses a folder or file that others can get at, or that is another account's.
 pub(super) fn check_private(path: &Path) -> Result<(), StoreError> {
+    if fs::is_of_another(path)? {
+        return Err(StoreError::OtherAccount {
+            path: path.to_owned(),
+        });
+    }
     let Some(mode) = fs::loose_mode(path)? else {
         return Ok(());
     };

@@ -393,3 +393,26 @@ async fn everything_is_there_after_the_home_was_closed_and_opened() {
     assert_eq!(home.ask("show", json!({"id": id})).await.0, before);
     assert_eq!(before[0]["parts"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn a_node_is_well_only_while_its_runtime_answers() {
+    let home = Home::anna().await;
+    assert_eq!(home.health().await, 200);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let node = home.node().await;
+    let busy = tokio::spawn(async move {
+        let work = move |_: &mut _| begin.send(()).is_ok() && held.recv().is_ok();
+        node.ask(work).await
+    });
+    begun.await.unwrap();
+    let mut asked = std::pin::pin!(home.health());
+    for _ in 0..1000 {
+        assert!(futures::poll!(&mut asked).is_pending());
+        tokio::task::yield_now().await;
+    }
+    release.send(()).unwrap();
+    assert_eq!(asked.await, 200);
+    assert!(busy.await.unwrap().unwrap());
+    assert_eq!(Home::empty().await.health().await, 200, "nothing to ask");
+}

@@ -167,6 +167,13 @@ impl Home {
         told
     }
 
+    /// What is said of the node's health, as a status of HTTP.
+    pub async fn health(&self) -> u16 {
+        let request = Request::get("/healthz").body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        response.status().as_u16()
+    }
+
     /// The node.
     pub async fn node(&self) -> Node {
         self.doorway.node().await.unwrap()
