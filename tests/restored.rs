@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use devices::{Device, Dice, Homes, Running, link, pair, pictures, proxy::Proxy, sums, wait_until};
+use devices::{
+    Device, Dice, Homes, LOOPBACK, Running, link, pair, pictures, proxy::Proxy, report, sums,
+    wait_until,
+};
 use serde_json::Value;
 
 /// A laptop, and a second device of the same person that is always on.
@@ -269,4 +272,27 @@ fn a_home_that_runs_twice_is_found_out_in_two_rounds_and_loses_nothing() {
         family.is_all_on(device);
     }
     family.is_all_on(&pi);
+}
+
+/// Two nodes that wrote to one home would both be its only writer.
+#[test]
+fn of_a_hundred_nodes_started_at_once_on_a_home_one_runs() {
+    let homes = Homes::new();
+    let device = homes.device("a");
+    device.init("Berger", "Anna", "laptop");
+    let args = ["--no-gallery", "--no-discovery", "--listen", LOOPBACK];
+    let args = [&["serve"], &args[..]].concat();
+    let started: Vec<_> = (0..100).map(|_| device.start(&args)).collect();
+    let mut running = Vec::new();
+    for mut node in started {
+        let line = node.next().expect("a line");
+        if line["type"] == "ready" {
+            running.push(node);
+            continue;
+        }
+        let (_, exit) = node.end();
+        assert_eq!((line["id"].as_str(), exit), (Some("E-LOCKED"), 7), "{line}");
+    }
+    assert_eq!(running.len(), 1);
+    report("100 nodes started at once on one home: one runs, 99 say that it is taken");
 }

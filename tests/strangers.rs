@@ -1,0 +1,99 @@
+//! Callers from outside the family, a thousand at once and of every bad kind: they take little memory,
+//! and the family gets in again within half a minute.
+#![cfg(target_os = "linux")]
+
+mod devices;
+
+use std::{
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use devices::{Dice, Homes, Running, link, pair, pictures, report, wait_until};
+
+/// Connections at once.
+const CALLERS: usize = 1000;
+/// What all of them together may take, in KiB.
+const MEMORY: u64 = 8 * 1024;
+/// Within what time their places are free again.
+const FREED: Duration = Duration::from_secs(30);
+
+/// What a process has in memory, in KiB.
+fn resident(node: &Running) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = line.expect("a kernel tells it");
+    line.split_whitespace()
+        .nth(1)
+        .expect("a number")
+        .parse()
+        .expect("a number")
+}
+
+/// One caller of the given kind; the connection stays open as long as the stream lives.
+fn call(port: u16, kind: usize, dice: &mut Dice) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    let said = match kind % 5 {
+        // Says nothing, for ever.
+        0 => Vec::new(),
+        // The first byte of a greeting.
+        1 => vec![0x13],
+        // A greeting, then a length without an end.
+        2 => [b"\x13/multistream/1.0.0\n".as_slice(), &[0xff; 9]].concat(),
+        // A greeting and noise for a handshake.
+        3 => [
+            b"\x13/multistream/1.0.0\n\x07/noise\n\xff\xff".as_slice(),
+            &dice.bytes(60_000),
+        ]
+        .concat(),
+        _ => dice.bytes(10_000),
+    };
+    // A node that has hung up is what is hoped for.
+    let _ = stream.write_all(&said);
+    Some(stream)
+}
+
+#[test]
+fn a_thousand_callers_take_little_memory_and_their_places_are_soon_free() {
+    let homes = Homes::new();
+    let [a, b] = ["a", "b"].map(|name| homes.device(name));
+    a.init("Berger", "Anna", "laptop");
+    let node = a.serve();
+    pair(&a, &["--device"], &b, "pi", link);
+    let mut dice = Dice::new();
+    let photo = homes.path().join("photo.bmp");
+    let mut add = |name: &str| {
+        fs::write(&photo, pictures::bmp(64, &mut dice)).expect("written");
+        a.ok(&["import", photo.to_str().expect("UTF-8")]);
+        let began = Instant::now();
+        wait_until("the other device gets in", FREED, || {
+            b.run(&["sync"], "").1 == 0
+        });
+        let took = began.elapsed();
+        report(&format!("{name}: a photo came in {} ms", took.as_millis()));
+    };
+    add("warm");
+    add("nobody else");
+    let before = resident(&node);
+    let mut noise = Dice::new();
+    let callers: Vec<_> = (0..CALLERS)
+        .filter_map(|kind| call(node.port(), kind, &mut noise))
+        .collect();
+    assert!(callers.len() > CALLERS / 2, "{} got through", callers.len());
+    add("a thousand callers");
+    let grown = resident(&node).saturating_sub(before);
+    report(&format!("{} callers took {grown} KiB", callers.len()));
+    assert!(grown <= MEMORY, "{grown} KiB for {CALLERS} callers");
+    // Nobody who says nothing is waited for.
+    for mut caller in callers {
+        caller.set_read_timeout(Some(FREED)).expect("a timeout");
+        let ended = caller.read_to_end(&mut Vec::new());
+        let ended = ended.map_err(|error| error.kind());
+        assert!(
+            matches!(ended, Ok(_) | Err(ErrorKind::ConnectionReset)),
+            "{ended:?}"
+        );
+    }
+}
