@@ -1,11 +1,10 @@
-// What holds of the page's files by themselves: vendored code is what npm has, the page is small,
-// all tables say the same things, types fit, and no markup is made from text.
+// What holds of the page's files by themselves: vendored code is what npm has, all tables say the same things, types fit, and no markup is made from text.
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
-import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
+import ts from "typescript";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const assets = fileURLToPath(new URL("../../node/src/gallery/assets/", import.meta.url));
@@ -23,31 +22,33 @@ const VENDOR = [
   ["vendor/photoswipe.LICENSE", "photoswipe/LICENSE"],
 ];
 
-/** gzip, with one language: what a browser fetches. */
-const LOOK_BYTES = 90 * 1024;
-
 test("vendored files are byte for byte those of the pinned npm packages", () => {
   for (const [name, from] of VENDOR) assert.ok(read(name).equals(readFileSync(`${here}node_modules/${from}`)), name);
   const known = VENDOR.map(([name]) => name.replace("vendor/", "")).sort();
   assert.deepEqual(readdirSync(`${assets}vendor`).sort(), known);
 });
 
-/** A script with all that it imports without being asked. */
-function closure(name, into = new Set()) {
-  if (into.has(name)) return into;
-  into.add(name);
-  for (const [, next] of read(name).toString().matchAll(/^import [^;]*?from "\.\/([^"]+)";/gm)) closure(next, into);
-  return into;
-}
-
-test("the page with its viewer is at most 90 KiB, compressed", () => {
-  const styles = [...read("index.html").toString().matchAll(/rel="stylesheet" href="\/assets\/([^"]+)"/g)].map(([, name]) => name);
-  const look = new Set([...closure("main.js"), ...closure("viewer.js"), ...styles, "index.html", "lang/de.json", "icon.svg", "manifest.webmanifest"]);
-  const size = (names) => [...names].reduce((sum, name) => sum + gzipSync(read(name), { level: 9 }).length, 0);
-  const bytes = size(look);
-  const all = size(new Set([...look, ...scripts]));
-  console.log(`page with viewer: ${bytes} bytes gzip; with every screen: ${all} bytes gzip`);
-  assert.ok(bytes <= LOOK_BYTES, `${bytes} bytes`);
+test("no file of the page means a name of the window that another file gives", () => {
+  // The program joins files into a few scripts: what one calls `confirm`, all the others would get.
+  const program = ts.createProgram(scripts.map((name) => assets + name), { allowJs: true, target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ES2022, moduleResolution: ts.ModuleResolutionKind.Bundler, lib: ["lib.es2022.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"], types: [] });
+  const checker = program.getTypeChecker();
+  const files = scripts.map((name) => program.getSourceFile(assets + name));
+  const given = new Set(files.flatMap((file) => file.statements).flatMap((one) => {
+    if (ts.isVariableStatement(one)) return one.declarationList.declarations.map((each) => each.name.getText());
+    return (ts.isFunctionDeclaration(one) || ts.isClassDeclaration(one)) && one.name ? [one.name.text] : [];
+  }));
+  assert.ok(given.has("confirm") && given.size > 100, `${given.size} names`);
+  const wrong = [];
+  const visit = (/** @type {ts.Node} */ node) => {
+    const isField = node.parent && (ts.isPropertyAccessExpression(node.parent) && node.parent.name === node || ts.isPropertyAssignment(node.parent) && node.parent.name === node);
+    if (ts.isIdentifier(node) && given.has(node.text) && !isField) {
+      const from = checker.getSymbolAtLocation(node)?.declarations?.[0]?.getSourceFile();
+      if (from && program.isSourceFileDefaultLibrary(from) && !ts.isMethodDeclaration(node.parent) && !ts.isBindingElement(node.parent)) wrong.push(`${node.getSourceFile().fileName.split("/").pop()}: ${node.text} at ${node.getStart()}`);
+    }
+    ts.forEachChild(node, visit);
+  };
+  files.forEach(visit);
+  assert.deepEqual(wrong, []);
 });
 
 test("every sentence is there in every language, with the same places to fill", () => {

@@ -1,8 +1,9 @@
 //! The gallery's server on a large library: the timeline, a month, thumbnails, and memory while a long movie is watched.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,13 +15,16 @@ use tokio::{
 };
 
 use crate::{
-    made::{self, Sizes},
+    made::{self, Picture, Sizes},
     report::{Stopwatch, rounds, say, setting},
     world::Home,
 };
 
 /// Thumbnails that are asked for.
 const THUMBS: usize = 2000;
+/// Places of the movie that are looked at, and what is read there.
+const SEEKS: u64 = 200;
+const SEEK_BYTES: u64 = 1024 * 1024;
 
 /// A browser's connection that stays.
 struct Browser {
@@ -49,12 +53,7 @@ impl Browser {
         browser
     }
 
-    async fn exchange(&mut self, ask: &str) -> (String, Vec<u8>) {
-        self.stream
-            .get_mut()
-            .write_all(ask.as_bytes())
-            .await
-            .unwrap();
+    async fn head(&mut self) -> String {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             assert!(
@@ -62,12 +61,49 @@ impl Browser {
                 "{head}"
             );
         }
+        head
+    }
+
+    async fn exchange(&mut self, ask: &str) -> (String, Vec<u8>) {
+        self.stream
+            .get_mut()
+            .write_all(ask.as_bytes())
+            .await
+            .unwrap();
+        let head = self.head().await;
         let length = head
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |text| text.parse().unwrap())];
         self.stream.read_exact(&mut body).await.unwrap();
         (head, body)
+    }
+
+    /// Reads an original or a part of it and keeps nothing; how many bytes came.
+    async fn discard(&mut self, path: &str, range: Option<(u64, u64)>) -> u64 {
+        let range = range.map_or_else(String::new, |(from, to)| {
+            format!("Range: bytes={from}-{to}\r\n")
+        });
+        let ask = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{range}\r\n",
+            self.at, self.cookie
+        );
+        let stream = self.stream.get_mut();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let head = self.head().await;
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length: u64 = length.unwrap().parse().unwrap();
+        let mut piece = vec![0; 256 * 1024];
+        let mut left = length;
+        while left > 0 {
+            let want = piece.len().min(usize::try_from(left).unwrap());
+            let read = self.stream.read(&mut piece[..want]).await.unwrap();
+            assert!(read > 0, "{left} bytes are missing");
+            left -= u64::try_from(read).unwrap();
+        }
+        length
     }
 
     async fn get(&mut self, path: &str) -> Vec<u8> {
@@ -89,11 +125,13 @@ fn ms(took: Duration) -> String {
 pub async fn run(folder: &Path) {
     let assets = setting("HEIRLOOM_BENCH_ASSETS", 100_000);
     say(format!("\nthe gallery of {assets} assets"));
-    let home = Home::found(&folder.join("gallery")).await;
+    let kept = std::env::var_os("HEIRLOOM_BENCH_KEEP");
+    let path = kept.map_or_else(|| folder.join("gallery"), PathBuf::from);
+    let home = Home::found(&path).await;
     let (node, album) = (home.node().await, home.library().await);
     let sizes = Sizes {
         original: 200,
-        picture: Some(8000),
+        picture: Picture::Shown,
     };
     let filled = node.clone();
     let fill = node.blocking(move || made::fill(&filled, album, assets, sizes));
@@ -112,9 +150,65 @@ pub async fn run(folder: &Path) {
     assert_eq!(told["total"], assets);
     tables(&home, &mut browser, &told).await;
     thumbs(&mut browser, &told).await;
+    movie(&home, folder, browser).await;
     gallery.stop().await;
     drop((gallery, node));
     home.close().await;
+}
+
+/// A movie that is watched from its beginning to its end, then at many places, by one who reads as fast as it comes.
+async fn movie(home: &Home, folder: &Path, mut browser: Browser) {
+    let len = u64::try_from(setting("HEIRLOOM_BENCH_MOVIE", 4096)).unwrap() * 1024 * 1024;
+    let path = folder.join("movie.mp4");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom")
+        .unwrap();
+    file.set_len(len).unwrap();
+    home.ask("import", &json!({"paths": [path]})).await;
+    std::fs::remove_file(&path).unwrap();
+    let rows = browser.get("/api/v1/timeline?type=video").await;
+    let told: Value = serde_json::from_slice(&rows).unwrap();
+    let month = told["months"][0]["m"].as_str().unwrap();
+    let month = format!("/api/v1/month/{month}?type=video");
+    let rows: Value = serde_json::from_slice(&browser.get(&month).await).unwrap();
+    let path = format!("/original/{}", rows["assets"][0]["id"].as_str().unwrap());
+    // The highest so far is forgotten.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = highest();
+    let watch = Stopwatch::start();
+    assert_eq!(browser.discard(&path, None).await, len);
+    let took = watch.took().wall.as_secs_f64();
+    let whole = highest();
+    let mib = f64::from(u32::try_from(len / (1024 * 1024)).unwrap());
+    say(format!(
+        "  a movie of {mib:.0} MiB from beginning to end: {:.0} MiB a second, {} MiB more memory at most",
+        mib / took,
+        whole.saturating_sub(before),
+    ));
+    let begun = Instant::now();
+    let mut waits = Vec::new();
+    for place in 0..SEEKS {
+        let from = len / SEEKS * (place * 37 % SEEKS);
+        let begun = Instant::now();
+        let read = browser.discard(&path, Some((from, from + SEEK_BYTES - 1)));
+        assert_eq!(read.await, SEEK_BYTES);
+        waits.push(begun.elapsed());
+    }
+    waits.sort_unstable();
+    say(format!(
+        "  {SEEKS} seeks of {SEEK_BYTES} bytes in {:.1} s, median {}, {} MiB more memory at most",
+        begun.elapsed().as_secs_f64(),
+        ms(waits[waits.len() / 2]),
+        highest().saturating_sub(before),
+    ));
+}
+
+/// The most memory that this process had, in MiB.
+fn highest() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse::<u64>().unwrap().div_ceil(1024)
 }
 
 /// The timeline after a change, and as it is kept; the largest month.

@@ -9,7 +9,7 @@ use heirloom_node::{network::Network, runtime::RuntimeError};
 use serde_json::json;
 
 use crate::{
-    made::{self, Sizes},
+    made::{self, Picture, Sizes},
     report::{rounds, say, setting},
     served::Served,
     world::{Home, until},
@@ -74,7 +74,7 @@ async fn record(home: &Home, assets: usize) {
     let (node, album) = (home.node().await, home.library().await);
     let sizes = Sizes {
         original: 200,
-        picture: Some(60),
+        picture: Picture::Noise(60),
     };
     let begun = Instant::now();
     node.clone()

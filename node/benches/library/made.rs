@@ -1,6 +1,6 @@
 //! Photos that are made, not taken: files to import, and assets recorded without importing.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use heirloom_node::{node::Node, store::BlobPlace};
 use heirloom_protocol::{
@@ -63,8 +63,52 @@ pub fn files(folder: &Path, count: usize, len: usize) {
 #[derive(Clone, Copy)]
 pub struct Sizes {
     pub original: usize,
-    /// Of preview and thumbnail; `None` for assets that have neither.
-    pub picture: Option<usize>,
+    /// Preview and thumbnail.
+    pub picture: Picture,
+}
+
+/// What an asset is shown by.
+#[derive(Clone, Copy)]
+pub enum Picture {
+    /// Nothing.
+    None,
+    /// So many bytes that nobody can look at.
+    Noise(usize),
+    /// Pictures of the size of a thumbnail that a browser can decode.
+    Shown,
+}
+
+/// The number of pictures that are drawn; others are like one of them.
+const DRAWN: usize = 32;
+
+/// A JPEG of 512 by 384 with as much in it as a photo has: 15 to 25 KiB. The number stands behind its end.
+fn shown(number: usize) -> Vec<u8> {
+    static ALL: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let all = ALL.get_or_init(|| (0..DRAWN).map(drawn).collect());
+    let mut bytes = all[number % DRAWN].clone();
+    bytes.extend(number.to_be_bytes());
+    bytes
+}
+
+fn drawn(number: usize) -> Vec<u8> {
+    let grain = noise(&number.to_le_bytes(), 512 * 384);
+    let byte = |value: usize| u8::try_from(value % 256).unwrap();
+    let mut pixels = Vec::with_capacity(512 * 384 * 3);
+    for (at, grain) in grain.iter().enumerate() {
+        let (x, y) = (at % 512, at / 512);
+        let waves = (x * (number + 3) / 40) ^ (y * (number + 5) / 60);
+        let light = usize::from(grain / 16) + waves % 96;
+        pixels.extend([
+            byte(light + x / 4),
+            byte(light + y / 3),
+            byte(light + number * 5),
+        ]);
+    }
+    let mut picture = Vec::new();
+    jpeg_encoder::Encoder::new(&mut picture, 70)
+        .encode(&pixels, 512, 384, jpeg_encoder::ColorType::Rgb)
+        .unwrap();
+    picture
 }
 
 struct Sealed {
@@ -75,21 +119,20 @@ struct Sealed {
     len: u64,
 }
 
-fn seal(node: &Node, class: Class, number: usize, len: usize) -> Sealed {
+fn bytes(class: Class, number: usize, len: usize) -> Vec<u8> {
     let seed = [&[class.code()][..], &number.to_be_bytes()].concat();
-    let mut plain = noise(&seed, len);
-    if class != Class::Original {
-        // Who shows a picture looks at its first bytes.
-        plain[..4].copy_from_slice(b"\xff\xd8\xff\xe0");
-    }
-    let hash = PlainHash(*blake3::hash(&plain).as_bytes());
+    noise(&seed, len)
+}
+
+fn seal(node: &Node, class: Class, plain: &[u8]) -> Sealed {
+    let hash = PlainHash(*blake3::hash(plain).as_bytes());
     let key = BlobKey::from_bytes(*blake3::hash(&hash.0).as_bytes());
     let len = u64::try_from(plain.len()).unwrap();
     // The bench wants them small, so thumbnails are not padded to their buckets.
     let shape = Shape::exact(class, 0, len).unwrap();
     let mut encryptor = Encryptor::new(&key, shape);
     let mut writer = node.store().blobs().writer();
-    let mut rest = &plain[..];
+    let mut rest = plain;
     for index in 0..shape.segments() {
         let (now, later) = rest.split_at(shape.data_bytes(index));
         rest = later;
@@ -119,23 +162,30 @@ pub fn fill(node: &Node, album: AlbumId, count: usize, sizes: Sizes) {
         let numbers = first..count.min(first + BATCH);
         let originals: Vec<_> = numbers
             .clone()
-            .map(|number| seal(node, Class::Original, number, sizes.original))
+            .map(|number| bytes(Class::Original, number, sizes.original))
+            .map(|plain| seal(node, Class::Original, &plain))
             .collect();
         let ops = (0_u32..).zip(numbers.clone()).zip(&originals);
         let ops = ops.map(|((blob, number), sealed)| Op::AddItem(item(number, blob, sealed)));
         let items = record(node, album, ops.collect(), &originals);
-        let Some(len) = sizes.picture else { continue };
         let mut pictures = Vec::new();
         let mut ops = Vec::new();
         for (number, item) in numbers.zip(items) {
             for class in [Class::Preview, Class::Thumbnail] {
-                let sealed = seal(node, class, number, len);
+                let plain = match sizes.picture {
+                    Picture::None => continue,
+                    Picture::Noise(len) => bytes(class, number, len),
+                    Picture::Shown => [&shown(number)[..], &[class.code()]].concat(),
+                };
+                let sealed = seal(node, class, &plain);
                 let blob = u32::try_from(pictures.len()).unwrap();
                 ops.push(Op::AddBlob(picture(item, class, blob, &sealed)));
                 pictures.push(sealed);
             }
         }
-        record(node, album, ops, &pictures);
+        if !ops.is_empty() {
+            record(node, album, ops, &pictures);
+        }
     }
 }
 

@@ -13,6 +13,8 @@
 //! | `HEIRLOOM_BENCH_DIR` | where homes and files are made; it takes some gigabytes | the system's folder for temporary files |
 //! | `HEIRLOOM_BENCH_ROUNDS` | of how many runs a figure is the median | 3 |
 //! | `HEIRLOOM_BENCH_ASSETS` | assets of `large` and `gallery` | 100,000 |
+//! | `HEIRLOOM_BENCH_KEEP` | a folder that `gallery` makes its home in and leaves there, for `tests/browser/speed.js` | |
+//! | `HEIRLOOM_BENCH_MOVIE` | MiB of the movie that `gallery` watches | 4,096 |
 //!
 //! The program starts itself again as a served node and as the worker that reads
 //! pictures.

@@ -11,7 +11,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    made::{self, Sizes},
+    made::{self, Picture, Sizes},
     report::{Contest, Stopwatch, Took, rounds, say},
     world::{Home, until},
 };
@@ -43,7 +43,7 @@ async fn ours(folder: &Path) -> Took {
     let (node, album) = (anna.node().await, anna.library().await);
     let sizes = Sizes {
         original: BYTES,
-        picture: None,
+        picture: Picture::None,
     };
     node.clone()
         .blocking(move || made::fill(&node, album, ASSETS, sizes))

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use data_encoding::HEXLOWER;
-use rust_embed::RustEmbed;
 use serde::Deserialize;
 
 use super::{
@@ -33,11 +32,15 @@ pub(super) const SCREENS: [&str; 12] = [
     "/welcome",
 ];
 
-/// The files of the page, by name; nothing is read from disk.
-#[derive(RustEmbed)]
-#[folder = "src/gallery/assets/"]
-#[allow_missing = true]
-struct Assets;
+/// A file of the page, as `build.rs` packed it; nothing is read from disk.
+struct PageFile {
+    name: &'static str,
+    plain: &'static [u8],
+    gzip: &'static [u8],
+}
+
+/// All of them, by name.
+const PAGE: &[PageFile] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
 fn kind(name: &str) -> &'static str {
     match name.rsplit_once('.').map(|(_, ending)| ending) {
@@ -52,12 +55,27 @@ fn kind(name: &str) -> &'static str {
     }
 }
 
+/// Whether the browser takes gzip: it says so by name, and not that it would rather not.
+fn takes_gzip(asked: &HeaderMap) -> bool {
+    let said = asked.get(header::ACCEPT_ENCODING);
+    let said = said.and_then(|value| value.to_str().ok());
+    let mut all = said.unwrap_or_default().split(',').map(str::trim);
+    all.any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        let weight = weight.trim().trim_start_matches("q=");
+        name.trim() == "gzip" && weight.parse::<f32>().unwrap_or(1.0) > 0.0
+    })
+}
+
+/// The same for everybody, so that it may travel compressed: nothing secret stands beside it.
 fn file(name: &str, asked: &HeaderMap) -> Result<Response, Refusal> {
-    let found = Assets::get(name).ok_or_else(Refusal::not_found)?;
-    let tag = format!(
-        "\"{}\"",
-        HEXLOWER.encode(&found.metadata.sha256_hash()[..16])
-    );
+    let found = PAGE.binary_search_by(|file| file.name.cmp(name));
+    let found = found.map_err(|_| Refusal::not_found())?;
+    let file = &PAGE[found];
+    let is_short = takes_gzip(asked);
+    let bytes = if is_short { file.gzip } else { file.plain };
+    let hash = blake3::hash(bytes);
+    let tag = format!("\"{}\"", HEXLOWER.encode(&hash.as_bytes()[..16]));
     let known = asked.get(header::IF_NONE_MATCH);
     let known = known
         .and_then(|value| value.to_str().ok())
@@ -65,13 +83,19 @@ fn file(name: &str, asked: &HeaderMap) -> Result<Response, Refusal> {
     let head = [
         (header::CONTENT_TYPE, kind(name).to_owned()),
         (header::ETAG, tag.clone()),
+        (header::VARY, "Accept-Encoding".to_owned()),
         // Asked for each time, sent when it changed: the next version of the program has the same names.
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
     if known.split(',').any(|one| one.trim() == tag) {
         return Ok((StatusCode::NOT_MODIFIED, head).into_response());
     }
-    Ok((head, found.data).into_response())
+    let mut told = (head, bytes).into_response();
+    if is_short {
+        let gzip = HeaderValue::from_static("gzip");
+        told.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+    }
+    Ok(told)
 }
 
 /// The page, whatever it is to show.
@@ -157,4 +181,50 @@ pub(super) async fn leave(
     let secure = if door.is_lan { "; Secure" } else { "" };
     let gone = format!("{name}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0{secure}");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, takes_gzip};
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    /// All that a browser can fetch of the page in one language, every screen of it.
+    const PAGE_BYTES: usize = 90 * 1024;
+
+    #[test]
+    fn the_whole_page_is_at_most_90_kib_compressed() {
+        let is_read_by_people = |name: &str| name.ends_with(".LICENSE");
+        let longest = PAGE.iter().filter(|file| file.name.starts_with("lang/"));
+        let longest = longest.max_by_key(|file| file.gzip.len());
+        let longest = longest.expect("a language").name;
+        let fetched = PAGE.iter().filter(|file| {
+            let is_other = file.name.starts_with("lang/") && file.name != longest;
+            !is_other && !is_read_by_people(file.name)
+        });
+        let sizes: Vec<_> = fetched.map(|file| (file.gzip.len(), file.name)).collect();
+        let bytes: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        assert!(bytes <= PAGE_BYTES, "{bytes} bytes: {sizes:?}");
+    }
+
+    #[test]
+    fn files_are_found_by_their_names() {
+        assert!(PAGE.len() > 10);
+        assert!(PAGE.is_sorted_by(|a, b| a.name < b.name));
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_asks_for_it() {
+        for (said, takes) in [
+            ("gzip, deflate, br", true),
+            ("br, gzip;q=0.5", true),
+            ("gzip;q=0", false),
+            ("x-gzip", false),
+            ("", false),
+        ] {
+            let mut asked = HeaderMap::new();
+            asked.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(said));
+            assert_eq!(takes_gzip(&asked), takes, "{said}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
 }

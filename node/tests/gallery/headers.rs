@@ -112,3 +112,32 @@ async fn no_cache_and_no_search_engine_keeps_anything() {
     assert_eq!(browser.get("/sw.js").await.status, 404);
     assert_eq!(browser.get("/service-worker.js").await.status, 404);
 }
+
+#[tokio::test]
+async fn the_page_travels_compressed_to_who_takes_it_and_nothing_else_does() {
+    let home = Home::anna().await;
+    let browser = Browser::of(&home).await;
+    let plain = browser.get("/assets/main.js").await;
+    assert_eq!(plain.header("content-encoding"), None);
+    let takes = "Accept-Encoding: gzip, deflate\r\n";
+    let short = browser.get_with("/assets/main.js", takes).await;
+    assert_eq!(short.header("content-encoding"), Some("gzip"));
+    for told in [&plain, &short] {
+        assert_eq!(told.header("vary"), Some("Accept-Encoding"));
+    }
+    // A head of ten bytes, as long as it names no file; eight bytes follow the data.
+    assert_eq!(short.body[..4], [0x1f, 0x8b, 8, 0]);
+    let data = &short.body[10..short.body.len() - 8];
+    let inflated = miniz_oxide::inflate::decompress_to_vec(data).unwrap();
+    assert_eq!(inflated, plain.body);
+    let tag = short.header("etag").unwrap();
+    assert_ne!(Some(tag), plain.header("etag"));
+    let known = format!("{takes}If-None-Match: {tag}\r\n");
+    let again = browser.get_with("/assets/main.js", &known).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    // What is secret never stands compressed beside what others chose.
+    for path in ["/api/v1/state", "/api/v1/timeline"] {
+        let told = browser.get_with(path, takes).await;
+        assert_eq!(told.header("content-encoding"), None, "{path}");
+    }
+}

@@ -10,10 +10,15 @@
 mod checklist;
 mod client;
 mod headers;
+#[path = "../../build/join.rs"]
+mod join;
 mod lan;
 mod looking;
 mod media;
+mod packed;
 mod setup;
+#[path = "../../build/strip.rs"]
+mod strip;
 mod upload;
 #[path = "../api/world.rs"]
 mod world;

@@ -1,5 +1,5 @@
 // A timeline: of everything, of an album, of the trash, of what was searched for.
-import { Component, html, createRef, go, icon, isTyping, say, Trouble, Loading, noticeFault } from "./ui.js";
+import { Component, html, createRef, go, icon, isTyping, say, Trouble, noticeFault } from "./ui.js";
 import { t, number } from "./text.js";
 import { get } from "./api.js";
 import { Grid } from "./grid.js";
@@ -9,8 +9,6 @@ import { SelectionBar } from "./select.js";
 import { tableOf, monthAtY, monthOf } from "./layout.js";
 import { askDate } from "./pick.js";
 import { home } from "./home.js";
-
-export { Loading };
 
 export class Timeline extends Component {
   box = createRef();
