@@ -296,3 +296,62 @@ fn of_a_hundred_nodes_started_at_once_on_a_home_one_runs() {
     assert_eq!(running.len(), 1);
     report("100 nodes started at once on one home: one runs, 99 say that it is taken");
 }
+
+/// Lays a kept home into a folder, private as a home has to be.
+fn lay(from: &Path, to: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for file in devices::files(from) {
+        let target = to.join(file.strip_prefix(from).expect("it lies below"));
+        let folders = target.ancestors().skip(1);
+        fs::create_dir_all(target.parent().expect("a folder")).expect("made");
+        for folder in folders.take_while(|folder| folder.starts_with(to)) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("made private");
+        }
+        fs::copy(&file, &target).expect("copied");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).expect("made private");
+    }
+}
+
+/// What a version wrote is read by every later one.
+#[test]
+fn the_home_of_every_released_version_opens_with_all_that_was_in_it() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/homes");
+    let homes = Homes::new();
+    let device = homes.device("0.1");
+    lay(&kept.join("0.1"), &device.home);
+    device.is_whole();
+    let assets = device.assets();
+    let told: Vec<_> = assets
+        .iter()
+        .map(|asset| ["name", "albums", "caption", "tags", "by", "blake3"].map(|f| &asset[f]))
+        .map(|fields| serde_json::json!(fields))
+        .collect();
+    let wanted = [
+        serde_json::json!([
+            "beach-0.bmp",
+            ["Summer"],
+            "At the lake",
+            ["lake"],
+            "Anna",
+            "48a1aa4afb9f600e9fa0e2ce6186c738a6579faf96b98d55ef87d49bb061a2f3"
+        ]),
+        serde_json::json!([
+            "beach-1.bmp",
+            ["Library"],
+            null,
+            [],
+            "Anna",
+            "dadbb2ffed52456cbbbf1238b7aa4daa5d9019a0962f3affdbd77f38230ddaf4"
+        ]),
+    ];
+    assert_eq!(told, wanted);
+    let out = homes.path().join("out");
+    device.ok(&["export", out.to_str().expect("UTF-8")]);
+    let originals: BTreeSet<_> = devices::files(&out)
+        .iter()
+        .filter(|file| file.extension().is_some_and(|kind| kind == "bmp"))
+        .map(|file| blake3::hash(&fs::read(file).expect("readable")).to_string())
+        .collect();
+    let sums = wanted.iter().map(|row| row[5].as_str().expect("a hash"));
+    assert_eq!(originals, sums.map(str::to_owned).collect());
+}
