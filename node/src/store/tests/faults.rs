@@ -10,18 +10,31 @@ use super::super::{Store, StoreError};
 use super::story::{STEPS, check, go_on, step};
 use super::{copy, home};
 
+/// What a disk that refuses has seen.
+#[derive(Default)]
+struct Seen {
+    changes: Cell<u32>,
+    /// A sync of entries or of blobs was among the refused.
+    lost_sync: Cell<bool>,
+}
+
 /// Refuses the changes `from..from + count` of the story with an error.
 fn refuse(
     from: u32,
     count: u32,
     kind: io::ErrorKind,
-) -> (impl FnMut(&Change<'_>) -> io::Result<()>, Rc<Cell<u32>>) {
-    let seen = Rc::new(Cell::new(0));
+) -> (impl FnMut(&Change<'_>) -> io::Result<()>, Rc<Seen>) {
+    let seen = Rc::new(Seen::default());
     let counter = Rc::clone(&seen);
-    let hook = move |_: &Change<'_>| {
-        let at = counter.get();
-        counter.set(at + 1);
+    let hook = move |change: &Change<'_>| {
+        let at = counter.changes.get();
+        counter.changes.set(at + 1);
         if (from..from.saturating_add(count)).contains(&at) {
+            if let Change::Sync(path) | Change::SyncFolder(path) = change {
+                let is_truth = |part: &std::ffi::OsStr| part == "logs" || part == "blobs";
+                let lost = path.iter().any(is_truth);
+                counter.lost_sync.set(counter.lost_sync.get() || lost);
+            }
             return Err(kind.into());
         }
         Ok(())
@@ -53,18 +66,19 @@ fn story_with_faults(count: u32, kind: io::ErrorKind) {
                     failures += 1;
                     assert!(failures < 3 + count, "it does not recover, {what}");
                     // While the disk still fails, an index that has to be opened anew may as well.
-                    if seen.get() >= from.saturating_add(count) {
+                    if seen.changes.get() >= from.saturating_add(count) {
                         check(&store, done, &what);
                     }
                 }
                 check(&store, done + 1, &what);
             }
         });
+        assert!(failures > 0 || !seen.lost_sync.get(), "not told, {what}");
         drop(store);
         let store = Store::open(home.path()).unwrap();
         assert!(store.unindexed_logs().unwrap().is_empty(), "{what}");
         check(&store, STEPS, &what);
-        if seen.get() < from {
+        if seen.changes.get() < from {
             assert!(from > 60, "the story has only {from} changes");
             eprintln!("{from} changes refused, {count} in a row, with {kind:?}");
             return;
