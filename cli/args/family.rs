@@ -297,10 +297,10 @@ pub(crate) enum RecoveryAct {
   heirloom recovery restore --device \"new laptop\" --remove-lost \"old laptop\"
   heirloom recovery restore - < words-and-addresses.txt
 
-Any device of the family or a keeper has to be on and in reach: one on this network is found by itself,
-for any other give its address (heirloom serve prints it) when asked, or on stdin, one a line after
-the words. It can be interrupted and given again. Everybody in the family is told that the words were
-used.")]
+Any device of the family or a keeper has to be on and in reach: one on this network is found by
+itself, for any other give its address (heirloom serve prints it) when asked, or on stdin, one a
+line after the words. It can be interrupted and given again. Everybody in the family is told that
+the words were used.")]
     Restore {
         /// Name this device; its host name when left out
         #[arg(long, value_name = "NAME")]

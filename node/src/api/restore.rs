@@ -352,9 +352,13 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
             "not_found": unknown,
         });
         fields.extend(told.as_object().cloned().unwrap_or_default());
-        if !unknown.is_empty() && !fields.contains_key("exit") {
-            fields.insert("exit".into(), json!(3));
-        }
+        // What the others lack is not this person's trouble now.
+        let exit = match (missing, unknown.is_empty()) {
+            (0, true) => 0,
+            (0, false) => 3,
+            _ => 75,
+        };
+        fields.insert("exit".into(), json!(exit));
     }
     Ok(summary)
 }

@@ -10,7 +10,7 @@ use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
     op::BlobRange,
     sync::{
-        message::{Message, PREFIX_BYTES},
+        message::{Message, PREFIX_BYTES, PeerRole},
         session::{CloseReason, Input, News as EntryNews},
     },
 };
@@ -253,14 +253,14 @@ impl Network {
         mut waiting: mpsc::Receiver<Input>,
     ) -> Result<Option<CloseReason>, RuntimeError> {
         let addrs = self.beacon_addresses();
-        let speaks = self.0.kit.is_none();
+        let acts = self.0.kit.map(|_| PeerRole::Kit);
         let greeting = self
             .node()
             .ask(move |runtime| {
-                runtime.open_session(session.0, session.1);
-                match speaks {
-                    true => runtime.greet(session.0, &addrs),
-                    false => Ok(Greeting::default()),
+                runtime.open_session_as(session.0, session.1, acts);
+                match acts {
+                    None => runtime.greet(session.0, &addrs),
+                    Some(_) => Ok(Greeting::default()),
                 }
             })
             .await??;
