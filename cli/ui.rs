@@ -232,8 +232,16 @@ impl Ui {
     ///
     /// Safe to drop: the line is then read by nobody.
     pub(crate) async fn read_line(&mut self) -> Result<String, CliError> {
-        let missing =
-            || CliError::usage("stdin has ended where a line was expected", "give one line");
+        self.read_more().await?.ok_or_else(Self::missing)
+    }
+
+    fn missing() -> CliError {
+        CliError::usage("stdin has ended where a line was expected", "give one line")
+    }
+
+    /// The same; `None` at the end of stdin.
+    pub(crate) async fn read_more(&mut self) -> Result<Option<String>, CliError> {
+        let missing = Self::missing;
         let mut input = self.input.take().ok_or_else(missing)?;
         let (tell, told) = oneshot::channel();
         // A thread of its own rather than the blocking pool: nobody waits for it when the person presses Ctrl+C.
@@ -245,8 +253,7 @@ impl Ui {
         let (input, read) = told.await.map_err(|_| missing())?;
         self.input = Some(input);
         match read {
-            Ok(Some(text)) => Ok(text.trim().to_owned()),
-            Ok(None) => Err(missing()),
+            Ok(text) => Ok(text.map(|text| text.trim().to_owned())),
             Err(source) => Err(CliError::usage(
                 format!("cannot read stdin: {source}"),
                 "give one line of text",

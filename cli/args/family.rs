@@ -270,12 +270,13 @@ impl Policy {
 Two devices that show the same 8 words agree on every person and device of the family.")]
 pub(crate) struct Words {}
 
-/// Check or replace the 24 recovery words
+/// Check the 24 recovery words, replace them, or bring a lost device back
 #[derive(Args)]
 #[command(before_long_help = "Examples:
   heirloom recovery check
   heirloom recovery check - < words.txt
-  heirloom recovery replace --recovery-out /media/usb/words.txt")]
+  heirloom recovery replace --recovery-out /media/usb/words.txt
+  heirloom recovery restore --device \"new laptop\"")]
 pub(crate) struct Recovery {
     #[command(subcommand)]
     pub(crate) act: RecoveryAct,
@@ -287,6 +288,27 @@ pub(crate) enum RecoveryAct {
     /// Prove that the words on your paper are the right ones
     Check {
         /// Read the words from stdin
+        #[arg(value_name = "-")]
+        from: Vec<String>,
+    },
+    /// Make this new device yours with your 24 words, and fetch everything
+    #[command(before_long_help = "Examples:
+  heirloom recovery restore
+  heirloom recovery restore --device \"new laptop\" --remove-lost \"old laptop\"
+  heirloom recovery restore - < words-and-addresses.txt
+
+Any device of the family or a keeper has to be on and in reach: one on this network is found by
+itself, for any other give its address (heirloom serve prints it) when asked, or on stdin, one a
+line after the words. It can be interrupted and given again. Everybody in the family is told that
+the words were used.")]
+    Restore {
+        /// Name this device; its host name when left out
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+        /// Remove this device, which is gone, once all is here (repeat for more)
+        #[arg(long, value_name = "DEVICE")]
+        remove_lost: Vec<String>,
+        /// Read the words from stdin, then addresses of devices, one a line
         #[arg(value_name = "-")]
         from: Vec<String>,
     },

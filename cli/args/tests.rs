@@ -159,6 +159,7 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom verify --read-data --repair",
         "heirloom recovery check -",
         "heirloom recovery replace",
+        "heirloom recovery restore - --device N --remove-lost A --remove-lost B",
         "heirloom config get k",
         "heirloom config set k v",
         "heirloom config list",

@@ -1,4 +1,4 @@
-//! `heirloom recovery`: prove that the 24 words are right, or make new ones.
+//! `heirloom recovery`: prove that the 24 words are right, make new ones, or bring a device back with them.
 
 use serde_json::json;
 
@@ -6,7 +6,10 @@ use super::{Talk, paper};
 use crate::{
     args::{Recovery, RecoveryAct},
     error::CliError,
+    ui::{Line, Ui},
 };
+
+const ADDRESS: &str = "Address of a device elsewhere (Enter: none, look on this network): ";
 
 pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     match args.act {
@@ -21,6 +24,19 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
                 },
             )
             .await
+        }
+        RecoveryAct::Restore {
+            device,
+            remove_lost,
+            from,
+        } => {
+            let words = talk.secret(&from, "The 24 words: ").await?;
+            let peers = peers(talk, from.is_empty()).await?;
+            let body = json!({
+                "do": "restore", "words": words, "peers": peers,
+                "device": device, "remove_lost": remove_lost,
+            });
+            talk.act("recovery", body, restored).await
         }
         RecoveryAct::Replace { recovery_out, from } => {
             let paper = paper::Paper::ready(recovery_out.as_deref())?;
@@ -37,4 +53,43 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
             }))
         }
     }
+}
+
+/// Addresses of devices, as a person gives them or as stdin has them, up to a blank line or the end.
+async fn peers(talk: &mut Talk<'_>, asks: bool) -> Result<Vec<String>, CliError> {
+    let mut peers = Vec::new();
+    loop {
+        let line = match asks {
+            true => Some(talk.ui.ask(ADDRESS).await?),
+            false => talk.ui.read_more().await?,
+        };
+        match line {
+            Some(line) if !line.is_empty() => peers.push(line),
+            _ => return Ok(peers),
+        }
+    }
+}
+
+fn restored(ui: &mut Ui, line: &Line) {
+    if line.kind() != "summary" {
+        return super::unknown(ui, line);
+    }
+    let family = line.text_or("family_name", "the family");
+    let person = line.text_or("person_name", "you");
+    ui.say(format!(
+        "This is a device of {person} in the family {family} again."
+    ));
+    for name in line.texts("removed") {
+        ui.say(format!("{name} was removed."));
+    }
+    for name in line.texts("not_found") {
+        ui.warn(format!("There is no device {name} to remove."));
+    }
+    match line.count("missing") {
+        0 => ui.say("Everything that the devices in reach hold is here."),
+        missing => ui.say(format!(
+            "{missing} files are on no device that was in reach: they come once one that holds them is."
+        )),
+    }
+    ui.hint("compare the family's words with another device (heirloom words), and remove devices that are gone: heirloom device remove --lost NAME");
 }

@@ -385,6 +385,43 @@ async fn the_old_words_may_be_gone() {
 }
 
 #[tokio::test]
+async fn a_restore_takes_the_words_and_then_addresses_from_stdin() {
+    let restored = r#"{"type":"summary","v":1,"act":"recovery","family_name":"Ber\u202eger","person_name":"Anna","missing":2,"removed":["old"],"not_found":["new"],"exit":3}
+"#;
+    let line = [
+        "recovery",
+        "restore",
+        "--remove-lost",
+        "old",
+        "--device",
+        "tablet",
+        "-",
+    ];
+    let stdin = "abandon zoo\n/ip4/10.0.0.2/tcp/4001\n/ip4/10.0.0.3/tcp/4001\n";
+    let done = run(&line, typing(stdin), &[("recovery", restored)]).await;
+    assert_eq!(done.end, Ok(3));
+    assert_eq!(
+        done.body(),
+        &json!({
+            "do": "restore", "words": "abandon zoo", "device": "tablet", "remove_lost": ["old"],
+            "peers": ["/ip4/10.0.0.2/tcp/4001", "/ip4/10.0.0.3/tcp/4001"],
+        })
+    );
+    assert!(
+        done.out
+            .contains("of Anna in the family Ber\\u{202e}ger again"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.out.contains("2 files are on no device"),
+        "{}",
+        done.out
+    );
+    assert!(done.err.contains("There is no device new"), "{}", done.err);
+}
+
+#[tokio::test]
 async fn a_list_is_one_line_for_each_photo() {
     let listed = r#"{"type":"asset","v":1,"id":"3f2a91c0ffee","name":"IMG\n1.JPG","taken":"2023-05-14T12:41:35","bytes":3400000,"copies":2,"favorite":true,"caption":"Beach"}
 {"type":"asset","v":1,"id":"77e01b52ffee","name":"clip.mp4","taken":null,"bytes":12,"copies":["a"],"favorite":false,"caption":""}

@@ -17,6 +17,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(120);
 const CODE_PROMPT: &str = "Code: ";
 const PAPER_PROMPT: &str = "The 24 words: ";
+const ADDRESS_PROMPT: &str = "Address of a device elsewhere (";
 /// Where the guide writes recovery words.
 const PAPER: &str = "usb/words.txt";
 const BOTH: &str = "Both screens show:  ";
@@ -208,10 +209,16 @@ impl Play {
     /// Answers what a command asks that the page does not show.
     fn answer(&mut self, number: usize) {
         let home = &self.homes[&self.running[number].device];
+        // Whose computer is new has the paper from elsewhere.
+        let papers = std::iter::once(home).chain(self.homes.values());
+        let paper = papers.map(|home| home.join(PAPER)).find(|at| at.exists());
         let terminal = &mut self.running[number].terminal;
         while let Some((line, rest)) = terminal.unread.split_once('\n') {
             if let Some(code) = line.strip_prefix("Link:  ") {
                 self.known.insert("link".to_owned(), code.to_owned());
+            }
+            if let Some(address) = line.strip_prefix("Listening:  ") {
+                self.known.insert("address".to_owned(), address.to_owned());
             }
             if let Some((_, both)) = line.split_once(BOTH) {
                 self.both.push(both.to_owned());
@@ -221,11 +228,15 @@ impl Play {
         let typed = match terminal.unread.as_str() {
             CODE_PROMPT => self.known.get("link").cloned(),
             PAPER_PROMPT => Some(
-                fs::read_to_string(home.join(PAPER))
+                fs::read_to_string(paper.expect("a paper"))
                     .expect("a paper")
                     .trim()
                     .to_owned(),
             ),
+            // One address, and then no more.
+            asked if asked.starts_with(ADDRESS_PROMPT) && asked.ends_with(": ") => {
+                Some(self.known.remove("address").unwrap_or_default())
+            }
             asked if asked.ends_with("[y/N] ") => Some("y".to_owned()),
             _ => None,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heirloom_protocol::{id::DeviceId, time::Timestamp};
+use heirloom_protocol::{id::DeviceId, replica::KitUse, time::Timestamp};
 
 use super::{ApiError, Doorway};
 use crate::{
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) wrong_deletions: usize,
     /// Entries that are damaged here and are to come again.
     pub(super) broken: usize,
+    /// What was lately done with recovery words.
+    pub(super) words_used: Vec<KitUse>,
     /// Devices whose homes were restored or copied.
     pub(super) pasts: Vec<(DeviceId, Past)>,
 }
@@ -59,9 +61,10 @@ impl Live {
             let marred = (runtime.wrong_deletions(), runtime.broken());
             let pasts = runtime.pasts()?.into_iter().collect();
             let lore = runtime.lore()?;
-            Ok::<_, RuntimeError>((runtime.lacking(), lore, marred, pasts))
+            let words_used = runtime.words_used()?;
+            Ok::<_, RuntimeError>((runtime.lacking(), lore, marred, pasts, words_used))
         });
-        let (waiting, lore, (wrong_deletions, broken), pasts) = asked.await??;
+        let (waiting, lore, (wrong_deletions, broken), pasts, words_used) = asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
@@ -69,6 +72,7 @@ impl Live {
             wrong_deletions,
             broken,
             pasts,
+            words_used,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {

@@ -31,6 +31,7 @@ mod people;
 mod pick;
 mod recovery;
 mod repair;
+mod restore;
 mod share;
 #[cfg(unix)]
 mod socket;
@@ -245,6 +246,9 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "open" => return gallery::open(doorway).await,
         // Whom a device talks to is said before it joins.
         "config" => return config::config(doorway, body, answer).await,
+        "recovery" if pick::optional(body, "do") == Some("restore") => {
+            return restore::restore(doorway, body, answer).await;
+        }
         _ => {}
     }
     let node = &doorway.node().await?;

@@ -199,13 +199,22 @@ pub(super) async fn sync(
 ///
 /// `E-NO-PEER` when nobody answers.
 pub(super) async fn meet(lent: &pair::Lent, answer: &Answer) -> Result<(), ApiError> {
+    exchange(lent, answer).await.map(drop)
+}
+
+/// The same, with what was moved as `sync` says it.
+///
+/// # Errors
+///
+/// As [`meet`].
+pub(super) async fn exchange(lent: &pair::Lent, answer: &Answer) -> Done {
     let watch = Watch {
         before: lent.network.moved(),
         network: &lent.network,
         answer,
         has_kept_up: AtomicBool::new(false),
     };
-    watch.exchange(lent.is_own).await.map(drop)
+    watch.exchange(lent.is_own).await
 }
 
 /// What time has brought. A device that was restored from an older copy first learns its own log

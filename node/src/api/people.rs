@@ -215,6 +215,17 @@ async fn remove_device(node: &Node, view: &View, device: DeviceId) -> Done {
     Ok(json!({"device": device.to_string()}))
 }
 
+/// Removes a device that is gone, by its name or id.
+///
+/// # Errors
+///
+/// `E-NOT-FOUND` when there is none of that name, `E-NOT-ALLOWED`.
+pub(super) async fn remove_named(node: &Node, name: &str) -> Done {
+    let view = node.view().await?;
+    let device = owned(&view, &json!({"device": name}))?.id;
+    remove_device(node, &view, device).await
+}
+
 /// Says what a lost device could read and, being out of reach, still can.
 ///
 /// It is out of the family by now: a running node has ended its connections, and

@@ -68,13 +68,16 @@ async fn check(node: &Node, words: &str) -> Done {
     if !standing.holds(&kit) {
         return Err(wrong("these are not your recovery words"));
     }
-    let (store, kit) = (node.store().clone(), kit.sign().id());
+    let (store, name) = (node.store().clone(), kit.sign().id());
+    // After a restore a keeper may have brought albums whose keys were sealed to the words alone.
+    node.ask(move |runtime| runtime.open_with_kit(&kit))
+        .await??;
     // Who offloads photos is asked for this first.
-    node.blocking(move || confirm_kit(&store, kit)).await??;
+    node.blocking(move || confirm_kit(&store, name)).await??;
     Ok(json!({"person": standing.person.to_string()}))
 }
 
-fn typed(words: &str) -> Result<RecoveryKit, ApiError> {
+pub(super) fn typed(words: &str) -> Result<RecoveryKit, ApiError> {
     RecoveryKit::from_words(words).map_err(|error| {
         wrong(&match error {
             WordsError::Count { found, expected } => {

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use heirloom_protocol::id::AlbumId;
+use heirloom_protocol::{
+    id::AlbumId,
+    replica::{KitAct, KitUse},
+};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past, undo};
@@ -121,6 +124,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     for burst in &sums.bursts {
         problems.push(undo::sentence(view, burst));
     }
+    problems.extend(live.words_used.iter().map(|used| of_words(view, used)));
     for word in past::words(view, &live.pasts) {
         problems.push(format!("{} {}", word.message, word.remedy));
     }
@@ -160,6 +164,20 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
             .push("Damage was found when the home was opened: heirloom verify names it.".into());
     }
     problems
+}
+
+/// What somebody did with recovery words: everybody is to know, for it may have been a thief.
+fn of_words(view: &View, used: &KitUse) -> String {
+    let did = match &used.act {
+        KitAct::Added(device) => format!("to add the device {}", view.device_name(device)),
+        KitAct::Removed(device) => format!("to remove the device {}", view.device_name(device)),
+        KitAct::Replaced => "to put new ones in their place".into(),
+    };
+    format!(
+        "The recovery words of {} were used {did} (by its clock {}). If that was not them: heirloom device remove --lost, and new words (heirloom recovery replace).",
+        view.person_name(&used.person),
+        instant_text(used.at.time().0)
+    )
 }
 
 /// What is wrong with devices, as far as this one has heard or found out.

@@ -26,8 +26,8 @@ pub enum Standing {
     /// The holder of a live invite: may open pairing, nothing else, and
     /// nothing is opened towards it.
     Guest,
-    /// Who answered this device's own request to join: pairing may be opened
-    /// towards it, and it may open nothing.
+    /// Who answered this device's own request to join or to be restored: pairing
+    /// may be opened towards it, and it may open nothing.
     Host,
 }
 
@@ -73,6 +73,8 @@ pub(super) struct Gate {
     reach: Reach,
     members: BTreeSet<Peer>,
     guests: BTreeMap<Peer, Instant>,
+    /// Whoever calls may be the one this node asks to take it in.
+    awaits_hosts: bool,
     /// Outbound attempts and the dial each belongs to. The first one of a
     /// dial that gets through ends the others.
     asked: BTreeMap<ConnectionId, (Whom, u64)>,
@@ -85,6 +87,7 @@ impl Gate {
             reach,
             members: BTreeSet::new(),
             guests: BTreeMap::new(),
+            awaits_hosts: false,
             asked: BTreeMap::new(),
         }
     }
@@ -100,6 +103,10 @@ impl Gate {
 
     pub(super) fn forget_guest(&mut self, guest: Peer) {
         self.guests.remove(&guest);
+    }
+
+    pub(super) fn await_hosts(&mut self) {
+        self.awaits_hosts = true;
     }
 
     /// Whether packets may go to and come from this address.
@@ -146,6 +153,7 @@ impl Gate {
         }
         match self.guests.get(&peer) {
             Some(until) if now < *until => Ok(Standing::Guest),
+            _ if self.awaits_hosts && peer != self.me => Ok(Standing::Host),
             _ => Err(Refusal::Stranger),
         }
     }
@@ -219,6 +227,17 @@ mod tests {
         assert_eq!(gate.inbound(None, now), Err(Refusal::Stranger));
         gate.forget_guest(BEN);
         assert_eq!(gate.inbound(Some(BEN), now), Err(Refusal::Stranger));
+    }
+
+    #[test]
+    fn who_waits_to_be_taken_in_hears_anybody_and_lets_nobody_open_anything() {
+        let now = Instant::now();
+        let mut gate = gate(&[ANNA]);
+        gate.await_hosts();
+        assert_eq!(gate.inbound(Some(BEN), now), Ok(Standing::Host));
+        assert_eq!(gate.inbound(Some(ANNA), now), Ok(Standing::Member));
+        assert_eq!(gate.inbound(Some(ME), now), Err(Refusal::Stranger));
+        assert_eq!(gate.inbound(None, now), Err(Refusal::Stranger));
     }
 
     #[test]

@@ -116,6 +116,12 @@ impl Net {
         self.ask(|done| Command::ForgetGuest(guest, done)).await
     }
 
+    /// Lets anybody in as the one who may take this node in: pairing can be opened towards them, and
+    /// they can open nothing.
+    pub async fn await_hosts(&self) -> Result<(), NetError> {
+        self.ask(Command::AwaitHosts).await
+    }
+
     /// Replaces what is announced on the local network, under new random
     /// names; at most 8. Does nothing without discovery.
     pub async fn set_adverts(&self, adverts: Vec<Advert>) -> Result<(), NetError> {

@@ -26,7 +26,7 @@ use super::{
     dial::{Dialled, Dials},
     discovery::{Advert, Discovery, Sighting},
     event::{NetEvent, PeerPath},
-    gate::{Refusal, Whom},
+    gate::{Gate, Refusal, Whom},
     limits::{EVENTS_WAITING, FAREWELL},
     line::Opened,
     start::Shared,
@@ -39,6 +39,7 @@ pub(super) enum Command {
     SetAllowed(BTreeSet<Peer>, oneshot::Sender<()>),
     AllowGuest(Peer, Duration, oneshot::Sender<()>),
     ForgetGuest(Peer, oneshot::Sender<()>),
+    AwaitHosts(oneshot::Sender<()>),
     SetAdverts(Vec<Advert>, oneshot::Sender<()>),
     Dial(Whom, Vec<Address>, Dialled),
     Open(Peer, Proto, Opened),
@@ -119,6 +120,10 @@ impl Driver {
             }
             Command::ForgetGuest(guest, done) => {
                 streams.change(|gate| gate.forget_guest(guest));
+                done.send(())
+            }
+            Command::AwaitHosts(done) => {
+                streams.change(Gate::await_hosts);
                 done.send(())
             }
             Command::SetAdverts(adverts, done) => {

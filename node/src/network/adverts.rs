@@ -1,6 +1,6 @@
 //! What this node announces, and whom it recognises.
 
-use heirloom_protocol::discovery::{Announcement, recognise_device};
+use heirloom_protocol::discovery::{Announcement, KitTagKey, recognise_device, recognise_kit};
 
 use super::{Network, device_of, peer_of};
 use crate::{
@@ -22,7 +22,9 @@ impl Network {
             .ask(|runtime| runtime.replica().net_tag_keys())
             .await?;
         let mut adverts = Vec::new();
-        if let Some(key) = keys.first() {
+        if let Some(kit) = &self.0.kit {
+            adverts.push(KitTagKey::new(kit).announce(Announcement::nonce(&mut rng), port));
+        } else if let Some(key) = keys.first() {
             adverts.push(key.announce(&device, Announcement::nonce(&mut rng), port));
         }
         for (_, key) in self.state().invites.values() {
@@ -47,7 +49,7 @@ impl Network {
         }
     }
 
-    /// Calls the device behind a sighting, if it is one of the family.
+    /// Calls the device behind a sighting, if it is one of the family, or the holder of a recovery kit.
     pub(super) async fn recognise(&self, sighting: Sighting) {
         let asked = self
             .0
@@ -61,7 +63,9 @@ impl Network {
             port: sighting.port,
             tag: sighting.advert.tag,
         };
-        let Some(device) = recognise_device(&keys, live.iter(), &heard) else {
+        let known = recognise_device(&keys, live.iter(), &heard);
+        // A device's own key is no kit's, so that both can be looked for among all.
+        let Some(device) = known.or_else(|| recognise_kit(live.iter(), &heard)) else {
             return;
         };
         if device == device_of(self.0.net.me()) || self.is_kept_away(&device) {

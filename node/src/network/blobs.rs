@@ -57,6 +57,9 @@ impl Network {
 
     /// Fetches from a peer what this device lacks, unless that is under way.
     pub(super) fn fetch_from(&self, device: DeviceId) {
+        if self.0.kit.is_some() {
+            return;
+        }
         let number = {
             let mut state = self.state();
             let Some(running) = state.sessions.get_mut(&device) else {

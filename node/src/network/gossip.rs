@@ -64,6 +64,9 @@ impl Network {
 
     /// Signs where this node is now and tells every session.
     pub(super) async fn tell_own_beacon(&self) {
+        if self.0.kit.is_some() {
+            return;
+        }
         let addrs = self.beacon_addresses();
         let signed = self
             .node()

@@ -19,7 +19,11 @@ use std::{
     time::Duration,
 };
 
-use heirloom_protocol::{crypto::SignSecret, discovery::InviteTagKey, id::DeviceId};
+use heirloom_protocol::{
+    crypto::{RecoveryKit, SignSecret},
+    discovery::InviteTagKey,
+    id::DeviceId,
+};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -53,6 +57,8 @@ struct Inner {
     node: Node,
     net: Net,
     discovery: bool,
+    /// The recovery kit in whose name this node is here, and not in its own.
+    kit: Option<DeviceId>,
     state: Mutex<State>,
     /// Raised whenever sessions, transfers or connections changed.
     stirred: watch::Sender<u64>,
@@ -89,7 +95,33 @@ impl Network {
     /// `E-IO` when no address can be listened on.
     pub async fn start(node: Node, options: NetworkOptions) -> Result<Self, ApiError> {
         let keys = node.ask(|runtime| runtime.keys().clone()).await?;
-        let mut config = NetConfig::new(keys.sign.to_bytes());
+        Self::begin(node, options, keys.sign.to_bytes(), None).await
+    }
+
+    /// Joins the network in the name of a recovery kit, for a device that nobody knows yet.
+    ///
+    /// Entries are exchanged and nothing else: no blobs, no audits, nothing that the device signs of
+    /// where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub(crate) async fn start_for_kit(
+        node: Node,
+        options: NetworkOptions,
+        kit: &RecoveryKit,
+    ) -> Result<Self, ApiError> {
+        let key = kit.sign();
+        Self::begin(node, options, key.to_bytes(), Some(key.id())).await
+    }
+
+    async fn begin(
+        node: Node,
+        options: NetworkOptions,
+        seed: Zeroizing<[u8; 32]>,
+        kit: Option<DeviceId>,
+    ) -> Result<Self, ApiError> {
+        let mut config = NetConfig::new(seed);
         config.reach = options.reach();
         if !options.listen.is_empty() {
             config.listen = options.listen;
@@ -102,6 +134,7 @@ impl Network {
             node,
             net,
             discovery: options.discovery,
+            kit,
             state: Mutex::default(),
             stirred: watch::Sender::new(0),
             cancel: tokio_util::sync::CancellationToken::new(),

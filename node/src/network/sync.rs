@@ -10,7 +10,7 @@ use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
     op::BlobRange,
     sync::{
-        message::{Message, PREFIX_BYTES},
+        message::{Message, PREFIX_BYTES, PeerRole},
         session::{CloseReason, Input, News as EntryNews},
     },
 };
@@ -23,7 +23,7 @@ use tokio::{
 use super::{Network, calls, gossip::Greeted, peer_of};
 use crate::{
     net::{Address, NetError, Proto, Stream},
-    runtime::{RuntimeError, Step},
+    runtime::{Greeting, RuntimeError, Step},
 };
 
 /// Frames read ahead of the session.
@@ -158,11 +158,16 @@ impl Network {
         self.stir();
         // One stream a pair: the device with the lower id opens it. Two that call each other in
         // the same moment do not agree on whose connection was first.
-        if peer_of(device) < self.net().me() || self.is_kept_away(&device) {
+        let is_mine = self.0.kit.is_some() || peer_of(device) > self.net().me();
+        if !is_mine || self.is_kept_away(&device) {
             return;
         }
         let network = self.clone();
         tokio::spawn(async move {
+            // Who has the words of a kit and nothing else first asks which family this is.
+            if network.is_kit(device).await {
+                return;
+            }
             match network.open_sync(device).await {
                 Ok(stream) => network.begin_session(device, stream),
                 Err(error) => {
@@ -172,6 +177,13 @@ impl Network {
                 }
             }
         });
+    }
+
+    async fn is_kit(&self, device: DeviceId) -> bool {
+        let asked = self
+            .node()
+            .ask(move |runtime| runtime.replica().person_of_kit(&device).is_some());
+        asked.await.unwrap_or(false)
     }
 
     /// Opens the stream of a session. Of two devices that call each other each may end one of the
@@ -241,11 +253,15 @@ impl Network {
         mut waiting: mpsc::Receiver<Input>,
     ) -> Result<Option<CloseReason>, RuntimeError> {
         let addrs = self.beacon_addresses();
+        let acts = self.0.kit.map(|_| PeerRole::Kit);
         let greeting = self
             .node()
             .ask(move |runtime| {
-                runtime.open_session(session.0, session.1);
-                runtime.greet(session.0, &addrs)
+                runtime.open_session_as(session.0, session.1, acts);
+                match acts {
+                    None => runtime.greet(session.0, &addrs),
+                    Some(_) => Ok(Greeting::default()),
+                }
             })
             .await??;
         let mut greeting = Greeted::new(greeting);

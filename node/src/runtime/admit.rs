@@ -10,8 +10,10 @@
 //! It ends with [`limits::PAIRING_PAYLOAD_BYTES`] at the latest. Names of albums,
 //! albums themselves and photos come by ordinary sync.
 
+use std::sync::Arc;
+
 use heirloom_protocol::{
-    crypto::SealPublic,
+    crypto::{DeviceKeys, SealPublic},
     discovery::Address,
     family::{
         invite::InviteFor,
@@ -19,8 +21,10 @@ use heirloom_protocol::{
     },
     id::{AlbumId, DeviceId, FamilyId, PersonId},
     limits,
-    log::entry::EntryBytes,
+    log::entry::{Entry, EntryBytes, EntryError},
     op::{AddDevice, AddPerson, AlbumUse, Genesis, Level, Op, Role, Subject},
+    replica::Replica,
+    time::Timestamp,
     wire,
 };
 use serde::{Deserialize, Serialize};
@@ -88,6 +92,32 @@ impl Handed {
     /// The family that the first op founds.
     pub(crate) fn family(&self) -> FamilyId {
         FamilyId(*blake3::hash(&wire::encode(&self.genesis)).as_bytes())
+    }
+
+    /// The person whose kit this is by what was handed over, and whether `from`, who handed it over,
+    /// belongs to that family; `None` where it is nobody's or anything is not signed as it should be.
+    ///
+    /// The words do not name the family: whoever knows a founder's kit by its public half can found
+    /// another one that has it. Names and check words are for the person to look at.
+    pub(crate) fn person_of_kit(
+        &self,
+        kit: DeviceId,
+        from: DeviceId,
+        keys: &Arc<DeviceKeys>,
+        now: Timestamp,
+    ) -> Option<PersonId> {
+        let family = self.family();
+        let mut replica = Replica::new(keys.clone(), 0, family, self.genesis.clone());
+        for bytes in &self.entries {
+            match Entry::verify(family, bytes.clone()) {
+                // One that names what is not here is asked for again later.
+                Ok(entry) => drop(replica.accept(&entry, now)),
+                Err(EntryError::UnknownVersion(..)) => {}
+                Err(_) => return None,
+            }
+        }
+        let person = replica.person_of_kit(&kit)?;
+        replica.control().is_live(&from).then_some(person)
     }
 }
 
@@ -178,6 +208,22 @@ impl Runtime {
         Ok(bytes)
     }
 
+    /// Takes the control space that this device was handed; false where something in it is not valid.
+    /// Durable when it returns.
+    pub(crate) fn take_family(
+        &mut self,
+        from: DeviceId,
+        handed: Handed,
+    ) -> Result<bool, RuntimeError> {
+        for entries in handed.entries.chunks(256) {
+            let verdicts = self.accept(from, entries.to_vec())?;
+            if verdicts.contains(&Verdict::Invalid) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Takes what this device was handed and looks whether it makes it the member it was to become.
     ///
     /// `person` is whose device this is, `None` for a keeper; `seal` the key that
@@ -190,12 +236,8 @@ impl Runtime {
         person: Option<PersonId>,
     ) -> Result<Result<(), NotAMember>, RuntimeError> {
         let control = self.replica.family().control_space();
-        for entries in handed.entries.chunks(256) {
-            for verdict in self.accept(inviter, entries.to_vec())? {
-                if let Verdict::Invalid = verdict {
-                    return Ok(Err(NotAMember));
-                }
-            }
+        if !self.take_family(inviter, handed)? {
+            return Ok(Err(NotAMember));
         }
         let me = self.device();
         let known = self.replica.control();

@@ -31,6 +31,7 @@ mod settled;
 mod sync;
 mod trash;
 mod view;
+mod words;
 mod write;
 
 use std::{

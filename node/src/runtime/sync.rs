@@ -196,6 +196,11 @@ fn digest_of(rows: &[(LogId, RoaringBitmap)]) -> Digest {
 impl Runtime {
     /// Opens a session with a peer under a number of its own, replacing one that is there.
     pub fn open_session(&mut self, peer: DeviceId, number: u64) {
+        self.open_session_as(peer, number, None);
+    }
+
+    /// The same, in the role of another than this device.
+    pub fn open_session_as(&mut self, peer: DeviceId, number: u64, acts: Option<PeerRole>) {
         let role = match self.replica.control().policy(&self.device()) {
             _ if self.replica.person().is_none() => PeerRole::Keeper,
             Policy::Archive => PeerRole::Archive,
@@ -204,7 +209,7 @@ impl Runtime {
         let opening = Opening {
             peer,
             control: self.replica.family().control_space(),
-            role,
+            role: acts.unwrap_or(role),
             incarnation: self.replica.incarnation(),
         };
         self.sessions.remove(&peer);

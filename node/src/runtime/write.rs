@@ -102,6 +102,23 @@ impl Runtime {
         self.commit(&recorded, &[])
     }
 
+    /// Makes this device one of the person whose kit this is. Durable when it returns.
+    pub fn restore_with(&mut self, kit: &RecoveryKit) -> Result<(), RuntimeError> {
+        let incarnation = self.rng()?.next_u64();
+        let recorded = self.replica.record_restored(kit, incarnation, self.now())?;
+        if recorded.entries.is_empty() {
+            return Ok(());
+        }
+        self.commit(&recorded, &[])
+    }
+
+    /// Opens the keys that are sealed to a kit and seals them to this device. Durable when it returns.
+    pub fn open_with_kit(&mut self, kit: &RecoveryKit) -> Result<(), RuntimeError> {
+        let mut rng = self.rng()?;
+        let recorded = self.replica.record_opened(kit, self.now(), &mut rng)?;
+        self.commit(&recorded, &[])
+    }
+
     /// Gives or lowers a person's level in an album. Durable when it returns.
     pub fn set_access(
         &mut self,

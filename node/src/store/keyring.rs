@@ -31,6 +31,8 @@ pub enum KeyFile {
     Store,
     /// The keys of a device that is about to join.
     Pending,
+    /// The keys of a device that is being restored by recovery words.
+    Restoring,
 }
 
 impl KeyFile {
@@ -39,6 +41,7 @@ impl KeyFile {
             Self::Device => "device.key",
             Self::Store => "store.key",
             Self::Pending => "pending.key",
+            Self::Restoring => "restoring.key",
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Effect, Refusal, Replica};
+use super::{
+    Effect, Refusal, Replica,
+    recovery::{KitAct, KitUse},
+};
 use crate::{
     album::epoch::{Epochs, Reader},
     crypto::{EpochKind, RecipientKind, SealPublic, SignKind, sign},
@@ -63,6 +66,7 @@ pub struct Control {
     pub(super) certified: BTreeMap<(DeviceId, OpId), Certified>,
     pub(super) losses: Vec<Loss>,
     pub(super) described: Vec<Described>,
+    pub(super) kit_uses: Vec<KitUse>,
     policies: BTreeMap<DeviceId, (Hlc, OpId, Policy)>,
     rotated: BTreeMap<DeviceId, Vec<(OpId, SealPublic)>>,
     weighed_by: BTreeMap<DeviceId, usize>,
@@ -111,6 +115,7 @@ impl Control {
             certified,
             losses: Vec::new(),
             described: Vec::new(),
+            kit_uses: Vec::new(),
             policies: BTreeMap::new(),
             rotated: BTreeMap::new(),
             weighed_by: BTreeMap::new(),
@@ -303,6 +308,9 @@ impl Control {
             if !matches!(op, Op::Genesis(_)) && !self.within_quota(header.device) {
                 continue;
             }
+            if let Author::Kit(_) = author {
+                self.note_kit(header, id, op);
+            }
             if let Some(act) = act {
                 self.resolver.insert(ControlOp {
                     id,
@@ -318,6 +326,21 @@ impl Control {
         self.graph
             .insert(entry.id(), &parents, &weighed, !weighed.is_empty() || joins);
         self.resolution = self.resolver.resolve();
+    }
+
+    /// Keeps what was done with a kit, for everybody to hear; whether it counts is seen later.
+    fn note_kit(&mut self, header: &Header, op: OpId, said: &Op) {
+        let range = (header.device, OpId::ZERO)..=(header.device, OpId([255; 32]));
+        let person = self.certified.range(range).find_map(|(_, kit)| kit.person);
+        if let Some((person, act)) = person.zip(KitAct::of(said)) {
+            let at = header.hlc;
+            self.kit_uses.push(KitUse {
+                op,
+                person,
+                at,
+                act,
+            });
+        }
     }
 
     fn within_quota(&mut self, device: DeviceId) -> bool {

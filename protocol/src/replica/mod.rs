@@ -33,6 +33,7 @@ pub use self::{
     control::{Control, cosign_bytes},
     logs::{KeptLog, LogState, Place, Step},
     project::{Projected, Projection},
+    recovery::{KitAct, KitUse},
     roster::{DeviceRow, PersonRow},
     space::{AlbumSpace, Promise},
     write::{Founded, Recorded, WriteError, found, sign_device},

@@ -1,6 +1,7 @@
 //! A family's life in memory: two replicas that hand each other entries.
 
 mod forks;
+mod recovery;
 mod removal;
 
 use std::{collections::BTreeMap, sync::Arc};

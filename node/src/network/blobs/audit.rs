@@ -177,6 +177,9 @@ const LEAF: u64 = 65_536;
 impl Network {
     /// Asks a peer for random leaves of what it claims, if that is due, unless it is under way.
     pub(in crate::network) fn audit(&self, device: DeviceId) {
+        if self.0.kit.is_some() {
+            return;
+        }
         let fresh = {
             let mut state = self.state();
             let Some(running) = state.sessions.get_mut(&device) else {

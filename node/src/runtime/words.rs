@@ -1,0 +1,49 @@
+//! Uses of recovery words, and since when this device has told of each.
+//!
+//! ```text
+//! kit-use/ op[32]    u64, Unix milliseconds by this device's own clock
+//! ```
+//!
+//! Whoever holds the words also sets the clock of the device that uses them, so that what they did
+//! could look long past: how long it is told goes by this device's own time.
+
+use heirloom_protocol::{id::OpId, replica::KitUse};
+
+use super::{Runtime, RuntimeError};
+use crate::store::{Batch, Table};
+
+/// How long a use of recovery words is told of.
+const TOLD_MS: u64 = 30 * 24 * 3_600_000;
+
+fn key(op: &OpId) -> Vec<u8> {
+    [b"kit-use/", &op.0[..]].concat()
+}
+
+impl Runtime {
+    /// Uses of recovery words of which this device tells now; from the first time it is asked on.
+    /// What is new is durable when it returns.
+    pub fn words_used(&mut self) -> Result<Vec<KitUse>, RuntimeError> {
+        let now = self.now().0;
+        let uses: Vec<KitUse> = self.replica.kit_uses().copied().collect();
+        let mut batch = Batch::default();
+        let mut told = Vec::new();
+        for used in uses {
+            let row = self.store.get(Table::Kv, &key(&used.op))?;
+            let first = row
+                .and_then(|row| row.try_into().ok())
+                .map(u64::from_be_bytes);
+            if first.is_none() {
+                let row = (Table::Kv, key(&used.op), now.to_be_bytes().to_vec());
+                batch.puts.push(row);
+            }
+            let age = now.saturating_sub(first.unwrap_or(now));
+            if age < TOLD_MS {
+                told.push(used);
+            }
+        }
+        if !batch.puts.is_empty() {
+            self.store.commit(&batch)?;
+        }
+        Ok(told)
+    }
+}
