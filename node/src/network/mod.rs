@@ -54,6 +54,7 @@ struct Inner {
     net: Net,
     discovery: bool,
     state: Mutex<State>,
+    downloads: blobs::Downloads,
     /// Raised whenever sessions, transfers or connections changed.
     stirred: watch::Sender<u64>,
     cancel: tokio_util::sync::CancellationToken,
@@ -105,6 +106,7 @@ impl Network {
             net,
             discovery: options.discovery,
             state: Mutex::default(),
+            downloads: blobs::Downloads::default(),
             stirred: watch::Sender::new(0),
             cancel: tokio_util::sync::CancellationToken::new(),
         }));
