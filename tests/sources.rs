@@ -312,3 +312,38 @@ fn photo(family: &mut Family) -> PathBuf {
     fs::write(&path, pictures::bmp(300, &mut family.dice)).expect("a photo");
     path
 }
+
+#[test]
+fn a_holder_whose_disk_has_rotten_finds_out_itself_and_is_not_blamed() {
+    let mut family = Family::new();
+    let movie = family.movie(9 * MIB);
+    let folder = family.desktop.device.home.join("blobs");
+    let size = |path: &PathBuf| fs::metadata(path).expect("a file").len();
+    let blob = devices::files(&folder).into_iter().max_by_key(size);
+    let blob = blob.expect("a blob");
+    let mut bytes = fs::read(&blob).expect("readable");
+    assert!(u64::try_from(bytes.len()).expect("small") > movie.bytes());
+    bytes[4_000_000] ^= 1;
+    fs::write(&blob, bytes).expect("written");
+
+    let desktop = family.desktop.through_proxy();
+    family.ask(&[desktop]);
+    let quarantine = folder.join("quarantine");
+    wait_until("it is put aside", LONGEST, || {
+        !devices::files(&quarantine).is_empty()
+    });
+    assert!(!family.has(&movie));
+    let laptop = family.laptop.through_proxy();
+    family.asker.ok(&["peer", "add", &laptop]);
+    wait_until("the movie is here", LONGEST, || family.has(&movie));
+    let status = family.asker.ok(&["status"]);
+    let problems = status[0]["problems"].to_string();
+    assert!(!problems.contains("could not show"), "{problems}");
+    // Its own copy comes again from who got it.
+    wait_until("it has come again", LONGEST, || {
+        devices::files(&quarantine).is_empty()
+    });
+    family.gets(&movie);
+    family.desktop.device.is_whole();
+    family.end();
+}

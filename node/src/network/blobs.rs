@@ -11,13 +11,16 @@ mod download;
 mod downloads;
 mod fetch;
 mod line;
+mod lists;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use heirloom_protocol::{album::asset::BlobRef, crypto::Class, id::DeviceId, sync::want::Path};
 
-pub(super) use self::downloads::Downloads;
+pub(super) use self::{downloads::Downloads, lists::Lists};
 use super::Network;
 use crate::{net::Stream, runtime::Challenge, store::BlobPlace};
 

@@ -55,6 +55,10 @@ struct Inner {
     discovery: bool,
     state: Mutex<State>,
     downloads: blobs::Downloads,
+    lists: blobs::Lists,
+    /// After how many leaves this device lies once; never where it is nothing.
+    #[cfg(test)]
+    lies_after: Mutex<Option<u32>>,
     /// Raised whenever sessions, transfers or connections changed.
     stirred: watch::Sender<u64>,
     cancel: tokio_util::sync::CancellationToken,
@@ -107,6 +111,9 @@ impl Network {
             discovery: options.discovery,
             state: Mutex::default(),
             downloads: blobs::Downloads::default(),
+            lists: blobs::Lists::default(),
+            #[cfg(test)]
+            lies_after: Mutex::default(),
             stirred: watch::Sender::new(0),
             cancel: tokio_util::sync::CancellationToken::new(),
         }));

@@ -139,7 +139,7 @@ impl Runtime {
     }
 
     /// What the signed header says of a blob.
-    pub(super) fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
+    pub(crate) fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
         let Some(kept) = self.replica.kept_blob(log, ordinal) else {
             return Ok(None);
         };
