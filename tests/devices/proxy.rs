@@ -1,4 +1,4 @@
-//! A TCP proxy between two nodes that counts, records, and holds the line at a given byte.
+//! A TCP proxy between two nodes that counts, records, slows down, and holds the line at a given byte.
 
 use std::{
     io::{Read as _, Write as _},
@@ -34,6 +34,8 @@ struct State {
     /// The count of bytes sent back after which nothing more passes.
     gate: Option<u64>,
     is_held: bool,
+    /// Bytes a second that pass back over all connections, and when the next may.
+    rate: Option<(u64, Instant)>,
     streams: Vec<TcpStream>,
     /// Both directions, as they passed.
     tape: Option<[Vec<u8>; 2]>,
@@ -93,6 +95,11 @@ impl Proxy {
     /// Bytes that were sent to the node behind.
     pub(crate) fn forth(&self) -> u64 {
         self.shared.state().forth
+    }
+
+    /// Lets no more than so many bytes a second pass back from now on.
+    pub(crate) fn slow_to(&self, rate: u64) {
+        self.shared.state().rate = Some((rate, Instant::now()));
     }
 
     /// Lets `bytes` more pass back, then nothing.
@@ -172,6 +179,9 @@ impl Shared {
             let Some(passes) = self.admit(&chunk[..count], is_back) else {
                 return;
             };
+            if is_back {
+                self.wait_for_turn(passes);
+            }
             if to.write_all(&chunk[..passes]).is_err() {
                 return;
             }
@@ -179,6 +189,21 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Waits until so many bytes may pass.
+    fn wait_for_turn(&self, bytes: usize) {
+        let turn = {
+            let mut state = self.state();
+            let Some((rate, next)) = &mut state.rate else {
+                return;
+            };
+            let bytes = u64::try_from(bytes).expect("a chunk");
+            let turn = (*next).max(Instant::now());
+            *next = turn + Duration::from_micros(bytes * 1_000_000 / *rate);
+            turn
+        };
+        std::thread::sleep(turn.saturating_duration_since(Instant::now()));
     }
 
     /// Counts what may pass; what is beyond the gate is dropped with its connection.

@@ -1,18 +1,28 @@
 //! Blobs over their streams: serving what a peer may have, fetching what this device lacks.
 //!
-//! A device opens one stream to each peer for its own requests and keeps two of
-//! them in flight. Small blobs come many in one answer; large ones leaf by
-//! leaf, each verified before it is stored, and go on after an interruption. A
-//! peer that sends what does not belong to the blob is named and kept away.
+//! A device opens one stream to each peer for its own requests and keeps several
+//! of them in flight. Small blobs come many in one answer; large ones leaf by
+//! leaf, from every peer that holds them at once, each leaf verified before it is
+//! stored, and go on after an interruption. A peer that sends what does not belong
+//! to the blob is named and kept away.
 
 mod audit;
+mod download;
+mod downloads;
 mod fetch;
+mod line;
+mod lists;
 mod serve;
+#[cfg(test)]
+mod tests;
 
-use heirloom_protocol::id::DeviceId;
+use std::sync::Arc;
 
+use heirloom_protocol::{album::asset::BlobRef, crypto::Class, id::DeviceId, sync::want::Path};
+
+pub(super) use self::{downloads::Downloads, lists::Lists};
 use super::Network;
-use crate::net::Stream;
+use crate::{net::Stream, runtime::Challenge, store::BlobPlace};
 
 /// Requests with this id and above are challenges by the numbering of this program: serving them moves no
 /// blob, and is left out of what is told of a sync. Nothing else depends on it.
@@ -60,23 +70,24 @@ impl Network {
         if self.0.kit.is_some() {
             return;
         }
-        let number = {
+        let (number, wake) = {
             let mut state = self.state();
             let Some(running) = state.sessions.get_mut(&device) else {
                 return;
             };
             running.again = true;
             if std::mem::replace(&mut running.fetching, true) {
+                running.wake.notify_one();
                 return;
             }
-            running.number
+            (running.number, running.wake.clone())
         };
         let network = self.clone();
         tokio::spawn(async move {
             let mut goes_on = true;
             loop {
                 while goes_on && network.takes_again(device, number) {
-                    goes_on = network.fetch_once(device).await;
+                    goes_on = network.fetch_once((device, number), &wake).await;
                 }
                 // Before anybody may fetch from this device again, or two would fetch the same.
                 let lost = network
@@ -92,8 +103,9 @@ impl Network {
     }
 
     /// Fetches until nothing is left that the peer is known to have; false where it is of no use to go on.
-    async fn fetch_once(&self, device: DeviceId) -> bool {
-        match fetch::fetch(self, device).await {
+    async fn fetch_once(&self, session: (DeviceId, u64), wake: &Arc<tokio::sync::Notify>) -> bool {
+        let device = session.0;
+        match fetch::fetch(self, session, wake.clone()).await {
             Ok(()) => return true,
             Err(Ended::Misbehaved) => {
                 tracing::warn!(device = %device.short(), "a device sent a bad blob");
@@ -114,6 +126,58 @@ impl Network {
         running
             .filter(|running| running.number == number)
             .is_some_and(|running| std::mem::replace(&mut running.again, false))
+    }
+
+    /// There is more to fetch, whatever was found before.
+    fn hunger(&self, device: DeviceId, number: u64) {
+        let mut state = self.state();
+        let running = state.sessions.get_mut(&device);
+        if let Some(running) = running.filter(|running| running.number == number) {
+            running.again = true;
+        }
+    }
+
+    /// What the way to a device costs: over a costly one originals come only when somebody looks at them.
+    fn path_to(&self, _device: DeviceId) -> Path {
+        Path::Free
+    }
+
+    /// Says where blobs lie that came and are durable, of which so many bytes were not counted yet.
+    async fn note(&self, kept: Vec<(BlobRef, BlobPlace)>, bytes: u64) -> Result<(), Ended> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let blobs = u64::try_from(kept.len()).unwrap_or(0);
+        self.node()
+            .ask(move |runtime| runtime.blobs_came(&kept))
+            .await??;
+        self.count_received(blobs, bytes);
+        Ok(())
+    }
+
+    fn count_received(&self, blobs: u64, bytes: u64) {
+        {
+            let mut state = self.state();
+            state.moved.blobs_received += blobs;
+            state.moved.bytes_received += bytes;
+        }
+        self.stir();
+    }
+
+    /// Remembers that a device sent something else for an original that it says it holds: its copies
+    /// count for nothing until it has shown the right bytes.
+    async fn note_lie(&self, device: DeviceId, blob: BlobRef, leaf: u32) {
+        let noted = self.node().ask(move |runtime| {
+            // What it does not claim, or is no original, would count as passed.
+            let is_lie = blob.class == Class::Original.code() && runtime.claims(&device, &blob);
+            let shown = [(Challenge { blob, leaf }, false)];
+            is_lie
+                .then(|| runtime.note_audit(device, &shown))
+                .transpose()
+        });
+        if let Ok(Err(error)) = noted.await {
+            tracing::warn!(%error, "what a device did cannot be remembered");
+        }
     }
 
     /// Ends fetching, unless there is more to fetch by now and it goes on.

@@ -60,6 +60,11 @@ struct Inner {
     /// The recovery kit in whose name this node is here, and not in its own.
     kit: Option<DeviceId>,
     state: Mutex<State>,
+    downloads: blobs::Downloads,
+    lists: blobs::Lists,
+    /// After how many leaves this device lies once; never where it is nothing.
+    #[cfg(test)]
+    lies_after: Mutex<Option<u32>>,
     /// Raised whenever sessions, transfers or connections changed.
     stirred: watch::Sender<u64>,
     cancel: tokio_util::sync::CancellationToken,
@@ -136,6 +141,10 @@ impl Network {
             discovery: options.discovery,
             kit,
             state: Mutex::default(),
+            downloads: blobs::Downloads::default(),
+            lists: blobs::Lists::default(),
+            #[cfg(test)]
+            lies_after: Mutex::default(),
             stirred: watch::Sender::new(0),
             cancel: tokio_util::sync::CancellationToken::new(),
         }));

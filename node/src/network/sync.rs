@@ -4,7 +4,7 @@
 //! much to say never wait for each other (rust-libp2p #5410). Frames are taken
 //! from the session only while the writer has room for them.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
@@ -17,7 +17,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 
 use super::{Network, calls, gossip::Greeted, peer_of};
@@ -70,6 +70,8 @@ pub(super) struct Running {
     pub(super) fetching: bool,
     /// There may be more to fetch since the last look.
     pub(super) again: bool,
+    /// Wakes whoever fetches.
+    pub(super) wake: Arc<Notify>,
     /// Leaves are being asked for.
     pub(super) auditing: bool,
     /// Leaves were asked for, or could not be, since it connected.
@@ -214,6 +216,7 @@ impl Network {
                 number,
                 fetching: false,
                 again: false,
+                wake: Arc::default(),
                 auditing: false,
                 audited: false,
             };

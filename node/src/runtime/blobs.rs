@@ -11,7 +11,7 @@ use heirloom_protocol::{
     op::{Level, Policy},
     sync::{
         blob::BlobPlace as Name,
-        want::{Failure, Path, Wanted},
+        want::{Failure, Helping, Path, Wanted},
     },
 };
 
@@ -103,9 +103,12 @@ impl Runtime {
     pub fn wanted_from(
         &mut self,
         peer: DeviceId,
-        max: usize,
+        path: Path,
+        helping: Helping,
     ) -> Result<Vec<BlobRef>, RuntimeError> {
-        let wanted = self.want.next(peer, &self.peers.have, Path::Free, max);
+        let wanted = self
+            .want
+            .next_helping(peer, &self.peers.have, path, helping);
         let mut blobs = Vec::with_capacity(wanted.len());
         for Wanted { place, .. } in wanted {
             match self.blob_of(&place.log, place.ordinal)? {
@@ -114,6 +117,11 @@ impl Runtime {
             }
         }
         Ok(blobs)
+    }
+
+    /// Whether somebody waits for a blob in front of a screen.
+    pub(crate) fn is_looked_at(&self, blob: &BlobRef) -> bool {
+        self.want.is_looked_at(&name_of(blob))
     }
 
     /// How many blobs are lacking that this device wants by itself.
@@ -131,7 +139,7 @@ impl Runtime {
     }
 
     /// What the signed header says of a blob.
-    pub(super) fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
+    pub(crate) fn blob_of(&self, log: &LogId, ordinal: u32) -> Result<Option<BlobRef>, StoreError> {
         let Some(kept) = self.replica.kept_blob(log, ordinal) else {
             return Ok(None);
         };

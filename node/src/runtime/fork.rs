@@ -33,7 +33,7 @@ impl Runtime {
     }
 
     /// The name under which a blob is kept that peers know by another.
-    pub(super) fn kept_name(&self, blob: &BlobRef) -> LogId {
+    pub(crate) fn kept_name(&self, blob: &BlobRef) -> LogId {
         let kept = self.replica.kept_blob(&blob.log, blob.ordinal);
         kept.unwrap_or(blob.log)
     }

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use heirloom_protocol::id::BlobId;
 use heirloom_protocol::limits::{BLOB_BYTES, LEAF_BYTES};
@@ -20,6 +21,8 @@ use super::pack::SMALL_BYTES;
 
 /// Verified bytes after which the note is brought up to date.
 const NOTE_BYTES: u64 = 8 * 1024 * 1024;
+/// How long verified bytes wait for a note at most, as long as more come.
+const NOTE_AFTER: Duration = Duration::from_secs(5);
 const CHECK: usize = 8;
 
 /// An unfinished blob. Several threads may add leaves at once.
@@ -30,6 +33,8 @@ pub struct PartialBlob {
     len: u64,
     disk: Option<Disk>,
     progress: Mutex<Progress>,
+    /// One note is written at a time.
+    noting: Mutex<()>,
     /// Finished: stays busy until the sync has moved the file.
     queued: bool,
 }
@@ -38,6 +43,8 @@ pub struct PartialBlob {
 struct Progress {
     have: RoaringBitmap,
     unnoted: u64,
+    /// When the first of the leaves came that no note claims.
+    since: Option<Instant>,
 }
 
 impl BlobStore {
@@ -64,6 +71,7 @@ impl BlobStore {
             len,
             disk: None,
             progress: Mutex::default(),
+            noting: Mutex::default(),
             queued: false,
         };
         let path = self.0.partial_path(cid);
@@ -154,7 +162,8 @@ impl PartialBlob {
         let mut progress = lock(&self.progress);
         progress.have.insert(index);
         progress.unnoted += u64::try_from(len).expect("a leaf fits");
-        let due = progress.unnoted >= NOTE_BYTES;
+        let since = *progress.since.get_or_insert_with(Instant::now);
+        let due = progress.unnoted >= NOTE_BYTES || since.elapsed() >= NOTE_AFTER;
         drop(progress);
         if due { self.note() } else { Ok(()) }
     }
@@ -172,9 +181,11 @@ impl PartialBlob {
 
     /// Makes the leaves durable and notes them, so that a restart begins from here.
     pub fn note(&self) -> Result<(), StoreError> {
+        let _turn = lock(&self.noting);
         let have = {
             let mut progress = lock(&self.progress);
             progress.unnoted = 0;
+            progress.since = None;
             progress.have.clone()
         };
         // The note must never be ahead of the bytes.

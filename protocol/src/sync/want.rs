@@ -1,8 +1,8 @@
 //! Which blobs this device lacks, and which of them to ask a peer for next.
 //!
 //! What is on a screen comes first, then thumbnails, previews, originals; newest
-//! first within a class, but originals that one other device alone holds before
-//! the rest. A device that keeps everything wants all; one that may
+//! first within a class, but of originals those that the fewest other devices
+//! hold before the rest. A device that keeps everything wants all; one that may
 //! drop what others keep wants originals only when somebody looks at them.
 //!
 //! A blob that is lacking takes four bytes and some bits, so a library of a
@@ -24,6 +24,8 @@ use crate::{
 const ORDER: [Class; 3] = [Class::Thumbnail, Class::Preview, Class::Original];
 /// Blobs that a screen may ask for at once; the oldest wish gives way.
 const URGENT: usize = 4096;
+/// Originals that up to so many devices hold besides the one that is asked come before the rest.
+const RARE: usize = 3;
 /// Blobs that one peer is remembered to have failed at; then all of them may be tried again.
 const SHUNNED: usize = 65_536;
 
@@ -45,6 +47,51 @@ pub struct Wanted {
     pub class: Class,
     /// Its length in KiB, rounded up.
     pub kib: u32,
+}
+
+/// Which blobs to look for in one turn. What is on a screen is looked for in any.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Scope {
+    /// Thumbnails and previews.
+    Pictures,
+    /// These, and originals that no other device holds.
+    Lone,
+    /// Everything.
+    All,
+}
+
+/// How much to ask a peer for in one turn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Helping {
+    /// Which blobs.
+    pub scope: Scope,
+    /// At most so many.
+    pub blobs: usize,
+    /// After so many KiB no further one; the first comes whatever its size.
+    pub kib: u64,
+}
+
+impl Helping {
+    /// So many blobs of any size.
+    pub const fn of(blobs: usize) -> Self {
+        Self {
+            scope: Scope::All,
+            blobs,
+            kib: u64::MAX,
+        }
+    }
+
+    /// The first of some blobs that fit.
+    fn cut(&self, wanted: &mut Vec<Wanted>) {
+        let mut kib = 0;
+        let fits = wanted.iter().take_while(|blob| {
+            let is_first = kib == 0;
+            kib += u64::from(blob.kib).max(1);
+            is_first || kib <= self.kib
+        });
+        let fits = fits.count();
+        wanted.truncate(fits);
+    }
 }
 
 /// Why a blob did not come.
@@ -241,6 +288,11 @@ impl Want {
         self.urgent.truncate(URGENT);
     }
 
+    /// Whether a screen waits for a blob.
+    pub fn is_looked_at(&self, place: &BlobPlace) -> bool {
+        self.urgent.contains(place)
+    }
+
     /// Whether a blob is lacking.
     pub fn is_wanted(&self, place: &BlobPlace) -> bool {
         self.logs
@@ -299,17 +351,29 @@ impl Want {
         path: Path,
         max: usize,
     ) -> Vec<Wanted> {
-        let mut wanted = self.next_urgent(peer, haves, max);
+        self.next_helping(peer, haves, path, Helping::of(max))
+    }
+
+    /// The same with bounds on what is looked for.
+    pub fn next_helping(
+        &mut self,
+        peer: DeviceId,
+        haves: &PeerHaves,
+        path: Path,
+        helping: Helping,
+    ) -> Vec<Wanted> {
+        let mut wanted = self.next_urgent(peer, haves, helping.blobs);
         if wanted.is_empty() {
             let found = self.classes(path).find_map(|class| {
-                let mut found = self.newest(class, peer, haves, max, class == Class::Original);
-                if found.is_empty() && class == Class::Original {
-                    found = self.newest(class, peer, haves, max, false);
-                }
+                let found = match class {
+                    Class::Original => self.rarest(peer, haves, helping),
+                    _ => self.newest(class, peer, haves, helping.blobs, None),
+                };
                 (!found.is_empty()).then_some(found)
             });
             wanted = found.unwrap_or_default();
         }
+        helping.cut(&mut wanted);
         for blob in &wanted {
             self.taken.insert(blob.place, peer);
             if let Some(log) = self.logs.get_mut(&blob.place.log) {
@@ -339,14 +403,32 @@ impl Want {
         wanted.take(max).collect()
     }
 
-    /// The newest blobs of a class that a peer holds; with `alone` those that no other peer holds.
+    /// Originals that a peer holds: those that the fewest others hold, of these the newest.
+    fn rarest(&self, peer: DeviceId, haves: &PeerHaves, helping: Helping) -> Vec<Wanted> {
+        let others = haves.peers().filter(|other| **other != peer).count();
+        let up_to = match helping.scope {
+            Scope::Pictures => return Vec::new(),
+            Scope::Lone => 1,
+            Scope::All => RARE.min(others),
+        };
+        let rare = (0..up_to).map(Some);
+        let all = (helping.scope == Scope::All).then_some(None);
+        let found = rare.chain(all).map(|others| {
+            let class = Class::Original;
+            self.newest(class, peer, haves, helping.blobs, others)
+        });
+        let mut found = found.filter(|found| !found.is_empty());
+        found.next().unwrap_or_default()
+    }
+
+    /// The newest blobs of a class that a peer holds and at most `others` other peers do.
     fn newest(
         &self,
         class: Class,
         peer: DeviceId,
         haves: &PeerHaves,
         max: usize,
-        alone: bool,
+        others: Option<usize>,
     ) -> Vec<Wanted> {
         let mut offers = Vec::new();
         for (log, held) in haves.logs(&peer) {
@@ -355,9 +437,10 @@ impl Want {
             };
             let mut offer = &state.missing[slot(class)] & held;
             offer -= &state.taken;
-            let others = haves.peers().filter(|other| alone && **other != peer);
-            for held in others.filter_map(|other| haves.bits(other, log)) {
-                offer -= held;
+            if let Some(most) = others {
+                let others = haves.peers().filter(|other| **other != peer);
+                let held = others.filter_map(|other| haves.bits(other, log));
+                offer = held_by_at_most(most, offer, held);
             }
             if !offer.is_empty() {
                 offers.push((*log, state, offer));
@@ -384,6 +467,26 @@ impl Want {
         }
         wanted
     }
+}
+
+/// Those of some blobs that at most so many bitmaps name.
+fn held_by_at_most<'a>(
+    most: usize,
+    offer: RoaringBitmap,
+    held: impl Iterator<Item = &'a RoaringBitmap>,
+) -> RoaringBitmap {
+    // levels[n] is what at least n + 1 of them name.
+    let mut levels = vec![RoaringBitmap::new(); most + 1];
+    for held in held {
+        let mut more = &offer & held;
+        for level in &mut levels {
+            let both = &*level & &more;
+            *level |= &more;
+            more = both;
+        }
+    }
+    let many = levels.pop().unwrap_or_default();
+    offer - many
 }
 
 fn newest_of(state: &Log, offer: &RoaringBitmap, at: usize) -> Option<(Hlc, u32, usize)> {
@@ -575,6 +678,59 @@ mod tests {
         assert_eq!(want.offered(peer(9), &haves), 9);
         want.set_policy(Policy::Cache(0));
         assert_eq!(want.offered(peer(8), &haves), 2, "originals are not wanted");
+    }
+
+    #[test]
+    fn originals_that_the_fewest_hold_come_first() {
+        let mut want = Want::new(Policy::Archive);
+        let none = RoaringBitmap::new();
+        for n in 0..4 {
+            want.add(log(1), n, at(u64::from(n)), &[(Class::Original, 9)], &none);
+        }
+        // 0 is on one device, 1 on two, 2 on three, 3 on four.
+        let haves = haves(&[(6, 1, 3..4), (7, 1, 2..4), (8, 1, 1..4), (9, 1, 0..4)]);
+        let mut order = Vec::new();
+        loop {
+            let wanted = want.next(peer(9), &haves, Path::Free, 64);
+            if wanted.is_empty() {
+                break;
+            }
+            assert_eq!(wanted.len(), 1);
+            order.extend(wanted.iter().map(|blob| blob.place.ordinal));
+        }
+        assert_eq!(order, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_helping_is_bounded_in_kind_and_size() {
+        let mut want = library(Policy::Archive);
+        let haves = haves(&[(8, 1, 0..6), (9, 1, 0..12)]);
+        let helping = |scope, kib| Helping {
+            scope,
+            blobs: 64,
+            kib,
+        };
+        let thumbs = want.next_helping(peer(9), &haves, Path::Free, helping(Scope::All, 40));
+        assert_eq!(ordinals(&thumbs), [(1, 11), (1, 8)], "16 KiB each");
+        for _ in 0..6 {
+            want.next_helping(peer(9), &haves, Path::Free, helping(Scope::Pictures, 1));
+        }
+        let pictures = helping(Scope::Pictures, u64::MAX);
+        let next = want.next_helping(peer(9), &haves, Path::Free, pictures);
+        assert!(next.is_empty(), "{next:?}");
+        let lone = helping(Scope::Lone, 1);
+        for ordinal in [9, 6] {
+            let next = want.next_helping(peer(9), &haves, Path::Free, lone);
+            assert_eq!(ordinals(&next), [(1, ordinal)], "one, whatever its size");
+        }
+        assert!(
+            want.next_helping(peer(9), &haves, Path::Free, lone)
+                .is_empty()
+        );
+        want.look_at(place(1, 0));
+        assert!(want.is_looked_at(&place(1, 0)));
+        let looked_at = want.next_helping(peer(9), &haves, Path::Free, pictures);
+        assert_eq!(ordinals(&looked_at), [(1, 0)]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use heirloom_protocol::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::{CHALLENGES, Ended, Network, fetch::Line};
+use super::{CHALLENGES, Ended, Network, line::Line};
 use crate::{
     runtime::{Challenge, RuntimeError, name_of},
     store::{Store, StoreError},

@@ -1,203 +1,541 @@
-//! Fetches what this device lacks from one peer.
+//! Fetches what this device lacks from one peer, beside the other peers that hold the same.
+//!
+//! Requests go out ahead of their answers, which come in order: small blobs two
+//! helpings at a time, leaves of large ones 4 MiB at a time. A large blob that
+//! several peers hold comes from all of them at once ([`Download`]). Between two
+//! requests is where what is more wanted gets in.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use heirloom_protocol::{
     album::asset::BlobRef,
-    crypto::LeafList,
     id::DeviceId,
     limits,
     sync::{
-        blob::{AnswerHead, AnswerKind, HEAD_BYTES, Many, blob_bytes, is_small},
-        fetch::{Fetch, Input, Output},
-        want::Failure,
+        blob::{AnswerKind, Many, blob_bytes, is_small},
+        fetch::{Input, Part},
+        want::{Failure, Helping, Path, Scope},
     },
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::{sync::Notify, task::JoinHandle};
 
-use super::{Ended, Network};
+use super::{
+    Ended, Network,
+    download::{Download, WINDOW},
+    downloads::Opened,
+    line::{Asker, Frame, Line},
+};
 use crate::{
-    net::{Proto, Stream},
-    network::peer_of,
     runtime::name_of,
-    store::{BlobPlace, PartialBlob, Store, StoreError},
+    store::{BlobPlace, Store, StoreError},
 };
 
 /// Requests for small blobs in flight.
 const PIPELINE: usize = 2;
-/// Leaves of a large blob in flight: 4 MiB.
-const WINDOW: u32 = 64;
-/// Leaves written between two notes of what is durable: 8 MiB.
-const NOTE_LEAVES: usize = 128;
-/// How long a peer may say nothing while something was asked of it.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+/// With fewer leaves in flight there is room for another large blob.
+const ROOM: u32 = WINDOW / 2;
+/// Large blobs of one peer that are put in their places at once.
+const FINISHING: usize = 2;
+/// Leaves in flight that nobody waits for, beyond which another stream is sooner: 1 MiB.
+const STALE: u32 = 16;
 
-/// One stream of requests to a peer.
-pub(super) struct Line {
+/// What was asked, in order.
+enum Pending {
+    Small {
+        id: u32,
+        many: Many,
+        came: Vec<(BlobRef, Vec<u8>)>,
+    },
+    Part {
+        id: u32,
+        token: u32,
+        download: Arc<Download>,
+        /// Leaves, or lines of the list, that have not come.
+        left: u32,
+        is_list: bool,
+    },
+}
+
+impl Pending {
+    const fn id(&self) -> u32 {
+        match self {
+            Self::Small { id, .. } | Self::Part { id, .. } => *id,
+        }
+    }
+}
+
+/// One peer as it is fetched from.
+struct Fetching {
     network: Network,
     device: DeviceId,
-    read: ReadHalf<Stream>,
-    pub(super) write: WriteHalf<Stream>,
-    next_id: u32,
+    /// The session's number.
+    number: u64,
+    wake: Arc<Notify>,
+    pending: VecDeque<Pending>,
+    /// Large blobs of which the peer sends parts.
+    downloads: Vec<Arc<Download>>,
+    finishing: FuturesUnordered<JoinHandle<Result<(), Ended>>>,
+    /// There may be something to ask for that was not looked for.
+    is_hungry: bool,
+}
+
+/// What there is to do.
+#[derive(Default)]
+struct Found {
+    blobs: Vec<BlobRef>,
+    /// Of large blobs on their way, those to which the peer can add.
+    joined: Vec<Arc<Download>>,
 }
 
 /// Fetches until nothing that the peer has is lacking.
-pub(super) async fn fetch(network: &Network, device: DeviceId) -> Result<(), Ended> {
-    let mut first = wanted(network, device).await?;
-    if first.is_empty() {
+pub(super) async fn fetch(
+    network: &Network,
+    (device, number): (DeviceId, u64),
+    wake: Arc<Notify>,
+) -> Result<(), Ended> {
+    let mut fetching = Fetching {
+        network: network.clone(),
+        device,
+        number,
+        wake,
+        pending: VecDeque::new(),
+        downloads: Vec::new(),
+        finishing: FuturesUnordered::new(),
+        is_hungry: true,
+    };
+    let found = fetching.look().await?;
+    if found.blobs.is_empty() && found.joined.is_empty() {
         return Ok(());
     }
-    let mut line = Line::open(network, device, 0).await?;
-    let mut in_flight: VecDeque<(u32, Many)> = VecDeque::new();
-    let mut large: VecDeque<BlobRef> = VecDeque::new();
-    let mut small: VecDeque<BlobRef> = VecDeque::new();
-    loop {
-        for blob in std::mem::take(&mut first) {
-            if is_small(&blob) {
-                small.push_back(blob)
-            } else {
-                large.push_back(blob)
-            }
-        }
-        while in_flight.len() < PIPELINE && !small.is_empty() {
-            let (many, rest) = Many::new(small.drain(..).collect());
-            small = rest.into();
-            let id = line.ask_many(&many).await?;
-            in_flight.push_back((id, many));
-        }
-        if let Some((id, many)) = in_flight.pop_front() {
-            if in_flight.len() + 1 < PIPELINE && small.is_empty() && large.is_empty() {
-                first = wanted(network, device).await?;
-                let fits = first.iter().all(is_small);
-                if fits && !first.is_empty() {
-                    let (next, rest) = Many::new(std::mem::take(&mut first));
-                    small = rest.into();
-                    let next_id = line.ask_many(&next).await?;
-                    in_flight.push_back((next_id, next));
-                }
-            }
-            line.take_many(id, many).await?;
-        } else if let Some(blob) = large.pop_front() {
-            line.take_large(blob).await?;
-        }
-        if in_flight.is_empty() && small.is_empty() && large.is_empty() && first.is_empty() {
-            first = wanted(network, device).await?;
-            if first.is_empty() {
-                break;
-            }
-        }
+    let ended = fetching.run(found).await;
+    let left = fetching.leave().await;
+    while let Some(finished) = fetching.finishing.next().await {
+        finished.map_err(|_| Ended::Lost)??;
     }
-    line.write.shutdown().await?;
-    Ok(())
+    ended.and(left)
 }
 
-async fn wanted(network: &Network, device: DeviceId) -> Result<Vec<BlobRef>, Ended> {
-    Ok(network
-        .node()
-        .ask(move |runtime| runtime.wanted_from(device, limits::GET_MANY_BLOBS))
-        .await??)
-}
-
-impl Line {
-    /// Opens a stream; requests are numbered from `first_id` on.
-    pub(super) async fn open(
-        network: &Network,
-        device: DeviceId,
-        first_id: u32,
-    ) -> Result<Self, Ended> {
-        let opened = network.net().open(peer_of(device), Proto::Blob).await;
-        let (read, write) = tokio::io::split(opened.map_err(|_| Ended::Lost)?);
-        Ok(Self {
-            network: network.clone(),
-            device,
-            read,
-            write,
-            next_id: first_id,
-        })
-    }
-
-    pub(super) fn id(&mut self) -> u32 {
-        self.next_id = self.next_id.wrapping_add(1);
-        self.next_id
-    }
-
-    async fn ask_many(&mut self, many: &Many) -> Result<u32, Ended> {
-        let id = self.id();
-        self.write.write_all(&many.request(id).to_frame()).await?;
-        self.write.flush().await?;
-        Ok(id)
-    }
-
-    pub(super) async fn head(&mut self) -> Result<AnswerHead, Ended> {
-        let mut bytes = [0; HEAD_BYTES];
-        let read = tokio::time::timeout(PATIENCE, self.read.read_exact(&mut bytes)).await;
-        read.map_err(|_| Ended::Lost)??;
-        AnswerHead::parse(bytes).map_err(|_| Ended::Misbehaved)
-    }
-
-    pub(super) async fn payload(&mut self, head: &AnswerHead) -> Result<Vec<u8>, Ended> {
-        let mut bytes = vec![0; head.len];
-        let read = tokio::time::timeout(PATIENCE, self.read.read_exact(&mut bytes)).await;
-        read.map_err(|_| Ended::Lost)??;
-        Ok(bytes)
-    }
-
-    /// Takes the answer to one request for small blobs and makes them durable together.
-    async fn take_many(&mut self, id: u32, mut many: Many) -> Result<(), Ended> {
-        let mut came: Vec<(BlobRef, Vec<u8>)> = Vec::new();
-        while !many.is_done() {
-            let head = self.head().await?;
-            let payload = self.payload(&head).await?;
-            if head.kind == AnswerKind::Unknown {
-                continue;
+impl Fetching {
+    async fn run(&mut self, found: Found) -> Result<(), Ended> {
+        let mut line = Line::open(&self.network, self.device, 0).await?.read_on();
+        self.take_up(&mut line, found).await?;
+        loop {
+            self.fill(&mut line).await?;
+            if self.is_done() {
+                return if self.pending.is_empty() {
+                    line.end().await
+                } else {
+                    Ok(())
+                };
             }
-            if head.id != id {
-                return Err(Ended::Misbehaved);
-            }
-            match head.kind {
-                AnswerKind::Data => {
-                    let whole = many
-                        .data(head.index, &payload)
-                        .map_err(|_| Ended::Misbehaved)?;
-                    came.extend(whole);
+            let deadline = self.deadline(&line);
+            tokio::select! {
+                frame = line.frame() => self.take(frame?).await?,
+                () = self.wake.notified() => {}
+                Some(finished) = self.finishing.next() => {
+                    finished.map_err(|_| Ended::Lost)??;
+                    self.is_hungry = true;
                 }
-                AnswerKind::Gone => {
-                    let (index, _) = head.read_gone(&payload);
-                    let gone = many.gone(index).map_err(|_| Ended::Misbehaved)?;
-                    self.failed(gone, Failure::Lacking).await?;
-                }
-                AnswerKind::Leaves | AnswerKind::Unknown => return Err(Ended::Misbehaved),
+                () = tokio::time::sleep_until(deadline.into()) => self.tick(&line)?,
             }
         }
-        let store = self.network.node().store().clone();
-        let kept = self
-            .network
-            .node()
-            .blocking(move || keep(&store, came))
-            .await??;
-        self.note(kept).await
     }
 
-    async fn note(&mut self, kept: Vec<(BlobRef, BlobPlace)>) -> Result<(), Ended> {
-        if kept.is_empty() {
-            return Ok(());
+    /// Asks for as much as there is room for.
+    async fn fill(&mut self, line: &mut Asker) -> Result<(), Ended> {
+        loop {
+            let before = self.downloads.len();
+            let device = self.device;
+            self.downloads
+                .retain(|download| download.has_source(&device));
+            self.is_hungry |= self.downloads.len() < before;
+            self.is_hungry |= self.network.takes_again(self.device, self.number);
+            self.ask_parts(line).await?;
+            if !self.is_hungry || self.small_in_flight() >= PIPELINE {
+                return Ok(());
+            }
+            self.is_hungry = false;
+            let found = self.look().await?;
+            if found.blobs.is_empty() && found.joined.is_empty() {
+                return Ok(());
+            }
+            self.take_up(line, found).await?;
         }
-        let blobs = u64::try_from(kept.len()).unwrap_or(0);
-        let bytes: u64 = kept.iter().map(|(blob, _)| blob_bytes(blob)).sum();
-        self.network
-            .node()
-            .ask(move |runtime| runtime.blobs_came(&kept))
-            .await??;
-        {
-            let mut state = self.network.state();
-            state.moved.blobs_received += blobs;
-            state.moved.bytes_received += bytes;
+    }
+
+    async fn take_up(&mut self, line: &mut Asker, found: Found) -> Result<(), Ended> {
+        self.is_hungry = true;
+        let (small, large): (Vec<_>, Vec<_>) = found.blobs.into_iter().partition(is_small);
+        if !small.is_empty() {
+            self.ask_small(line, small).await?;
         }
-        self.network.stir();
+        for blob in large {
+            self.begin(blob).await?;
+        }
+        for download in found.joined {
+            self.join(&download);
+        }
         Ok(())
     }
 
-    async fn failed(&mut self, blobs: Vec<BlobRef>, failure: Failure) -> Result<(), Ended> {
+    /// Looks for what is wanted most of what the peer holds and there is room for.
+    async fn look(&mut self) -> Result<Found, Ended> {
+        let has_room = self.leaves_in_flight() < ROOM && self.finishing.len() < FINISHING;
+        let is_idle = self.pending.is_empty() && self.downloads.is_empty();
+        let open = self.network.0.downloads.open();
+        let joinable: Vec<_> = open
+            .iter()
+            .filter(|download| has_room && download.is_open_to(&self.device))
+            .filter(|download| download.is_shared() || is_idle)
+            .cloned()
+            .collect();
+        let path = self.network.path_to(self.device);
+        let (device, names) = (
+            self.device,
+            open.iter().map(|open| open.blob()).collect::<Vec<_>>(),
+        );
+        let ask = joinable.clone();
+        let looked = self.network.node().ask(move |runtime| {
+            let urgent: Vec<bool> = names
+                .iter()
+                .map(|blob| runtime.is_looked_at(blob))
+                .collect();
+            let may_join = |download: &Arc<Download>| {
+                let blob = download.blob();
+                let is_free = path == Path::Free || runtime.is_looked_at(&blob);
+                is_free && runtime.claims(&device, &blob)
+            };
+            let joined: Vec<_> = ask.into_iter().filter(may_join).collect();
+            let scope = match (has_room, joined.iter().any(|joined| joined.is_shared())) {
+                (false, _) => Scope::Pictures,
+                (true, true) => Scope::Lone,
+                (true, false) => Scope::All,
+            };
+            let helping = Helping {
+                scope,
+                blobs: limits::GET_MANY_BLOBS,
+                kib: limits::GET_MANY_BYTES / 1024,
+            };
+            let blobs = runtime.wanted_from(device, path, helping)?;
+            Ok::<_, crate::runtime::RuntimeError>((urgent, joined, blobs))
+        });
+        let (urgent, joined, blobs) = looked.await??;
+        for (download, urgent) in open.iter().zip(urgent) {
+            download.set_urgent(urgent);
+        }
+        self.give_way(&open);
+        // What is to be asked for comes first; there is another look after it.
+        let joined = if blobs.is_empty() { joined } else { Vec::new() };
+        Ok(Found { blobs, joined })
+    }
+
+    /// Has what nobody looks at leave most of the way to what somebody does.
+    fn give_way(&self, open: &[Arc<Download>]) {
+        let some_urgent = open.iter().any(|download| download.is_urgent());
+        for download in open {
+            download.give_way(some_urgent && !download.is_urgent());
+        }
+    }
+
+    async fn ask_small(&mut self, line: &mut Asker, blobs: Vec<BlobRef>) -> Result<(), Ended> {
+        let (many, rest) = Many::new(blobs);
+        if !rest.is_empty() {
+            self.failed(rest, Failure::Interrupted).await?;
+        }
+        self.patience(line);
+        let id = line.ask(|id| many.request(id)).await?;
+        let came = Vec::new();
+        self.pending.push_back(Pending::Small { id, many, came });
+        Ok(())
+    }
+
+    /// Begins a large blob, or adds to one that others send.
+    async fn begin(&mut self, blob: BlobRef) -> Result<(), Ended> {
+        match self.network.open_download(blob).await? {
+            Opened::Refused => self.failed(vec![blob], Failure::Lacking).await,
+            Opened::Named => Ok(()),
+            Opened::Open(download) if download.is_whole() => {
+                self.finish(download);
+                Ok(())
+            }
+            Opened::Open(download) => {
+                if self.join(&download) {
+                    if download.is_shared() {
+                        self.network.fetch_all();
+                    }
+                    Ok(())
+                } else if download.was_refused_by(&self.device) {
+                    self.failed(vec![blob], Failure::Lacking).await
+                } else if download.is_over() {
+                    // It is just being given up, and may be begun again then.
+                    self.failed(vec![blob], Failure::Interrupted).await
+                } else {
+                    // Others send it, or this one does already.
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, download: &Arc<Download>) -> bool {
+        let cost = match self.network.path_to(self.device) {
+            Path::Free => 0,
+            Path::Costly => 10,
+        };
+        let joins = download.join(self.device, cost, &self.wake);
+        if joins {
+            self.downloads.push(download.clone());
+        }
+        joins
+    }
+
+    /// Sends the requests that were dealt out to this peer, those first for what somebody looks at.
+    async fn ask_parts(&mut self, line: &mut Asker) -> Result<(), Ended> {
+        self.downloads.sort_by_key(|download| !download.is_urgent());
+        for download in self.downloads.clone() {
+            for (token, part) in download.asks(&self.device) {
+                self.patience(line);
+                let name = name_of(&download.blob());
+                let id = line.ask(|id| part.request(id, name)).await?;
+                let (Part::List { count, .. } | Part::Leaves { count, .. }) = part;
+                self.pending.push_back(Pending::Part {
+                    id,
+                    token,
+                    download: download.clone(),
+                    left: count,
+                    is_list: matches!(part, Part::List { .. }),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&self, line: &Asker) {
+        if self.pending.is_empty() {
+            line.be_patient();
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<(), Ended> {
+        if frame.head.kind == AnswerKind::Unknown {
+            return Ok(());
+        }
+        // Answers come in the order of their requests.
+        let is_next = self.pending.front().map(Pending::id) == Some(frame.head.id);
+        let pending = self.pending.pop_front().filter(|_| is_next);
+        match pending.ok_or(Ended::Misbehaved)? {
+            Pending::Small { id, many, came } => self.take_small(id, many, came, frame).await,
+            Pending::Part {
+                id,
+                token,
+                download,
+                left,
+                is_list,
+            } => {
+                let unit = if is_list { 32 } else { limits::LEAF_BYTES };
+                let came = u32::try_from(frame.payload.len().div_ceil(unit)).unwrap_or(u32::MAX);
+                let is_gone = frame.head.kind == AnswerKind::Gone;
+                let left = match is_gone {
+                    true => 0,
+                    false => left.checked_sub(came).ok_or(Ended::Misbehaved)?,
+                };
+                self.is_hungry |= left == 0 && self.leaves_in_flight() < ROOM;
+                self.take_part(token, &download, frame).await?;
+                if left > 0 {
+                    self.pending.push_front(Pending::Part {
+                        id,
+                        token,
+                        download,
+                        left,
+                        is_list,
+                    });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_small(
+        &mut self,
+        id: u32,
+        mut many: Many,
+        mut came: Vec<(BlobRef, Vec<u8>)>,
+        Frame { head, payload }: Frame,
+    ) -> Result<(), Ended> {
+        match head.kind {
+            AnswerKind::Data => {
+                let at = many.left().first().copied();
+                let Ok(whole) = many.data(head.index, &payload) else {
+                    if let Some(blob) = at {
+                        self.network.note_lie(self.device, blob, 0).await;
+                    }
+                    return Err(Ended::Misbehaved);
+                };
+                came.extend(whole);
+            }
+            AnswerKind::Gone => {
+                let (index, _) = head.read_gone(&payload);
+                let gone = many.gone(index).map_err(|_| Ended::Misbehaved)?;
+                self.failed(gone, Failure::Lacking).await?;
+            }
+            AnswerKind::Leaves | AnswerKind::Unknown => return Err(Ended::Misbehaved),
+        }
+        if !many.is_done() {
+            self.pending.push_front(Pending::Small { id, many, came });
+            return Ok(());
+        }
+        self.is_hungry = true;
+        let bytes = came.iter().map(|(blob, _)| blob_bytes(blob)).sum();
+        let store = self.network.node().store().clone();
+        let kept = self.network.node().blocking(move || keep(&store, came));
+        let kept = kept.await??;
+        self.network.note(kept, bytes).await
+    }
+
+    async fn take_part(
+        &mut self,
+        token: u32,
+        download: &Arc<Download>,
+        Frame { head, payload }: Frame,
+    ) -> Result<(), Ended> {
+        let index = head.index;
+        let bytes = payload;
+        let effects = download.handle(match head.kind {
+            AnswerKind::Data => Input::Data {
+                token,
+                index,
+                bytes,
+            },
+            AnswerKind::Leaves => Input::List {
+                token,
+                index,
+                bytes,
+            },
+            AnswerKind::Gone | AnswerKind::Unknown => Input::Gone { token },
+        });
+        if effects.is_blamed {
+            self.network
+                .note_lie(self.device, download.blob(), index)
+                .await;
+            return Err(Ended::Misbehaved);
+        }
+        if !effects.lacking.is_empty() {
+            self.failed(vec![download.blob()], Failure::Lacking).await?;
+        }
+        if effects.list.is_none() && effects.leaves.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = effects.leaves.iter().map(|(_, bytes)| bytes.len()).sum();
+        let (store, writing) = (self.network.node().store().clone(), download.clone());
+        let written = self.network.node().blocking(move || {
+            let large = blob_bytes(&writing.blob()) > limits::LEAF_LIST_STORED_ABOVE_BYTES;
+            if let Some(list) = effects.list.filter(|_| large) {
+                store.blobs().put_leaves(&writing.id(), list.as_bytes())?;
+            }
+            writing.write(&effects.leaves)
+        });
+        match written.await? {
+            Ok(is_whole) => {
+                self.network
+                    .count_received(0, u64::try_from(bytes).unwrap_or(0));
+                if is_whole {
+                    self.finish(download.clone());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Its leaves count as handed out and are not here: it begins anew from the file.
+                self.network.close_download(download).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn finish(&mut self, download: Arc<Download>) {
+        let network = self.network.clone();
+        let finishing = tokio::spawn(async move { network.finish_download(download).await });
+        self.finishing.push(finishing);
+    }
+
+    fn tick(&self, line: &Asker) -> Result<(), Ended> {
+        if !self.pending.is_empty() && line.patience() <= Instant::now() {
+            return Err(Ended::Lost);
+        }
+        for download in &self.downloads {
+            for device in download.handle(Input::Tick).lacking {
+                tracing::info!(device = %device.short(), "a device went silent in the middle of a blob");
+            }
+        }
+        Ok(())
+    }
+
+    fn deadline(&self, line: &Asker) -> Instant {
+        let far = Instant::now() + super::line::PATIENCE;
+        let patience = (!self.pending.is_empty()).then(|| line.patience());
+        let theirs = self
+            .downloads
+            .iter()
+            .filter_map(|download| download.deadline());
+        theirs.chain(patience).min().unwrap_or(far)
+    }
+
+    /// Whether there is nothing to wait for, or so much that nobody waits for that another stream is sooner.
+    fn is_done(&self) -> bool {
+        let stale = |pending: &Pending| match pending {
+            Pending::Part { download, left, .. } if !download.has_source(&self.device) => *left,
+            _ => 0,
+        };
+        let stale_leaves: u32 = self.pending.iter().map(stale).sum();
+        let all_stale = self.pending.iter().all(|pending| stale(pending) > 0);
+        let rests = all_stale && self.downloads.is_empty() && self.finishing.is_empty();
+        rests || stale_leaves > STALE
+    }
+
+    fn small_in_flight(&self) -> usize {
+        let is_small = |pending: &&Pending| matches!(pending, Pending::Small { .. });
+        self.pending.iter().filter(is_small).count()
+    }
+
+    fn leaves_in_flight(&self) -> u32 {
+        let leaves = self.pending.iter().map(|pending| match pending {
+            Pending::Part {
+                left,
+                is_list: false,
+                ..
+            } => *left,
+            _ => 0,
+        });
+        leaves.sum()
+    }
+
+    /// Gives back what was asked for and has not come.
+    async fn leave(&mut self) -> Result<(), Ended> {
+        let mut left = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            match pending {
+                Pending::Small { many, came, .. } => {
+                    left.extend(came.into_iter().map(|(blob, _)| blob));
+                    left.extend(many.left());
+                }
+                Pending::Part { download, .. } => self.downloads.push(download),
+            }
+        }
+        if !left.is_empty() {
+            self.failed(left, Failure::Interrupted).await?;
+            // Another stream asks for it.
+            self.network.hunger(self.device, self.number);
+        }
+        for download in std::mem::take(&mut self.downloads) {
+            if download.leave(self.device) {
+                self.network.close_download(&download).await?;
+                self.network.hunger(self.device, self.number);
+            }
+        }
+        Ok(())
+    }
+
+    async fn failed(&self, blobs: Vec<BlobRef>, failure: Failure) -> Result<(), Ended> {
         let device = self.device;
         let told = self.network.node().ask(move |runtime| {
             for blob in &blobs {
@@ -205,107 +543,6 @@ impl Line {
             }
         });
         Ok(told.await?)
-    }
-
-    /// Fetches one large blob, going on with what an earlier attempt left.
-    async fn take_large(&mut self, blob: BlobRef) -> Result<(), Ended> {
-        let store = self.network.node().store().clone();
-        let opened = self
-            .network
-            .node()
-            .blocking(move || open_partial(&store, &blob))
-            .await??;
-        let Some((mut fetch, partial)) = opened else {
-            return self.failed(vec![blob], Failure::Lacking).await;
-        };
-        let partial = std::sync::Arc::new(partial);
-        fetch.handle(
-            Input::PeerUp {
-                peer: self.device,
-                cost: 0,
-            },
-            Instant::now(),
-        );
-        let mut ids: VecDeque<(u32, u32)> = VecDeque::new();
-        let mut unnoted = 0;
-        loop {
-            while let Some(output) = fetch.poll() {
-                match output {
-                    Output::Ask { token, part, .. } => {
-                        let id = self.id();
-                        let request = part.request(id, name_of(&blob));
-                        self.write.write_all(&request.to_frame()).await?;
-                        self.write.flush().await?;
-                        ids.push_back((id, token));
-                    }
-                    Output::Listed(list) => self.keep_list(&blob, list).await?,
-                    Output::Leaves { first, bytes } => {
-                        unnoted += bytes.len().div_ceil(limits::LEAF_BYTES);
-                        let is_due = unnoted >= NOTE_LEAVES;
-                        if is_due {
-                            unnoted = 0;
-                        }
-                        let partial = partial.clone();
-                        let write = move || write_leaves(&partial, first, &bytes, is_due);
-                        self.network.node().blocking(write).await??;
-                    }
-                    Output::Blame(_) => return Err(Ended::Misbehaved),
-                    Output::Lacks(_) | Output::Stuck => {
-                        return self.failed(vec![blob], Failure::Lacking).await;
-                    }
-                    Output::Done => return self.finish(blob, partial).await,
-                }
-            }
-            let head = self.head().await?;
-            let payload = self.payload(&head).await?;
-            let Some((_, token)) = ids.iter().find(|(id, _)| *id == head.id).copied() else {
-                return Err(Ended::Misbehaved);
-            };
-            ids.retain(|(id, _)| *id >= head.id);
-            let index = head.index;
-            let input = match head.kind {
-                AnswerKind::Data => Input::Data {
-                    token,
-                    index,
-                    bytes: payload,
-                },
-                AnswerKind::Leaves => Input::List {
-                    token,
-                    index,
-                    bytes: payload,
-                },
-                AnswerKind::Gone => Input::Gone { token },
-                AnswerKind::Unknown => continue,
-            };
-            fetch.handle(input, Instant::now());
-        }
-    }
-
-    async fn keep_list(&mut self, blob: &BlobRef, list: LeafList) -> Result<(), Ended> {
-        if blob_bytes(blob) <= limits::LEAF_LIST_STORED_ABOVE_BYTES {
-            return Ok(());
-        }
-        let (store, id) = (self.network.node().store().clone(), blob.id);
-        let keep = move || store.blobs().put_leaves(&id, list.as_bytes());
-        Ok(self.network.node().blocking(keep).await??)
-    }
-
-    async fn finish(
-        &mut self,
-        blob: BlobRef,
-        partial: std::sync::Arc<PartialBlob>,
-    ) -> Result<(), Ended> {
-        let store = self.network.node().store().clone();
-        let finished = self.network.node().blocking(move || {
-            let partial = std::sync::Arc::into_inner(partial).ok_or_else(|| {
-                StoreError::Io(std::io::Error::other("a blob is still being written"))
-            })?;
-            let stored = partial.finish()?;
-            store.blobs().sync()?;
-            Ok::<_, StoreError>(stored.place)
-        });
-        let place = finished.await??;
-        self.note(vec![(blob, place)]).await
     }
 }
 
@@ -321,39 +558,4 @@ fn keep(
     }
     store.blobs().sync()?;
     Ok(kept)
-}
-
-/// The state of a large blob's fetch and its file; `None` for one that is not fetched.
-fn open_partial(store: &Store, blob: &BlobRef) -> Result<Option<(Fetch, PartialBlob)>, StoreError> {
-    let total = blob_bytes(blob);
-    let limit = total.div_ceil(65_536).saturating_mul(32);
-    let list = store.blobs().leaves(&blob.id, limit)?;
-    let list = list.and_then(|bytes| LeafList::from_bytes(blob.id, total, &bytes).ok());
-    let verify = |index: u64, bytes: &[u8]| {
-        list.as_ref()
-            .is_some_and(|list| list.verify_leaf(index, bytes).is_ok())
-    };
-    let partial = store.blobs().partial(&blob.id, total, verify)?;
-    let fetch = match list {
-        Some(list) => {
-            let mut have = roaring::RoaringBitmap::new();
-            have.insert_range(0..partial.leaves());
-            have -= partial.missing();
-            Fetch::resume(*blob, WINDOW, list, &have)
-        }
-        None => Fetch::new(*blob, WINDOW),
-    };
-    Ok(fetch.ok().map(|fetch| (fetch, partial)))
-}
-
-fn write_leaves(
-    partial: &PartialBlob,
-    first: u32,
-    bytes: &[u8],
-    note: bool,
-) -> Result<(), StoreError> {
-    for (index, leaf) in (first..).zip(bytes.chunks(limits::LEAF_BYTES)) {
-        partial.write_leaf(index, leaf)?;
-    }
-    if note { partial.note() } else { Ok(()) }
 }

@@ -1,7 +1,6 @@
 //! Answers a peer's requests, in their order.
 
 use heirloom_protocol::{
-    crypto::LeafHasher,
     id::DeviceId,
     limits,
     sync::blob::{
@@ -11,11 +10,11 @@ use heirloom_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
 
-use super::{CHALLENGES, Ended, Network};
+use super::{CHALLENGES, Ended, Network, lists::read_checked};
 use crate::{
     net::Stream,
     runtime::{RuntimeError, Served},
-    store::{BlobReader, Store, StoreError},
+    store::{Damage, Finding, StoreError},
 };
 
 const LEAF: u64 = 65_536;
@@ -123,11 +122,15 @@ async fn many_blobs(
             .node()
             .blocking(move || store.blobs().read(&served.blob.id, &served.place))
             .await?;
-        let Ok(bytes) = read else {
-            write
-                .write_all(&AnswerHead::gone(many.id, Some(index), Gone::Damaged))
-                .await?;
-            continue;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                network.note_damage(served, &error);
+                write
+                    .write_all(&AnswerHead::gone(many.id, Some(index), Gone::Damaged))
+                    .await?;
+                continue;
+            }
         };
         for piece in bytes.chunks(limits::DATA_BYTES) {
             let head = AnswerHead {
@@ -158,40 +161,53 @@ async fn leaves(
             .await?;
         return Ok(());
     };
+    if let Err(error) = send_leaves(network, served, range, write).await? {
+        network.note_damage(served, &error);
+        write
+            .write_all(&AnswerHead::gone(range.id, None, Gone::Damaged))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Sends leaves, each checked before it goes; the inner error says why the rest does not.
+async fn send_leaves(
+    network: &Network,
+    served: Served,
+    range: GetRange,
+    write: &mut (impl AsyncWrite + Unpin),
+) -> Result<Result<(), StoreError>, Ended> {
     let total = blob_bytes(&served.blob);
     let mut at = u64::from(range.first).saturating_mul(LEAF);
     let end = at
         .saturating_add(u64::from(range.count).saturating_mul(LEAF))
         .min(total);
-    let store = network.node().store().clone();
-    let opened = network
-        .node()
-        .blocking(move || store.blobs().open_blob(&served.blob.id, &served.place))
-        .await?;
-    let Ok(reader) = opened else {
-        write
-            .write_all(&AnswerHead::gone(range.id, None, Gone::Damaged))
-            .await?;
-        return Ok(());
+    let asking = network.clone();
+    let opened = network.node().blocking(move || {
+        let store = asking.node().store();
+        let list = asking.0.lists.of(store, &served)?;
+        let reader = store.blobs().open_blob(&served.blob.id, &served.place)?;
+        Ok((list, reader))
+    });
+    let (list, reader) = match opened.await? {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(error)),
     };
     let mut index = range.first;
     while at < end {
-        let len =
-            usize::try_from((end - at).min(u64::try_from(limits::DATA_BYTES).unwrap_or(u64::MAX)))
-                .expect("at most 256 KiB");
-        let Ok(bytes) = network
+        let most = u64::try_from(limits::DATA_BYTES).unwrap_or(u64::MAX);
+        let len = usize::try_from((end - at).min(most)).expect("at most 256 KiB");
+        let (list, reader) = (list.clone(), reader.clone());
+        let read = network
             .node()
-            .blocking({
-                let reader = reader.clone();
-                move || read_at(&reader, at, len)
-            })
-            .await?
-        else {
-            write
-                .write_all(&AnswerHead::gone(range.id, None, Gone::Damaged))
-                .await?;
-            return Ok(());
+            .blocking(move || read_checked(&reader, &list, index, len));
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only a test lies"))]
+        let mut bytes = match read.await? {
+            Ok(bytes) => bytes,
+            Err(error) => return Ok(Err(error)),
         };
+        #[cfg(test)]
+        network.lie(index, &mut bytes);
         let head = AnswerHead {
             kind: AnswerKind::Data,
             id: range.id,
@@ -208,13 +224,7 @@ async fn leaves(
         index =
             index.saturating_add(u32::try_from(len.div_ceil(limits::LEAF_BYTES)).expect("four"));
     }
-    Ok(())
-}
-
-fn read_at(reader: &BlobReader, at: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = vec![0; len];
-    reader.read_at(at, &mut bytes)?;
-    Ok(bytes)
+    Ok(Ok(()))
 }
 
 async fn leaf_list(
@@ -230,16 +240,20 @@ async fn leaf_list(
             .await?;
         return Ok(());
     };
-    let store = network.node().store().clone();
-    let lines = network
+    let asking = network.clone();
+    let whole = network
         .node()
-        .blocking(move || lines_of(&store, &served))
-        .await?;
+        .blocking(move || asking.0.lists.of(asking.node().store(), &served));
+    let whole = whole.await?;
+    if let Err(error) = &whole {
+        network.note_damage(served, error);
+    }
     let from = usize::try_from(list.first)
         .unwrap_or(usize::MAX)
         .saturating_mul(32);
     let count = usize::try_from(list.count).unwrap_or(0).saturating_mul(32);
-    let asked = lines.ok().and_then(|all| {
+    let asked = whole.ok().and_then(|whole| {
+        let all = whole.as_bytes();
         let end = from.saturating_add(count).min(all.len());
         all.get(from..end).map(<[u8]>::to_vec)
     });
@@ -264,36 +278,30 @@ async fn leaf_list(
     Ok(())
 }
 
-/// The list of leaves of a blob: kept beside it, or made again.
-fn lines_of(store: &Store, served: &Served) -> Result<Vec<u8>, StoreError> {
-    let total = blob_bytes(&served.blob);
-    let limit = total.div_ceil(LEAF).saturating_mul(32);
-    if let Some(kept) = store.blobs().leaves(&served.blob.id, limit)? {
-        return Ok(kept);
-    }
-    let reader = store.blobs().open_blob(&served.blob.id, &served.place)?;
-    let mut hasher = LeafHasher::new();
-    let mut at = 0;
-    while at < total {
-        let len = usize::try_from((total - at).min(1024 * 1024)).expect("at most 1 MiB");
-        let bytes = read_at(&reader, at, len)?;
-        // Fails only for a blob beyond the limit of the protocol, which is never stored.
-        if hasher.update(&bytes).is_err() {
-            break;
-        }
-        at += u64::try_from(len).expect("at most 1 MiB");
-    }
-    let list = hasher
-        .finish()
-        .map(|list| list.as_bytes().to_vec())
-        .unwrap_or_default();
-    if total > limits::LEAF_LIST_STORED_ABOVE_BYTES {
-        store.blobs().put_leaves(&served.blob.id, &list)?;
-    }
-    Ok(list)
-}
-
 impl Network {
+    /// Has damage that was found while serving dealt with: the blob is put aside and got again.
+    fn note_damage(&self, served: Served, error: &StoreError) {
+        tracing::warn!(blob = %served.blob.id, %error, "a blob cannot be served");
+        if !matches!(error, StoreError::Damaged(Damage::Blob { .. })) {
+            return;
+        }
+        self.0.lists.forget(&served);
+        let network = self.clone();
+        tokio::spawn(async move {
+            let healed = network.node().ask(move |runtime| {
+                let kept = runtime.kept_name(&served.blob);
+                let damage = Damage::Blob {
+                    cid: served.blob.id,
+                };
+                let blob = Some((kept, served.blob.ordinal));
+                runtime.heal(&[Finding { damage, blob }])
+            });
+            if let Ok(Err(error)) = healed.await {
+                tracing::warn!(%error, "a damaged blob could not be put aside");
+            }
+        });
+    }
+
     fn count_sent(&self, blobs: u64, bytes: usize) {
         let mut state = self.state();
         state.moved.blobs_sent += blobs;
