@@ -9,6 +9,7 @@ mod blobs;
 mod calls;
 mod gossip;
 mod options;
+mod pace;
 pub(crate) mod pair;
 mod seen;
 mod sync;
@@ -30,10 +31,11 @@ use crate::{
     runtime::{News, RuntimeError},
 };
 
-pub(crate) use self::options::{addresses, ranges};
+pub(crate) use self::options::{addresses, ranges, rates};
 pub use self::{
     calls::{addresses_of, forget, forget_address, known_addresses, remember},
     options::NetworkOptions,
+    pace::{NoRate, Rates},
     sync::{Moved, SyncState},
 };
 
@@ -52,6 +54,7 @@ pub struct Network(Arc<Inner>);
 struct Inner {
     node: Node,
     net: Net,
+    pace: pace::Pace,
     discovery: bool,
     state: Mutex<State>,
     /// Raised whenever sessions, transfers or connections changed.
@@ -98,9 +101,11 @@ impl Network {
         let (net, events) = Net::start(config)
             .await
             .map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
+        let pace = pace::Pace::new(options.up, options.down, node.clock());
         let network = Self(Arc::new(Inner {
             node,
             net,
+            pace,
             discovery: options.discovery,
             state: Mutex::default(),
             stirred: watch::Sender::new(0),

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use super::{Ended, Network};
 use crate::{
     net::{Proto, Stream},
-    network::peer_of,
+    network::{pace::Paced, peer_of},
     runtime::name_of,
     store::{BlobPlace, PartialBlob, Store, StoreError},
 };
@@ -36,8 +36,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) struct Line {
     network: Network,
     device: DeviceId,
-    read: ReadHalf<Stream>,
-    pub(super) write: WriteHalf<Stream>,
+    read: ReadHalf<Paced<Stream>>,
+    pub(super) write: WriteHalf<Paced<Stream>>,
     next_id: u32,
 }
 
@@ -106,7 +106,8 @@ impl Line {
         first_id: u32,
     ) -> Result<Self, Ended> {
         let opened = network.net().open(peer_of(device), Proto::Blob).await;
-        let (read, write) = tokio::io::split(opened.map_err(|_| Ended::Lost)?);
+        let stream = network.0.pace.keep(opened.map_err(|_| Ended::Lost)?);
+        let (read, write) = tokio::io::split(stream);
         Ok(Self {
             network: network.clone(),
             device,
