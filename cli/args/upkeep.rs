@@ -191,7 +191,8 @@ pub(crate) struct Doctor {}
 #[command(before_long_help = "Examples:
   heirloom config list
   heirloom config get lan_only
-  heirloom config set lan_only true")]
+  heirloom config set lan_only true
+  heirloom config set bandwidth.up \"08:00-23:00 1MB/s, 5MB/s\"")]
 pub(crate) struct Config {
     #[command(subcommand)]
     pub(crate) act: ConfigAct,

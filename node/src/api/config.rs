@@ -12,7 +12,15 @@ use super::{Answer, ApiError, Done, Doorway, pick};
 use crate::{network::NetworkOptions, store::StoreError};
 
 /// Every setting that has an effect, with what holds where it is not set.
-const KEYS: [Key; 4] = [
+const KEYS: [Key; 6] = [
+    Key {
+        name: "bandwidth.down",
+        kind: Kind::Rates,
+    },
+    Key {
+        name: "bandwidth.up",
+        kind: Kind::Rates,
+    },
     Key {
         name: "network.discovery",
         kind: Kind::Flag(true),
@@ -44,6 +52,8 @@ enum Kind {
     Addresses,
     /// Ranges of addresses.
     Ranges,
+    /// How fast blobs may go, by the hour.
+    Rates,
 }
 
 /// `config`, with what to do in `do`.
@@ -98,6 +108,7 @@ impl Key {
             (Some(set), _) => serde_json::to_value(set).unwrap_or(Value::Null),
             (None, Kind::Flag(usual)) => json!(usual),
             (None, Kind::Addresses | Kind::Ranges) => json!([]),
+            (None, Kind::Rates) => Value::Null,
         };
         json!({
             "type": "setting", "v": 1,
@@ -118,6 +129,10 @@ impl Key {
                 _ => Err(ApiError::usage(&format!("{} is true or false", self.name))),
             },
             Kind::Addresses => list(text, |all| crate::network::addresses(all).map(drop)),
+            Kind::Rates => {
+                let rates = crate::network::rates(text)?;
+                Ok(Some(Setting::String(rates.to_string())))
+            }
             Kind::Ranges => list(text, |all| crate::network::ranges(all).map(drop)),
         }
     }

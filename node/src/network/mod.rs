@@ -9,6 +9,7 @@ mod blobs;
 mod calls;
 mod gossip;
 mod options;
+mod pace;
 pub(crate) mod pair;
 mod seen;
 mod sync;
@@ -34,10 +35,11 @@ use crate::{
     runtime::{News, RuntimeError},
 };
 
-pub(crate) use self::options::{addresses, ranges};
+pub(crate) use self::options::{addresses, ranges, rates};
 pub use self::{
     calls::{addresses_of, forget, forget_address, known_addresses, remember},
     options::NetworkOptions,
+    pace::{NoRate, Rates},
     sync::{Moved, SyncState},
 };
 
@@ -56,6 +58,7 @@ pub struct Network(Arc<Inner>);
 struct Inner {
     node: Node,
     net: Net,
+    pace: pace::Pace,
     discovery: bool,
     /// The recovery kit in whose name this node is here, and not in its own.
     kit: Option<DeviceId>,
@@ -135,9 +138,11 @@ impl Network {
         let (net, events) = Net::start(config)
             .await
             .map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
+        let pace = pace::Pace::new(options.up, options.down, node.clock());
         let network = Self(Arc::new(Inner {
             node,
             net,
+            pace,
             discovery: options.discovery,
             kit,
             state: Mutex::default(),

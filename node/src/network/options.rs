@@ -4,6 +4,7 @@ use std::{io, path::Path};
 
 use serde::Deserialize;
 
+use super::pace::Rates;
 use crate::{
     api::ApiError,
     net::{Address, Range, Reach},
@@ -24,6 +25,10 @@ pub struct NetworkOptions {
     pub lan_only: bool,
     /// What counts as the local network besides its own addresses, for `lan_only`.
     pub lan_ranges: Vec<Range>,
+    /// How fast blobs may be sent.
+    pub up: Rates,
+    /// How fast they may be fetched.
+    pub down: Rates,
 }
 
 impl Default for NetworkOptions {
@@ -33,6 +38,8 @@ impl Default for NetworkOptions {
             discovery: true,
             lan_only: false,
             lan_ranges: Vec::new(),
+            up: Rates::default(),
+            down: Rates::default(),
         }
     }
 }
@@ -41,6 +48,14 @@ impl Default for NetworkOptions {
 struct Config {
     #[serde(default)]
     network: Section,
+    #[serde(default)]
+    bandwidth: Bandwidth,
+}
+
+#[derive(Deserialize, Default)]
+struct Bandwidth {
+    up: Option<String>,
+    down: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -53,7 +68,7 @@ struct Section {
 
 impl NetworkOptions {
     /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`,
-    /// `lan_ranges` (as `100.64.0.0/10`).
+    /// `lan_ranges` (as `100.64.0.0/10`); and `[bandwidth]`: `up`, `down` (as `08:00-23:00 1MB/s, 5MB/s`).
     ///
     /// # Errors
     ///
@@ -87,6 +102,8 @@ impl NetworkOptions {
             discovery: discovery.unwrap_or(usual.discovery),
             lan_only: lan_only.unwrap_or(usual.lan_only),
             lan_ranges: ranges(&lan_ranges.unwrap_or_default())?,
+            up: rates(&config.bandwidth.up.unwrap_or_default())?,
+            down: rates(&config.bandwidth.down.unwrap_or_default())?,
         })
     }
 
@@ -97,6 +114,19 @@ impl NetworkOptions {
             false => Reach::Anywhere,
         }
     }
+}
+
+/// How fast something may go by the hour; an empty text sets no limit.
+///
+/// # Errors
+///
+/// `E-USAGE` says how a limit is written.
+pub(crate) fn rates(text: &str) -> Result<Rates, ApiError> {
+    if text.trim().is_empty() {
+        return Ok(Rates::default());
+    }
+    text.parse()
+        .map_err(|error| ApiError::usage(&format!("{text:?}: {error}")))
 }
 
 /// Ranges of addresses.

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Ended, Network};
 use crate::{
     net::{Proto, Stream},
-    network::peer_of,
+    network::{pace::Paced, peer_of},
 };
 
 /// How long a peer may say nothing while something was asked of it.
@@ -28,8 +28,8 @@ const READ_AHEAD: usize = 4;
 
 /// One stream of requests to a peer.
 pub(super) struct Line {
-    read: ReadHalf<Stream>,
-    pub(super) write: WriteHalf<Stream>,
+    read: ReadHalf<Paced<Stream>>,
+    pub(super) write: WriteHalf<Paced<Stream>>,
     next_id: u32,
 }
 
@@ -41,7 +41,8 @@ impl Line {
         first_id: u32,
     ) -> Result<Self, Ended> {
         let opened = network.net().open(peer_of(device), Proto::Blob).await;
-        let (read, write) = tokio::io::split(opened.map_err(|_| Ended::Lost)?);
+        let stream = network.0.pace.keep(opened.map_err(|_| Ended::Lost)?);
+        let (read, write) = tokio::io::split(stream);
         Ok(Self {
             read,
             write,
@@ -91,7 +92,7 @@ pub(super) struct Frame {
 
 /// A stream of requests of which a task reads the answers. Dropped, it is reset.
 pub(super) struct Asker {
-    write: WriteHalf<Stream>,
+    write: WriteHalf<Paced<Stream>>,
     next_id: u32,
     frames: mpsc::Receiver<Result<Frame, Ended>>,
     heard: Arc<Mutex<Instant>>,
@@ -139,7 +140,7 @@ fn lock(heard: &Mutex<Instant>) -> MutexGuard<'_, Instant> {
 }
 
 async fn read_frames(
-    mut read: ReadHalf<Stream>,
+    mut read: ReadHalf<Paced<Stream>>,
     tell: mpsc::Sender<Result<Frame, Ended>>,
     heard: Arc<Mutex<Instant>>,
 ) {
@@ -152,7 +153,10 @@ async fn read_frames(
     }
 }
 
-async fn read_frame(read: &mut ReadHalf<Stream>, heard: &Mutex<Instant>) -> Result<Frame, Ended> {
+async fn read_frame(
+    read: &mut ReadHalf<Paced<Stream>>,
+    heard: &Mutex<Instant>,
+) -> Result<Frame, Ended> {
     let mut bytes = [0; HEAD_BYTES];
     read.read_exact(&mut bytes).await?;
     let head = AnswerHead::parse(bytes).map_err(|_| Ended::Misbehaved)?;

@@ -27,7 +27,7 @@ pub(super) async fn serve(
     device: DeviceId,
     stream: Stream,
 ) -> Result<(), Ended> {
-    let (mut read, write) = tokio::io::split(stream);
+    let (mut read, write) = tokio::io::split(network.0.pace.keep(stream));
     let mut write = BufWriter::with_capacity(WRITE_BYTES, write);
     // Requests are read on while an answer is written, so the peer never waits to ask.
     let (asked, mut requests) = tokio::sync::mpsc::channel(16);
