@@ -124,9 +124,11 @@ pub(crate) async fn serve(
         listen: options.listen,
         lan_only: options.lan_only,
         discovery: options.discovery,
-        gallery: options
-            .gallery
-            .map(|(listen, lan)| GalleryOptions { listen, lan }),
+        gallery: options.gallery.map(|(listen, lan)| GalleryOptions {
+            listen,
+            lan,
+            ..GalleryOptions::default()
+        }),
     };
     let (tell, told) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {

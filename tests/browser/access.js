@@ -108,6 +108,51 @@ test("the keyboard alone reaches every screen, every photo and every act", async
   await page.context().close();
 });
 
+test("on every screen Tab comes to everything that can be used, in a ring that is seen, and back", async () => {
+  const page = await look(browser, { storageState: state });
+  for (const path of SCREENS) {
+    await go(page, path);
+    // A mark for each, so that what is drawn anew in between still counts as reached.
+    const wanted = await page.evaluate(() => {
+      window.nameOf = (one) => `${one.tagName} ${one.getAttribute("aria-label") || one.textContent.trim().slice(0, 60) || one.name} ${one.getAttribute("href") || ""}`;
+      const all = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+      return [...new Set(all.filter((one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility({ visibilityProperty: true }) && !one.closest(".cell")).map(window.nameOf))];
+    });
+    assert.ok(wanted.length > 8, `${path}: ${wanted}`);
+    const reached = new Set();
+    const unseen = [];
+    for (let nth = 0; nth < wanted.length + 30; nth += 1) {
+      await page.keyboard.press("Tab");
+      const at = await page.evaluate(() => {
+        const now = document.activeElement;
+        if (now === document.body) return null;
+        const style = getComputedStyle(now);
+        const box = now.getBoundingClientRect();
+        return { name: window.nameOf(now), ring: style.outlineStyle !== "none" || style.boxShadow !== "none" || now.matches(".find input"), seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight };
+      });
+      if (!at) continue;
+      reached.add(at.name);
+      if (!at.ring || !at.seen) unseen.push(at.name);
+    }
+    assert.deepEqual(wanted.filter((name) => !reached.has(name)), [], path);
+    assert.deepEqual(unseen, [], path);
+  }
+  // A dialog keeps the focus, and gives it back.
+  await go(page, "/safety");
+  await page.getByRole("button", { name: /^More for/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  for (let nth = 0; nth < 12; nth += 1) {
+    await page.keyboard.press("Tab");
+    assert.ok(await page.evaluate(() => document.activeElement === document.body || Boolean(document.activeElement.closest("dialog"))));
+  }
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  assert.ok(await page.evaluate(() => document.activeElement.getAttribute("aria-label").startsWith("More for")));
+  await holds(page, assert);
+  await page.context().close();
+});
+
 test("a phone can do it: bars at the bottom, fingers find their targets, a long press selects", async () => {
   const page = await look(browser, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, storageState: state });
   await go(page, "/photos");
@@ -143,13 +188,48 @@ test("German is spoken to who reads German, and English when it is chosen", asyn
   await page.context().close();
 });
 
-test("forced colours and reduced motion leave everything to be seen", async () => {
-  const page = await look(browser, { forcedColors: "active", reducedMotion: "reduce", storageState: state });
-  for (const path of ["/photos", "/safety", "/settings"]) {
+test("forced colours leave everything to be seen on every screen and in the viewer", async () => {
+  const page = await look(browser, { forcedColors: "active", storageState: state });
+  for (const path of SCREENS) {
     await go(page, path);
+    assert.ok(await page.evaluate(() => matchMedia("(forced-colors: active)").matches));
     assert.deepEqual(await findings(page), [], path);
+    // What is drawn by its background alone would be gone: each button, field and mark has a border, or words, or lines.
+    const gone = await page.evaluate(() => [...document.querySelectorAll("button, input, select, textarea, progress, .standing .mark")]
+      .filter((one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest(".cell, .day") && !one.closest(".unseen"))
+      .filter((one) => {
+        const style = getComputedStyle(one);
+        const bordered = style.borderStyle !== "none" && parseFloat(style.borderWidth) > 0;
+        const lined = one.querySelector("svg") && getComputedStyle(one.querySelector("svg")).stroke !== "none";
+        return !bordered && !lined && !one.textContent.trim() && style.appearance === "none" && style.forcedColorAdjust !== "none";
+      }).map((one) => one.outerHTML.slice(0, 120)));
+    assert.deepEqual(gone, [], path);
   }
-  const moving = await page.evaluate(() => [...document.querySelectorAll("*")].filter((one) => parseFloat(getComputedStyle(one).transitionDuration) > 0).length);
-  assert.equal(moving, 0);
+  await go(page, "/photos");
+  await page.locator(".cell .look").first().click();
+  await page.locator(".viewer.ready").waitFor();
+  assert.deepEqual(await findings(page), []);
+  await holds(page, assert);
+  await page.context().close();
+});
+
+test("with reduced motion nothing moves, on no screen and not in the viewer", async () => {
+  const page = await look(browser, { reducedMotion: "reduce", storageState: state });
+  const moving = () => page.evaluate(() => [...document.querySelectorAll("*")].filter((one) => {
+    const style = getComputedStyle(one);
+    const lasts = (text) => text.split(",").some((one) => parseFloat(one) > 0.001);
+    return lasts(style.transitionDuration) || (style.animationName !== "none" && lasts(style.animationDuration));
+  }).map((one) => one.className || one.tagName));
+  for (const path of SCREENS) {
+    await go(page, path);
+    assert.deepEqual(await moving(), [], path);
+  }
+  await go(page, "/photos");
+  await page.locator(".cell .look").first().click();
+  await page.locator(".viewer.ready").waitFor();
+  await page.keyboard.press("ArrowRight");
+  assert.deepEqual(await moving(), []);
+  assert.equal(await page.evaluate(() => document.getAnimations().filter((one) => one.playState === "running").length), 0);
+  await holds(page, assert);
   await page.context().close();
 });

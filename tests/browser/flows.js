@@ -175,6 +175,26 @@ test("favourites and comments go both ways", async () => {
   await holds(a, assert);
 });
 
+test("a photo is found by the tag it was given, until the tag is taken off", async () => {
+  await a.goto(`${anna.ready.gallery}/photos`);
+  await photos(a, 6);
+  await a.locator(".cell .look").first().click();
+  await a.locator(".viewer.ready").waitFor();
+  if (!await a.locator(".details").isVisible()) await a.keyboard.press("i");
+  await a.getByLabel("Add a tag").fill("lake & <i>light</i>");
+  await a.keyboard.press("Enter");
+  await a.locator(".tags li").getByText("lake & <i>light</i>").waitFor();
+  await clean(a, "tags");
+  // Nothing that is found is an exit code of its own.
+  const found = async () => (await anna.command(["find", "lake"]).catch((fault) => fault.code === 4 ? [] : Promise.reject(fault))).filter((line) => line.type === "asset").length;
+  assert.equal(await found(), 1);
+  await button(a, "Remove the tag lake & <i>light</i>").click();
+  await a.locator(".tags li").waitFor({ state: "detached" });
+  assert.equal(await found(), 0);
+  await a.locator(".viewer-top").getByRole("button", { name: "Close", exact: true }).click();
+  await a.locator(".viewer-top").waitFor({ state: "detached" });
+});
+
 test("what is removed is gone on both sides, and comes back", async () => {
   await a.goto(`${anna.ready.gallery}/photos`);
   await photos(a, 6);
@@ -195,6 +215,59 @@ test("what is removed is gone on both sides, and comes back", async () => {
   await a.goto(`${anna.ready.gallery}/photos`);
   await photos(a, 6);
   await photos(b, before);
+  await holds(a, assert);
+});
+
+test("many deletions are told, in each language, and one button takes them back", async () => {
+  const listed = (await anna.command(["list"])).filter((line) => line.type === "asset");
+  assert.equal(listed.length, 6);
+  await anna.command(["trash", ...listed.slice(0, 4).map((one) => one.id)]);
+  await a.goto(`${anna.ready.gallery}/safety`);
+  await a.getByText(/deleted \d photos? of/).first().waitFor();
+  const german = await look(browser, { locale: "de-DE", storageState: await a.context().storageState() });
+  await german.goto(`${anna.ready.gallery}/safety`);
+  await german.getByText(/innerhalb einer Stunde/).first().waitFor();
+  assert.equal(await german.locator(".todo").getByText(/heirloom|deleted|photos/).count(), 0, "no sentence in English");
+  await german.context().close();
+  // Each album has a notice of its own.
+  for (let left = await a.getByRole("button", { name: "Bring them back" }).count(); left > 0; left -= 1) {
+    const more = a.getByRole("button", { name: "Bring them back" });
+    if (!await more.count()) break;
+    await more.first().click();
+    await a.locator("dialog").getByText(/returns to where it was/).waitFor();
+    await clean(a, "asking before it brings them back");
+    await a.locator("dialog").getByRole("button", { name: "Bring them back" }).click();
+    await a.getByText(/photos? (is|are) back/).first().waitFor();
+    await a.waitForFunction((left) => [...document.querySelectorAll(".todo button")].filter((one) => one.textContent === "Bring them back").length < left, left);
+  }
+  assert.equal((await anna.command(["list"])).filter((line) => line.type === "asset").length, 6);
+  await holds(a, assert);
+});
+
+test("how many copies, and what a device keeps, is said on the page", async () => {
+  await a.goto(`${anna.ready.gallery}/safety`);
+  await a.getByLabel("Copies of Summer <b>2023</b>").selectOption("3");
+  await a.waitForFunction(() => [...document.querySelectorAll("select")].some((one) => one.getAttribute("aria-label")?.startsWith("Copies of Summer") && one.value === "3"));
+  const kept = (await anna.command(["keep", "show"])).find((line) => line.type === "keep" && line.album.startsWith("Summer"));
+  assert.deepEqual([kept.copies_wanted, kept.own], [3, true]);
+  const own = a.locator(".device").filter({ hasText: "This device" });
+  await own.getByRole("button", { name: /^More for/ }).click();
+  await clean(a, "what can be done with a device");
+  await a.getByRole("button", { name: /^Keep less here/ }).click();
+  await a.getByText(/Small pictures stay/).waitFor();
+  await a.locator("dialog").getByRole("button", { name: "5 GB", exact: true }).click();
+  await own.getByText(/at most 5 GB/).waitFor();
+  await own.getByRole("button", { name: /^More for/ }).click();
+  await a.getByRole("button", { name: /^Keep everything here/ }).click();
+  await own.getByText("Keeps everything").waitFor();
+  // Nothing leaves before its owner has heard what would.
+  await own.getByRole("button", { name: /^More for/ }).click();
+  await a.getByRole("button", { name: /^Free space here/ }).click();
+  await a.getByText(/originals? can leave/).waitFor();
+  await a.getByText(/too few others have/).waitFor();
+  assert.ok(await button(a, "Free the space").isDisabled());
+  await clean(a, "what would leave");
+  await button(a, "Cancel").click();
   await holds(a, assert);
 });
 

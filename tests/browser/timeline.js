@@ -2,6 +2,7 @@
 import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { Home, holds, launch, look } from "./world.js";
+import { monthOf } from "./front.js";
 import { told } from "./rows.js";
 
 const COUNT = 100000;
@@ -23,24 +24,11 @@ before(async () => {
 });
 after(async () => { if (browser) await browser.close(); if (home) await home.end(); });
 
-/** Rows of one month, as the node would tell them. */
-function month(name) {
-  const one = table.months.find((month) => month.m === name);
-  const assets = [];
-  for (const [day, count] of one.days) {
-    for (let nth = 0; nth < count; nth += 1) {
-      const id = Buffer.from(`${name}-${day}-${nth}`).toString("hex").padStart(64, "0");
-      assets.push({ id, t: `${name}-${String(day).padStart(2, "0")}T12:00:00`, o: null, k: "photo", w: 4000, h: 3000, d: null, n: `${name}-${day}-${nth}.jpg`, c: null, f: false, h1: true, copies: 2, p: null, pv: "made", by: "Anna" });
-    }
-  }
-  return { version: 1, assets };
-}
-
 async function open(deviceScaleFactor, viewport = { width: 1280, height: 800 }) {
   const page = await look(browser, { deviceScaleFactor, viewport, storageState: state.get("state") });
   const json = (route, body) => route.fulfill({ contentType: "application/json", body: JSON.stringify(body) });
   await page.route("**/api/v1/timeline", (route) => json(route, table));
-  await page.route("**/api/v1/month/*", (route) => json(route, month(new URL(route.request().url()).pathname.split("/").pop())));
+  await page.route("**/api/v1/month/*", (route) => json(route, monthOf(table, new URL(route.request().url()).pathname.split("/").pop())));
   await page.route("**/thumb/*", (route) => route.fulfill({ contentType: "image/jpeg", body: picture }));
   if (!state.has("state")) {
     await page.goto(await home.link());

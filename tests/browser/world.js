@@ -1,6 +1,6 @@
 // Real nodes in processes of their own, on loopback, and a real browser that looks at them.
 import { spawn, execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -19,9 +19,10 @@ const axe = readFileSync(fileURLToPath(new URL("node_modules/axe-core/axe.min.js
 
 /** A home in a folder of its own, and the node on it. */
 export class Home {
-  constructor() {
+  /** @param {string} [path] of a home that is there already, and stays */
+  constructor(path) {
     this.folder = mkdtempSync(join(tmpdir(), "heirloom-browser-"));
-    this.path = join(this.folder, "home");
+    this.path = path || join(this.folder, "home");
     this.env = { ...process.env, HEIRLOOM_HOME: this.path, HOME: this.folder, XDG_CONFIG_HOME: this.folder, LANG: "C.UTF-8" };
   }
   /** Runs a command to its end and gives its lines of JSON. */
@@ -31,9 +32,9 @@ export class Home {
     const { stdout } = await running;
     return stdout.trim().split("\n").map((line) => JSON.parse(line));
   }
-  /** Starts the node; resolves with its `ready` line. */
-  serve() {
-    const args = ["--json", "serve", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0"];
+  /** Starts the node; resolves with its `ready` line. @param {string[]} [more] arguments */
+  serve(more = []) {
+    const args = ["--json", "serve", "--no-discovery", "--listen", "/ip4/127.0.0.1/tcp/0", ...more];
     this.node = spawn(PROGRAM, args, { env: this.env, stdio: ["ignore", "pipe", "pipe"] });
     this.said = "";
     return new Promise((done, fail) => {
@@ -67,15 +68,21 @@ export class Home {
 
 export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
 
+/** Photos from other cameras than ours, where they are at hand: the path of one, or none. @param {string} name */
+export function corpus(name) {
+  const path = join(process.env.HEIRLOOM_PHOTOS || `${root}../shared/photos`, name);
+  return existsSync(path) ? path : null;
+}
+
 /** A page that holds what must hold on every page: no violation, no error, no request to elsewhere. */
-export async function look(browser, options = {}) {
+export async function look(browser, options = {}, host = "127.0.0.1") {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   page.wrong = [];
   page.on("request", (request) => {
     const url = new URL(request.url());
-    if (url.protocol !== "blob:" && url.hostname !== "127.0.0.1") page.wrong.push(`request to ${url.host}`);
+    if (url.protocol !== "blob:" && url.hostname !== host) page.wrong.push(`request to ${url.host}`);
   });
   page.on("pageerror", (error) => page.wrong.push(error.stack || String(error)));
   page.on("console", (message) => {

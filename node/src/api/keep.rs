@@ -26,7 +26,7 @@ async fn show(node: &Node, answer: &Answer) -> Done {
     let sums = node.blocking(move || sums(&store, &seen)).await??;
     for ((album, wanted), sum) in sums {
         let line = json!({
-            "type": "keep", "v": 1, "album": album,
+            "type": "keep", "v": 1, "album": album, "ids": sum.ids,
             "copies_wanted": wanted, "own": sum.own,
             "assets": sum.assets, "safe": sum.safe,
         });
@@ -54,6 +54,8 @@ async fn show(node: &Node, answer: &Answer) -> Done {
 
 #[derive(Default)]
 struct Sum {
+    /// Of the albums with this name.
+    ids: Vec<String>,
     own: bool,
     assets: u64,
     safe: u64,
@@ -68,8 +70,10 @@ fn sums(store: &Store, view: &View) -> Result<Sums, StoreError> {
         let wanted = album.row.copies().unwrap_or(view.copies_wanted);
         (album.name(view), wanted)
     };
-    for album in view.albums.values() {
-        sums.entry(key(album)).or_default().own |= album.row.copies().is_some();
+    for (id, album) in &view.albums {
+        let sum = sums.entry(key(album)).or_default();
+        sum.own |= album.row.copies().is_some();
+        sum.ids.push(id.to_string());
     }
     let held = Held::of(store);
     for folded in catalog::read(store, view)?.iter() {

@@ -29,6 +29,7 @@ mod pair;
 mod past;
 mod people;
 mod pick;
+mod problem;
 mod recovery;
 mod repair;
 mod restore;

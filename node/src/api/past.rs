@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Doorway, pick};
+use super::{Doorway, pick, problem::Problem};
 use crate::{
     catalog::instant_text,
     net::Standing,
@@ -22,6 +22,16 @@ const LISTEN: Duration = Duration::from_secs(5);
 pub(super) struct Word {
     pub(super) message: String,
     pub(super) remedy: &'static str,
+    id: &'static str,
+    values: Value,
+}
+
+impl Word {
+    /// The same as what needs a person.
+    pub(super) fn problem(&self) -> Problem {
+        let text = format!("{} {}", self.message, self.remedy);
+        Problem::new(self.id, self.values.clone(), text)
+    }
 }
 
 const OWN_REMEDY: &str = "If another computer runs a copy of this home, stop it there, and let that computer join as a device of its own (heirloom invite --device).";
@@ -39,6 +49,8 @@ pub(super) fn words(view: &View, pasts: &[(heirloom_protocol::id::DeviceId, Past
                     "The home of {name} was restored from an older copy, or is used on two computers (noticed on {day}). The photos of both sides are kept."
                 ),
                 remedy: OTHERS_REMEDY,
+                id: "restored-other",
+                values: json!({"name": name, "at": at}),
             };
         }
         let message = match past.forked || past.twice {
@@ -52,6 +64,8 @@ pub(super) fn words(view: &View, pasts: &[(heirloom_protocol::id::DeviceId, Past
         Word {
             message,
             remedy: OWN_REMEDY,
+            id: "restored",
+            values: json!({"at": at}),
         }
     };
     pasts.iter().map(word).collect()

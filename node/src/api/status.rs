@@ -8,7 +8,7 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past, undo};
+use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past, problem::Problem, undo};
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
@@ -71,7 +71,9 @@ pub(super) async fn status(
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
-            "problems": problems, "gallery": gallery, "listen": live.listen,
+            "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
+            "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
+            "gallery": gallery, "listen": live.listen,
             "scrubbed": {
                 "last": (scrub.last > 0).then(|| instant_text(scrub.last)),
                 "done": scrub.done.min(scrub.total), "total": scrub.total,
@@ -110,97 +112,132 @@ fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiEr
     Ok(sums)
 }
 
-fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<String> {
-    let mut problems: Vec<String> = Vec::new();
+fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<Problem> {
+    let mut problems = Vec::new();
     if others == 0 {
-        problems.push("This is the only device of the family: invite a second one (heirloom invite --device).".into());
+        let text = "This is the only device of the family: invite a second one (heirloom invite --device).";
+        problems.push(Problem::new("alone", json!({}), text));
     } else if sums.only_here > 0 {
-        problems.push(format!(
+        let text = format!(
             "{} photos are on this device alone: keep it and another one running (heirloom serve).",
             sums.only_here
+        );
+        problems.push(Problem::new(
+            "only-here",
+            json!({"n": sums.only_here}),
+            text,
         ));
     }
     problems.extend(of_devices(live, view));
-    for burst in &sums.bursts {
-        problems.push(undo::sentence(view, burst));
-    }
+    problems.extend(sums.bursts.iter().map(|burst| undo::problem(view, burst)));
     problems.extend(live.words_used.iter().map(|used| of_words(view, used)));
-    for word in past::words(view, &live.pasts) {
-        problems.push(format!("{} {}", word.message, word.remedy));
-    }
+    problems.extend(
+        past::words(view, &live.pasts)
+            .iter()
+            .map(past::Word::problem),
+    );
     if live.wrong_deletions > 0 {
-        problems.push(format!(
+        let text = format!(
             "{} deletions named photos that nobody deleted; they were taken back.",
             live.wrong_deletions
-        ));
+        );
+        let values = json!({"n": live.wrong_deletions});
+        problems.push(Problem::new("wrong-deletions", values, text));
     }
     if live.waiting > 0 {
-        problems.push(format!("{} files have not arrived yet: they come as soon as a device that holds them is in reach.", live.waiting));
+        let text = format!(
+            "{} files have not arrived yet: they come as soon as a device that holds them is in reach.",
+            live.waiting
+        );
+        problems.push(Problem::new("waiting", json!({"n": live.waiting}), text));
     }
     if !doctor::has_kit(view) {
-        problems.push("There are no recovery words: make them (heirloom recovery replace).".into());
+        let text = "There are no recovery words: make them (heirloom recovery replace).";
+        problems.push(Problem::new("no-words", json!({}), text));
     }
+    problems.extend(of_store(live, node));
+    problems
+}
+
+/// What is wrong with the disk and what lies on it.
+fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let free = node.store().free_bytes();
     if !node.store().has_room() {
-        problems.push(
-            "The disk is full: no more photos are taken until there is room. What is here is safe."
-                .into(),
-        );
+        let text =
+            "The disk is full: no more photos are taken until there is room. What is here is safe.";
+        problems.push(Problem::new("disk-full", json!({}), text));
     } else if let Some(free) = free.filter(|free| *free < doctor::NEARLY_FULL_BYTES) {
-        problems.push(format!(
-            "The disk is nearly full: {} MB are free.",
-            free / 1_000_000
+        let text = format!("The disk is nearly full: {} MB are free.", free / 1_000_000);
+        problems.push(Problem::new(
+            "disk-nearly-full",
+            json!({"bytes": free}),
+            text,
         ));
     }
     let aside = node.store().blobs().quarantined().len() + live.broken;
     if aside > 0 {
-        problems.push(format!(
+        let text = format!(
             "{aside} files were found damaged: they come again from a device that holds them. heirloom verify --repair tries it now."
-        ));
+        );
+        problems.push(Problem::new("damaged", json!({"n": aside}), text));
     }
     let opened = node.store().opened();
     if !opened.damages.is_empty() || !opened.stranded.is_empty() {
-        problems
-            .push("Damage was found when the home was opened: heirloom verify names it.".into());
+        let text = "Damage was found when the home was opened: heirloom verify names it.";
+        problems.push(Problem::new("home-damaged", json!({}), text));
     }
     problems
 }
 
 /// What somebody did with recovery words: everybody is to know, for it may have been a thief.
-fn of_words(view: &View, used: &KitUse) -> String {
-    let did = match &used.act {
-        KitAct::Added(device) => format!("to add the device {}", view.device_name(device)),
-        KitAct::Removed(device) => format!("to remove the device {}", view.device_name(device)),
-        KitAct::Replaced => "to put new ones in their place".into(),
+fn of_words(view: &View, used: &KitUse) -> Problem {
+    let person = view.person_name(&used.person);
+    let at = instant_text(used.at.time().0);
+    let (id, device) = match &used.act {
+        KitAct::Added(device) => ("words-added", Some(view.device_name(device))),
+        KitAct::Removed(device) => ("words-removed", Some(view.device_name(device))),
+        KitAct::Replaced => ("words-replaced", None),
     };
-    format!(
-        "The recovery words of {} were used {did} (by its clock {}). If that was not them: heirloom device remove --lost, and new words (heirloom recovery replace).",
-        view.person_name(&used.person),
-        instant_text(used.at.time().0)
+    let did = match (&used.act, &device) {
+        (KitAct::Added(_), Some(device)) => format!("to add the device {device}"),
+        (_, Some(device)) => format!("to remove the device {device}"),
+        (_, None) => "to put new ones in their place".into(),
+    };
+    let text = format!(
+        "The recovery words of {person} were used {did} (by its clock {at}). If that was not them: heirloom device remove --lost, and new words (heirloom recovery replace)."
+    );
+    Problem::new(
+        id,
+        json!({"person": person, "name": device, "at": at}),
+        text,
     )
 }
 
 /// What is wrong with devices, as far as this one has heard or found out.
-fn of_devices(live: &Live, view: &View) -> Vec<String> {
-    let mut problems: Vec<String> = Vec::new();
+fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for row in view.people.devices.iter().filter(|row| !row.removed) {
         let name = view.device_name(&row.id);
         if live.lore.is_full(&row.id) {
-            problems.push(format!(
-                "The disk of {name} is full: it takes no more photos."
-            ));
+            let text = format!("The disk of {name} is full: it takes no more photos.");
+            problems.push(Problem::new("device-full", json!({"name": name}), text));
         }
         let audit = view.peers.audit(&row.id);
         if let Some(audit) = audit.filter(|audit| !audit.failing.is_empty()) {
-            problems.push(format!(
-                "{name} could not show {} of {} photos that it says it holds: none of its copies count until it can.",
-                audit.failing.len(),
-                audit.checked
-            ));
+            let (failed, checked) = (audit.failing.len(), audit.checked);
+            let text = format!(
+                "{name} could not show {failed} of {checked} photos that it says it holds: none of its copies count until it can."
+            );
+            let values = json!({"name": name, "n": failed, "checked": checked});
+            problems.push(Problem::new("not-shown", values, text));
         }
         if let Some(count) = live.lore.behind.get(&row.id) {
-            problems.push(format!(
-                "{name} has written {count} entries that have not come here yet."
+            let text = format!("{name} has written {count} entries that have not come here yet.");
+            problems.push(Problem::new(
+                "behind",
+                json!({"name": name, "n": count}),
+                text,
             ));
         }
     }

@@ -8,7 +8,9 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, copy, pick, trash::may_decide, write::Edits};
+use super::{
+    Answer, ApiError, Done, copy, pick, problem::Problem, trash::may_decide, write::Edits,
+};
 use crate::{
     catalog::{Item, instant_text, parse_instant},
     node::Node,
@@ -176,21 +178,27 @@ pub(super) fn noticed(
 }
 
 /// What to say of a burst, and what to do.
-pub(super) fn sentence(view: &View, burst: &Burst) -> String {
+pub(super) fn problem(view: &View, burst: &Burst) -> Problem {
     let device = view.device_name(&burst.device);
     let album = view.albums.get(&burst.album);
     let album = album.map_or_else(|| "an album".to_owned(), |album| album.name(view));
     let when = instant_text(burst.from);
     let minute = when.get(..16).unwrap_or(&when);
+    let second = when.get(..19).unwrap_or(&when);
     let whose = owner(view, &burst.device).map_or_else(String::new, |person| {
         format!(" ({})", view.person_name(&person))
     });
-    format!(
+    let text = format!(
         "{device}{whose} deleted {} photos of {album} within an hour from {}. They are kept for 30 days. If nobody meant that: heirloom undo {} --since {minute}",
         burst.count,
         minute.replace('T', " "),
         quoted(&device),
-    )
+    );
+    let values = json!({
+        "name": device, "device": burst.device.to_string(), "album": album,
+        "album_id": burst.album.to_string(), "n": burst.count, "since": format!("{second}Z"),
+    });
+    Problem::new("deleted", values, text)
 }
 
 fn owner(view: &View, device: &DeviceId) -> Option<PersonId> {

@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +32,6 @@ pub(super) const CONNECTIONS: usize = 64;
 const HEAD_BYTES: usize = 16 * 1024;
 /// How long a request's head may take, and how long a connection may say nothing.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a peer may take no bytes that wait for it.
-const STALL_TIME: Duration = Duration::from_secs(60);
 /// The first byte of a connection that speaks TLS (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: [u8; 1] = [22];
 /// How long running answers have at the end.
@@ -46,13 +44,16 @@ pub(super) struct Listener {
     pub(super) tls: Option<TlsAcceptor>,
 }
 
+/// How many connections there may be, and how patient they are.
+pub(super) struct Room {
+    /// How long a peer may take no bytes that wait for it.
+    pub(super) stall: Duration,
+    /// One for each connection, of all listeners.
+    pub(super) places: Arc<Semaphore>,
+}
+
 /// Serves until it is told to stop.
-pub(super) async fn serve(
-    listener: Listener,
-    router: Router,
-    room: Arc<Semaphore>,
-    stop: CancellationToken,
-) {
+pub(super) async fn serve(listener: Listener, router: Router, room: Room, stop: CancellationToken) {
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -65,11 +66,14 @@ pub(super) async fn serve(
             continue;
         };
         // Whoever comes when there is no room is sent away at once.
-        let Ok(place) = room.clone().try_acquire_owned() else {
+        let Ok(place) = room.places.clone().try_acquire_owned() else {
             continue;
         };
         let (router, door, stop) = (router.clone(), listener.door.clone(), stop.clone());
         let tls = listener.tls.clone();
+        // Small answers should not wait for more of them.
+        let _ = stream.set_nodelay(true);
+        let stream = Patient::new(stream, room.stall);
         tasks.spawn(async move { connection(stream, tls, router, door, place, stop).await });
     }
     tasks.close();
@@ -78,26 +82,24 @@ pub(super) async fn serve(
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Patient,
     tls: Option<TlsAcceptor>,
     router: Router,
     door: Door,
     _place: OwnedSemaphorePermit,
     stop: CancellationToken,
 ) {
-    // Small answers should not wait for more of them.
-    let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return answer(Patient::new(stream), router, door, stop).await;
+        return answer(stream, router, door, stop).await;
     };
     let mut first = [0];
-    match timeout(HEAD_TIME, stream.peek(&mut first)).await {
+    match timeout(HEAD_TIME, stream.stream.peek(&mut first)).await {
         Ok(Ok(1)) if first == TLS_HANDSHAKE => {}
         // Somebody typed the address without its https.
-        Ok(Ok(1)) => return answer(Patient::new(stream), page::to_https(), door, stop).await,
+        Ok(Ok(1)) => return answer(stream, page::to_https(), door, stop).await,
         _ => return,
     }
-    match timeout(HEAD_TIME, tls.accept(Patient::new(stream))).await {
+    match timeout(HEAD_TIME, tls.accept(stream)).await {
         Ok(Ok(stream)) => answer(stream, router, door, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
         Err(_) => tracing::debug!("a handshake took too long"),
@@ -136,14 +138,16 @@ where
 /// A stream that breaks when its peer takes nothing for a while.
 struct Patient {
     stream: TcpStream,
+    patience: Duration,
     /// Runs while bytes wait to be taken.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, patience: Duration) -> Self {
         Self {
             stream,
+            patience,
             stalled: None,
         }
     }
@@ -157,9 +161,10 @@ impl Patient {
             self.stalled = None;
             return written;
         }
+        let patience = self.patience;
         let stalled = self
             .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + STALL_TIME)));
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

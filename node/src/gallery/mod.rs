@@ -24,6 +24,7 @@ mod upload;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use axum::{
@@ -59,6 +60,8 @@ use crate::{
 
 /// Largest body of a request that is no upload.
 const BODY_BYTES: usize = 1024 * 1024;
+/// How long a browser is waited for that began something and does not go on.
+const STALL: Duration = Duration::from_secs(60);
 /// Where the port is remembered, so that a bookmark stays right.
 const PORT_ROW: &[u8] = b"gallery/port";
 
@@ -69,6 +72,9 @@ pub struct GalleryOptions {
     pub listen: Option<SocketAddr>,
     /// Whether phones on the local network may come in, over TLS and each with its own link.
     pub lan: bool,
+    /// How long a browser may send nothing of a file that it began, and take nothing of an answer; a minute where
+    /// nothing is said.
+    pub stall: Option<Duration>,
 }
 
 impl GalleryOptions {
@@ -102,6 +108,7 @@ struct Inner {
     lan: Option<Lan>,
     shelf: Mutex<Option<Shelf>>,
     uploads: Uploads,
+    stall: Duration,
     stop: CancellationToken,
     tasks: OnceLock<std::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -139,6 +146,7 @@ impl Gallery {
                 Some(lan)
             }
         };
+        let stall = options.stall.unwrap_or(STALL);
         let gallery = Self(Arc::new(Inner {
             doorway,
             sessions,
@@ -146,14 +154,19 @@ impl Gallery {
             lan,
             shelf: Mutex::default(),
             uploads,
+            stall,
             stop: CancellationToken::new(),
             tasks: OnceLock::new(),
         }));
         let router = router(gallery.clone());
-        let room = Arc::new(Semaphore::new(listen::CONNECTIONS));
+        let places = Arc::new(Semaphore::new(listen::CONNECTIONS));
         let serving = listeners.into_iter().map(|listener| {
             let stop = gallery.0.stop.clone();
-            tokio::spawn(listen::serve(listener, router.clone(), room.clone(), stop))
+            let room = listen::Room {
+                stall,
+                places: places.clone(),
+            };
+            tokio::spawn(listen::serve(listener, router.clone(), room, stop))
         });
         let serving = serving.collect();
         gallery

@@ -49,8 +49,6 @@ const FOLDER: &str = "uploads";
 const FILE_BYTES: u64 = 64 << 30;
 /// What stays free on the disk whatever is sent.
 const SPARE_BYTES: u64 = 256 << 20;
-/// How long a browser may send nothing of a file that it began.
-const STALL: Duration = Duration::from_secs(60);
 /// Batches that are remembered, and lines of each.
 const BATCHES: usize = 32;
 const LINES: usize = 20_000;
@@ -226,7 +224,7 @@ pub(super) async fn upload(
     check_room(&node, length.unwrap_or(0))?;
     let folder = uploads.folder().map_err(io_refusal)?;
     let path = folder.path().join(export::safe_name(&told.name));
-    let head = take(&node, &path, body).await?;
+    let head = take(&node, &path, body, gallery.0.stall).await?;
     let media = MediaType::of(&head, &told.name);
     let is_movie = media.is_some_and(|media| media.kind() == MediaKind::Video);
     let (reply, replied) = oneshot::channel();
@@ -278,7 +276,12 @@ fn io_refusal(error: io::Error) -> Refusal {
 }
 
 /// Streams a body into a file and gives its first bytes.
-async fn take(node: &Node, path: &Path, mut body: Body) -> Result<Vec<u8>, Refusal> {
+async fn take(
+    node: &Node,
+    path: &Path,
+    mut body: Body,
+    stall: Duration,
+) -> Result<Vec<u8>, Refusal> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -290,7 +293,7 @@ async fn take(node: &Node, path: &Path, mut body: Body) -> Result<Vec<u8>, Refus
     let mut file = tokio::fs::File::from_std(file);
     let (mut head, mut bytes) = (Vec::new(), 0_u64);
     loop {
-        let frame = tokio::time::timeout(STALL, body.frame()).await;
+        let frame = tokio::time::timeout(stall, body.frame()).await;
         let Some(frame) = frame.map_err(|_| Refusal::cut_short())? else {
             break;
         };

@@ -76,6 +76,25 @@ async fn a_burst_of_deletions_is_told_and_one_command_takes_it_back() {
     home.take_blobs_from(&phone).await;
     let told = notices(&home).await;
     assert_eq!(told.len(), 1, "{told:?}");
+    // The same for who speaks no English: an id, with values that `undo` takes.
+    let asked = home.ask("status", json!({})).await;
+    let status = &asked.of("status")[0];
+    let details = status["problem_details"].as_array().unwrap();
+    let texts: Vec<_> = details.iter().map(|one| &one["text"]).collect();
+    assert_eq!(json!(texts), status["problems"]);
+    let burst = details.iter().find(|one| one["id"] == "deleted").unwrap();
+    let values = &burst["values"];
+    assert_eq!(
+        (&values["name"], &values["n"]),
+        (&json!("bens phone"), &json!(3))
+    );
+    let rehearsed = json!({
+        "device": values["device"], "since": values["since"], "album": values["album_id"], "dry_run": true,
+    });
+    let rehearsed = home.ask("undo", rehearsed).await;
+    let rehearsed = rehearsed.done();
+    let counts = (&rehearsed["restored"], &rehearsed["added_again"]);
+    assert_eq!(counts, (&json!(1), &json!(2)));
     assert!(
         told[0].starts_with("bens phone (Ben) deleted 3 photos of Family"),
         "{told:?}"

@@ -39,6 +39,7 @@ async fn it_listens_on_this_computer_alone_unless_two_flags_say_more() {
         let options = GalleryOptions {
             listen: Some(at.parse().unwrap()),
             lan: false,
+            ..GalleryOptions::default()
         };
         let refused = Gallery::start(other.doorway.clone(), options).await;
         assert_eq!(refused.map(|_| ()).unwrap_err().id, "E-USAGE", "{at}");

@@ -115,7 +115,22 @@ impl Browser {
 
     /// Starts a gallery and knows no link.
     pub async fn stranger(home: &Home) -> Self {
-        let gallery = Gallery::start(home.doorway.clone(), GalleryOptions::default());
+        Self::with(home, GalleryOptions::default()).await
+    }
+
+    /// The same of a gallery that waits no longer than this, and is let in.
+    pub async fn impatient(home: &Home, stall: Duration) -> Self {
+        let options = GalleryOptions {
+            stall: Some(stall),
+            ..GalleryOptions::default()
+        };
+        let mut browser = Self::with(home, options).await;
+        browser.cookie = browser.let_in().await;
+        browser
+    }
+
+    async fn with(home: &Home, options: GalleryOptions) -> Self {
+        let gallery = Gallery::start(home.doorway.clone(), options);
         let gallery = gallery.await.unwrap();
         home.doorway.show(Some(gallery.clone())).await;
         let at = gallery.address();

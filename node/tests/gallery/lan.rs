@@ -135,6 +135,7 @@ async fn open_to_phones(home: &Home) -> Gallery {
     let options = GalleryOptions {
         listen: Some("0.0.0.0:0".parse().unwrap()),
         lan: true,
+        ..GalleryOptions::default()
     };
     Gallery::start(home.doorway.clone(), options).await.unwrap()
 }

@@ -1,6 +1,12 @@
 //! Originals: what a file is taken for, under which name, and parts of it.
 
+use std::time::Duration;
+
 use heirloom_protocol::op::PartRole;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     client::{Browser, raw},
@@ -247,4 +253,52 @@ fn damage_blobs(folder: &std::path::Path) {
             std::fs::write(&path, bytes).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_movie_gives_up_the_place() {
+    // More than two sockets hold.
+    let movie = [
+        b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom".to_vec(),
+        vec![7; 24 << 20],
+    ]
+    .concat();
+    let home = Home::anna().await;
+    let item = home.add("Family", "a.mp4", &movie).await;
+    let browser = Browser::impatient(&home, Duration::from_millis(200)).await;
+    let ask = format!("GET /original/{item} HTTP/1.1\r\n{}\r\n", browser.usual());
+    let mut idle = Vec::new();
+    // As many as there are places for: nobody else comes in.
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(browser.at).await.unwrap();
+        // One that is sent away at once has found its place taken already.
+        let _ = stream.write_all(ask.as_bytes()).await;
+        idle.push(stream);
+    }
+    // None of them closes, and yet there is room again.
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut stream = TcpStream::connect(browser.at).await.unwrap();
+        let ask = format!("GET /healthz HTTP/1.1\r\n{}\r\n", browser.usual());
+        let _ = stream.write_all(ask.as_bytes()).await;
+        let mut told = Vec::new();
+        let _ = stream.read_to_end(&mut told).await;
+        if told.starts_with(b"HTTP/1.1 200") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "there is no room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Some were cut off in the middle, and those alone made room.
+    let mut lengths = Vec::new();
+    while let Some(mut one) = idle.pop() {
+        let mut told = Vec::new();
+        let _ = one.read_to_end(&mut told).await;
+        lengths.push(told.len());
+        if (1..movie.len()).contains(&told.len()) {
+            assert!(told.starts_with(b"HTTP/1.1 200"));
+            return;
+        }
+    }
+    panic!("nobody was cut off: {lengths:?}");
 }

@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{client::Browser, world::Home};
 
@@ -222,4 +225,33 @@ async fn an_upload_that_makes_no_sense_is_refused_before_it_is_read() {
     );
     let batches = browser.get("/api/v1/imports").await.json();
     assert_eq!(batches["batches"], Value::Array(Vec::new()));
+}
+
+#[tokio::test]
+async fn an_upload_that_stalls_is_given_up_and_leaves_nothing() {
+    let home = Home::anna().await;
+    let browser = Browser::impatient(&home, Duration::from_millis(200)).await;
+    let mut stream = TcpStream::connect(browser.at).await.unwrap();
+    let (usual, own) = (browser.usual(), browser.own());
+    let head = format!(
+        "POST /api/v1/upload?batch=one&name=a.jpg HTTP/1.1\r\n{usual}{own}Content-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&photo(9)).await.unwrap();
+    let uploads = home.doorway.home().join("uploads");
+    until("some of it is here", || {
+        uploads.exists() && is_in_clear(&uploads)
+    })
+    .await;
+    // Nothing more is sent, and the connection stays open on this side.
+    let mut told = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut told));
+    read.await.expect("it is given up").unwrap();
+    let told = crate::client::Told::parse(&told);
+    assert_eq!(told.status, 408, "{told:?}");
+    until("it is removed", || {
+        !uploads.exists() || !is_in_clear(&uploads)
+    })
+    .await;
+    assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], 0);
 }

@@ -42,7 +42,7 @@ export class Albums extends Component {
   }
   render() {
     return html`<div class="page"><header class="page-head"><h1>${t("nav.albums")}</h1><span class="space"/>
-        <button type="button" class="quiet" onClick=${() => this.make()}>${icon("plus")}${t("album.new")}</button></header>
+        <button type="button" class="quiet own" onClick=${() => this.make()}>${icon("plus")}${t("album.new")}</button></header>
       <${Loading} stamp=${this.state.stamp} from=${(/** @type {any} */ stop) => rows("album", { do: "list" }, "album", stop)}>${(/** @type {any[]} */ albums) => html`
         <ul class="shelf">${albums.map((one) => html`<li key=${one.id}><${Link} href=${`/albums/${one.id}`} class="album">
           <${Cover} id=${one.id} key=${`${one.id}${one.assets}`}/>
@@ -109,11 +109,11 @@ export class Album extends Component {
       <${Link} href="/albums" class="round" aria-label=${t("nav.albums")}>${icon("left")}<//>
       <div><h1>${nameOf(album)}</h1><p class="dim">${[t("photos.count", { n: album.assets }), span].filter(Boolean).join(" \u00b7 ")}</p></div>
       <span class="space"/>
-      ${album.people.length > 1 && html`<button type="button" class="faces" onClick=${() => this.share()}>
+      ${album.people.length > 1 && html`<button type="button" class="faces own" onClick=${() => this.share()}>
         ${album.people.slice(0, 4).map((/** @type {any} */ one) => html`<${Face} key=${one.person} name=${one.name} small/>`)}<span class="unseen">${t("share.people", { n: album.people.length })}</span></button>`}
       ${mayAdd && html`<button type="button" class="quiet" onClick=${() => adding.openFor(album.id)}>${icon("plus")}<span>${t("add.short")}</span></button>`}
-      ${album.role === "manager" && html`<button type="button" class="quiet" onClick=${() => this.share()}>${icon("share")}<span>${t("share")}</span></button>`}
-      ${menu && html`<${IconButton} icon="more" label=${t("more")} onClick=${() => this.menu()}/>`}
+      ${album.role === "manager" && html`<button type="button" class="quiet own" onClick=${() => this.share()}>${icon("share")}<span>${t("share")}</span></button>`}
+      ${menu && html`<${IconButton} icon="more" cls="own" label=${t("more")} onClick=${() => this.menu()}/>`}
     </header>`;
     return html`<${Timeline} query=${`album=${album.id}`} base=${`/albums/${this.props.id}`} where=${where} head=${head} album=${album} label=${nameOf(album)}
       empty=${html`<div class="empty"><h2>${t("album.empty")}</h2><p>${t("album.empty.text")}</p>

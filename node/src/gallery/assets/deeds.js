@@ -5,6 +5,9 @@ import { act } from "./api.js";
 import { home } from "./home.js";
 import { askAlbum } from "./pick.js";
 
+/** Whether this browser may look, favour and comment, and no more. */
+const limited = () => home.state && home.state.limited;
+
 /** Says what of it was not allowed. @param {any} summary */
 function told(summary) {
   const refused = summary.refused && (summary.refused.length ?? summary.refused);
@@ -22,6 +25,7 @@ export async function favourite(ids, on) {
 
 /** @param {string[]} ids @param {{id: string, name: string}} [album] @returns {Promise<boolean>} */
 export async function trash(ids, album) {
+  if (limited()) return false;
   const n = ids.length;
   const sure = await confirm({
     title: t("trash.ask", { n }), yes: t("remove"), danger: true,
@@ -49,6 +53,7 @@ export async function restore(ids) {
 
 /** @param {string[]} ids @returns {Promise<boolean>} */
 export async function purge(ids) {
+  if (limited()) return false;
   const n = ids.length;
   if (!await confirm({ title: t("purge.ask", { n }), text: t("purge.text", { n }), yes: t("purge"), danger: true })) return false;
   try {
@@ -61,6 +66,7 @@ export async function purge(ids) {
 
 /** @param {string[]} ids @returns {Promise<boolean>} */
 export async function addTo(ids) {
+  if (limited()) return false;
   try {
     const album = await askAlbum(t("album.addto"));
     if (!album) return false;

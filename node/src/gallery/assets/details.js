@@ -43,6 +43,7 @@ export class Details extends Component {
       ${asset && html`<div class="details-in">
         ${this.caption(asset)}
         ${facts(asset, told)}
+        ${this.tags(asset)}
         ${kept(told, asset)}
         ${this.comments(told, sends)}
       </div>`}
@@ -53,6 +54,26 @@ export class Details extends Component {
     const change = async () => { if (await caption(asset.id, asset.caption || "") !== undefined) this.load(); };
     return html`<div class="caption">${asset.caption ? html`<p>${clean(asset.caption, 4000)}</p>` : html`<p class="dim">${t("caption.none")}</p>`}
       ${!home.state?.limited && html`<${IconButton} icon="edit" label=${t("caption.edit")} onClick=${change}/>`}</div>`;
+  }
+  /** Words that somebody found it by. @param {any} asset */
+  tags(asset) {
+    const all = asset.tags || [];
+    const may = !home.state?.limited;
+    if (!all.length && !may) return null;
+    const change = async (/** @type {any} */ how) => {
+      try { await act("tag", { ids: [asset.id], ...how }); home.changed([]); await this.load(); } catch (fault) { noticeFault(fault); }
+    };
+    const add = (/** @type {any} */ event) => {
+      event.preventDefault();
+      const field = event.target.elements.tag;
+      const tag = field.value.trim();
+      field.value = "";
+      if (tag) change({ add: [tag] });
+    };
+    return html`<section class="tags"><h3>${t("details.tags")}</h3>
+      ${all.length > 0 && html`<ul>${all.map((/** @type {string} */ tag) => html`<li key=${tag}><span>${clean(tag, 80)}</span>
+        ${may && html`<${IconButton} icon="close" label=${t("tag.remove", { tag: clean(tag, 80) })} onClick=${() => change({ remove: [tag] })}/>`}</li>`)}</ul>`}
+      ${may && html`<form onSubmit=${add}><label class="field"><span class="unseen">${t("tag.add")}</span><input name="tag" maxlength="60" autocomplete="off" placeholder=${t("tag.add")}/></label></form>`}</section>`;
   }
   /** @param {any} told @param {boolean} sends */
   comments(told, sends) {
@@ -84,7 +105,6 @@ function facts(asset, told) {
     ${fact(t("details.file"), clean(asset.name, 200), [pixels, size(asset.bytes)].filter(Boolean).join(" \u00b7 "))}
     ${fact(t("details.added"), clean(told.added_by || asset.by, 80), told.added_at ? instant(told.added_at) : "")}
     ${fact(t("details.albums"), (asset.albums || []).map((/** @type {any} */ name) => clean(name, 80)).join(", "))}
-    ${fact(t("details.tags"), (asset.tags || []).map((/** @type {any} */ name) => clean(name, 80)).join(", "))}
     ${asset.preview === "none" && fact(t("details.nopreview"), clean(asset.preview_reason || t("viewer.nopreview"), 200))}
   </dl>`;
 }

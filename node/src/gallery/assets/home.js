@@ -32,6 +32,7 @@ export const home = {
   },
   async load() {
     this.state = await get("/api/v1/state");
+    document.documentElement.classList.toggle("limited", this.state.limited);
     emit("state");
     return this.state;
   },

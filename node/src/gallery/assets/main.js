@@ -102,13 +102,18 @@ class App extends Component {
   }
   async begin() {
     try {
-      await speak(wished());
       const token = /^#t=([\w-]+)$/.exec(location.hash);
-      if (token) {
-        history.replaceState(null, "", location.pathname + location.search);
-        await post("/api/v1/session", { token: token[1] });
-      }
-      const state = await home.load();
+      const enter = async () => {
+        if (token) {
+          history.replaceState(null, "", location.pathname + location.search);
+          await post("/api/v1/session", { token: token[1] });
+        }
+        return home.load();
+      };
+      // Whatever comes of the second, the words to say it are there.
+      const [said, entered] = await Promise.allSettled([speak(wished()), enter()]);
+      for (const one of [said, entered]) if (one.status === "rejected") throw one.reason;
+      const state = home.state;
       if (state.strings_locale && !localStorage.getItem("language") && wished() === "en" && !navigator.language.startsWith("en")) await speak(state.strings_locale === "de" ? "de" : "en");
       this.setState({ ready: true });
       if (state.set_up) home.start();

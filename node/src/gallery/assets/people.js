@@ -51,7 +51,7 @@ export class People extends Component {
   }
   render() {
     return html`<div class="page"><header class="page-head"><h1>${t("nav.people")}</h1><span class="space"/>
-        <button type="button" class="main" onClick=${() => invite().then(() => this.again())}>${icon("plus")}${t("people.invite")}</button></header>
+        <button type="button" class="main own" onClick=${() => invite().then(() => this.again())}>${icon("plus")}${t("people.invite")}</button></header>
       <${Loading} stamp=${this.state.stamp} from=${all}>${(/** @type {any} */ told) => html`<ul class="cards">${told.people.map((/** @type {any} */ person) => this.person(person, told))}</ul>`}<//></div>`;
   }
   /** @param {any} person @param {any} told */
@@ -61,10 +61,10 @@ export class People extends Component {
     const at = verified(person.id);
     return html`<li key=${person.id} class="panel"><div class="panel-head"><${Face} name=${person.name}/>
         <div class="grow"><h2>${clean(person.name, 80)}</h2><p class="dim">${[person.this ? t("you") : "", person.role ? t(`family.${person.role}`) : ""].filter(Boolean).join(" \u00b7 ")}</p></div>
-        <${IconButton} icon="more" label=${t("more.of", { name: clean(person.name, 60) })} onClick=${() => this.menu(person)}/></div>
+        <${IconButton} icon="more" cls="own" label=${t("more.of", { name: clean(person.name, 60) })} onClick=${() => this.menu(person)}/></div>
       <dl class="facts"><div><dt>${t("people.devices")}</dt><dd>${devices.map((/** @type {any} */ one) => clean(one.name, 60)).join(", ") || t("none")}</dd></div>
         <div><dt>${t("people.albums")}</dt><dd>${albums.map((/** @type {any} */ one) => clean(one.name, 60)).join(", ") || t("none")}</dd></div></dl>
-      ${!person.this && html`<button type="button" class=${`quiet ${at ? "verified" : ""}`} onClick=${() => this.words(person)}>${icon(at ? "safe" : "shield")}${at ? t("words.verified", { at: instant(at) }) : t("words.compare")}</button>`}
+      ${!person.this && html`<button type="button" class=${`quiet own ${at ? "verified" : ""}`} onClick=${() => this.words(person)}>${icon(at ? "safe" : "shield")}${at ? t("words.verified", { at: instant(at) }) : t("words.compare")}</button>`}
       ${person.this && !person.recovery && html`<p class="dim">${t("recovery.none")}</p>`}</li>`;
   }
 }

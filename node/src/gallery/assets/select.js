@@ -17,12 +17,12 @@ export function SelectionBar({ chosen, album, trashed, clear }) {
     <strong>${mine < n ? t("select.mine", { n, mine }) : t("select.count", { n })}</strong>
     <span class="space"/>
     ${trashed ? html`
-      <${IconButton} icon="restore" label=${t("restore")} onClick=${() => then(restore(ids))}/>
-      <${IconButton} icon="trash" cls="red" label=${t("purge")} onClick=${() => then(purge(ids))}/>`
+      <${IconButton} icon="restore" cls="own" label=${t("restore")} onClick=${() => then(restore(ids))}/>
+      <${IconButton} icon="trash" cls="red own" label=${t("purge")} onClick=${() => then(purge(ids))}/>`
     : html`
-      <${IconButton} icon="albums" label=${t("album.addto")} onClick=${() => then(addTo(ids))}/>
+      <${IconButton} icon="albums" cls="own" label=${t("album.addto")} onClick=${() => then(addTo(ids))}/>
       <${IconButton} icon="heart" label=${t(favoured ? "unfavourite" : "favourite")} pressed=${favoured} onClick=${() => then(favourite(ids, !favoured))}/>
       <${IconButton} icon="download" label=${t("download")} onClick=${() => download(chosen)}/>
-      <${IconButton} icon="trash" label=${t("remove")} onClick=${() => then(trash(ids, album))}/>`}
+      <${IconButton} icon="trash" cls="own" label=${t("remove")} onClick=${() => then(trash(ids, album))}/>`}
   </div>`;
 }

@@ -356,7 +356,7 @@ function Controls(/** @type {any} */ { viewer, photo, first, last }) {
       ${photo && !trashed && html`<${IconButton} icon="heart" cls=${photo.f ? "on" : ""} label=${t(photo.f ? "unfavourite" : "favourite")} pressed=${photo.f} onClick=${() => viewer.favour()}/>`}
       ${photo && !trashed && !limited && html`<${IconButton} icon="albums" cls="wide-only" label=${t("album.addto")} onClick=${() => addTo([photo.id])}/>`}
       ${photo && html`<${IconButton} icon="download" cls="wide-only" label=${t("download")} onClick=${() => download([photo])}/>`}
-      ${photo && trashed && html`<${IconButton} icon="restore" label=${t("restore")} onClick=${() => restore([photo.id])}/>`}
+      ${photo && trashed && html`<${IconButton} icon="restore" cls="own" label=${t("restore")} onClick=${() => restore([photo.id])}/>`}
       ${photo && !limited && html`<${IconButton} icon="trash" label=${t(trashed ? "purge" : "remove")} onClick=${() => viewer.remove()}/>`}
       <${IconButton} icon="info" label=${t("details")} pressed=${viewer.details} onClick=${() => viewer.toggleDetails()}/>
     </div>
