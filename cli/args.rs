@@ -119,6 +119,7 @@ pub(crate) enum Command {
     Sync(Sync),
     Keep(Keep),
     Offload(Offload),
+    Bundle(Bundle),
     Verify(Verify),
     Doctor(Doctor),
     Config(Config),
@@ -158,7 +159,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Care",
         &[
-            "status", "sync", "keep", "offload", "verify", "doctor", "config", "service", "log",
+            "status", "sync", "keep", "offload", "bundle", "verify", "doctor", "config", "service",
+            "log",
         ],
     ),
     ("This program", &["completions", "man", "version"]),

@@ -185,6 +185,24 @@ impl Family {
         }
     }
 
+    /// A disk that is carried away holds the planted word, and no other.
+    fn is_silent_on_a_disk(&self) {
+        let disk = self.homes.path().join("disk");
+        let path = disk.to_str().expect("UTF-8");
+        for device in [&self.a, &self.b] {
+            let written = device.ok(&["bundle", "write", path]).pop();
+            let written = written.expect("a summary");
+            let blobs = written["blobs"].as_u64().zip(written["present"].as_u64());
+            assert!(blobs.is_some_and(|(new, old)| new + old > 20), "{written}");
+        }
+        let search = self.canaries.search();
+        assert_eq!(search.hits_below(&disk), Vec::<String>::new());
+        let file = disk.join("planted");
+        fs::write(&file, &self.planted).expect("planted");
+        let hits = search.hits_below(&disk);
+        assert_eq!(hits, [format!("{PLANTED} in {}", file.display())]);
+    }
+
     /// Homes, logs and temporary folders hold the planted word, and no other.
     fn is_silent(&self) {
         let search = self.canaries.search();
@@ -282,6 +300,7 @@ fn nothing_leaves_a_device_in_clear_or_stands_so_on_its_disk() {
     });
     family.has_arrived();
     running.expect("it runs").kill();
+    family.is_silent_on_a_disk();
 
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     proxy.lead_to(listener.local_addr().expect("bound").port());

@@ -157,6 +157,8 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom peer remove /ip4/127.0.0.1/tcp/4001",
         "heirloom verify --read-data",
         "heirloom verify --read-data --repair",
+        "heirloom bundle write D --to A --since 2023-05-01",
+        "heirloom bundle read D",
         "heirloom recovery check -",
         "heirloom recovery replace",
         "heirloom recovery restore - --device N --remove-lost A --remove-lost B",

@@ -132,6 +132,41 @@ pub(crate) struct Offload {
     pub(crate) dry_run: bool,
 }
 
+/// Carry photos between devices that never meet, on a disk
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom bundle write /media/usb/heirloom
+  heirloom bundle write /media/usb/heirloom --to grandmas-laptop
+  heirloom bundle read /media/usb/heirloom
+
+What is written is encrypted as it is on this device: a lost disk shows no photo and no name. Only devices
+of the family can read it, and each takes what it may have.")]
+pub(crate) struct Bundle {
+    #[command(subcommand)]
+    pub(crate) act: BundleAct,
+}
+
+/// What to do with a bundle.
+#[derive(Subcommand)]
+pub(crate) enum BundleAct {
+    /// Write what this device holds into a folder
+    Write {
+        /// The folder, made when missing
+        dir: PathBuf,
+        /// For one device: only what it may have, without what it is known to hold
+        #[arg(long, value_name = "DEVICE")]
+        to: Option<String>,
+        /// Only what was added or changed since then
+        #[arg(long, value_name = "TIME", value_parser = values::instant)]
+        since: Option<String>,
+    },
+    /// Take what a folder holds for this device
+    Read {
+        /// The folder
+        dir: PathBuf,
+    },
+}
+
 /// List, add and remove addresses of other devices
 #[derive(Args)]
 #[command(before_long_help = "Examples:

@@ -5,6 +5,7 @@
 
 mod activity;
 mod album;
+mod bundle;
 mod caption;
 mod comment;
 mod completions;
@@ -115,6 +116,7 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Sync(args) => sync::run(args, talk).await,
         Command::Keep(args) => keep::run(args, talk).await,
         Command::Offload(args) => offload::run(args, talk).await,
+        Command::Bundle(args) => bundle::run(args, talk).await,
         Command::Verify(args) => verify::run(args, talk).await,
         Command::Doctor(_) => doctor::run(talk).await,
         Command::Config(args) => config::run(args, talk).await,

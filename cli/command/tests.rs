@@ -509,3 +509,38 @@ async fn completions_and_the_version_need_no_node() {
     );
     assert!(version.asked.is_empty());
 }
+
+#[tokio::test]
+async fn a_bundle_says_what_it_took_and_what_is_wrong() {
+    let answer = "{\"type\":\"file\",\"v\":1,\"path\":\"blobs/ab/abcd\",\"outcome\":\"failed\",\"reason\":\"it is missing\"}\n\
+                  {\"type\":\"summary\",\"v\":1,\"act\":\"bundle\",\"entries\":7,\"blobs\":3,\"bytes\":0,\"waiting\":0,\"wrong\":1,\"exit\":9}\n";
+    let line = ["bundle", "read", "/disk"];
+    let done = run(&line, NOBODY, &[("bundle", answer)]).await;
+    assert_eq!(done.end, Ok(9));
+    assert_eq!(done.body()["do"], "read");
+    assert_eq!(done.body()["dir"], "/disk");
+    assert!(
+        done.out.contains("wrong: blobs/ab/abcd: it is missing"),
+        "{}",
+        done.out
+    );
+    assert!(done.out.contains("Took 3 encrypted files"), "{}", done.out);
+    let line = [
+        "bundle",
+        "write",
+        "/disk",
+        "--to",
+        "desk",
+        "--since",
+        "2026-01-02",
+    ];
+    let summary = "{\"type\":\"summary\",\"v\":1,\"act\":\"bundle\",\"entries\":7,\"blobs\":1,\"present\":2,\"bytes\":0,\"damaged\":0}\n";
+    let done = run(&line, NOBODY, &[("bundle", summary)]).await;
+    assert_eq!(done.end, Ok(0));
+    let asked = done.body();
+    assert_eq!(
+        (&asked["do"], &asked["to"], &asked["since"]),
+        (&json!("write"), &json!("desk"), &json!("2026-01-02"))
+    );
+    assert!(done.out.contains("Wrote 3 encrypted files"), "{}", done.out);
+}

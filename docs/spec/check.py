@@ -19,8 +19,8 @@ sys.dont_write_bytecode = True
 import primitives as p
 import resolver
 from shapes import (
-    ALBUM, BEACON, CHAIN, ENTRY, FRAMES, GENESIS, HEAD, HEADER, LINK, MESSAGE, MIB, NEWCOMER, OFFER, OPS,
-    PROOF, REQUESTS, ROLE, SEALED, SUBJECT, Fail, Reader, decode, need, number,
+    ALBUM, BEACON, CHAIN, ENTRY, FRAMES, GENESIS, HEAD, HEADER, LINK, MANIFEST, MESSAGE, MIB, NEWCOMER, OFFER,
+    OPS, PROOF, REQUESTS, ROLE, SEALED, SPACE_ROWS, SUBJECT, Fail, Reader, decode, need, number,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -520,6 +520,8 @@ def statement(c, data, label, kind, limit):
     value, sig = decode(data, ("all", "bytes", 64))
     fields = decode(value, kind, limit)
     need(label != "beacon" or len(fields[4]) <= 16 and len(fields[5]) <= 8, "too-large")
+    if label == "manifest":
+        need(all(part[1] <= 8388608 for part in fields[5]) and all(part[1] <= MIB for part in fields[6]), "too-large")
     signed(f"heirloom/{label}/v1", c.hex("family"), fields[0], value, sig)
     need(fields[0] == c.hex("signer"), "bad-chain")
     return fields
@@ -531,6 +533,19 @@ def beacon(c, data):
 
 def head(c, data):
     statement(c, data, "head", HEAD, 256)
+
+
+def manifest(c, data):
+    fields = statement(c, data, "manifest", MANIFEST, 524288)
+    need(" ".join(str(part[0]) for part in fields[5] + fields[6]) == c["numbers"], "bad-chain")
+
+
+def carried_list(c, data):
+    rows = decode(data, SPACE_ROWS, MIB)
+    logs = [log for row in rows for log in row[3]]
+    need(all(log[3] <= log[4] and len(log[5]) <= 532480 for log in logs), "too-large")
+    ranges = [[logs[0][3], logs[0][4]]] + runs_of(roaring(logs[0][5]))
+    need(" ".join(f"{a}-{b}" for a, b in ranges) == c["ranges"], "bad-chain")
 
 
 def after_length(data, least, most):
@@ -653,7 +668,8 @@ CHECKS = {
     "first prev": first_prev, "op id": op_id, "op": op, "ops": ops, "entry": entry, "stamp": stamp,
     "heads digest": heads_digest, "album": album, "invite words": invite_words, "invite link": invite_link,
     "invite keys": invite_keys, "commitment": commitment, "pairing words": pairing_words, "pairing": pairing,
-    "tag": tag, "txt": txt, "beacon": beacon, "head": head, "frame": frame, "request": request,
+    "tag": tag, "txt": txt, "beacon": beacon, "head": head, "manifest": manifest,
+    "list": carried_list, "frame": frame, "request": request,
     "answer": answer, "bitmap": bitmap, "heads": heads, "spaces": spaces, "have": have,
 }
 

@@ -1,6 +1,7 @@
 //! A device of a family: where the protocol meets disk, network and people.
 
 pub mod api;
+mod carry;
 pub mod catalog;
 pub mod clock;
 mod export;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod album;
+pub mod carry;
 mod causal;
 pub mod crypto;
 pub mod discovery;

@@ -151,3 +151,10 @@ pub const HOLD_MS: u64 = 90 * 24 * 3600 * 1000;
 pub const HOLD_SLACK_MS: u64 = 24 * 3600 * 1000;
 /// How long ago a device may have shown what it holds for its copies to count, in milliseconds.
 pub const SEEN_MS: u64 = 14 * 24 * 3600 * 1000;
+
+/// Largest manifest of a folder that is carried, encoded.
+pub const MANIFEST_BYTES: usize = 512 * 1024;
+/// Largest file of entries in such a folder.
+pub const CARRY_FILE_BYTES: usize = 8 * 1024 * 1024;
+/// Most bytes of a blob in one file there: a file system of a small disk has no files above 4 GiB.
+pub const CARRY_PIECE_BYTES: u64 = 32 * 1024 * 1024;

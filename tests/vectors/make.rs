@@ -1,5 +1,7 @@
 //! Makes every vector. Nothing here is random: all follows from seeds in the files.
 
+#[path = "make/carry.rs"]
+mod carry;
 #[path = "make/encryption.rs"]
 mod encryption;
 #[path = "make/family.rs"]
@@ -29,6 +31,7 @@ pub(crate) fn all() -> Vec<Case> {
         ops::all(),
         meeting::all(),
         sync::all(),
+        carry::all(),
     ]
     .concat()
 }

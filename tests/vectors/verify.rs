@@ -63,6 +63,8 @@ pub(crate) fn class(case: &Case) -> Class {
         "txt" => meeting::txt(case),
         "beacon" => meeting::beacon(case),
         "head" => meeting::head(case),
+        "manifest" => meeting::manifest(case),
+        "list" => meeting::list(case),
         "frame" => sync::frame(case),
         "request" => sync::request(case),
         "answer" => sync::answer(case),

@@ -9,6 +9,7 @@
 mod albums;
 mod answer;
 mod assets;
+mod bundle;
 mod config;
 mod copy;
 mod doctor;
@@ -289,6 +290,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "verify" => verify::verify(doorway, node, body, answer).await,
         "keep" => keep::keep(node, body, answer).await,
         "offload" => offload::offload(doorway, node, body, answer).await,
+        "bundle" => bundle::bundle(node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }
 }

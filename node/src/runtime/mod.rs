@@ -11,6 +11,7 @@ mod album;
 mod asset;
 mod audit;
 mod blobs;
+mod carry;
 mod collect;
 mod commit;
 mod drops;
@@ -60,6 +61,7 @@ pub use self::{
     asset::{AssetKey, BlobHere},
     audit::Audit,
     blobs::{Served, name_of},
+    carry::{CarriedLog, CarriedSpace, Scope, Taken},
     collect::Due,
     gone::{Burst, Gone, bursts, gone},
     gossip::{FULL_BYTES, Greeting, Lore, Said},

@@ -339,7 +339,7 @@ impl Runtime {
         Ok(())
     }
 
-    fn peer_has(
+    pub(super) fn peer_has(
         &mut self,
         peer: DeviceId,
         space: SpaceId,

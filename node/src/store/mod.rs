@@ -27,7 +27,7 @@ mod blobs;
 mod collect;
 mod commit;
 mod error;
-mod fs;
+pub(crate) mod fs;
 mod index;
 mod keyring;
 mod logs;

@@ -52,11 +52,13 @@ pub enum SignKind {
     Pair,
     /// The second signature under a change of a recovery kit.
     Cosign,
+    /// What a device has put into a folder that is carried.
+    Manifest,
 }
 
 impl SignKind {
     /// Every kind, for tests and the specification.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Entry,
         Self::Head,
         Self::Beacon,
@@ -64,6 +66,7 @@ impl SignKind {
         Self::Recovery,
         Self::Pair,
         Self::Cosign,
+        Self::Manifest,
     ];
 
     /// The bytes before the family's id in the signed message.
@@ -76,6 +79,7 @@ impl SignKind {
             Self::Recovery => b"heirloom/recovery/v1",
             Self::Pair => b"heirloom/pair/v1",
             Self::Cosign => b"heirloom/cosign/v1",
+            Self::Manifest => b"heirloom/manifest/v1",
         }
     }
 }

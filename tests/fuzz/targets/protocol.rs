@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use heirloom_protocol::{
+    carry,
     crypto::{RecoveryKit, SignedBytes},
     discovery::{
         Address, Announcement,
@@ -43,6 +44,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "ops",
         seeds: || vectors::bytes_of("ops"),
         run: ops,
+    },
+    Target {
+        name: "carried",
+        seeds: carried_seeds,
+        run: carried,
     },
     Target {
         name: "values",
@@ -321,4 +327,35 @@ fn announcements() -> Vec<Vec<u8>> {
     n.zip(vectors::fields_of("txt", "t"))
         .map(|(n, t)| [n, t].join(&b' '))
         .collect()
+}
+
+fn carried_seeds() -> Vec<Vec<u8>> {
+    let mut file = Vec::new();
+    for n in 1..4 {
+        let entry = EntryBytes {
+            header: vec![n; 40],
+            signature: heirloom_protocol::crypto::Signature([n; 64]),
+            body: vec![n; 90],
+        };
+        carry::put_entry(&mut file, &entry);
+    }
+    let mut seeds = vectors::bytes_of("list");
+    seeds.push(file);
+    seeds
+}
+
+/// A list or a file of entries from a disk that anybody may have written.
+fn carried(bytes: &[u8]) -> bool {
+    let rows = carry::read_list(bytes);
+    if let Some(rows) = &rows {
+        assert_eq!(wire::encode(rows), bytes);
+    }
+    let (entries, is_whole) = carry::read_entries(bytes);
+    let mut again = Vec::new();
+    for entry in &entries {
+        carry::put_entry(&mut again, entry);
+    }
+    assert!(bytes.starts_with(&again));
+    assert_eq!(is_whole, again.len() == bytes.len());
+    rows.is_some() || is_whole && !entries.is_empty()
 }

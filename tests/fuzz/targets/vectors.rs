@@ -73,6 +73,7 @@ const SIGNED: &[&str] = &[
     "consent",
     "signature",
     "cosign",
+    "manifest",
 ];
 const FOUNDING: &[&str] = &["genesis", "album"];
 const BLOB_FRAMES: &[&str] = &["request", "answer"];

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::case::{Case, Class, drawn};
 
-const FAMILY: FamilyId = FamilyId([0x11; 32]);
+pub(super) const FAMILY: FamilyId = FamilyId([0x11; 32]);
 const PERSON: PersonId = PersonId([0x21; 16]);
 
 pub(super) fn all() -> Vec<Case> {
@@ -503,7 +503,7 @@ fn txt() -> Vec<Case> {
 }
 
 /// A signed statement and how it is wrong.
-fn statements(
+pub(super) fn statements(
     right: Case,
     secret: &SignSecret,
     kind: SignKind,

@@ -1,6 +1,7 @@
 //! Invites, pairing, discovery.
 
 use heirloom_protocol::{
+    carry::{Manifest, SpaceRow, read_list},
     crypto::{
         DeviceKeys, EpochKey, Purpose, RecoveryKit, SeededRng, SignedBytes, derive,
         sign::{SignError, Signed, Statement},
@@ -19,7 +20,9 @@ use heirloom_protocol::{
         },
     },
     id::{DeviceId, FamilyId, PersonId},
-    limits, wire,
+    limits,
+    sync::have,
+    wire,
 };
 
 use super::{Checked, agree, decode, identity::bad_words, same};
@@ -265,4 +268,22 @@ pub(super) fn beacon(case: &Case) -> Checked {
 
 pub(super) fn head(case: &Case) -> Checked {
     statement::<Head>(case)
+}
+
+pub(super) fn manifest(case: &Case) -> Checked {
+    statement::<Manifest>(case)?;
+    let raw: SignedBytes = decode(&case.bytes, wire::MAX_BYTES)?;
+    let manifest: Manifest = decode(&raw.bytes, limits::MANIFEST_BYTES)?;
+    let parts = manifest.entries.iter().chain(&manifest.lists);
+    let numbers: Vec<_> = parts.map(|part| part.number.to_string()).collect();
+    agree(numbers.join(" ") == case.string("numbers"))
+}
+
+pub(super) fn list(case: &Case) -> Checked {
+    let _: Vec<SpaceRow> = decode(&case.bytes, limits::FRAME_BYTES)?;
+    let rows = read_list(&case.bytes).ok_or(Class::TooLarge)?;
+    let row = &rows[0].logs[0];
+    let bits = have::decode(&row.blobs).map_err(|_| Class::NotCanonical)?;
+    let (first, last) = (bits.min().unwrap(), bits.max().unwrap());
+    agree(case.string("ranges") == format!("{}-{} {first}-{last}", row.first, row.end))
 }

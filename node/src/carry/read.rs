@@ -1,0 +1,493 @@
+//! What lies in a folder comes here, as far as it is the family's: wrong files are named, the rest is taken.
+//!
+//! Nothing there is believed. Entries are accepted as from a hostile peer, blobs
+//! must have their names, and a manifest only says what ought to be there. It
+//! need not be there: what an interrupted writer left is read as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    carry::{self, Manifest, Part, SpaceRow},
+    crypto::{Signed, SignedBytes},
+    id::{BlobId, DeviceId, LogId, SpaceId},
+    limits,
+    sync::{
+        blob::blob_bytes,
+        have::{self, PeerHaves},
+        message::HaveMode,
+    },
+    wire,
+};
+use roaring::RoaringBitmap;
+use tokio_util::sync::CancellationToken;
+
+use super::{CarryError, Folder, Pace, is_wrong_blob};
+use crate::{
+    node::Node,
+    runtime::{RuntimeError, Taken},
+    store::BlobPlace,
+};
+
+/// Blobs that are asked for at once.
+const PAGE: usize = 64;
+/// Entries that are taken in one turn.
+const TURN: usize = 256;
+
+/// A file that is not what it is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Wrong {
+    /// Its name, below the folder.
+    pub(crate) name: String,
+    /// What is wrong with it, for people.
+    pub(crate) reason: &'static str,
+}
+
+/// What came of reading.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Read {
+    /// Entries that are new here.
+    pub(crate) entries: u64,
+    /// Entries that wait for others, which are not in the folder.
+    pub(crate) waiting: u64,
+    /// Entries of albums that are not for this device.
+    pub(crate) not_ours: u64,
+    /// Blobs that came.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Devices that wrote there and did not come to an end.
+    pub(crate) unfinished: u64,
+    /// Files that are not what they are to be.
+    pub(crate) wrong: Vec<Wrong>,
+}
+
+const MISSING: &str = "it is missing";
+const CHANGED: &str = "it was changed, cut short or swapped";
+const UNREADABLE: &str = "it cannot be read";
+const UNSIGNED: &str = "something in it was signed by nobody of this family";
+const NO_MANIFEST: &str = "it is no manifest of this device in this family";
+
+/// What one device wrote.
+struct Writer {
+    device: DeviceId,
+    /// Files of entries in the order in which they are read.
+    files: Vec<String>,
+    manifest: Option<Manifest>,
+    rows: Vec<SpaceRow>,
+}
+
+impl Writer {
+    /// Whether its lists say all that it has put there.
+    fn is_whole(&self) -> bool {
+        self.manifest
+            .as_ref()
+            .is_some_and(|manifest| manifest.whole)
+            && !self.rows.is_empty()
+    }
+}
+
+/// Reads a folder. What it counts is durable when it returns.
+///
+/// # Errors
+///
+/// [`CarryError::Nothing`] and [`CarryError::Foreign`] where there is nothing for this family; what
+/// was taken before another error stays.
+pub(crate) fn read(
+    node: &Node,
+    folder: &Folder,
+    cancelled: &CancellationToken,
+    tell: &mut dyn FnMut(Pace),
+) -> Result<Read, CarryError> {
+    let mut reader = Reader {
+        node,
+        folder,
+        cancelled,
+        tell,
+        read: Read::default(),
+        wrong: BTreeMap::new(),
+        pace: Pace::default(),
+    };
+    let mut writers = reader.writers()?;
+    let blobs = reader.blobs_there()?;
+    if writers.is_empty() && blobs.is_empty() {
+        return Err(CarryError::Nothing);
+    }
+    reader.entries(&mut writers)?;
+    reader.blobs(&writers, &blobs)?;
+    for writer in writers {
+        node.ask_blocking(move |runtime| runtime.note_carried(writer.device, &writer.rows))??;
+    }
+    let Reader {
+        mut read, wrong, ..
+    } = reader;
+    let wrong = wrong.into_iter();
+    read.wrong = wrong.map(|(name, reason)| Wrong { name, reason }).collect();
+    Ok(read)
+}
+
+struct Reader<'a> {
+    node: &'a Node,
+    folder: &'a Folder,
+    cancelled: &'a CancellationToken,
+    tell: &'a mut dyn FnMut(Pace),
+    read: Read,
+    wrong: BTreeMap<String, &'static str>,
+    pace: Pace,
+}
+
+impl Reader<'_> {
+    fn check(&self) -> Result<(), CarryError> {
+        match self.cancelled.is_cancelled() {
+            true => Err(RuntimeError::Stopped.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The first thing that is wrong with a file counts.
+    fn wrong(&mut self, name: &str, reason: &'static str) {
+        self.wrong.entry(name.to_owned()).or_insert(reason);
+    }
+
+    /// A whole file; one that cannot be read is named and counts as missing.
+    fn file(&mut self, name: &str, most: u64) -> Option<Vec<u8>> {
+        match self.folder.get(name, most) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(name, %error, "a file that was carried");
+                self.wrong(name, UNREADABLE);
+                None
+            }
+        }
+    }
+
+    fn writers(&mut self) -> Result<Vec<Writer>, CarryError> {
+        let mut writers = Vec::new();
+        for name in self.folder.list(carry::DEVICES)? {
+            let Some(device) = DeviceId::from_hex(&name) else {
+                continue;
+            };
+            let folder = carry::folder_of(&device);
+            let names = self.folder.list(&folder)?;
+            let files = names
+                .iter()
+                .filter(|name| name.starts_with("entries-") && carry::number_of(name).is_some());
+            let mut files: Vec<_> = files.map(|name| format!("{folder}/{name}")).collect();
+            let manifest = self.manifest(&device)?;
+            let mut rows = Vec::new();
+            if let Some(manifest) = &manifest {
+                for part in &manifest.entries {
+                    let name = carry::entries_of(&device, part.number);
+                    if !files.contains(&name) {
+                        self.wrong(&name, MISSING);
+                    }
+                }
+                for part in &manifest.lists {
+                    rows.extend(self.list(&device, part));
+                }
+            }
+            if manifest.as_ref().is_none_or(|manifest| !manifest.whole) {
+                self.read.unfinished += 1;
+            }
+            files.sort();
+            writers.push(Writer {
+                device,
+                files,
+                manifest,
+                rows,
+            });
+        }
+        Ok(writers)
+    }
+
+    fn manifest(&mut self, device: &DeviceId) -> Result<Option<Manifest>, CarryError> {
+        let name = carry::manifest_of(device);
+        let most = limits::MANIFEST_BYTES + 128;
+        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0)) else {
+            return Ok(None);
+        };
+        let family = self
+            .node
+            .ask_blocking(|runtime| runtime.replica().family())?;
+        let raw = wire::decode::<SignedBytes>(&bytes, most).ok();
+        let signed = raw.and_then(|raw| Signed::<Manifest>::verify(&family, raw).ok());
+        let signed = signed.filter(|signed| signed.value().device == *device);
+        if signed.is_none() {
+            self.wrong(&name, NO_MANIFEST);
+        }
+        Ok(signed.map(|signed| signed.value().clone()))
+    }
+
+    fn list(&mut self, device: &DeviceId, part: &Part) -> Vec<SpaceRow> {
+        let name = carry::list_of(device, part.number);
+        let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
+        let before = self.wrong.len();
+        let Some(bytes) = self.file(&name, most) else {
+            if self.wrong.len() == before {
+                self.wrong(&name, MISSING);
+            }
+            return Vec::new();
+        };
+        let rows = part.is(&bytes).then(|| carry::read_list(&bytes)).flatten();
+        if rows.is_none() {
+            self.wrong(&name, CHANGED);
+        }
+        rows.unwrap_or_default()
+    }
+
+    /// Spaces that are for this device, by the word of devices that belong to the family.
+    fn offered(&self, writers: &[Writer]) -> Result<BTreeSet<SpaceId>, CarryError> {
+        let rows: Vec<_> = writers
+            .iter()
+            .map(|writer| (writer.device, writer.rows.clone()))
+            .collect();
+        Ok(self.node.ask_blocking(move |runtime| {
+            let rows = rows.iter().filter(|(device, _)| runtime.is_live(device));
+            rows.flat_map(|(_, rows)| runtime.spaces_among(rows))
+                .collect()
+        })?)
+    }
+
+    /// Takes entries, again and again as long as some are new that others may have waited for.
+    fn entries(&mut self, writers: &mut [Writer]) -> Result<(), CarryError> {
+        let named = self.named_parts(writers);
+        let mut left: Vec<String> = writers
+            .iter()
+            .flat_map(|writer| writer.files.iter().cloned())
+            .collect();
+        let mut of_family = left.is_empty();
+        loop {
+            // Whoever wrote it may become known by what it wrote.
+            let offered = self.offered(writers)?;
+            let mut sum = Taken::default();
+            let mut again = Vec::new();
+            for name in left {
+                self.check()?;
+                let taken = self.entries_of(&name, named.get(&name), &offered)?;
+                of_family |= taken.new + taken.known + taken.waiting > 0;
+                if taken.waiting + taken.not_ours > 0 {
+                    again.push(name);
+                }
+                sum.add(taken);
+            }
+            self.read.entries += sum.new;
+            (self.read.waiting, self.read.not_ours) = (sum.waiting, sum.not_ours);
+            left = again;
+            if sum.new == 0 || left.is_empty() {
+                break;
+            }
+        }
+        let is_signed = writers.iter().any(|writer| writer.manifest.is_some());
+        match of_family || is_signed {
+            true => Ok(()),
+            false => Err(CarryError::Foreign),
+        }
+    }
+
+    fn named_parts(&self, writers: &[Writer]) -> BTreeMap<String, Part> {
+        let parts = writers.iter().flat_map(|writer| {
+            let parts = writer.manifest.iter().flat_map(|one| &one.entries);
+            parts.map(|part| (carry::entries_of(&writer.device, part.number), *part))
+        });
+        parts.collect()
+    }
+
+    fn entries_of(
+        &mut self,
+        name: &str,
+        part: Option<&Part>,
+        offered: &BTreeSet<SpaceId>,
+    ) -> Result<Taken, CarryError> {
+        let mut taken = Taken::default();
+        let most = u64::try_from(limits::CARRY_FILE_BYTES).unwrap_or(0);
+        let Some(bytes) = self.file(name, most) else {
+            return Ok(taken);
+        };
+        let (mut entries, is_whole) = carry::read_entries(&bytes);
+        if !is_whole || part.is_some_and(|part| !part.is(&bytes)) {
+            self.wrong(name, CHANGED);
+        }
+        while !entries.is_empty() {
+            let rest = entries.split_off(entries.len().min(TURN));
+            let (some, offered) = (std::mem::replace(&mut entries, rest), offered.clone());
+            let came = self
+                .node
+                .ask_blocking(move |runtime| runtime.take_carried(some, &offered))??;
+            taken.add(came);
+        }
+        if taken.invalid > 0 {
+            self.wrong(name, UNSIGNED);
+        }
+        Ok(taken)
+    }
+
+    /// The blobs of which any file lies there.
+    fn blobs_there(&self) -> Result<BTreeSet<BlobId>, CarryError> {
+        let mut there = BTreeSet::new();
+        for folder in self.folder.list(carry::BLOBS)? {
+            for name in self.folder.list(&format!("{}/{folder}", carry::BLOBS))? {
+                let id = name.get(..64).and_then(BlobId::from_hex);
+                there.extend(id);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Gets every blob that lies there and is lacking here.
+    fn blobs(&mut self, writers: &[Writer], there: &BTreeSet<BlobId>) -> Result<(), CarryError> {
+        let hash = blake3::hash(self.folder.root().as_os_str().as_encoded_bytes());
+        let carrier = DeviceId(*blake3::keyed_hash(&CARRIER, hash.as_bytes()).as_bytes());
+        let promised = self.promised(writers)?;
+        let is_listed = writers.iter().all(Writer::is_whole);
+        let mut claims = match is_listed {
+            true => promised.clone(),
+            // What an unfinished writer has put there nobody says: all that is lacking is looked for.
+            false => self
+                .node
+                .ask_blocking(move |runtime| runtime.claims_of_all(carrier))?,
+        };
+        if is_listed {
+            claims = renamed(&claims, carrier);
+        }
+        let done = self.blobs_of(carrier, claims, &promised, there);
+        self.node
+            .ask_blocking(move |runtime| runtime.peer_lost(&carrier))?;
+        done
+    }
+
+    /// What devices of the family say that lies there.
+    fn promised(&self, writers: &[Writer]) -> Result<PeerHaves, CarryError> {
+        let mut promised = PeerHaves::default();
+        for writer in writers {
+            let device = writer.device;
+            let is_live = self
+                .node
+                .ask_blocking(move |runtime| runtime.is_live(&device))?;
+            for row in writer.rows.iter().filter(|_| is_live) {
+                let logs = row.logs.iter().filter_map(|log| {
+                    let bits = have::decode(&log.blobs).ok()?;
+                    Some((log.log(row.space), bits))
+                });
+                promised.apply(device, row.space, HaveMode::Added, logs.collect());
+            }
+        }
+        Ok(promised)
+    }
+
+    fn blobs_of(
+        &mut self,
+        carrier: DeviceId,
+        mut claims: PeerHaves,
+        promised: &PeerHaves,
+        there: &BTreeSet<BlobId>,
+    ) -> Result<(), CarryError> {
+        loop {
+            self.check()?;
+            let (wanted, back) = self.node.ask_blocking(move |runtime| {
+                let wanted = runtime.wanted_carried(carrier, &claims, PAGE);
+                (wanted, claims)
+            })?;
+            claims = back;
+            let wanted = wanted?;
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let mut came = Vec::new();
+            let mut failed = Vec::new();
+            for blob in wanted {
+                self.check()?;
+                let place = match there.contains(&blob.id) {
+                    true => self.blob(&blob)?,
+                    false => None,
+                };
+                if !there.contains(&blob.id) && is_promised(promised, &blob) {
+                    let files = carry::blob_files(&blob.id, blob_bytes(&blob));
+                    self.wrong(&files[0].0, MISSING);
+                }
+                match place {
+                    Some(place) => came.push((blob, place)),
+                    None => failed.push(blob),
+                }
+            }
+            for blob in &failed {
+                claims.lacks(&carrier, &blob.log, blob.ordinal);
+            }
+            self.note(carrier, came, failed)?;
+        }
+    }
+
+    fn note(
+        &mut self,
+        carrier: DeviceId,
+        came: Vec<(BlobRef, BlobPlace)>,
+        failed: Vec<BlobRef>,
+    ) -> Result<(), CarryError> {
+        self.node.store().blobs().sync()?;
+        self.read.blobs += u64::try_from(came.len()).unwrap_or(0);
+        let bytes = came.iter().map(|(_, place)| place.len()).sum::<u64>();
+        self.read.bytes += bytes;
+        self.pace.done = self.read.blobs;
+        self.pace.bytes = self.read.bytes;
+        (self.tell)(self.pace);
+        Ok(self.node.ask_blocking(move |runtime| {
+            for blob in &failed {
+                runtime.not_carried(blob, carrier);
+            }
+            match came.is_empty() {
+                true => Ok(()),
+                false => runtime.blobs_came(&came),
+            }
+        })??)
+    }
+
+    /// Puts a blob from its files; what is not right is named, and leaves nothing.
+    fn blob(&mut self, blob: &BlobRef) -> Result<Option<BlobPlace>, CarryError> {
+        let files = carry::blob_files(&blob.id, blob_bytes(blob));
+        let mut writer = self.node.store().blobs().writer();
+        for (name, size) in &files {
+            self.check()?;
+            let before = self.wrong.len();
+            let Some(bytes) = self.file(name, *size) else {
+                if self.wrong.len() == before {
+                    self.wrong(name, MISSING);
+                }
+                return Ok(None);
+            };
+            if u64::try_from(bytes.len()) != Ok(*size) {
+                self.wrong(name, CHANGED);
+                return Ok(None);
+            }
+            writer.write(&bytes)?;
+        }
+        match writer.finish_as(&blob.id) {
+            Ok(stored) => Ok(Some(stored.place)),
+            Err(error) if is_wrong_blob(&error) => {
+                self.wrong(&files[0].0, CHANGED);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Keeps what a carrier is called apart from every key.
+const CARRIER: [u8; 32] = *b"heirloom carrier, not a device  ";
+
+fn is_promised(promised: &PeerHaves, blob: &BlobRef) -> bool {
+    promised.holders(&blob.log, blob.ordinal).next().is_some()
+}
+
+/// What several devices claim, as the claim of one.
+fn renamed(claims: &PeerHaves, carrier: DeviceId) -> PeerHaves {
+    let mut all: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
+    for device in claims.peers() {
+        for (log, bits) in claims.logs(device) {
+            *all.entry(*log).or_default() |= bits;
+        }
+    }
+    let mut renamed = PeerHaves::default();
+    for (log, bits) in all {
+        renamed.apply(carrier, log.space, HaveMode::Added, vec![(log, bits)]);
+    }
+    renamed
+}

@@ -1,0 +1,376 @@
+//! What is here goes into a folder: entries first, then blobs, and last the manifest that says what is there.
+//!
+//! Every file is written whole, so that an interruption leaves what can be read.
+//! Blobs that lie there already are left, so that the next attempt goes on.
+
+use std::collections::BTreeSet;
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    carry::{self, LogRow, Manifest, Part, SpaceRow},
+    crypto::Signed,
+    id::DeviceId,
+    limits,
+    log::entry::EntryBytes,
+    sync::{blob::blob_bytes, have},
+    time::Hlc,
+    wire,
+};
+use roaring::RoaringBitmap;
+use tokio_util::sync::CancellationToken;
+
+use super::{CarryError, Folder, Pace};
+use crate::{
+    node::Node,
+    runtime::{CarriedLog, CarriedSpace, RuntimeError, Scope},
+    store::{BlobPlace, StoreError},
+};
+
+/// Bytes after which a file of entries is ended.
+const FILE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of bitmaps after which a list is ended.
+const LIST_BYTES: usize = 256 * 1024;
+/// Blobs that are asked for at once.
+const PAGE: usize = 64;
+
+/// What people find beside the files.
+const README: &str = "\
+This folder was written by Heirloom, a program with which a family shares its photos.
+
+What is here is encrypted. It can be read on a device of that family alone:
+
+    heirloom bundle read THIS-FOLDER
+
+Losing it does no harm, and whoever finds it sees no photo and no name. It may be deleted.
+";
+
+/// What was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Written {
+    /// Entries.
+    pub(crate) entries: u64,
+    /// Blobs that were not there.
+    pub(crate) blobs: u64,
+    /// Blobs that lay there already.
+    pub(crate) present: u64,
+    /// Blobs that are damaged here, and are not in the folder.
+    pub(crate) damaged: u64,
+    /// Bytes of files that were not there.
+    pub(crate) bytes: u64,
+}
+
+/// Writes a folder. With it durable it returns; an earlier one of this device there is replaced.
+///
+/// # Errors
+///
+/// [`CarryError`]; what was written by then stays, can be read, and is not written again.
+pub(crate) fn write(
+    node: &Node,
+    folder: &Folder,
+    scope: Scope,
+    cancelled: &CancellationToken,
+    tell: &mut dyn FnMut(Pace),
+) -> Result<Written, CarryError> {
+    let (spaces, device) = node.ask_blocking(move |runtime| {
+        let carried = runtime.carried(scope)?;
+        Ok::<_, RuntimeError>((carried, runtime.device()))
+    })??;
+    let folder_name = carry::folder_of(&device);
+    let before = folder.list(&folder_name)?;
+    let numbers = before.iter().filter_map(|name| carry::number_of(name));
+    let mut writer = Writer {
+        node,
+        folder,
+        device,
+        next: numbers.max().map_or(0, |last| last.saturating_add(1)),
+        written: Written::default(),
+        pace: Pace {
+            total: total(&spaces),
+            ..Pace::default()
+        },
+        cancelled,
+        tell,
+    };
+    writer.file(carry::README, README.as_bytes())?;
+    let entries = writer.entries(&spaces)?;
+    folder.settle()?;
+    {
+        // For whom albums are must be known even if this is interrupted.
+        let rows = spaces.iter().map(no_blobs).collect();
+        let lists = writer.lists(rows)?;
+        folder.settle()?;
+        writer.manifest(scope, false, entries.clone(), lists)?;
+    }
+    let mut rows = Vec::with_capacity(spaces.len());
+    for space in &spaces {
+        rows.push(writer.blobs(space)?);
+    }
+    let lists = writer.lists(rows)?;
+    // What a manifest names must be there before it.
+    folder.settle()?;
+    writer.manifest(scope, true, entries, lists)?;
+    for name in before {
+        if carry::number_of(&name).is_some() {
+            folder.remove(&format!("{folder_name}/{name}"))?;
+        }
+    }
+    Ok(writer.written)
+}
+
+fn total(spaces: &[CarriedSpace]) -> u64 {
+    let logs = spaces.iter().flat_map(|space| &space.logs);
+    logs.map(|log| log.blobs.len()).sum()
+}
+
+struct Writer<'a> {
+    node: &'a Node,
+    folder: &'a Folder,
+    device: DeviceId,
+    /// The number of the next file.
+    next: u32,
+    written: Written,
+    pace: Pace,
+    cancelled: &'a CancellationToken,
+    tell: &'a mut dyn FnMut(Pace),
+}
+
+impl Writer<'_> {
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), CarryError> {
+        self.folder.put(name, bytes)?;
+        self.written.bytes += u64::try_from(bytes.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    fn part(
+        &mut self,
+        bytes: &[u8],
+        name: fn(&DeviceId, u32) -> String,
+    ) -> Result<Part, CarryError> {
+        let part = Part::of(self.next, bytes);
+        self.next = self.next.saturating_add(1);
+        self.file(&name(&self.device, part.number), bytes)?;
+        Ok(part)
+    }
+
+    fn check(&self) -> Result<(), CarryError> {
+        match self.cancelled.is_cancelled() {
+            true => Err(RuntimeError::Stopped.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Entries of all spaces, each after what it names as far as that is cheap to know.
+    fn entries(&mut self, spaces: &[CarriedSpace]) -> Result<Vec<Part>, CarryError> {
+        let mut parts = Vec::new();
+        let mut bytes = Vec::new();
+        for space in spaces {
+            let first: BTreeSet<_> = space.first.iter().copied().collect();
+            let rest = space.logs.iter().flat_map(|carried| {
+                let log = carried.log;
+                carried.seqs.clone().map(move |seq| (log, seq))
+            });
+            let rest = rest.filter(|place| !first.contains(place));
+            let all: Vec<_> = space.first.iter().copied().chain(rest).collect();
+            for places in all.chunks(PAGE) {
+                self.check()?;
+                let asked = places.to_vec();
+                let found = self.node.ask_blocking(move |runtime| {
+                    let entries = asked
+                        .iter()
+                        .map(|(log, seq)| runtime.carried_entry(log, *seq));
+                    entries.collect::<Vec<Option<EntryBytes>>>()
+                })?;
+                for entry in found.into_iter().flatten() {
+                    carry::put_entry(&mut bytes, &entry);
+                    self.written.entries += 1;
+                    if bytes.len() >= FILE_BYTES {
+                        parts.push(self.part(&bytes, carry::entries_of)?);
+                        bytes.clear();
+                    }
+                }
+            }
+        }
+        if !bytes.is_empty() {
+            parts.push(self.part(&bytes, carry::entries_of)?);
+        }
+        Ok(parts)
+    }
+
+    /// The blobs of a space, and the row that says which are there.
+    fn blobs(&mut self, space: &CarriedSpace) -> Result<SpaceRow, CarryError> {
+        let mut logs = Vec::with_capacity(space.logs.len());
+        for carried in &space.logs {
+            let there = self.blobs_of(carried)?;
+            logs.extend(rows(carried, &there));
+        }
+        Ok(SpaceRow {
+            space: space.space,
+            persons: space.persons.clone(),
+            keepers: space.keepers.clone(),
+            logs,
+        })
+    }
+
+    fn blobs_of(&mut self, carried: &CarriedLog) -> Result<RoaringBitmap, CarryError> {
+        let mut there = RoaringBitmap::new();
+        let ordinals: Vec<u32> = carried.blobs.iter().collect();
+        for page in ordinals.chunks(PAGE) {
+            self.check()?;
+            let (log, asked) = (carried.log, page.to_vec());
+            let found = self
+                .node
+                .ask_blocking(move |runtime| runtime.carried_blobs(&log, &asked))??;
+            for (blob, place) in found {
+                if self.blob(&blob, &place)? {
+                    there.insert(blob.ordinal);
+                }
+                self.pace.done += 1;
+                (self.tell)(self.pace);
+            }
+        }
+        Ok(there)
+    }
+
+    /// Whether the blob is there now; it is not where it is damaged here.
+    fn blob(&mut self, blob: &BlobRef, place: &BlobPlace) -> Result<bool, CarryError> {
+        let bytes = blob_bytes(blob);
+        let files = carry::blob_files(&blob.id, bytes);
+        let mut missing = Vec::new();
+        for (at, (name, size)) in (0_u64..).zip(&files) {
+            if self.folder.size(name)? != Some(*size) {
+                missing.push((at, name, *size));
+            }
+        }
+        if missing.is_empty() {
+            self.written.present += 1;
+            self.pace.bytes += bytes;
+            return Ok(true);
+        }
+        let blobs = self.node.store().blobs();
+        // Only what has its name is given on.
+        let is_whole = match blobs.is_whole(&blob.id, place) {
+            Ok(is_whole) => is_whole && place.len() == bytes,
+            Err(StoreError::Damaged(_)) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if !is_whole {
+            tracing::warn!(blob = %blob.id.short(), "a damaged blob is left out");
+            self.written.damaged += 1;
+            return Ok(false);
+        }
+        let reader = blobs.open_blob(&blob.id, place)?;
+        for (at, name, size) in missing {
+            self.check()?;
+            let mut piece = vec![0; usize::try_from(size).expect("at most 32 MiB")];
+            reader.read_at(at * limits::CARRY_PIECE_BYTES, &mut piece)?;
+            self.file(name, &piece)?;
+            self.pace.bytes += size;
+            (self.tell)(self.pace);
+        }
+        self.written.blobs += 1;
+        Ok(true)
+    }
+
+    fn lists(&mut self, rows: Vec<SpaceRow>) -> Result<Vec<Part>, CarryError> {
+        let mut parts = Vec::new();
+        let mut list: Vec<SpaceRow> = Vec::new();
+        let mut bytes = 0;
+        for row in rows.into_iter().flat_map(split) {
+            let added = wire::encode(&row).len();
+            if bytes > 0 && bytes + added > LIST_BYTES {
+                parts.push(self.part(&wire::encode(&list), carry::list_of)?);
+                list.clear();
+                bytes = 0;
+            }
+            bytes += added;
+            list.push(row);
+        }
+        if !list.is_empty() {
+            parts.push(self.part(&wire::encode(&list), carry::list_of)?);
+        }
+        Ok(parts)
+    }
+
+    fn manifest(
+        &mut self,
+        scope: Scope,
+        whole: bool,
+        entries: Vec<Part>,
+        lists: Vec<Part>,
+    ) -> Result<(), CarryError> {
+        let signed = self.node.ask_blocking(move |runtime| {
+            let manifest = Manifest {
+                device: runtime.device(),
+                hlc: Hlc::at(runtime.clock().now()),
+                to: scope.to,
+                since: scope.since,
+                whole,
+                entries,
+                lists,
+            };
+            let family = runtime.replica().family();
+            Signed::sign(&runtime.keys().sign, &family, manifest).map(|signed| signed.raw().clone())
+        })?;
+        let raw = signed.map_err(|_| {
+            let text = "there is more than one manifest can name";
+            CarryError::Place(std::io::Error::other(text))
+        })?;
+        let name = carry::manifest_of(&self.device);
+        self.file(&name, &wire::encode(&raw))?;
+        Ok(self.folder.settle()?)
+    }
+}
+
+/// The row of a space of which no blob lies there yet.
+fn no_blobs(space: &CarriedSpace) -> SpaceRow {
+    let none = RoaringBitmap::new();
+    let logs = space.logs.iter();
+    SpaceRow {
+        space: space.space,
+        persons: space.persons.clone(),
+        keepers: space.keepers.clone(),
+        logs: logs.flat_map(|carried| rows(carried, &none)).collect(),
+    }
+}
+
+/// The rows of a log: several where its bitmap takes several.
+fn rows(carried: &CarriedLog, there: &RoaringBitmap) -> Vec<LogRow> {
+    let mut pieces = have::pieces(there);
+    if pieces.is_empty() {
+        pieces.push(RoaringBitmap::new());
+    }
+    let row = |bits: RoaringBitmap| LogRow {
+        device: carried.log.device,
+        inc: carried.log.inc,
+        branch: carried.log.branch,
+        first: carried.seqs.start,
+        end: carried.seqs.end,
+        blobs: have::encode(&bits),
+    };
+    pieces.into_iter().map(row).collect()
+}
+
+/// A row in as many as fit into lists.
+fn split(row: SpaceRow) -> Vec<SpaceRow> {
+    let mut split: Vec<SpaceRow> = Vec::new();
+    let mut bytes = 0;
+    for log in row.logs {
+        let added = log.blobs.len() + 64;
+        match split.last_mut() {
+            Some(last) if bytes + added <= LIST_BYTES => {
+                last.logs.push(log);
+                bytes += added;
+            }
+            _ => {
+                bytes = added;
+                split.push(SpaceRow {
+                    space: row.space,
+                    persons: row.persons.clone(),
+                    keepers: row.keepers.clone(),
+                    logs: vec![log],
+                });
+            }
+        }
+    }
+    split
+}

@@ -1,0 +1,348 @@
+//! Homes that never meet: a disk goes back and forth between them, gets lost, breaks, and is meddled with.
+#![cfg(unix)]
+
+mod devices;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
+use serde_json::Value;
+
+const ALBUM: &str = "Summer";
+/// Longer than what one file on a disk holds of a blob.
+const LONG: usize = 34 * 1024 * 1024;
+
+/// Two devices of two people that met once, when there was no photo, and a disk.
+struct Family {
+    homes: Homes,
+    dice: Dice,
+    a: Device,
+    b: Device,
+    disk: PathBuf,
+}
+
+impl Family {
+    fn new() -> Self {
+        let (homes, dice) = (Homes::new(), Dice::new());
+        let [a, b] = ["a", "b"].map(|name| homes.device(name));
+        a.init("Berger", "Anna", "laptop");
+        a.ok(&["album", "create", ALBUM]);
+        let node = a.serve();
+        let whom = ["--person", "Ben", "--album", ALBUM];
+        pair(&a, &whom, &b, "desk", link);
+        node.stop();
+        for device in [&a, &b] {
+            device.forget_all();
+        }
+        let disk = homes.path().join("disk");
+        Self {
+            homes,
+            dice,
+            a,
+            b,
+            disk,
+        }
+    }
+
+    /// Photos in a folder of their own, taken into the album on a device.
+    fn import(&mut self, device: &Device, count: u64, movie: usize) -> BTreeSet<String> {
+        let folder = self.homes.path().join(self.dice.word(8));
+        fs::create_dir(&folder).expect("a folder");
+        for n in 0..count {
+            let bytes = pictures::bmp(50 + u32::try_from(n).expect("few"), &mut self.dice);
+            fs::write(folder.join(format!("{n}.bmp")), bytes).expect("a photo");
+        }
+        if movie > 0 {
+            let bytes = pictures::movie(movie, &mut self.dice);
+            fs::write(folder.join("clip.mp4"), bytes).expect("a movie");
+        }
+        device.ok(&["import", folder.to_str().expect("UTF-8"), "--album", ALBUM]);
+        sums(&folder).into_keys().collect()
+    }
+
+    fn disk(&self) -> &str {
+        self.disk.to_str().expect("UTF-8")
+    }
+
+    #[track_caller]
+    fn write(&self, device: &Device, more: &[&str]) -> Value {
+        let lines = device.ok(&[&["bundle", "write", self.disk()], more].concat());
+        lines.last().expect("a summary").clone()
+    }
+
+    /// The names of wrong files, each with its reason, the summary and the exit code.
+    fn read(&self, device: &Device) -> (BTreeMap<String, String>, Value, i32) {
+        let (mut lines, exit) = device.start(&["bundle", "read", self.disk()]).all();
+        let summary = lines.pop().expect("a summary");
+        lines.retain(|line| line["type"] == "file");
+        let text = |line: &Value, field: &str| line[field].as_str().expect("text").to_owned();
+        let wrong = lines
+            .iter()
+            .map(|line| (text(line, "path"), text(line, "reason")));
+        (wrong.collect(), summary, exit)
+    }
+
+    #[track_caller]
+    fn read_well(&self, device: &Device) -> Value {
+        let (wrong, summary, exit) = self.read(device);
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(exit, 0, "{summary}");
+        assert_eq!(summary["waiting"], 0, "{summary}");
+        summary
+    }
+
+    /// The originals that a device can give out, by their sums.
+    fn originals(&mut self, device: &Device) -> BTreeSet<String> {
+        let out = self.homes.path().join(self.dice.word(8));
+        let path = out.to_str().expect("UTF-8");
+        device.run(&["export", path, "--sidecars", "none"], "");
+        sums(&out).into_keys().collect()
+    }
+
+    fn blobs(&self) -> Vec<PathBuf> {
+        files(&self.disk.join("blobs"))
+    }
+
+    fn name(&self, path: &Path) -> String {
+        let name = path.strip_prefix(&self.disk).expect("on the disk");
+        name.to_str().expect("UTF-8").to_owned()
+    }
+}
+
+#[test]
+fn two_homes_that_never_meet_exchange_an_album_by_a_disk() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    let mut all = family.import(&a, 3, LONG);
+    let first = a.assets()[0]["id"].as_str().expect("an id").to_owned();
+    a.ok(&["caption", &first, "Low tide"]);
+    let written = family.write(&a, &[]);
+    assert!(written["blobs"].as_u64() >= Some(4), "{written}");
+    let read = family.read_well(&b);
+    assert_eq!(read["blobs"], written["blobs"], "{read}");
+    assert_eq!(alike(&a.assets()), alike(&b.assets()));
+    assert_eq!(family.originals(&b), all);
+
+    // The other way on the same disk; what lies there is not written twice.
+    all.extend(family.import(&b, 2, 100_000));
+    b.ok(&["tag", &first, "--add", "sea"]);
+    let back = family.write(&b, &[]);
+    assert_eq!(back["present"], written["blobs"], "{back}");
+    assert!(back["blobs"].as_u64() >= Some(3), "{back}");
+    let read = family.read_well(&a);
+    assert_eq!(read["blobs"], back["blobs"], "{read}");
+    assert_eq!(alike(&a.assets()), alike(&b.assets()));
+    assert_eq!(family.originals(&a), all);
+    let nothing = family.read_well(&a);
+    assert_eq!(
+        (&nothing["blobs"], &nothing["entries"]),
+        (&0.into(), &0.into())
+    );
+
+    // By now each knows from the disk what the other holds.
+    all.extend(family.import(&a, 1, 0));
+    family.disk = family.homes.path().join("small");
+    let small = family.write(&a, &["--to", "desk"]);
+    let blobs = small["blobs"].as_u64().expect("a count");
+    assert!((1..=3).contains(&blobs), "{small}");
+    family.read_well(&b);
+    assert_eq!(family.originals(&b), all);
+    for device in [&a, &b] {
+        device.is_whole();
+        device.never_panicked();
+    }
+}
+
+#[test]
+fn wrong_files_of_a_bundle_are_named_and_the_rest_is_taken() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    let all = family.import(&a, 6, 0);
+    let written = family.write(&a, &[]);
+    let mut blobs = family.blobs();
+    let size = |path: &PathBuf| fs::metadata(path).expect("a file").len();
+    blobs.sort_by_key(|path| (size(path), path.clone()));
+    let before: Vec<_> = blobs
+        .iter()
+        .map(|path| fs::read(path).expect("a blob"))
+        .collect();
+    let twins = blobs
+        .windows(2)
+        .position(|two| size(&two[0]) == size(&two[1]));
+    let twins = twins.expect("padded sizes are alike");
+    let mut rest: Vec<_> = (0..blobs.len())
+        .filter(|n| ![twins, twins + 1].contains(n))
+        .collect();
+    let (cut, gone) = (rest.remove(0), rest.remove(0));
+    fs::write(&blobs[twins], &before[twins + 1]).expect("swapped");
+    fs::write(&blobs[twins + 1], &before[twins]).expect("swapped");
+    fs::write(&blobs[cut], &before[cut][..before[cut].len() / 2]).expect("cut");
+    fs::remove_file(&blobs[gone]).expect("removed");
+    let bad: BTreeSet<_> = [twins, twins + 1, cut, gone]
+        .map(|n| family.name(&blobs[n]))
+        .into();
+    let (wrong, read, exit) = family.read(&b);
+    assert_eq!(exit, 9, "{read}");
+    assert_eq!(wrong.keys().cloned().collect::<BTreeSet<_>>(), bad);
+    let missing: Vec<_> = wrong
+        .iter()
+        .filter(|(_, why)| why.contains("missing"))
+        .collect();
+    assert_eq!(missing.len(), 1, "{wrong:?}");
+    let came = read["blobs"].as_u64().expect("a count");
+    assert_eq!(
+        came + 4,
+        written["blobs"].as_u64().expect("a count"),
+        "{read}"
+    );
+    assert_eq!(read["lacking"], 4, "{read}");
+    assert_eq!(alike(&a.assets()), alike(&b.assets()));
+    b.is_whole();
+
+    // What is named is removed and written again.
+    for name in &bad {
+        let _ = fs::remove_file(family.disk.join(name));
+    }
+    let again = family.write(&a, &[]);
+    assert_eq!(again["blobs"], 4, "{again}");
+    assert_eq!(family.read_well(&b)["lacking"], 0);
+    assert_eq!(family.originals(&b), all);
+}
+
+#[test]
+fn entries_that_were_changed_are_named_and_never_believed() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    family.import(&a, 2, 0);
+    family.write(&a, &[]);
+    let entries = files(&family.disk.join("devices"));
+    let entries: Vec<_> = entries
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("entries-"))
+        .collect();
+    let [file] = &entries[..] else {
+        panic!("{entries:?}");
+    };
+    let good = fs::read(file).expect("entries");
+    let mut hostile: Vec<Vec<u8>> = (0..12)
+        .map(|_| {
+            let mut bytes = good.clone();
+            let at = usize::try_from(family.dice.next()).unwrap_or(0) % bytes.len();
+            bytes[at] ^= 1 << (family.dice.next() % 8);
+            bytes
+        })
+        .collect();
+    hostile.push(good[..good.len() - 5].to_vec());
+    hostile.push(family.dice.bytes(5000));
+    hostile.push(Vec::new());
+    for bytes in hostile {
+        fs::write(file, &bytes).expect("changed");
+        let (wrong, read, exit) = family.read(&b);
+        assert_eq!(exit, 9, "{read}");
+        assert!(wrong.contains_key(&family.name(file)), "{wrong:?}");
+    }
+    fs::write(file, &good).expect("as it was");
+    family.read_well(&b);
+    assert_eq!(alike(&a.assets()), alike(&b.assets()));
+
+    // A manifest that was changed names itself, and what lies there is taken all the same.
+    let c = family.b.clone();
+    family.import(&a, 2, 0);
+    family.write(&a, &[]);
+    let devices = files(&family.disk.join("devices"));
+    let manifest = devices
+        .iter()
+        .find(|path| path.ends_with("manifest"))
+        .expect("a manifest");
+    let mut bytes = fs::read(manifest).expect("a manifest");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(manifest, bytes).expect("changed");
+    let (wrong, read, exit) = family.read(&c);
+    assert_eq!(exit, 9, "{read}");
+    assert_eq!(wrong.keys().collect::<Vec<_>>(), [&family.name(manifest)]);
+    assert_eq!(read["lacking"], 0, "{read}");
+    assert_eq!(alike(&a.assets()), alike(&c.assets()));
+}
+
+#[test]
+fn a_writer_that_was_killed_leaves_what_can_be_read_and_goes_on() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    let all = family.import(&a, 8, LONG);
+    let writing = a.start(&["bundle", "write", family.disk()]);
+    let disk = family.disk.clone();
+    wait_until("a blob on the disk", Duration::from_secs(60), || {
+        files(&disk.join("blobs"))
+            .iter()
+            .any(|path| path.extension().is_none())
+    });
+    writing.kill();
+    let (wrong, read, exit) = family.read(&b);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(exit == 0, "{read}");
+    assert!(read["blobs"].as_u64() >= Some(1), "{read}");
+    b.is_whole();
+    let lacked = read["lacking"].as_u64().expect("a count");
+    let written = family.write(&a, &[]);
+    assert!(written["present"].as_u64() >= Some(1), "{written}");
+    let read = family.read_well(&b);
+    assert_eq!(read["blobs"].as_u64(), Some(lacked), "{read}");
+    assert_eq!(read["unfinished"], 0, "{read}");
+    assert_eq!(family.originals(&b), all);
+}
+
+#[test]
+fn what_is_no_bundle_of_this_family_is_refused() {
+    let mut family = Family::new();
+    let a = family.a.clone();
+    let (none, exit) = a.run(&["bundle", "read", family.disk()], "");
+    assert_eq!((exit, &none["id"]), (4, &"E-NOT-FOUND".into()), "{none}");
+    family.import(&a, 1, 0);
+    family.write(&a, &[]);
+    let stranger = family.homes.device("stranger");
+    stranger.init("Huber", "Eva", "tablet");
+    let (foreign, exit) = stranger.run(&["bundle", "read", family.disk()], "");
+    assert_eq!(
+        (exit, &foreign["id"]),
+        (1, &"E-NOT-ALLOWED".into()),
+        "{foreign}"
+    );
+    assert!(stranger.assets().is_empty());
+    let home = a.home.to_str().expect("UTF-8").to_owned();
+    let (inside, exit) = a.run(&["bundle", "write", &home], "");
+    assert_eq!(exit, 2, "{inside}");
+}
+
+#[test]
+fn an_album_that_is_not_for_a_device_does_not_come_from_a_disk() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    a.ok(&["album", "create", "Secret"]);
+    let folder = family.homes.path().join("secret");
+    fs::create_dir(&folder).expect("a folder");
+    let bytes = pictures::bmp(40, &mut family.dice);
+    fs::write(folder.join("s.bmp"), bytes).expect("a photo");
+    a.ok(&[
+        "import",
+        folder.to_str().expect("UTF-8"),
+        "--album",
+        "Secret",
+    ]);
+    let all = family.import(&a, 1, 0);
+    family.write(&a, &[]);
+    let read = family.read_well(&b);
+    assert!(read["not_ours"].as_u64() > Some(0), "{read}");
+    assert_eq!(read["lacking"], 0, "{read}");
+    assert_eq!(family.originals(&b), all);
+    // Shared later, it comes from the next disk, with all that was in it.
+    a.ok(&["share", "Secret", "Ben", "--role", "viewer"]);
+    family.write(&a, &[]);
+    family.read_well(&b);
+    assert_eq!(family.originals(&b).len(), 2);
+}
