@@ -401,6 +401,8 @@ fn check(capture: &Capture, search: &Search, cable: &Cable) {
             // The planted word, and that nobody listens for it.
             Kind::Other(17, Some(to)) => *to != two.ip || kinds[kind] > 1,
             Kind::Other(1, Some(to)) => *to != one.ip || kinds[kind] > 1,
+            // Who is at an address of the link (ICMPv6) is asked and told by the kernel.
+            Kind::Other(58, Some(to)) => !ends.contains(to),
             Kind::Other(..) => true,
             Kind::Mdns | Kind::Kernel | Kind::Loopback => false,
         })
