@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::ApiError,
     clock::Clock,
-    net::{
-        Address, Advert, Net, NetConfig, NetError, NetEvent, Peer, Proto, Reach, Standing, Whom,
-    },
+    net::{Address, Advert, Net, NetConfig, NetError, NetEvent, Peer, Proto, Standing, Whom},
     network::{NetworkOptions, device_of, pair::fetch_handed},
     runtime::{Handed, RuntimeError, system_rng},
 };
@@ -67,9 +65,7 @@ pub(super) async fn family(
     } else if !options.listen.is_empty() {
         config.listen.clone_from(&options.listen);
     }
-    if options.lan_only {
-        config.reach = Reach::LanOnly;
-    }
+    config.reach = options.reach();
     let started = Net::start(config).await;
     let (net, events) =
         started.map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
