@@ -286,7 +286,10 @@ fn two_keepers_bring_back_what_neither_has_alone_and_everybody_is_told() {
     tablet.is_whole();
 
     // Ben comes back, hears of it, and sees no more and no less than before.
-    is_settled(&family.ben);
+    for node in &nodes {
+        family.ben.ok(&["peer", "add", &node.addresses()[0]]);
+    }
+    family.ben.ok(&["sync", "--timeout", "20s"]);
     assert_eq!(family.ben.assets().len(), bens);
     let told = problems(&family.ben);
     assert!(told.contains("recovery words of Anna were used"), "{told}");
