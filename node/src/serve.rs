@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_unti
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Answer, ApiError, Doorway, Lines},
+    api::{Answer, ApiError, Doorway, Lines, keep_within_limit},
     gallery::{Gallery, GalleryOptions},
     net::Address,
     network::{Network, NetworkOptions, addresses},
@@ -150,10 +150,11 @@ impl Running {
         let node = self.doorway.node().await?;
         let network = Network::start(node.clone(), self.network_options.clone()).await?;
         self.network = Some(network.clone());
-        self.doorway.run_on(Some(network)).await;
+        self.doorway.run_on(Some(network.clone())).await;
         self.work = vec![
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
-            tokio::spawn(keep_up(node, self.ending.clone())),
+            tokio::spawn(keep_up(node.clone(), self.ending.clone())),
+            tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
         ];
         Ok(())
     }

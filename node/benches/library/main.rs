@@ -1,7 +1,7 @@
 //! A whole node, measured: import and export, sync, start, memory and traffic.
 //!
 //! ```text
-//! cargo bench -p heirloom-node --bench library [-- import | sync | large | gallery]
+//! cargo bench -p heirloom-node --bench library [-- import | sync | sources | large | gallery]
 //! ```
 //!
 //! What is timed is durable when the clock stops, and programs that are compared
@@ -39,6 +39,8 @@ mod made;
 mod report;
 #[cfg(unix)]
 mod served;
+#[cfg(unix)]
+mod sources;
 #[cfg(unix)]
 mod sync;
 #[cfg(unix)]
@@ -83,6 +85,9 @@ fn main() -> std::process::ExitCode {
     }
     if is_wanted("sync") {
         sync::run(folder.path(), &runtime);
+    }
+    if is_wanted("sources") {
+        sources::run(folder.path(), &runtime);
     }
     if is_wanted("large") {
         runtime.block_on(large::run(folder.path()));

@@ -6,19 +6,30 @@
 
 mod ask;
 mod bring;
+mod evict;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use heirloom_protocol::{album::asset::BlobRef, id::OpId};
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    id::{LogId, OpId},
+};
 use serde_json::{Value, json};
 
 use self::ask::Asking;
-pub(super) use self::bring::{bring, who_has};
+pub(crate) use self::evict::keep_within_limit;
+pub(super) use self::{
+    bring::{bring, who_has},
+    evict::limit_of,
+};
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, network, pair, pick};
 use crate::{
     catalog::{self, Filter, Folded, Held},
     node::Node,
-    runtime::{View, confirmed_kit},
+    runtime::{View, confirmed_kit, used},
     store::{Store, StoreError},
 };
 
@@ -37,6 +48,12 @@ struct Candidate {
     wanted: u32,
     /// The archives that say they hold it and have proved lately what they hold.
     likely: BTreeSet<String>,
+    /// By the names under which they are kept.
+    kept: Vec<(LogId, u32)>,
+    /// When one of them was last used, Unix milliseconds; 0 for never.
+    used: u64,
+    /// Its pictures are made, or cannot be: nothing has to be read for them.
+    has_pictures: bool,
 }
 
 impl Candidate {
@@ -127,7 +144,7 @@ async fn rehearse(node: &Node, filter: Filter, answer: &Answer) -> Done {
 }
 
 /// Only whose recovery words were typed right may rely on other devices.
-async fn may_offload(node: &Node, view: &View) -> Result<(), ApiError> {
+pub(super) async fn may_offload(node: &Node, view: &View) -> Result<(), ApiError> {
     let refused = |message: &str, hint: &str| {
         let error = ApiError::not_allowed(message).safe("Nothing was dropped.");
         Err(error.hint(hint))
@@ -207,6 +224,7 @@ async fn candidates(node: &Node, filter: Filter) -> Result<Vec<Candidate>, ApiEr
 fn find(store: &Store, view: &View, filter: &Filter) -> Result<Vec<Candidate>, StoreError> {
     let held = Held::of(store);
     let mut found = Vec::new();
+    let used = used(store)?;
     for folded in catalog::read(store, view)?.in_order(|one| filter.fits(one)) {
         let mut blobs: Vec<BlobRef> = Vec::new();
         for item in &folded.items {
@@ -219,12 +237,19 @@ fn find(store: &Store, view: &View, filter: &Filter) -> Result<Vec<Candidate>, S
         if blobs.is_empty() {
             continue;
         }
-        found.push(candidate(view, &folded, blobs));
+        found.push(candidate(view, &folded, blobs, &used));
     }
     Ok(found)
 }
 
-fn candidate(view: &View, folded: &Folded, blobs: Vec<BlobRef>) -> Candidate {
+fn candidate(
+    view: &View,
+    folded: &Folded,
+    blobs: Vec<BlobRef>,
+    used: &BTreeMap<(LogId, u32), u64>,
+) -> Candidate {
+    let kept: Vec<_> = blobs.iter().map(|blob| (blob.log, blob.ordinal)).collect();
+    let uses = kept.iter().filter_map(|name| used.get(name));
     let first = folded.first();
     let parts: Vec<_> = first.asset.all_parts().map(|(part, _)| part).collect();
     let kept_on = view.kept_on(folded, false).into_iter();
@@ -247,5 +272,8 @@ fn candidate(view: &View, folded: &Folded, blobs: Vec<BlobRef>) -> Candidate {
             .filter(|kept| archives.contains(&kept.device))
             .map(|kept| kept.name)
             .collect(),
+        used: uses.max().copied().unwrap_or(0),
+        has_pictures: !folded.waits_for_pictures(),
+        kept,
     }
 }

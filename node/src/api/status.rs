@@ -8,7 +8,14 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, doctor, live::Live, past, problem::Problem, undo};
+use super::{
+    Answer, ApiError, Done, Doorway, doctor,
+    live::Live,
+    offload::{limit_of, may_offload},
+    past,
+    problem::Problem,
+    undo,
+};
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
@@ -22,6 +29,8 @@ struct Sums {
     bytes: u64,
     safe: u64,
     only_here: u64,
+    /// Bytes of the originals that are here, and how many photos of these too few others keep.
+    here: (u64, u64),
     /// Items that are not in the trash, by album.
     living: BTreeMap<AlbumId, u64>,
     bursts: Vec<Burst>,
@@ -58,7 +67,9 @@ pub(super) async fn status(
         .collect();
     let store = node.store().clone();
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
-    let problems = problems(&sums, &live, node, &view, peers.len());
+    let mut problems = problems(&sums, &live, node, &view, peers.len());
+    let may_go = may_offload(node, &view).await.is_ok();
+    problems.extend(over_limit(&sums, &view, may_go));
     let is_safe = sums.safe == sums.assets;
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
@@ -104,8 +115,14 @@ fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiEr
         let copies = view.copies(&folded, here);
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
-        sums.bytes += parts.map(|(part, _)| part.len).sum::<u64>();
-        sums.safe += u64::from(copies.has(view.copies_wanted_of(&folded)));
+        let bytes = parts.map(|(part, _)| part.len).sum::<u64>();
+        let is_safe = copies.has(view.copies_wanted_of(&folded));
+        sums.bytes += bytes;
+        sums.safe += u64::from(is_safe);
+        if here {
+            sums.here.0 += bytes;
+            sums.here.1 += u64::from(!is_safe);
+        }
         sums.only_here += u64::from(here && copies.devices == 1);
     }
     sums.bursts = undo::noticed(store, view, &sums.living, now)?;
@@ -212,6 +229,37 @@ fn of_words(view: &View, used: &KitUse) -> Problem {
         json!({"person": person, "name": device, "at": at}),
         text,
     )
+}
+
+/// Why a device with little room holds more than its limit.
+fn over_limit(sums: &Sums, view: &View, may_go: bool) -> Option<Problem> {
+    let limit = limit_of(view)?;
+    let (bytes, few) = sums.here;
+    if bytes <= limit {
+        return None;
+    }
+    let (id, why) = if !may_go {
+        let why =
+            "they stay, as your recovery words were never checked here (heirloom recovery check).";
+        ("over-limit-words", why.to_owned())
+    } else if few > 0 {
+        let why = format!(
+            "{few} photos stay until enough devices that keep everything have shown that they hold them."
+        );
+        ("over-limit-copies", why)
+    } else {
+        let why =
+            "they go once the devices that keep everything are in reach and promise to keep them.";
+        ("over-limit-reach", why.to_owned())
+    };
+    let mb = |bytes: u64| bytes.div_ceil(1_000_000);
+    let text = format!(
+        "The originals on this device take {} MB of the {} MB that it may use: {why}",
+        mb(bytes),
+        mb(limit)
+    );
+    let values = json!({"n": few, "bytes": bytes, "limit": limit});
+    Some(Problem::new(id, values, text))
 }
 
 /// What is wrong with devices, as far as this one has heard or found out.

@@ -189,6 +189,11 @@ impl Folded {
             .any(|item| item.asset.own_field(Field::Favorite, person) == Some(&[1]))
     }
 
+    /// Whether its pictures are still to be made.
+    pub fn waits_for_pictures(&self) -> bool {
+        self.preview_state().0 == "pending"
+    }
+
     fn preview_state(&self) -> (&'static str, Option<String>) {
         if self
             .items

@@ -30,6 +30,7 @@ use crate::{
     export,
     media::{HEAD_BYTES, MediaType},
     original::Plain,
+    runtime::note_used,
     store::{Store, StoreError},
 };
 
@@ -102,6 +103,10 @@ fn find(shelf: &Shelf, item: OpId, part: usize) -> Result<Place, StoreError> {
         }
         match open(store, part, blob) {
             Ok((plain, head)) => {
+                if !view.keeps {
+                    // What is looked at is not let go for want of room.
+                    note_used(store, &[*blob], shelf.node().clock().now().0)?;
+                }
                 return Ok(Place::Here(Box::new(Found {
                     plain,
                     head,

@@ -226,12 +226,17 @@ impl Runtime {
     /// says of each whether it went. Durable when it returns.
     ///
     /// This device keeps originals no longer for others to rely on: it becomes a cache of
-    /// `cache_bytes` first. The bytes go with the next [`crate::store::Store::collect`].
+    /// `cache_bytes` first, or where there is no number, lets go of nothing unless it is one. The bytes go with the next [`crate::store::Store::collect`].
     pub(crate) fn let_go(
         &mut self,
         assets: &[Leaving],
-        cache_bytes: u64,
+        cache_bytes: Option<u64>,
     ) -> Result<Vec<bool>, RuntimeError> {
+        let me = self.device();
+        let is_archive = self.replica.control().policy(&me) == Policy::Archive;
+        if is_archive && cache_bytes.is_none() {
+            return Ok(vec![false; assets.len()]);
+        }
         let mut gone = Vec::with_capacity(assets.len());
         let mut going: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
         for asset in assets {
@@ -253,9 +258,8 @@ impl Runtime {
         if going.is_empty() {
             return Ok(gone);
         }
-        let me = self.device();
-        if self.replica.control().policy(&me) == Policy::Archive {
-            self.record_control(vec![Op::SetPolicy((me, Policy::Cache(cache_bytes)))])?;
+        if let Some(bytes) = cache_bytes.filter(|_| is_archive) {
+            self.record_control(vec![Op::SetPolicy((me, Policy::Cache(bytes)))])?;
         }
         let drops = going.iter().flat_map(|(log, blobs)| {
             // The oldest of drops: what waits for its 30 days stays when these are collected.

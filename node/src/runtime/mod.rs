@@ -31,6 +31,7 @@ mod seen;
 mod settled;
 mod sync;
 mod trash;
+mod used;
 mod view;
 mod words;
 mod write;
@@ -82,6 +83,7 @@ pub(crate) use self::{
     hold::Leaving,
     seen::note_seen,
     settled::{confirm_kit, confirmed_kit, want_copies},
+    used::{forget_used, note_used, used},
 };
 
 /// Why the runtime did not do what was asked.

@@ -36,6 +36,8 @@ pub(super) struct Asking {
     near: BTreeSet<DeviceId>,
     /// Of those, the ones that were asked for promises and gave none.
     silent: BTreeSet<DeviceId>,
+    /// What this device becomes by it, if it was an archive.
+    becomes: Option<u64>,
     /// This device stopped being an archive by this.
     pub(super) became_cache: bool,
 }
@@ -86,8 +88,14 @@ impl Asking {
             view,
             near,
             silent,
+            becomes: Some(CACHE_BYTES),
             became_cache: false,
         })
+    }
+
+    /// Lets nothing go where this device is an archive.
+    pub(super) fn never_changes_policy(&mut self) {
+        self.becomes = None;
     }
 
     /// Offloads some photos; says of each why it stayed, or nothing.
@@ -106,10 +114,10 @@ impl Asking {
         };
         let outstanding = Outstanding(Some(self.node.clone()));
         let asked = self.ask(some, &blobs, promised_here).await?;
-        let leaving = asked.leaving.clone();
+        let (leaving, becomes) = (asked.leaving.clone(), self.becomes);
         let gone = self.node.ask(move |runtime| {
             let was = runtime.replica().control().policy(&runtime.device());
-            let gone = runtime.let_go(&leaving, CACHE_BYTES)?;
+            let gone = runtime.let_go(&leaving, becomes)?;
             let is = runtime.replica().control().policy(&runtime.device());
             Ok::<_, RuntimeError>((gone, was == Policy::Archive && is != Policy::Archive))
         });

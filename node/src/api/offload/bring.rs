@@ -13,7 +13,7 @@ use crate::{
     api::{Answer, Doorway, answer::Progress},
     catalog::{Folded, Held},
     node::Node,
-    runtime::View,
+    runtime::{View, note_used},
     store::{Store, StoreError},
 };
 
@@ -49,6 +49,7 @@ pub(in crate::api) async fn bring(
     answer: &Answer,
 ) -> Result<(), ApiError> {
     let view = node.view().await?;
+    note(node, &view, assets).await?;
     let (store, all) = (node.store().clone(), assets.to_vec());
     let missing = node.blocking(move || missing(&store, &view, &all));
     let mut missing = missing.await??;
@@ -59,6 +60,21 @@ pub(in crate::api) async fn bring(
     let came = wait(node, &lent, &mut missing, answer).await;
     lent.give_back().await;
     came
+}
+
+/// Notes on a device with little room that somebody uses these originals, so that they are not let go now.
+async fn note(node: &Node, view: &View, assets: &[Folded]) -> Result<(), ApiError> {
+    if view.keeps {
+        return Ok(());
+    }
+    let items = assets.iter().flat_map(|folded| &folded.items);
+    let blobs: Vec<BlobRef> = items
+        .flat_map(|item| item.asset.all_parts())
+        .map(|(_, blob)| *blob)
+        .collect();
+    let (store, now) = (node.store().clone(), view.now.0);
+    let noted = node.blocking(move || note_used(&store, &blobs, now));
+    Ok(noted.await??)
 }
 
 /// The originals that are lacking of assets that somebody else holds.
