@@ -300,3 +300,82 @@ fn what_another_device_adds_is_told_within_two_seconds() {
     other.stop();
     node.stop();
 }
+
+#[test]
+fn a_live_photos_movie_joins_its_still_whichever_was_read_first() {
+    let homes = Homes::new();
+    let a = homes.device("a");
+    a.init("Berger", "Anna", "laptop");
+    let folder = homes.path().join("in");
+    fs::create_dir(&folder).expect("a folder");
+    // The stills are large and the movies are not: all movies are read before the last still is.
+    for number in 0..4 {
+        let id = format!("LIVE-{number}");
+        let (still, movie) = pictures::live(&id, 6 << 20, &mut Dice::new());
+        fs::write(folder.join(format!("IMG_{number}.JPG")), still).expect("a still");
+        fs::write(folder.join(format!("IMG_{number}.MOV")), movie).expect("a movie");
+    }
+    // Its still is elsewhere.
+    let (_, alone) = pictures::live("LIVE-ALONE", 0, &mut Dice::new());
+    fs::write(folder.join("ALONE.MOV"), alone).expect("a movie");
+    let (told, exit) = a.run(&["import", folder.to_str().expect("UTF-8")], "");
+    assert_eq!(exit, 0, "{told}");
+    assert_eq!(
+        (&told["added"], &told["paired"]),
+        (&json!(5), &json!(4)),
+        "{told}"
+    );
+    let kinds = a.ok(&["list"]);
+    let videos = kinds.iter().filter(|line| line["kind"] == "video");
+    assert_eq!(videos.count(), 1);
+    let mut node = a.start(&SERVE);
+    node.line("ready");
+    let browser = opened(&a);
+    let months = browser.get("/api/v1/timeline").json()["months"].clone();
+    let mut cards = Vec::new();
+    for month in months.as_array().expect("months") {
+        let path = format!("/api/v1/month/{}", month["m"].as_str().expect("a month"));
+        cards.extend(
+            browser.get(&path).json()["assets"]
+                .as_array()
+                .expect("cards")
+                .clone(),
+        );
+    }
+    let live = cards.iter().filter(|card| card["k"] == "live");
+    assert_eq!(live.count(), 4, "{cards:?}");
+    node.stop();
+}
+
+#[test]
+fn the_first_pictures_are_seen_before_everything_is_read() {
+    const COUNT: usize = 70;
+    let homes = Homes::new();
+    let a = homes.device("a");
+    a.init("Berger", "Anna", "laptop");
+    let folder = homes.path().join("in");
+    fs::create_dir(&folder).expect("a folder");
+    for number in 0..COUNT {
+        let path = folder.join(format!("{number}.bmp"));
+        fs::write(path, pictures::bmp(16, &mut Dice::new())).expect("a picture");
+    }
+    let mut node = a.start(&SERVE);
+    node.line("ready");
+    let browser = opened(&a);
+    let mut import: Running = a.start(&["import", folder.to_str().expect("UTF-8")]);
+    let added: Vec<String> = (0..COUNT)
+        .map(|_| {
+            import.line("file")["asset"]
+                .as_str()
+                .expect("an id")
+                .to_owned()
+        })
+        .collect();
+    // More than fit into one entry: the last is told after the first was shown.
+    let seen = added
+        .iter()
+        .filter(|id| browser.get(&format!("/thumb/{id}")).status == 200);
+    assert!(seen.count() >= 6);
+    import.end();
+    node.stop();
+}

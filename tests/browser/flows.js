@@ -9,6 +9,8 @@ let ben;
 /** Annas's and Ben's pages. */
 let a;
 let b;
+/** What Anna has on paper. */
+let paper;
 
 before(async () => {
   browser = await launch();
@@ -45,6 +47,7 @@ test("a bare home becomes a family, and its first photo is on the screen", async
   await words.nth(23).waitFor();
   const all = await words.allTextContents();
   assert.equal(all.length, 24);
+  paper = all.join(" ");
   await clean(a, "the words");
   await button(a, "I have them on paper").click();
   for (const field of await a.locator("form .field").all()) {
@@ -303,4 +306,32 @@ test("without a session nothing is shown but the way in, and a link works once",
   await other.getByText("This page is locked").waitFor();
   await page.context().close();
   await other.context().close();
+});
+
+test("a bare device comes back with the words on the paper, and everybody is told", async () => {
+  const bare = new Home();
+  await bare.serve();
+  try {
+    const page = await look(browser);
+    await page.goto(await bare.link());
+    await button(page, "I have my 24 words").click();
+    await clean(page, "coming back");
+    await page.getByLabel("The 24 words").fill(paper.split(" ").reverse().join(" "));
+    await button(page, "Bring everything back").click();
+    await page.getByRole("alert").waitFor();
+    const [status] = await anna.command(["status"]);
+    await page.getByLabel("The 24 words").fill(`  ${paper.toUpperCase()}\n`);
+    await page.getByLabel("Name of this device").fill("new laptop");
+    await page.getByText("The other device is somewhere else").click();
+    await page.getByLabel(/^Its addresses/).fill(status.listen.join("\n"));
+    await button(page, "Bring everything back").click();
+    await page.getByText("You belong to Berger").waitFor();
+    await button(page, "To the photos").click();
+    await photos(page, 6);
+    await clean(page, "back");
+    await a.goto(`${anna.ready.gallery}/safety`);
+    await a.getByText(/recovery words of Anna were used to add the device new laptop/).waitFor();
+    await clean(a, "told of the words");
+    await page.context().close();
+  } finally { await bare.end(); }
 });

@@ -130,3 +130,74 @@ pub(crate) fn jpeg(side: u16, texts: &[(Text, &str)], dice: &mut Dice) -> Vec<u8
         .expect("it is encoded");
     file
 }
+
+/// A live photo as a telephone leaves it: a still of about so many bytes, and its movie, which carry one identifier.
+pub(crate) fn live(id: &str, bytes: usize, dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
+    let short = |bytes: &[u8]| u16::try_from(bytes.len()).expect("small").to_be_bytes();
+    let long = |bytes: &[u8]| u32::try_from(bytes.len()).expect("small").to_be_bytes();
+    let text = [id.as_bytes(), b"\0"].concat();
+    // The maker's note has a directory of its own at byte 14, whose offsets count from the note.
+    let note = [
+        &b"Apple iOS\0\0\x01MM\0\x01"[..],
+        &[0, 0x11, 0, 2],
+        &long(&text),
+        &32_u32.to_be_bytes(),
+        &[0; 4],
+        &text,
+    ]
+    .concat();
+    let tiff = [
+        &b"MM\0*\0\0\0\x08"[..],
+        // The main directory names that of EXIF, and that the note.
+        &[0, 1, 0x87, 0x69, 0, 4, 0, 0, 0, 1, 0, 0, 0, 26, 0, 0, 0, 0],
+        &[0, 1, 0x92, 0x7c, 0, 7],
+        &long(&note),
+        &[0, 0, 0, 44, 0, 0, 0, 0],
+        &note,
+    ]
+    .concat();
+    let exif = [&b"Exif\0\0"[..], &tiff].concat();
+    let mut still = [
+        &[0xff, 0xd8, 0xff, 0xe1][..],
+        &short(&[&exif[..], &[0; 2]].concat()),
+        &exif,
+    ]
+    .concat();
+    while still.len() < bytes {
+        let comment = dice.bytes(65_533);
+        still.extend([0xff, 0xfe, 0xff, 0xff]);
+        still.extend(comment);
+    }
+    still.extend([0xff, 0xd9]);
+    let atom = |kind: &[u8; 4], body: &[u8]| {
+        [
+            &(u32::try_from(body.len()).expect("small") + 8).to_be_bytes()[..],
+            kind,
+            body,
+        ]
+        .concat()
+    };
+    let name = b"com.apple.quicktime.content.identifier";
+    let names = [&[0, 0, 0, 0, 0, 0, 0, 1][..], &atom(b"mdta", name)].concat();
+    let value = atom(
+        b"data",
+        &[&[0, 0, 0, 1, 0, 0, 0, 0][..], id.as_bytes()].concat(),
+    );
+    let values = [
+        &long(&[&value[..], &[0; 8]].concat())[..],
+        &1_u32.to_be_bytes(),
+        &value,
+    ]
+    .concat();
+    let handler = atom(b"hdlr", &[&[0; 8][..], b"mdta", &[0; 13]].concat());
+    let meta = atom(
+        b"meta",
+        &[handler, atom(b"keys", &names), atom(b"ilst", &values)].concat(),
+    );
+    let movie = [
+        atom(b"ftyp", b"qt  \0\0\0\0qt  "),
+        atom(b"moov", &meta),
+        atom(b"mdat", &dice.bytes(2000)),
+    ];
+    (still, movie.concat())
+}

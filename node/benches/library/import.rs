@@ -110,6 +110,7 @@ fn ours(folder: &Path, photos: &Path, count: usize, runtime: &Runtime, into: [&m
         since: None,
         dry_run: false,
         restore: false,
+        seen_first: 0,
     };
     let count = u64::try_from(count).unwrap();
     let go = || {

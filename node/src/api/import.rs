@@ -80,6 +80,9 @@ impl Listener for Telling<'_> {
     }
 }
 
+/// Photos that are shown before the others are read.
+const SEEN_FIRST: usize = 6;
+
 const fn place(outcome: Outcome) -> usize {
     match outcome {
         Outcome::Added => 0,
@@ -214,6 +217,7 @@ async fn request(
             since,
             dry_run,
             restore: pick::flag(body, "restore"),
+            seen_first: SEEN_FIRST,
         },
         name,
         seen_by,

@@ -429,6 +429,8 @@ impl Sink {
             since: None,
             dry_run: false,
             restore: false,
+            // These are few, and their pictures are made when they are in.
+            seen_first: 0,
         };
         let done = import::run(node, pool.clone(), &request, cancelled, &self);
         let reason = match &done {

@@ -17,7 +17,7 @@ use heirloom_protocol::{
 use super::{
     Outcome, Ready, Report, Shared,
     prepare::{Prepared, source_row},
-    previews::Due,
+    previews::{self, Due},
 };
 use crate::{
     api::ApiError,
@@ -33,11 +33,15 @@ const WAIT: Duration = Duration::from_millis(250);
 pub(super) struct Batcher<'a, 's> {
     shared: &'a Shared<'s>,
     waiting: Vec<Prepared>,
+    /// Movies of live photos that came before their stills: a short movie is read sooner than a large still.
+    motions: Vec<Prepared>,
     since: Option<Instant>,
     twins: Vec<(PathBuf, AlbumId, PlainHash, u64)>,
     restored: Vec<(PathBuf, AssetKey, u64)>,
     added: BTreeMap<(AlbumId, PlainHash), OpId>,
     due: Vec<Due>,
+    /// Of how many of these pictures were made.
+    shown: usize,
 }
 
 fn live_key(store: &Store, album: AlbumId, live_id: &str) -> Vec<u8> {
@@ -50,11 +54,13 @@ impl<'a, 's> Batcher<'a, 's> {
         Self {
             shared,
             waiting: Vec::new(),
+            motions: Vec::new(),
             since: None,
             twins: Vec::new(),
             restored: Vec::new(),
             added: BTreeMap::new(),
             due: Vec::new(),
+            shown: 0,
         }
     }
 
@@ -84,12 +90,12 @@ impl<'a, 's> Batcher<'a, 's> {
                 Ok(Ready::Told(report)) => self.shared.report(report),
                 Ok(Ready::Ended(error)) => {
                     // What was prepared before is on the disk, and its entry has room.
-                    self.flush()?;
+                    self.finish()?;
                     return Err(error.into());
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.flush()?;
+                    self.finish()?;
                     return Ok(self.due);
                 }
             }
@@ -105,9 +111,35 @@ impl<'a, 's> Batcher<'a, 's> {
         if other_album || is_motion {
             self.flush()?;
         }
-        if is_motion && let Some(still) = self.still_of(&prepared)? {
-            return self.pair(prepared, still);
+        if is_motion {
+            match self.still_of(&prepared)? {
+                Some(still) => return self.pair(prepared, still),
+                None => self.motions.push(prepared),
+            }
+            return Ok(());
         }
+        self.wait(prepared)
+    }
+
+    /// Records what is left; a movie whose still never came is a movie of its own.
+    fn finish(&mut self) -> Result<(), ApiError> {
+        self.flush()?;
+        for movie in std::mem::take(&mut self.motions) {
+            match self.still_of(&movie)? {
+                Some(still) => self.pair(movie, still)?,
+                None => {
+                    let first = self.waiting.first();
+                    if first.is_some_and(|first| first.album != movie.album) {
+                        self.flush()?;
+                    }
+                    self.wait(movie)?;
+                }
+            }
+        }
+        self.flush()
+    }
+
+    fn wait(&mut self, prepared: Prepared) -> Result<(), ApiError> {
         self.since.get_or_insert_with(Instant::now);
         self.waiting.push(prepared);
         if self.waiting.len() >= limits::BATCH_ITEMS {
@@ -225,7 +257,20 @@ impl<'a, 's> Batcher<'a, 's> {
             });
         }
         self.tell_twins();
-        Ok(())
+        self.show_first()
+    }
+
+    /// Makes the first pictures, once; what is shown already is left alone when the others are made.
+    fn show_first(&mut self) -> Result<(), ApiError> {
+        let first = self.shared.request.seen_first.saturating_sub(self.shown);
+        let photos = self.due.iter().skip(self.shown);
+        let due: Vec<Due> = photos.take(first).copied().collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.shown += due.len();
+        let (node, pool) = (self.shared.node, &self.shared.pool);
+        previews::make(node, pool, due, self.shared.cancelled, || {})
     }
 
     /// Remembers files and live photos, for the next import and for movies still to come.

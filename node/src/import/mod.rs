@@ -54,6 +54,9 @@ pub struct Request {
     pub dry_run: bool,
     /// Bring back what was deleted, instead of leaving it so.
     pub restore: bool,
+    /// Of how many that are added pictures are made at once, before the rest is read: so that there is something to
+    /// see while thousands are still to come.
+    pub seen_first: usize,
 }
 
 /// Where photos go.

@@ -31,8 +31,9 @@ use crate::{
     store::{BlobPlace, Store, StoreError, Table},
 };
 
-/// Items whose pictures are recorded in one entry.
+/// Items whose pictures are recorded in one entry; the first time fewer, so that the first are seen soon.
 const BATCH: usize = 32;
+const FIRST_BATCH: usize = 2;
 
 /// An asset whose pictures are to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,10 +107,13 @@ pub fn make(
         albums.entry(one.key.album).or_default().push(one);
     }
     for (album, due) in albums {
-        for batch in due.chunks(BATCH) {
+        let (mut rest, mut size) = (&due[..], FIRST_BATCH);
+        while !rest.is_empty() {
             if cancelled.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            (rest, size) = (later, (size * 2).min(BATCH));
             let outcomes = make_batch(node, pool, batch, cancelled, &each)?;
             record(node, album, outcomes)?;
         }

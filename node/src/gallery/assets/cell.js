@@ -16,7 +16,8 @@ export function photoName(photo) {
   if (photo.t) parts.push(wallTime(photo.t));
   if (photo.p) parts.push(clean(photo.p, 80));
   if (photo.c) parts.push(clean(photo.c, 120));
-  else if (!photo.t) parts.push(clean(photo.n, 120));
+  // What is seen is said: where there is no picture, its name stands in its place.
+  if (photo.pv !== "made" || (!photo.c && !photo.t)) parts.push(clean(photo.n, 60));
   if (photo.h1 && photo.copies <= 1) parts.push(t("badge.here"));
   return parts.join(", ");
 }

@@ -25,7 +25,7 @@ const Frame = ({ children }) => html`<main class="welcome"><div class="welcome-i
 export const Locked = () => html`<${Frame}><h1>${t("locked")}</h1><p>${t("locked.text")}</p><p><code class="command">heirloom open</code></p><p class="dim">${t("locked.why")}</p><//>`;
 
 export class Welcome extends Component {
-  state = { step: this.props.which === "join" ? "join" : "who", person: "", device: home.state.device || "", family: "", words: null, ask: null, fault: null, busy: false, joined: null };
+  state = { step: this.props.which === "join" ? "join" : "who", person: "", device: home.state.device || "", family: "", words: null, ask: null, fault: null, busy: false, joined: null, part: 0 };
   stop = new AbortController();
   componentWillUnmount() { if (this.state.busy) this.stop.abort(); }
 
@@ -67,7 +67,7 @@ export class Welcome extends Component {
   }
   render() {
     const { step } = this.state;
-    const steps = /** @type {Record<string, () => any>} */ ({ who: () => this.who(), start: () => this.start(), join: () => this.joins(), words: () => this.paper(), photos: () => this.photos(), joined: () => this.photos() });
+    const steps = /** @type {Record<string, () => any>} */ ({ who: () => this.who(), start: () => this.start(), back: () => this.back(), join: () => this.joins(), words: () => this.paper(), photos: () => this.photos(), joined: () => this.photos() });
     return html`<${Frame}>${steps[step]()}${this.state.fault && html`<${Trouble} fault=${this.state.fault}/>`}<//>`;
   }
   /** @param {string} name @param {string} label @param {any} [more] */
@@ -80,7 +80,31 @@ export class Welcome extends Component {
       <form onSubmit=${(/** @type {any} */ e) => e.preventDefault()}>${this.field("person", t("welcome.name"), { autofocus: true, required: true })}${this.field("device", t("welcome.device"))}
       <div class="ways two"><button class="way" disabled=${!ready} onClick=${() => this.setState({ step: "start" })}>${icon("people")}<strong>${t("welcome.start")}</strong><small>${t("welcome.start.text")}</small></button>
         <button type="button" class="way" disabled=${!ready} onClick=${() => this.setState({ step: "join" })}>${icon("phone")}<strong>${t("welcome.join")}</strong><small>${t("welcome.join.text")}</small></button></div></form>
-      <p class="dim">${t("welcome.no")}</p>`;
+      <p class="dim">${t("welcome.no")} <button type="button" class="quiet small" onClick=${() => this.setState({ step: "back" })}>${t("restore.words")}</button></p>`;
+  }
+  /** @param {any} event */
+  async restore(event) {
+    event.preventDefault();
+    const field = (/** @type {string} */ name) => event.target.elements[name].value.trim();
+    const words = field("words").toLowerCase().split(/\s+/).join(" ");
+    this.setState({ busy: true, fault: null, part: 0 });
+    this.stop = new AbortController();
+    try {
+      const back = await act("recovery", { do: "restore", words, device: this.state.device.trim() || undefined, peers: field("peers").split(/\s+/).filter(Boolean) },
+        { signal: this.stop.signal, line: (line) => { if (line.type === "progress" && line.total) this.setState({ part: line.done / line.total }); } });
+      this.setState({ busy: false, joined: back, step: "joined" });
+    } catch (fault) { if (!this.stop.signal.aborted) this.setState({ busy: false, fault }); }
+  }
+  /** Only the words are left. */
+  back() {
+    const { busy, part } = /** @type {any} */ (this.state);
+    return html`<h1>${t("restore.title")}</h1><p>${t("restore.text")}</p>
+      <form onSubmit=${(/** @type {any} */ e) => this.restore(e)}>
+        <label class="field"><span>${t("recovery.words")}</span><textarea name="words" rows="4" required autocomplete="off" autocapitalize="none" spellcheck=${false} autofocus/></label>
+        ${this.field("device", t("welcome.device"))}
+        <details><summary>${t("restore.far")}</summary><label class="field"><span>${t("restore.peers")}</span><textarea name="peers" rows="2" autocomplete="off" autocapitalize="none" spellcheck=${false} placeholder="/ip4/192.0.2.7/tcp/4433/p2p/12D3\u2026"/></label></details>
+        ${busy && html`<p class="waiting-line" role="status">${icon("live", "pulse")}${t("restore.coming")}</p>${part > 0 && html`<progress max="1" value=${part} aria-label=${t("progress")}/>`}`}
+        <footer><button type="button" class="quiet" onClick=${() => { this.stop.abort(); this.setState({ step: "who", busy: false, fault: null }); }}>${t("back")}</button><button class="main" disabled=${busy}>${t("restore.now")}</button></footer></form>`;
   }
   start() {
     const { busy, person } = this.state;
