@@ -402,7 +402,7 @@ fn check(capture: &Capture, search: &Search, cable: &Cable) {
             Kind::Other(17, Some(to)) => *to != two.ip || kinds[kind] > 1,
             Kind::Other(1, Some(to)) => *to != one.ip || kinds[kind] > 1,
             Kind::Other(..) => true,
-            Kind::Mdns | Kind::Kernel | Kind::Loopback => false,
+            Kind::Mdns | Kind::Router | Kind::Kernel | Kind::Loopback => false,
         })
         .collect();
     assert!(strays.is_empty(), "{strays:?}");
