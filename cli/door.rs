@@ -104,6 +104,7 @@ pub(crate) struct ServeOptions {
     pub(crate) discovery: bool,
     /// Whether a gallery is offered: where, if that was said, and whether to phones.
     pub(crate) gallery: Option<(Option<SocketAddr>, bool)>,
+    pub(crate) external: Vec<String>,
     pub(crate) relay: bool,
 }
 
@@ -114,15 +115,14 @@ pub(crate) async fn serve(
     options: ServeOptions,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<LineStream, CliError> {
-    if options.relay {
-        return Err(CliError::NotYet("relaying is not in this version"));
-    }
     let serve = heirloom_node::serve::ServeOptions {
         home: options.home,
         node: node_options()?,
         port: options.port,
         listen: options.listen,
         lan_only: options.lan_only,
+        external: options.external,
+        relay: options.relay,
         discovery: options.discovery,
         gallery: options.gallery.map(|(listen, lan)| GalleryOptions {
             listen,

@@ -250,7 +250,7 @@ mod tests {
             CliError::Garbled,
             CliError::NotConfirmed,
             CliError::Interrupted,
-            CliError::NotYet("relaying is not in this version"),
+            CliError::NotYet("this command is not for this door"),
             CliError::NoSystemd("this system has no systemd"),
             CliError::Unit {
                 act: "start heirloom.service",
@@ -278,7 +278,7 @@ mod tests {
              hint: stop the node and start it again: it may be of another version\n",
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
-            "error: relaying is not in this version\nhint: heirloom --help lists what it can do\n",
+            "error: this command is not for this door\nhint: heirloom --help lists what it can do\n",
             "error: this system has no systemd\n  Nothing was changed.\n\
              hint: have your system start 'heirloom serve': brew services on macOS, a container on a NAS\n",
             "error: systemd could not start heirloom.service: Job failed.\n  Your photos are untouched.\n\

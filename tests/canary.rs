@@ -404,7 +404,7 @@ fn check(capture: &Capture, search: &Search, cable: &Cable) {
             // Who is at an address of the link (ICMPv6) is asked and told by the kernel.
             Kind::Other(58, Some(to)) => !ends.contains(to),
             Kind::Other(..) => true,
-            Kind::Mdns | Kind::Kernel | Kind::Loopback => false,
+            Kind::Mdns | Kind::Router | Kind::Kernel | Kind::Loopback => false,
         })
         .collect();
     assert!(strays.is_empty(), "{strays:?}");

@@ -42,7 +42,7 @@ fn strays(packets: &[Vec<u8>], ends: &[IpAddr]) -> BTreeMap<Kind, usize> {
         Kind::Mdns | Kind::Kernel | Kind::Loopback => false,
         // Who is at an address of the link is asked and told by the kernel.
         Kind::Other(ICMPV6, Some(to)) => !ends.contains(to),
-        Kind::Other(..) => true,
+        Kind::Router | Kind::Other(..) => true,
     });
     strays
 }

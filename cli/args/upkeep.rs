@@ -12,7 +12,7 @@ use super::values;
 #[command(before_long_help = "Examples:
   heirloom serve
   heirloom serve --lan-only
-  heirloom serve --port 4001
+  heirloom serve --port 4001 --external /ip4/203.0.113.7/tcp/4001
   heirloom serve --gallery 0.0.0.0:8443 --lan-gallery")]
 pub(crate) struct Serve {
     /// Listen on this port instead of a free one
@@ -36,8 +36,11 @@ pub(crate) struct Serve {
     /// Offer no gallery
     #[arg(long)]
     pub(crate) no_gallery: bool,
-    /// Relay for devices of the family that cannot reach each other (not in this version)
-    #[arg(long)]
+    /// Say where others reach this node from outside (repeat for more)
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::multiaddr, conflicts_with = "lan_only")]
+    pub(crate) external: Vec<String>,
+    /// Relay for the family at this computer's own addresses of the internet
+    #[arg(long, conflicts_with = "lan_only")]
     pub(crate) relay: bool,
 }
 

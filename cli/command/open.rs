@@ -37,6 +37,7 @@ pub(super) async fn run(args: Open, home: PathBuf, ui: &mut Ui) -> Result<u8, Cl
         lan_only: false,
         discovery: true,
         gallery: Some((args.gallery, false)),
+        external: Vec::new(),
         relay: false,
     };
     serve::run_node(options, ui, Some(args.print)).await

@@ -22,6 +22,7 @@ pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, C
         lan_only: args.lan_only,
         discovery: !args.no_discovery,
         gallery: (!args.no_gallery).then_some((args.gallery, args.lan_gallery)),
+        external: args.external,
         relay: args.relay,
     };
     run_node(options, ui, None).await

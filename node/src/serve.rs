@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{Answer, ApiError, Doorway, Lines, keep_within_limit},
     gallery::{Gallery, GalleryOptions},
-    net::Address,
+    net::{Address, Relaying},
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
     runtime::{News, RuntimeError},
@@ -42,6 +42,10 @@ pub struct ServeOptions {
     pub listen: Vec<String>,
     /// Whether it talks to the local network alone.
     pub lan_only: bool,
+    /// Where others reach it from outside, beside what its settings say.
+    pub external: Vec<String>,
+    /// Whether it relays even where nobody has called it from outside yet, if it has an address there.
+    pub relay: bool,
     /// Whether it announces itself and looks for others, unless its settings say no.
     pub discovery: bool,
     /// Where the gallery is offered; `None` for nowhere.
@@ -58,6 +62,10 @@ impl ServeOptions {
             options.listen = addresses(&self.listen)?;
         }
         options.lan_only |= self.lan_only;
+        options.external.extend(addresses(&self.external)?);
+        if self.relay {
+            options.relaying = Relaying::Always;
+        }
         options.discovery &= self.discovery;
         Ok(options)
     }

@@ -9,6 +9,8 @@
 
 pub(crate) mod canaries;
 #[cfg(target_os = "linux")]
+pub(crate) mod internet;
+#[cfg(target_os = "linux")]
 pub(crate) mod namespaces;
 pub(crate) mod pictures;
 pub(crate) mod proxy;
@@ -325,6 +327,17 @@ impl Running {
     pub(crate) fn end(self) -> (Value, i32) {
         let (mut lines, exit) = self.all();
         (lines.pop().unwrap_or_default(), exit)
+    }
+
+    /// Sends its process a signal.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        use rustix::process::{Pid, kill_process};
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -49,7 +49,7 @@ pub(crate) fn lacking() -> Option<&'static str> {
 }
 
 #[track_caller]
-fn ip(args: &[&str]) {
+pub(crate) fn ip(args: &[&str]) {
     let done = Command::new("ip").args(args).output().expect("iproute2");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "ip {args:?}: {said}");
@@ -118,7 +118,7 @@ impl Drop for Cable {
 
 impl End {
     #[track_caller]
-    fn ip(&self, args: &[&str]) {
+    pub(crate) fn ip(&self, args: &[&str]) {
         ip(&[&["-n", &self.name], args].concat());
     }
 
@@ -238,6 +238,8 @@ pub(crate) enum Kind {
     Tcp(IpAddr, IpAddr),
     /// Multicast DNS, to its group.
     Mdns,
+    /// A router is asked to open a port (UPnP), by its group.
+    Router,
     /// The kernel's own: neighbours, routers, group memberships.
     Kernel,
     /// Within a device.
@@ -252,6 +254,8 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const HOP_BY_HOP: u8 = 0;
 const MDNS_PORT: u16 = 5353;
+const SSDP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
+const SSDP_PORT: u16 = 1900;
 
 impl Kind {
     /// Of a packet that begins with its IP header, or with that of ARP.
@@ -277,6 +281,7 @@ impl Kind {
         match protocol {
             TCP => Self::Tcp(from.min(to), from.max(to)),
             UDP if group.contains(&to) && port == Some(MDNS_PORT) => Self::Mdns,
+            UDP if to == SSDP && port == Some(SSDP_PORT) => Self::Router,
             IGMP | ICMPV6 if is_of_this_link(to) => Self::Kernel,
             other => Self::Other(other, Some(to)),
         }

@@ -27,6 +27,8 @@ pub fn serve(home: &Path) {
         port: None,
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         lan_only: false,
+        external: Vec::new(),
+        relay: false,
         discovery: false,
         gallery: None,
     };

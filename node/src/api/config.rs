@@ -12,7 +12,7 @@ use super::{Answer, ApiError, Done, Doorway, pick};
 use crate::{network::NetworkOptions, store::StoreError};
 
 /// Every setting that has an effect, with what holds where it is not set.
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 11] = [
     Key {
         name: "bandwidth.down",
         kind: Kind::Rates,
@@ -26,6 +26,10 @@ const KEYS: [Key; 6] = [
         kind: Kind::Flag(true),
     },
     Key {
+        name: "network.external_addresses",
+        kind: Kind::Addresses,
+    },
+    Key {
         name: "network.lan_only",
         kind: Kind::Flag(false),
     },
@@ -36,6 +40,22 @@ const KEYS: [Key; 6] = [
     Key {
         name: "network.listen",
         kind: Kind::Addresses,
+    },
+    Key {
+        name: "network.metered",
+        kind: Kind::Flag(false),
+    },
+    Key {
+        name: "network.port_mapping",
+        kind: Kind::Flag(true),
+    },
+    Key {
+        name: "network.relay",
+        kind: Kind::Flag(true),
+    },
+    Key {
+        name: "network.relay_originals",
+        kind: Kind::Flag(false),
     },
 ];
 

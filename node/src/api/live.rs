@@ -6,8 +6,8 @@ use heirloom_protocol::{id::DeviceId, replica::KitUse, time::Timestamp};
 
 use super::{ApiError, Doorway};
 use crate::{
-    net::{Path, Standing},
-    network::device_of,
+    net::{Address, Path, Standing},
+    network::{Network, device_of},
     node::Node,
     runtime::{Lore, Past, RuntimeError, last_seen},
 };
@@ -24,6 +24,10 @@ pub(super) struct Live {
     pub(super) waiting: u64,
     /// Multiaddrs that can be dialled.
     pub(super) listen: Vec<String>,
+    /// How devices elsewhere reach this one.
+    pub(super) outside: Outside,
+    /// Blobs of connected devices that wait for a better way to them.
+    pub(super) held_back: u64,
     /// What other devices say of themselves.
     pub(super) lore: Lore,
     /// Deletions that named what nobody deleted.
@@ -45,6 +49,34 @@ pub(super) struct Met {
     pub(super) last_seen: Option<u64>,
 }
 
+/// How devices in other networks reach this one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outside {
+    /// It talks to its own network alone.
+    pub(super) lan_only: bool,
+    /// An address of the internet.
+    pub(super) at: Option<String>,
+    /// A device that relays to it.
+    pub(super) via: Option<DeviceId>,
+}
+
+impl Outside {
+    fn of(network: &Network) -> Self {
+        let addresses = network.addresses();
+        let direct = addresses
+            .iter()
+            .find(|address| address.path() == Path::Direct);
+        Self {
+            lan_only: network.is_lan_only(),
+            at: direct.map(|address| Address::new(address.ip, address.port).to_string()),
+            via: addresses
+                .iter()
+                .find_map(|address| address.via)
+                .map(device_of),
+        }
+    }
+}
+
 impl Live {
     /// Looks.
     pub(super) async fn of(doorway: &Doorway, node: &Node) -> Result<Self, ApiError> {
@@ -62,12 +94,15 @@ impl Live {
             let pasts = runtime.pasts()?.into_iter().collect();
             let lore = runtime.lore()?;
             let words_used = runtime.words_used()?;
-            Ok::<_, RuntimeError>((runtime.lacking(), lore, marred, pasts, words_used))
+            let waiting = (runtime.lacking(), runtime.held_back());
+            Ok::<_, RuntimeError>((waiting, lore, marred, pasts, words_used))
         });
-        let (waiting, lore, (wrong_deletions, broken), pasts, words_used) = asked.await??;
+        let ((waiting, held_back), lore, (wrong_deletions, broken), pasts, words_used) =
+            asked.await??;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
+            held_back,
             lore,
             wrong_deletions,
             broken,
@@ -79,6 +114,7 @@ impl Live {
             return Ok(live);
         };
         live.runs = true;
+        live.outside = Outside::of(&network);
         live.listen = network
             .addresses()
             .iter()
@@ -90,12 +126,8 @@ impl Live {
             if peer.standing != Standing::Member {
                 continue;
             }
-            let path = match peer.path {
-                Path::Lan => "lan",
-                Path::Direct => "direct",
-            };
             let met = Met {
-                path: Some(path),
+                path: Some(peer.path.name()),
                 last_seen: Some(now),
             };
             live.devices.insert(device_of(peer.peer), met);

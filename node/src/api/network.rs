@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, pair, pick};
 use crate::{
-    net::{Address, Path, PeerPath, Standing},
+    net::{Address, PeerPath, Standing},
     network::{Moved, Network, device_of, forget_address, known_addresses, remember},
     node::Node,
     runtime::View,
@@ -110,7 +110,7 @@ fn path_line(view: &View, path: &PeerPath, before: &[PeerPath]) -> Value {
     json!({
         "type": "peer", "v": 1, "device": device.to_string(), "name": view.device_name(&device),
         "addr": path.address.to_string(),
-        "path": match path.path { Path::Lan => "lan", Path::Direct => "direct" },
+        "path": path.path.name(),
         "rtt_ms": rtt, "rate": rate,
     })
 }

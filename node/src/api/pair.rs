@@ -77,7 +77,7 @@ impl Lent {
             let is_own = false;
             return Ok(Self { network, is_own });
         }
-        let options = NetworkOptions::of_home(doorway.home())?;
+        let options = NetworkOptions::of_home(doorway.home())?.passing();
         let network = Network::start(node.clone(), options).await?;
         let is_own = true;
         Ok(Self { network, is_own })

@@ -81,7 +81,7 @@ pub(super) async fn status(
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
-            "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting },
+            "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
             "gallery": gallery, "listen": live.listen,
@@ -160,6 +160,17 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         );
         let values = json!({"n": live.wrong_deletions});
         problems.push(Problem::new("wrong-deletions", values, text));
+    }
+    if live.held_back > 0 {
+        let text = format!(
+            "{} originals wait until a device that holds them is reached directly: over a relay or a metered way previews alone come, unless you say otherwise (heirloom config set relay_originals true).",
+            live.held_back
+        );
+        problems.push(Problem::new(
+            "held-back",
+            json!({"n": live.held_back}),
+            text,
+        ));
     }
     if live.waiting > 0 {
         let text = format!(

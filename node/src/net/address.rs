@@ -1,6 +1,7 @@
 //! Peers and addresses as plain values, and multiaddr text for both.
 //!
-//! Nothing here resolves names: an address is an IP address and a TCP port.
+//! Nothing here resolves names: an address is an IP address and a TCP port, of
+//! the node itself or of another one that relays to it.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -68,15 +69,17 @@ pub enum AddressError {
     /// Not a multiaddr or PeerId at all.
     #[error("not a multiaddr")]
     Malformed,
-    /// A multiaddr of another kind than `/ip4|ip6/ADDR/tcp/PORT[/p2p/PEER]`.
+    /// A multiaddr of another kind than `/ip4|ip6/ADDR/tcp/PORT[/p2p/PEER]`, or
+    /// that followed by `/p2p-circuit/p2p/PEER`.
     #[error("only ip4 and ip6 with tcp are supported")]
     Unsupported,
 }
 
 /// Where a node listens: an IP address, a TCP port and, where known, who it is.
 ///
-/// As text a multiaddr: `/ip4/192.168.1.7/tcp/40123/p2p/12D3KooW...`. Text of
-/// others is bounded at 256 bytes.
+/// As text a multiaddr: `/ip4/192.168.1.7/tcp/40123/p2p/12D3KooW...`, and where
+/// another node relays `/ip4/198.51.100.7/tcp/4001/p2p/RELAY/p2p-circuit/p2p/PEER`.
+/// Text of others is bounded at 256 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The IP address; unspecified (`0.0.0.0`, `::`) only for listening.
@@ -85,6 +88,8 @@ pub struct Address {
     pub port: u16,
     /// Who is expected to answer.
     pub peer: Option<Peer>,
+    /// Who relays; the IP address and the port are the relay's then.
+    pub via: Option<Peer>,
 }
 
 impl Address {
@@ -94,6 +99,21 @@ impl Address {
             ip,
             port,
             peer: None,
+            via: None,
+        }
+    }
+
+    /// The same place, whoever is expected there.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        (self.ip, self.port, self.via) == (other.ip, other.port, other.via)
+            && (self.via.is_none() || self.peer == other.peer)
+    }
+
+    /// How a node is reached there.
+    pub fn path(&self) -> Path {
+        match self.via {
+            Some(_) => Path::Relay,
+            None => Path::of(self.ip),
         }
     }
 
@@ -107,13 +127,25 @@ impl Address {
             IpAddr::V4(v4) => v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
-        self.port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !no_host
+        let is_led_to = self.via.is_none() || self.peer.is_some();
+        self.port != 0 && !ip.is_unspecified() && !ip.is_multicast() && !no_host && is_led_to
     }
 
+    /// Without the peer, but for one behind a relay, which is told whom to connect.
     pub(super) fn multiaddr(&self) -> Multiaddr {
-        Multiaddr::empty()
+        let place = Multiaddr::empty()
             .with(self.ip.into())
-            .with(Protocol::Tcp(self.port))
+            .with(Protocol::Tcp(self.port));
+        match (self.via, self.peer) {
+            (None, _) => place,
+            (Some(via), None) => place
+                .with(Protocol::P2p(via.id()))
+                .with(Protocol::P2pCircuit),
+            (Some(via), Some(peer)) => place
+                .with(Protocol::P2p(via.id()))
+                .with(Protocol::P2pCircuit)
+                .with(Protocol::P2p(peer.id())),
+        }
     }
 
     pub(super) fn of(multiaddr: &Multiaddr) -> Result<Self, AddressError> {
@@ -126,24 +158,46 @@ impl Address {
         let Some(Protocol::Tcp(port)) = parts.next() else {
             return Err(AddressError::Unsupported);
         };
-        let peer = match parts.next() {
-            None => None,
-            Some(Protocol::P2p(id)) => Some(Peer::of(&id).ok_or(AddressError::Unsupported)?),
+        let named = |part: Option<Protocol<'_>>| match part {
+            None => Ok(None),
+            Some(Protocol::P2p(id)) => Peer::of(&id).ok_or(AddressError::Unsupported).map(Some),
+            Some(_) => Err(AddressError::Unsupported),
+        };
+        let first = named(parts.next())?;
+        let (peer, via) = match parts.next() {
+            None => (first, None),
+            Some(Protocol::P2pCircuit) if first.is_some() => (named(parts.next())?, first),
             Some(_) => return Err(AddressError::Unsupported),
         };
         if parts.next().is_some() {
             return Err(AddressError::Unsupported);
         }
-        Ok(Self { ip, port, peer })
+        Ok(Self {
+            ip,
+            port,
+            peer,
+            via,
+        })
     }
+}
+
+/// Whether a multiaddr leads through a relay.
+pub(super) fn is_relayed(multiaddr: &Multiaddr) -> bool {
+    multiaddr.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay's own end of a multiaddr that leads through it.
+pub(super) fn relay_end(multiaddr: &Multiaddr) -> Multiaddr {
+    let before = |part: &Protocol<'_>| *part != Protocol::P2pCircuit;
+    multiaddr.iter().take_while(before).collect()
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.multiaddr().fmt(f)?;
         match self.peer {
-            Some(peer) => write!(f, "/p2p/{peer}"),
-            None => Ok(()),
+            Some(peer) if self.via.is_none() => write!(f, "/p2p/{peer}"),
+            _ => Ok(()),
         }
     }
 }
@@ -173,6 +227,8 @@ pub enum Path {
     Lan,
     /// Any other address.
     Direct,
+    /// Through another device of the family.
+    Relay,
 }
 
 impl Path {
@@ -185,6 +241,15 @@ impl Path {
             }
         };
         if home { Self::Lan } else { Self::Direct }
+    }
+
+    /// As commands print it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Direct => "direct",
+            Self::Relay => "relay",
+        }
     }
 }
 
@@ -218,6 +283,8 @@ mod tests {
             "/ip4/192.168.1.7/tcp/40123".to_owned(),
             "/ip6/fd00::7/tcp/1".to_owned(),
             format!("/ip4/10.0.0.1/tcp/65535/p2p/{PEER}"),
+            format!("/ip6/2001:db8::1/tcp/4001/p2p/{PEER}/p2p-circuit/p2p/{PEER}"),
+            format!("/ip4/10.0.0.1/tcp/4001/p2p/{PEER}/p2p-circuit"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
@@ -235,6 +302,10 @@ mod tests {
             ("/dns4/example.org/tcp/1", AddressError::Unsupported),
             ("/ip4/10.0.0.1/tcp/1/tcp/2", AddressError::Unsupported),
             ("/ip4/10.0.0.1/tcp/1/p2p-circuit", AddressError::Unsupported),
+            (
+                &format!("/ip4/10.0.0.1/tcp/1/p2p/{PEER}/p2p-circuit/p2p/{PEER}/p2p-circuit"),
+                AddressError::Unsupported,
+            ),
             (&long, AddressError::Malformed),
         ] {
             assert_eq!(text.parse::<Address>(), Err(error), "{text}");
@@ -261,6 +332,19 @@ mod tests {
         ] {
             assert_eq!(Path::of(ip.parse().unwrap()), path, "{ip}");
         }
+    }
+
+    #[test]
+    fn a_relayed_address_is_one_of_the_longest_way_and_names_its_end() {
+        let relayed = format!("/ip4/10.0.0.1/tcp/4001/p2p/{PEER}/p2p-circuit");
+        let nowhere: Address = relayed.parse().unwrap();
+        assert!(!nowhere.can_be_dialled());
+        let address: Address = format!("{relayed}/p2p/{PEER}").parse().unwrap();
+        assert!(address.can_be_dialled());
+        assert_eq!(address.path(), Path::Relay);
+        assert!(Path::Lan < Path::Direct && Path::Direct < Path::Relay);
+        let relay = Address::new(address.ip, address.port);
+        assert!(!relay.is_same_place(&address));
     }
 
     #[test]

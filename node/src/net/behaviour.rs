@@ -1,24 +1,27 @@
 //! What runs on every connection, and the limits on their number.
 //!
-//! Gate and streams, limits on connections and memory, ping. No identify, no
-//! relay, no address exchange: whatever is not here cannot be asked of us.
+//! Gate and streams, limits on connections and memory, ping; for members of the
+//! family, unless the node talks to its own network alone, what makes ways between
+//! homes. Whatever is not here cannot be asked of us.
 
 use std::sync::Arc;
 
 use libp2p::{
     connection_limits::{self, ConnectionLimits},
     ping,
-    swarm::NetworkBehaviour,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
 use super::{
     address::Peer,
     event::Counters,
-    gate::{Gate, Reach},
+    family_only::FamilyOnly,
+    gate::Gate,
     limits::{
         ESTABLISHED_OUTBOUND, NetLimits, PENDING_INBOUND, PENDING_OUTBOUND, PING_TIMEOUT,
         PINGS_IN_SILENCE,
     },
+    remote::Ways,
     streams::Streams,
 };
 
@@ -30,10 +33,18 @@ pub(super) struct Behaviour {
     connections: connection_limits::Behaviour,
     memory: libp2p_memory_connection_limits::Behaviour,
     ping: ping::Behaviour,
+    /// Last: it is told only of connections that all the others let in.
+    pub(super) ways: Toggle<FamilyOnly<Ways>>,
 }
 
 impl Behaviour {
-    pub(super) fn new(me: Peer, reach: Reach, limits: &NetLimits, refused: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        me: Peer,
+        gate: Gate,
+        limits: &NetLimits,
+        refused: Arc<Counters>,
+        ways: Option<Ways>,
+    ) -> Self {
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INBOUND))
             .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
@@ -44,10 +55,11 @@ impl Behaviour {
             .with_interval(limits.silence / PINGS_IN_SILENCE)
             .with_timeout(PING_TIMEOUT);
         Self {
-            streams: Streams::new(me, Gate::new(me, reach), refused),
+            streams: Streams::new(me, gate, refused),
             connections: connection_limits::Behaviour::new(connections),
             memory: libp2p_memory_connection_limits::Behaviour::with_max_bytes(limits.memory_bytes),
             ping: ping::Behaviour::new(ping),
+            ways: ways.map(FamilyOnly::new).into(),
         }
     }
 }

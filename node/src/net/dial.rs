@@ -13,14 +13,14 @@ use libp2p::{
         dial_opts::{DialOpts, PeerCondition},
     },
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     address::{Address, Path, Peer},
     behaviour::Behaviour,
     event::NetError,
     gate::{Refusal, Whom},
-    limits::DIAL_ADDRESSES,
+    limits::{DIAL_ADDRESSES, RELAY_AFTER},
 };
 
 /// Where the outcome of a dial goes.
@@ -32,6 +32,10 @@ struct Dial {
     somebody_else: bool,
     /// Connected already, in a less good way.
     anyway: Option<Peer>,
+    whom: Whom,
+    /// Through relays, for when the others fail or take long.
+    later: Vec<(Address, Option<Peer>)>,
+    due: Instant,
 }
 
 /// The dials of one node.
@@ -57,7 +61,7 @@ impl Dials {
             Whom::Member | Whom::Host(None) => None,
         };
         let nearer = |path| {
-            let near = |address: &Address| Path::of(address.ip) < path;
+            let near = |address: &Address| address.path() < path;
             addresses.iter().any(near)
         };
         let mut anyway = None;
@@ -72,41 +76,69 @@ impl Dials {
             let _ = dialled.send(Err(NetError::NotAllowed));
             return;
         }
-        let own: Vec<Address> = swarm
-            .listeners()
-            .filter_map(|own| Address::of(own).ok())
-            .collect();
-        let mut targets: Vec<(Address, Option<Peer>)> = addresses
-            .iter()
-            .filter(|address| address.can_be_dialled() && streams.gate().reaches(address.ip))
-            .filter(|address| known.is_none() || address.peer.is_none() || address.peer == known)
-            .filter(|address| {
-                !own.iter()
-                    .any(|own| (own.ip, own.port) == (address.ip, address.port))
-            })
-            .map(|address| (*address, known.or(address.peer)))
-            .collect();
-        targets.sort_by_key(|(address, _)| (Path::of(address.ip), *address));
-        targets.dedup_by_key(|(address, peer)| (address.ip, address.port, *peer));
-        targets.truncate(DIAL_ADDRESSES);
+        let (now, later) = targets(swarm, known, addresses, anyway.is_some());
         self.last += 1;
         let dial = Dial {
             dialled,
-            left: targets.len(),
+            left: 0,
             somebody_else: false,
             anyway,
+            whom,
+            later,
+            due: Instant::now() + RELAY_AFTER,
         };
         self.dials.insert(self.last, dial);
+        self.begin(swarm, self.last, now);
+        self.finish(swarm, self.last);
+    }
+
+    fn begin(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        number: u64,
+        targets: Vec<(Address, Option<Peer>)>,
+    ) {
+        let Some(dial) = self.dials.get_mut(&number) else {
+            return;
+        };
+        let whom = dial.whom;
+        dial.left += targets.len();
         for (address, peer) in targets {
-            self.attempt(swarm, whom, &address, peer);
+            self.attempt(swarm, (number, whom), &address, peer);
         }
-        self.finish(self.last);
+    }
+
+    /// When something is to be done that waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let waiting = self.dials.values().filter(|dial| !dial.later.is_empty());
+        waiting.map(|dial| dial.due).min()
+    }
+
+    /// Asks the relays of dials that take long.
+    pub(super) fn ask_relays(&mut self, swarm: &mut Swarm<Behaviour>, now: Instant) {
+        let is_due = |(_, dial): &(&u64, &Dial)| dial.due <= now && !dial.later.is_empty();
+        let due: Vec<u64> = self
+            .dials
+            .iter()
+            .filter(is_due)
+            .map(|(id, _)| *id)
+            .collect();
+        for number in due {
+            self.take_later(swarm, number);
+            self.finish(swarm, number);
+        }
+    }
+
+    fn take_later(&mut self, swarm: &mut Swarm<Behaviour>, number: u64) {
+        let dial = self.dials.get_mut(&number);
+        let later = dial.map(|dial| std::mem::take(&mut dial.later));
+        self.begin(swarm, number, later.unwrap_or_default());
     }
 
     fn attempt(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
-        whom: Whom,
+        (number, whom): (u64, Whom),
         address: &Address,
         peer: Option<Peer>,
     ) {
@@ -126,13 +158,13 @@ impl Dials {
                 .build(),
         };
         let connection = options.connection_id();
-        self.attempts.insert(connection, self.last);
+        self.attempts.insert(connection, number);
         swarm
             .behaviour_mut()
             .streams
-            .change(|gate| gate.ask(connection, whom, self.last));
+            .change(|gate| gate.ask(connection, whom, number));
         if let Err(error) = swarm.dial(options) {
-            self.failed(connection, &error);
+            self.note_failed(connection, &error);
         }
     }
 
@@ -148,10 +180,19 @@ impl Dials {
     }
 
     /// Notes that an attempt failed; the last one answers the dial.
-    pub(super) fn failed(&mut self, connection: ConnectionId, error: &DialError) {
-        let Some(number) = self.attempts.remove(&connection) else {
-            return;
-        };
+    pub(super) fn failed(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        connection: ConnectionId,
+        error: &DialError,
+    ) {
+        if let Some(number) = self.note_failed(connection, error) {
+            self.finish(swarm, number);
+        }
+    }
+
+    fn note_failed(&mut self, connection: ConnectionId, error: &DialError) -> Option<u64> {
+        let number = self.attempts.remove(&connection)?;
         if let Some(dial) = self.dials.get_mut(&number) {
             dial.left -= 1;
             dial.somebody_else |= match error {
@@ -162,10 +203,13 @@ impl Dials {
                 _ => false,
             };
         }
-        self.finish(number);
+        Some(number)
     }
 
-    fn finish(&mut self, number: u64) {
+    fn finish(&mut self, swarm: &mut Swarm<Behaviour>, number: u64) {
+        if self.dials.get(&number).is_some_and(|dial| dial.left == 0) {
+            self.take_later(swarm, number);
+        }
         if self.dials.get(&number).is_some_and(|dial| dial.left == 0)
             && let Some(dial) = self.dials.remove(&number)
         {
@@ -177,4 +221,40 @@ impl Dials {
             let _ = dial.dialled.send(outcome);
         }
     }
+}
+
+type Targets = Vec<(Address, Option<Peer>)>;
+
+/// Which addresses are tried at once, and which through relays, the nearest first. Of a peer that is
+/// `connected` in a less good way the relays are of no use.
+fn targets(
+    swarm: &Swarm<Behaviour>,
+    known: Option<Peer>,
+    addresses: &[Address],
+    connected: bool,
+) -> (Targets, Targets) {
+    let streams = &swarm.behaviour().streams;
+    let me = streams.me();
+    let own: Vec<Address> = swarm
+        .listeners()
+        .filter_map(|own| Address::of(own).ok())
+        .collect();
+    let mut targets: Targets = addresses
+        .iter()
+        .filter(|address| address.can_be_dialled() && streams.gate().reaches(address))
+        .filter(|address| known.is_none() || address.peer.is_none() || address.peer == known)
+        .filter(|address| {
+            address.via != Some(me) && !own.iter().any(|own| own.is_same_place(address))
+        })
+        .map(|address| (*address, known.or(address.peer)))
+        .collect();
+    targets.sort_by_key(|(address, _)| (address.path(), *address));
+    targets.dedup_by(|(one, its), (other, others)| one.is_same_place(other) && its == others);
+    targets.truncate(DIAL_ADDRESSES);
+    let relayed = targets.partition_point(|(address, _)| address.path() < Path::Relay);
+    let mut later = targets.split_off(relayed);
+    if connected {
+        later.clear();
+    }
+    (targets, later)
 }

@@ -21,7 +21,10 @@ use tokio::sync::mpsc;
 
 use super::{
     address::Address,
-    limits::{ADVERTS, DIAL_ADDRESSES, NAMES_KEPT, SIGHTINGS_A_MINUTE, SIGHTINGS_KEPT},
+    limits::{
+        ADVERTS, DIAL_ADDRESSES, NAMES_KEPT, RECORDS, RECORDS_LOOK, SIGHTINGS_A_MINUTE,
+        SIGHTINGS_KEPT,
+    },
 };
 
 /// At most 15 bytes before the dot, or mdns-sd drops the registration without
@@ -52,6 +55,14 @@ pub struct Sighting {
     pub addresses: Vec<Address>,
 }
 
+/// What came from the local network.
+pub(super) enum Heard {
+    Sighting(Sighting),
+    /// So many records that this discovery is to be given up, and begun anew a little later:
+    /// mdns-sd keeps all of them.
+    Flood,
+}
+
 type Names = Arc<Mutex<VecDeque<String>>>;
 
 /// The multicast DNS responder and browser of one node.
@@ -73,7 +84,7 @@ impl Discovery {
     pub(super) fn start(
         port: Option<u16>,
         addresses: Vec<IpAddr>,
-        sightings: mpsc::Sender<Sighting>,
+        sightings: mpsc::Sender<Heard>,
     ) -> mdns_sd::Result<Self> {
         let daemon = ServiceDaemon::new()?;
         if !addresses.is_empty() {
@@ -188,13 +199,20 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 fn browse(
     daemon: ServiceDaemon,
     names: Names,
-    sightings: mpsc::Sender<Sighting>,
+    sightings: mpsc::Sender<Heard>,
 ) -> mdns_sd::Result<()> {
     let mut events = daemon.browse(SERVICE)?;
     let follow = move || {
         let mut seen = Seen::default();
+        let mut looked = Instant::now();
         loop {
             while let Ok(event) = events.recv() {
+                if looked.elapsed() >= RECORDS_LOOK {
+                    looked = Instant::now();
+                    if is_flooded(&daemon) && sightings.try_send(Heard::Flood).is_ok() {
+                        return;
+                    }
+                }
                 match event {
                     ServiceEvent::ServiceResolved(service) => {
                         let name = service.get_fullname().to_lowercase();
@@ -206,7 +224,7 @@ fn browse(
                         };
                         if seen.is_news(&name, &sighting, Instant::now()) {
                             // A full channel drops it: records come again.
-                            let _ = sightings.try_send(sighting);
+                            let _ = sightings.try_send(Heard::Sighting(sighting));
                         }
                     }
                     ServiceEvent::ServiceRemoved(_, name) => seen.forget(&name.to_lowercase()),
@@ -224,6 +242,17 @@ fn browse(
         .spawn(follow)
         .map_err(|error| mdns_sd::Error::Msg(error.to_string()))?;
     Ok(())
+}
+
+/// Whether multicast DNS holds more records than any family has.
+fn is_flooded(daemon: &ServiceDaemon) -> bool {
+    let asked = daemon.get_metrics();
+    let Some(metrics) = asked.ok().and_then(|told| told.recv_timeout(MINUTE).ok()) else {
+        return false;
+    };
+    let kinds = ["cached-ptr", "cached-srv", "cached-txt", "cached-addr"];
+    let held = kinds.iter().filter_map(|kind| metrics.get(*kind));
+    held.sum::<i64>() > RECORDS
 }
 
 /// Reads a record; anything unexpected makes it none of ours.
@@ -383,7 +412,10 @@ mod tests {
         let both = async {
             for byte in [3, 4] {
                 host.publish(&[advert(byte)]);
-                while let Some(sighting) = sightings.recv().await {
+                while let Some(heard) = sightings.recv().await {
+                    let Heard::Sighting(sighting) = heard else {
+                        continue;
+                    };
                     if sighting.port == 1 && sighting.advert == advert(byte) {
                         break;
                     }

@@ -4,17 +4,14 @@
 //! handshake, which is the first moment that shows who it is; it has then cost
 //! one handshake, learned this device's PeerId, and gets no stream at all.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::swarm::ConnectionId;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{
-    address::{Path, Peer},
+    address::{Address, Path, Peer},
     range::Range,
 };
 
@@ -78,11 +75,17 @@ pub(super) struct Gate {
     /// Outbound attempts and the dial each belongs to. The first one of a
     /// dial that gets through ends the others.
     asked: BTreeMap<ConnectionId, (Whom, u64)>,
+    /// Attempts of dials that another attempt has answered.
+    ended: BTreeSet<ConnectionId>,
+    /// Whether what makes ways between homes may dial members by itself.
+    has_ways: bool,
 }
 
 impl Gate {
     pub(super) const fn new(me: Peer, reach: Reach) -> Self {
         Self {
+            has_ways: false,
+            ended: BTreeSet::new(),
             me,
             reach,
             members: BTreeSet::new(),
@@ -90,6 +93,11 @@ impl Gate {
             awaits_hosts: false,
             asked: BTreeMap::new(),
         }
+    }
+
+    /// Lets what makes ways between homes dial members by itself.
+    pub(super) fn open_ways(&mut self) {
+        self.has_ways = self.reach == Reach::Anywhere;
     }
 
     pub(super) fn set_members(&mut self, members: BTreeSet<Peer>) {
@@ -110,13 +118,24 @@ impl Gate {
     }
 
     /// Whether packets may go to and come from this address.
-    pub(super) fn reaches(&self, ip: IpAddr) -> bool {
+    pub(super) fn reaches(&self, address: &Address) -> bool {
+        let is_near = |ranges: &[Range]| {
+            address.path() == Path::Lan || ranges.iter().any(|range| range.contains(address.ip))
+        };
         match &self.reach {
-            Reach::Anywhere => true,
-            Reach::LanOnly(ranges) => {
-                Path::of(ip) == Path::Lan || ranges.iter().any(|range| range.contains(ip))
-            }
+            Reach::Anywhere => address.via.is_none() || self.has_ways,
+            Reach::LanOnly(ranges) => address.via.is_none() && is_near(ranges),
         }
+    }
+
+    /// Whether connections that a relay hands over are taken.
+    pub(super) const fn takes_relayed(&self) -> bool {
+        self.has_ways
+    }
+
+    /// Whether a connection was asked for by a dial, and not by what makes ways.
+    pub(super) fn is_asked(&self, connection: ConnectionId) -> bool {
+        self.asked.contains_key(&connection)
     }
 
     /// Whether a dial to this end makes sense at all.
@@ -135,12 +154,15 @@ impl Gate {
     /// Forgets an attempt that failed.
     pub(super) fn failed(&mut self, connection: ConnectionId) {
         self.asked.remove(&connection);
+        self.ended.remove(&connection);
     }
 
     /// Ends a dial by its first connection; the other attempts are refused
     /// from here on, so a peer with ten addresses gets one connection.
     pub(super) fn arrived(&mut self, connection: ConnectionId) {
         if let Some((_, dial)) = self.asked.remove(&connection) {
+            let others = self.asked.iter().filter(|(_, (_, other))| *other == dial);
+            self.ended.extend(others.map(|(id, _)| *id));
             self.asked.retain(|_, (_, other)| *other != dial);
         }
     }
@@ -159,11 +181,33 @@ impl Gate {
     }
 
     /// Whether an outbound attempt may begin.
-    pub(super) fn attempt(&self, connection: ConnectionId) -> Result<(), Refusal> {
-        match self.asked.contains_key(&connection) {
-            true => Ok(()),
-            false => Err(Refusal::Unasked),
+    ///
+    /// What makes ways dials members at addresses that these have named, so none of them may lead
+    /// to this machine's own programs.
+    pub(super) fn attempt(
+        &self,
+        connection: ConnectionId,
+        peer: Option<Peer>,
+        addresses: &[Address],
+    ) -> Result<(), Refusal> {
+        let is_asked = self.is_asked(connection);
+        if !is_asked && !self.is_by_ways(connection, peer) {
+            return Err(Refusal::Unasked);
         }
+        let fits = |address: &Address| {
+            let is_safe = address.can_be_dialled() && !address.ip.to_canonical().is_loopback();
+            self.reaches(address) && (is_asked || is_safe)
+        };
+        match addresses.iter().all(fits) {
+            true => Ok(()),
+            false => Err(Refusal::Outside),
+        }
+    }
+
+    fn is_by_ways(&self, connection: ConnectionId, peer: Option<Peer>) -> bool {
+        self.has_ways
+            && !self.ended.contains(&connection)
+            && peer.is_some_and(|peer| self.members.contains(&peer))
     }
 
     /// Judges who has just proved its identity on an outbound connection.
@@ -173,7 +217,12 @@ impl Gate {
         peer: Option<Peer>,
     ) -> Result<Standing, Refusal> {
         let peer = peer.ok_or(Refusal::Stranger)?;
-        let (whom, _) = self.asked.get(&connection).ok_or(Refusal::Unasked)?;
+        let Some((whom, _)) = self.asked.get(&connection) else {
+            return match self.is_by_ways(connection, Some(peer)) {
+                true => Ok(Standing::Member),
+                false => Err(Refusal::Unasked),
+            };
+        };
         let member = self.members.contains(&peer);
         match whom {
             Whom::Device(expected) if member && *expected == peer => Ok(Standing::Member),
@@ -269,8 +318,57 @@ mod tests {
         gate.ask(connection(2), Whom::Device(ANNA), 7);
         gate.ask(connection(3), Whom::Device(ANNA), 8);
         gate.arrived(connection(2));
-        assert_eq!(gate.attempt(connection(1)), Err(Refusal::Unasked));
-        assert_eq!(gate.attempt(connection(3)), Ok(()));
+        gate.open_ways();
+        let attempt = |number| gate.attempt(connection(number), Some(ANNA), &[]);
+        assert_eq!(attempt(1), Err(Refusal::Unasked));
+        assert_eq!(attempt(3), Ok(()));
+        assert_eq!(
+            gate.outbound(connection(1), Some(ANNA)),
+            Err(Refusal::Unasked)
+        );
+    }
+
+    #[test]
+    fn what_makes_ways_dials_members_alone_and_never_this_machine() {
+        let mut gate = gate(&[ANNA]);
+        let outside = Address::new([203, 0, 113, 7].into(), 4001);
+        let attempt = |gate: &Gate, peer, addresses: &[Address]| {
+            gate.attempt(connection(9), Some(peer), addresses)
+        };
+        assert_eq!(attempt(&gate, ANNA, &[outside]), Err(Refusal::Unasked));
+        gate.open_ways();
+        assert_eq!(attempt(&gate, ANNA, &[outside]), Ok(()));
+        assert_eq!(
+            gate.outbound(connection(9), Some(ANNA)),
+            Ok(Standing::Member)
+        );
+        assert_eq!(attempt(&gate, BEN, &[outside]), Err(Refusal::Unasked));
+        assert_eq!(
+            gate.outbound(connection(9), Some(BEN)),
+            Err(Refusal::Unasked)
+        );
+        let own = Address::new([127, 0, 0, 1].into(), 631);
+        assert_eq!(attempt(&gate, ANNA, &[outside, own]), Err(Refusal::Outside));
+        let mut near = Gate::new(ME, Reach::LanOnly(Vec::new()));
+        near.set_members([ANNA].into());
+        near.open_ways();
+        assert_eq!(attempt(&near, ANNA, &[outside]), Err(Refusal::Unasked));
+    }
+
+    #[test]
+    fn a_relayed_address_is_for_nodes_that_speak_to_everybody() {
+        let relayed = Address {
+            peer: Some(ANNA),
+            via: Some(BEN),
+            ..Address::new([192, 168, 1, 7].into(), 4001)
+        };
+        let mut near = Gate::new(ME, Reach::LanOnly(Vec::new()));
+        near.open_ways();
+        assert!(!near.reaches(&relayed) && !near.takes_relayed());
+        let mut gate = gate(&[ANNA]);
+        assert!(!gate.reaches(&relayed));
+        gate.open_ways();
+        assert!(gate.reaches(&relayed) && gate.takes_relayed());
     }
 
     #[test]
@@ -284,16 +382,20 @@ mod tests {
 
     #[test]
     fn lan_only_speaks_to_home_addresses_alone() {
-        let gate = Gate::new(ME, Reach::LanOnly(Vec::new()));
-        assert!(gate.reaches("192.168.1.1".parse().unwrap()));
-        assert!(!gate.reaches("8.8.8.8".parse().unwrap()));
-        assert!(!gate.reaches("100.64.0.1".parse().unwrap()));
         let overlay = "100.64.0.0/10".parse().unwrap();
-        let gate = Gate::new(ME, Reach::LanOnly(vec![overlay]));
-        assert!(gate.reaches("100.64.0.1".parse().unwrap()));
-        assert!(gate.reaches("fe80::1".parse().unwrap()));
-        assert!(!gate.reaches("8.8.8.8".parse().unwrap()));
+        let near = Gate::new(ME, Reach::LanOnly(Vec::new()));
+        let listed = Gate::new(ME, Reach::LanOnly(vec![overlay]));
         let open = Gate::new(ME, Reach::Anywhere);
-        assert!(open.reaches("8.8.8.8".parse().unwrap()));
+        for (ip, in_near, in_listed) in [
+            ("192.168.1.1", true, true),
+            ("fe80::1", true, true),
+            ("100.64.0.1", false, true),
+            ("8.8.8.8", false, false),
+        ] {
+            let address = Address::new(ip.parse().unwrap(), 1);
+            assert_eq!(near.reaches(&address), in_near, "{ip}");
+            assert_eq!(listed.reaches(&address), in_listed, "{ip}");
+            assert!(open.reaches(&address), "{ip}");
+        }
     }
 }

@@ -44,6 +44,24 @@ pub(super) const STREAMS: usize = 16;
 
 /// Addresses tried in one dial; the rest is ignored.
 pub(super) const DIAL_ADDRESSES: usize = 16;
+/// How long a dial waits for other ways before it asks a relay.
+pub(super) const RELAY_AFTER: Duration = Duration::from_millis(1500);
+/// Relays at which this node takes a place.
+pub(super) const RELAYS: usize = 3;
+/// Places that this node as a relay gives: one for each device of a large family.
+pub(super) const RESERVATIONS: usize = 300;
+/// Places for one device, whose connections come and go.
+pub(super) const RESERVATIONS_PER_PEER: usize = 8;
+/// Connections relayed at one time.
+pub(super) const CIRCUITS: usize = 64;
+/// Connections relayed from one device at one time.
+pub(super) const CIRCUITS_PER_PEER: usize = 8;
+/// How long a relayed connection may last.
+pub(super) const CIRCUIT_TIME: Duration = Duration::from_secs(24 * 3600);
+/// Addresses that others claim to have seen this node at, taken in so long.
+pub(super) const CANDIDATES: usize = 64;
+/// How long that many are enough.
+pub(super) const CANDIDATES_FOR: Duration = Duration::from_secs(3600);
 /// Bytes of a multiaddr as text.
 pub(super) const ADDRESS_TEXT: usize = 256;
 /// Events that wait for the application before the rest queues inside.
@@ -60,6 +78,13 @@ pub(super) const ADVERTS: usize = 8;
 pub(super) const NAMES_KEPT: usize = 64;
 /// Records of others reported in one minute.
 pub(super) const SIGHTINGS_A_MINUTE: u32 = 64;
+/// Records that multicast DNS may hold; above, somebody floods the network, and it begins anew. A
+/// family of 300 devices has some thousand.
+pub(super) const RECORDS: i64 = 4096;
+/// How long between two looks at that number, while records come.
+pub(super) const RECORDS_LOOK: Duration = Duration::from_millis(250);
+/// How long nobody is looked for after a flood.
+pub(super) const FLOOD_PAUSE: Duration = Duration::from_secs(10);
 /// Records of others remembered, so that repeats are not reported.
 pub(super) const SIGHTINGS_KEPT: usize = 512;
 

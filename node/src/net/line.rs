@@ -109,6 +109,8 @@ const fn offer(proto: Proto) -> Offer {
 /// The side of one connection that libp2p drives.
 pub(super) struct Line {
     standing: Standing,
+    /// Keeps the connection when there is no stream.
+    stays: bool,
     tie: Tie,
     inbound: Arc<Semaphore>,
     outbound: Arc<Semaphore>,
@@ -120,9 +122,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(standing: Standing, tie: Tie, refused: Arc<Counters>) -> Self {
+    pub(super) fn new(standing: Standing, stays: bool, tie: Tie, refused: Arc<Counters>) -> Self {
         Self {
             standing,
+            stays,
             inbound: Arc::new(Semaphore::new(STREAMS)),
             outbound: Arc::new(Semaphore::new(STREAMS)),
             asked: VecDeque::new(),
@@ -156,7 +159,7 @@ impl ConnectionHandler for Line {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        self.standing == Standing::Member
+        self.stays
     }
 
     fn poll(

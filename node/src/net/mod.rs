@@ -21,11 +21,14 @@ mod behaviour;
 mod dial;
 mod discovery;
 mod event;
+mod family_only;
 mod gate;
 mod limits;
 mod line;
 mod muxer;
 mod range;
+mod relays;
+mod remote;
 mod start;
 mod stream;
 mod streams;
@@ -35,7 +38,11 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,8 +53,9 @@ pub use event::{NetError, NetEvent, PeerPath, Refusals};
 pub use gate::{Reach, Standing, Whom};
 pub use limits::NetLimits;
 pub use range::{Range, RangeError};
+pub use remote::{Relaying, Remote};
 pub use start::NetConfig;
-pub use stream::{Proto, Stream};
+pub use stream::{Proto, Stream, Wire};
 
 use start::Shared;
 use swarm::Command;
@@ -131,10 +139,11 @@ impl Net {
     /// Connects, or finds that a connection stands already.
     ///
     /// Tries at most 16 addresses of one node at once and keeps the first
-    /// connection to the one asked for. A device that is connected the long
+    /// connection to the one asked for; what leads through a relay is tried a
+    /// moment later, and at once where there is nothing else. A device that is connected the long
     /// way is dialled again where there is an address in the home. This node's
     /// own addresses, those outside the reach and those of a known other peer
-    /// are left out. Fails after 10 seconds at the latest. Success means that
+    /// are left out. Fails after 12 seconds at the latest. Success means that
     /// the other side proved who it is, not yet that it lets this device in.
     /// Dropping the future does not stop it.
     pub async fn dial(&self, whom: Whom, addresses: Vec<Address>) -> Result<Peer, NetError> {
@@ -159,6 +168,17 @@ impl Net {
     /// Closes every connection to a peer; it may come back.
     pub async fn disconnect(&self, peer: Peer) -> Result<(), NetError> {
         self.ask(|done| Command::Disconnect(peer, done)).await
+    }
+
+    /// Closes one connection to a peer, and what stands beside it unused. Another
+    /// one that [`NetEvent::Connected`] told of stays.
+    pub async fn hang_up(&self, peer: Peer, wire: Wire) -> Result<(), NetError> {
+        self.ask(|done| Command::HangUp(peer, wire, done)).await
+    }
+
+    /// Whether this node relays between devices of the family now.
+    pub fn relays(&self) -> bool {
+        self.shared.relays.load(Ordering::Relaxed)
     }
 
     /// Who is connected, and how.

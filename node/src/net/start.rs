@@ -4,26 +4,29 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use futures::StreamExt;
 use libp2p::{
     Swarm, TransportError,
     identity::Keypair,
+    relay,
     swarm::{Config as SwarmConfig, SwarmEvent},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use zeroize::Zeroizing;
 
 use super::{
     address::{Address, Peer},
     behaviour::Behaviour,
     dial::Dials,
-    discovery::{Discovery, Sighting},
+    discovery::{Advert, Discovery, Heard},
     event::{Counters, NetError},
-    gate::Reach,
+    gate::{Gate, Reach},
     limits::{self, NetLimits},
+    relays::Relays,
+    remote::{Remote, Ways},
     swarm::{Command, Driver, Outbox},
     transport,
 };
@@ -41,6 +44,9 @@ pub struct NetConfig {
     pub discovery: bool,
     /// Which addresses are spoken to.
     pub reach: Reach,
+    /// How it takes part in what lies beyond its own network; not at all where
+    /// that is `None`, or the reach is the local network.
+    pub remote: Option<Remote>,
     /// Other bounds than the usual.
     pub limits: NetLimits,
 }
@@ -57,6 +63,7 @@ impl NetConfig {
             listen: any.map(|ip| Address::new(ip, 0)).to_vec(),
             discovery: true,
             reach: Reach::default(),
+            remote: None,
             limits: NetLimits::default(),
         }
     }
@@ -67,6 +74,8 @@ pub(super) struct Shared {
     pub(super) me: Peer,
     pub(super) port: Option<u16>,
     pub(super) refused: Arc<Counters>,
+    /// Whether this node relays for others now.
+    pub(super) relays: AtomicBool,
     listening: Mutex<BTreeSet<Address>>,
 }
 
@@ -102,9 +111,19 @@ pub(super) async fn driver(
     let id = key.public().to_peer_id();
     let me = Peer::of(&id).expect("the key is Ed25519");
     let refused = Arc::new(Counters::default());
-    let transport = transport::build(&key, Arc::clone(&refused), &config.limits)
+    let remote = config.remote.filter(|_| config.reach == Reach::Anywhere);
+    let mut gate = Gate::new(me, config.reach);
+    let (circuits, ways) = match &remote {
+        None => (None, None),
+        Some(remote) => {
+            gate.open_ways();
+            let (circuits, client) = relay::client::new(id);
+            (Some(circuits), Some(Ways::new(&key, remote, client)))
+        }
+    };
+    let transport = transport::build(&key, Arc::clone(&refused), &config.limits, circuits)
         .expect("an Ed25519 key signs the Noise key");
-    let behaviour = Behaviour::new(me, config.reach, &config.limits, Arc::clone(&refused));
+    let behaviour = Behaviour::new(me, gate, &config.limits, Arc::clone(&refused), ways);
     let settings = SwarmConfig::with_tokio_executor()
         .with_idle_connection_timeout(limits::IDLE)
         .with_max_negotiating_inbound_streams(limits::NEGOTIATING_STREAMS);
@@ -113,16 +132,18 @@ pub(super) async fn driver(
 
     let (sighted, sightings) = mpsc::channel(limits::COMMANDS);
     let discovery = match config.discovery {
-        true => browse(port, &config.listen, sighted),
+        true => Some(Browsing::new(port, &config.listen, sighted)),
         false => None,
     };
     let shared = Arc::new(Shared {
         me,
         port,
         refused,
+        relays: AtomicBool::new(false),
         listening: Mutex::default(),
     });
     let addresses: Vec<_> = swarm.listeners().cloned().collect();
+    let remote = remote.unwrap_or_default();
     let mut driver = Driver {
         swarm,
         shared,
@@ -130,11 +151,13 @@ pub(super) async fn driver(
         discovery,
         sightings,
         dials: Dials::default(),
+        relays: Relays::new(remote.relaying),
         outbox: Outbox::default(),
     };
     for address in addresses {
         driver.listening(&address, true);
     }
+    driver.go_out(&remote);
     Ok(driver)
 }
 
@@ -188,18 +211,61 @@ async fn listening_port(swarm: &mut Swarm<Behaviour>) -> Option<u16> {
     }
 }
 
-fn browse(
+/// What is looked for and published on the local network, and how to begin that anew.
+pub(super) struct Browsing {
     port: Option<u16>,
-    listen: &[Address],
-    sighted: mpsc::Sender<Sighting>,
-) -> Option<Discovery> {
-    let everywhere = listen.iter().any(|address| address.ip.is_unspecified());
-    let addresses = match everywhere {
-        true => Vec::new(),
-        false => listen.iter().map(|address| address.ip).collect(),
-    };
-    let started = Discovery::start(port, addresses, sighted);
-    started
-        .inspect_err(|error| tracing::warn!(%error, "discovery is off"))
-        .ok()
+    /// None for all of this machine.
+    addresses: Vec<IpAddr>,
+    heard: mpsc::Sender<Heard>,
+    adverts: Vec<Advert>,
+    discovery: Option<Discovery>,
+    /// When discovery begins anew after a flood.
+    pub(super) again: Option<Instant>,
+}
+
+impl Browsing {
+    fn new(port: Option<u16>, listen: &[Address], heard: mpsc::Sender<Heard>) -> Self {
+        let everywhere = listen.iter().any(|address| address.ip.is_unspecified());
+        let addresses = match everywhere {
+            true => Vec::new(),
+            false => listen.iter().map(|address| address.ip).collect(),
+        };
+        let mut browsing = Self {
+            port,
+            addresses,
+            heard,
+            adverts: Vec::new(),
+            discovery: None,
+            again: None,
+        };
+        browsing.begin();
+        browsing
+    }
+
+    /// Looks and publishes, where that does not go on already.
+    pub(super) fn begin(&mut self) {
+        self.again = None;
+        let started = Discovery::start(self.port, self.addresses.clone(), self.heard.clone());
+        self.discovery = started
+            .inspect_err(|error| tracing::warn!(%error, "discovery is off"))
+            .ok();
+        let adverts = std::mem::take(&mut self.adverts);
+        self.publish(adverts);
+    }
+
+    pub(super) fn publish(&mut self, adverts: Vec<Advert>) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.publish(&adverts);
+        }
+        self.adverts = adverts;
+    }
+
+    /// Gives up for a while what somebody has flooded, with all the memory it took.
+    pub(super) fn pause(&mut self) {
+        tracing::warn!(
+            "a flood of announcements: nobody is looked for on this network for a moment"
+        );
+        self.discovery = None;
+        self.again = Some(Instant::now() + limits::FLOOD_PAUSE);
+    }
 }

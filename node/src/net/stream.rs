@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::{AsyncRead as _, AsyncWrite as _, FutureExt};
+use libp2p::swarm::ConnectionId;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
@@ -51,12 +52,26 @@ pub(super) struct Traffic {
     pub(super) sent: AtomicU64,
 }
 
+/// One connection among those of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wire(pub(super) ConnectionId);
+
 /// What all streams of one connection share.
 #[derive(Clone, Default)]
 pub(super) struct Tie {
+    pub(super) wire: Option<Wire>,
     /// Cancelled when the connection ends, for whatever reason.
     pub(super) cut: CancellationToken,
     pub(super) traffic: Arc<Traffic>,
+}
+
+impl Tie {
+    pub(super) fn of(wire: Wire) -> Self {
+        Self {
+            wire: Some(wire),
+            ..Self::default()
+        }
+    }
 }
 
 /// An ordered, encrypted, authenticated stream of bytes to a peer.
@@ -87,6 +102,11 @@ impl Stream {
             tie,
             _place: place,
         }
+    }
+
+    /// The connection that it runs over.
+    pub fn wire(&self) -> Option<Wire> {
+        self.tie.wire
     }
 }
 

@@ -21,11 +21,11 @@ use libp2p::{
 use tokio::time::Instant;
 
 use super::{
-    address::{Address, Path, Peer},
+    address::{Address, Path, Peer, is_relayed, relay_end},
     event::{Counters, NetError},
     gate::{Gate, Refusal, Standing},
     line::{Accepted, Line, Open, Opened, may_open},
-    stream::{Proto, Stream, Tie},
+    stream::{Proto, Stream, Tie, Wire},
 };
 
 /// A live connection.
@@ -37,6 +37,10 @@ pub(super) struct Live {
     pub(super) outbound: bool,
     pub(super) rtt: Option<Duration>,
     pub(super) tie: Tie,
+    /// Made to see whether the peer is reachable at an address, and for nothing else.
+    pub(super) passing: bool,
+    /// The application was told of it.
+    pub(super) announced: bool,
 }
 
 /// A stream that a peer has opened.
@@ -53,7 +57,7 @@ pub(super) struct Streams {
     me: Peer,
     gate: Gate,
     /// Let in a moment ago; limits may still turn them away.
-    fresh: BTreeMap<ConnectionId, (Standing, Tie)>,
+    fresh: BTreeMap<ConnectionId, (Standing, Tie, bool)>,
     live: BTreeMap<ConnectionId, Live>,
     orders: VecDeque<ToSwarm<Inbound, Open>>,
     refused: Arc<Counters>,
@@ -69,6 +73,10 @@ impl Streams {
             orders: VecDeque::new(),
             refused,
         }
+    }
+
+    pub(super) const fn me(&self) -> Peer {
+        self.me
     }
 
     pub(super) const fn gate(&self) -> &Gate {
@@ -89,6 +97,20 @@ impl Streams {
         close(&mut self.orders, &self.live, |live| live.peer == peer);
     }
 
+    /// Ends one connection to a peer, and those beside it that nobody was told of.
+    pub(super) fn hang_up(&mut self, peer: Peer, wire: Wire) {
+        close(&mut self.orders, &self.live, |live| {
+            live.peer == peer && (live.tie.wire == Some(wire) || !live.announced)
+        });
+    }
+
+    /// Notes that the application is told of a connection.
+    pub(super) fn announced(&mut self, connection: ConnectionId) {
+        if let Some(live) = self.live.get_mut(&connection) {
+            live.announced = true;
+        }
+    }
+
     pub(super) fn live(&self) -> impl Iterator<Item = &Live> {
         self.live.values()
     }
@@ -99,9 +121,11 @@ impl Streams {
 
     /// Whether a connection is the only one to its peer that is not about to end.
     pub(super) fn stands_alone(&self, connection: ConnectionId) -> bool {
-        let peer = self.live.get(&connection).map(|live| live.peer);
+        let Some(one) = self.live.get(&connection).filter(|live| !live.passing) else {
+            return false;
+        };
         let mut others = self.live.iter().filter(|(id, _)| **id != connection);
-        others.all(|(_, live)| Some(live.peer) != peer || live.tie.cut.is_cancelled())
+        others.all(|(_, live)| live.peer != one.peer || live.passing || live.tie.cut.is_cancelled())
     }
 
     pub(super) fn measured(&mut self, connection: ConnectionId, rtt: Duration) {
@@ -117,7 +141,8 @@ impl Streams {
     pub(super) fn best(&self, peer: Peer) -> Option<(ConnectionId, &Live)> {
         self.live
             .iter()
-            .filter(|(_, live)| live.peer == peer && !live.tie.cut.is_cancelled())
+            .filter(|(_, live)| live.peer == peer && !live.passing)
+            .filter(|(_, live)| !live.tie.cut.is_cancelled())
             .min_by_key(|(id, live)| {
                 let by_the_larger = live.outbound != (self.me < peer);
                 (live.path, by_the_larger, **id)
@@ -141,26 +166,56 @@ impl Streams {
         let _ = opened.send(Err(refused));
     }
 
-    fn welcome(&mut self, connection: ConnectionId, standing: Standing) -> Line {
-        let tie = Tie::default();
-        self.fresh.insert(connection, (standing, tie.clone()));
-        Line::new(standing, tie, Arc::clone(&self.refused))
+    fn welcome(&mut self, connection: ConnectionId, standing: Standing, passing: bool) -> Line {
+        let tie = Tie::of(Wire(connection));
+        self.fresh
+            .insert(connection, (standing, tie.clone(), passing));
+        let stays = standing == Standing::Member && !passing;
+        Line::new(standing, stays, tie, Arc::clone(&self.refused))
+    }
+
+    /// Where the other end of a connection is; of one that a relay handed over, where the relay is.
+    fn place(&self, endpoint: &ConnectedPoint) -> Option<Address> {
+        let local = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => return Address::of(address).ok(),
+            ConnectedPoint::Listener {
+                local_addr,
+                send_back_addr,
+            } if !is_relayed(local_addr) => return Address::of(send_back_addr).ok(),
+            ConnectedPoint::Listener { local_addr, .. } => local_addr,
+        };
+        let relay = Address::of(&relay_end(local)).ok()?;
+        let mut live = self.live.values();
+        let known =
+            live.find(|live| (live.address.ip, live.address.port) == (relay.ip, relay.port));
+        let via = relay.peer.or_else(|| known.map(|live| live.peer))?;
+        Some(Address {
+            peer: None,
+            via: Some(via),
+            ..relay
+        })
+    }
+
+    /// Ends what goes through a relay once there is a better way: new streams take that, and what
+    /// ran over the relay goes on there.
+    fn leave_relays(&mut self, peer: Peer) {
+        close(&mut self.orders, &self.live, |live| {
+            live.peer == peer && live.path == Path::Relay
+        });
     }
 
     fn established(&mut self, event: &ConnectionEstablished<'_>) {
         let id = event.connection_id;
         self.gate.arrived(id);
-        let (remote, outbound) = match event.endpoint {
-            ConnectedPoint::Dialer { address, .. } => (address, true),
-            ConnectedPoint::Listener { send_back_addr, .. } => (send_back_addr, false),
-        };
+        let outbound = event.endpoint.is_dialer();
         let fresh = self.fresh.remove(&id);
         let peer = Peer::of(&event.peer_id);
-        let address = Address::of(remote).ok();
-        let (Some((standing, tie)), Some(peer), Some(address)) = (fresh, peer, address) else {
+        let address = self.place(event.endpoint);
+        let (Some((standing, tie, passing)), Some(peer), Some(address)) = (fresh, peer, address)
+        else {
             return;
         };
-        let path = Path::of(address.ip);
+        let path = address.path();
         let address = Address {
             peer: Some(peer),
             ..address
@@ -173,8 +228,13 @@ impl Streams {
             outbound,
             rtt: None,
             tie,
+            passing,
+            announced: false,
         };
         self.live.insert(id, live);
+        if path != Path::Relay && !passing {
+            self.leave_relays(peer);
+        }
     }
 }
 
@@ -200,10 +260,13 @@ impl NetworkBehaviour for Streams {
     fn handle_pending_inbound_connection(
         &mut self,
         _: ConnectionId,
-        _: &Multiaddr,
+        local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let near = Address::of(remote).is_ok_and(|address| self.gate.reaches(address.ip));
+        let near = match is_relayed(local) {
+            true => self.gate.takes_relayed(),
+            false => Address::of(remote).is_ok_and(|address| self.gate.reaches(&address)),
+        };
         if near {
             return Ok(());
         }
@@ -219,26 +282,22 @@ impl NetworkBehaviour for Streams {
     ) -> Result<Line, ConnectionDenied> {
         let judged = self.gate.inbound(Peer::of(&peer), Instant::now());
         let standing = judged.map_err(ConnectionDenied::new)?;
-        Ok(self.welcome(connection, standing))
+        Ok(self.welcome(connection, standing, false))
     }
 
     fn handle_pending_outbound_connection(
         &mut self,
         connection: ConnectionId,
-        _: Option<PeerId>,
+        peer: Option<PeerId>,
         addresses: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.gate
-            .attempt(connection)
-            .map_err(ConnectionDenied::new)?;
-        let near = addresses
-            .iter()
-            .all(|address| Address::of(address).is_ok_and(|address| self.gate.reaches(address.ip)));
-        if near {
-            return Ok(Vec::new());
-        }
-        Err(ConnectionDenied::new(Refusal::Outside))
+        let read: Result<Vec<Address>, _> = addresses.iter().map(Address::of).collect();
+        let read = read.map_err(|_| ConnectionDenied::new(Refusal::Outside))?;
+        let peer = peer.as_ref().and_then(Peer::of);
+        let judged = self.gate.attempt(connection, peer, &read);
+        judged.map_err(ConnectionDenied::new)?;
+        Ok(Vec::new())
     }
 
     fn handle_established_outbound_connection(
@@ -247,11 +306,13 @@ impl NetworkBehaviour for Streams {
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
-        _: PortUse,
+        port: PortUse,
     ) -> Result<Line, ConnectionDenied> {
         let judged = self.gate.outbound(connection, Peer::of(&peer));
         let standing = judged.map_err(ConnectionDenied::new)?;
-        Ok(self.welcome(connection, standing))
+        // Hole punching and calls to a relay use the port that this node listens on.
+        let passing = !self.gate.is_asked(connection) && port == PortUse::New;
+        Ok(self.welcome(connection, standing, passing))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -316,6 +377,8 @@ mod tests {
                 outbound: false,
                 rtt: None,
                 tie: Tie::default(),
+                passing: false,
+                announced: false,
             };
             streams.live.insert(id, live);
         }

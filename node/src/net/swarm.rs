@@ -17,20 +17,21 @@ use libp2p::{
 };
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
     address::{Address, Peer},
     behaviour::{Behaviour, BehaviourEvent},
     dial::{Dialled, Dials},
-    discovery::{Advert, Discovery, Sighting},
+    discovery::{Advert, Heard, Sighting},
     event::{NetEvent, PeerPath},
     gate::{Gate, Refusal, Whom},
     limits::{EVENTS_WAITING, FAREWELL},
     line::Opened,
-    start::Shared,
-    stream::Proto,
+    relays::Relays,
+    start::{Browsing, Shared},
+    stream::{Proto, Wire},
     streams::Inbound,
 };
 
@@ -44,6 +45,7 @@ pub(super) enum Command {
     Dial(Whom, Vec<Address>, Dialled),
     Open(Peer, Proto, Opened),
     Disconnect(Peer, oneshot::Sender<()>),
+    HangUp(Peer, Wire, oneshot::Sender<()>),
     Connected(oneshot::Sender<Vec<PeerPath>>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -53,9 +55,10 @@ pub(super) struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) shared: Arc<Shared>,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) discovery: Option<Discovery>,
-    pub(super) sightings: mpsc::Receiver<Sighting>,
+    pub(super) discovery: Option<Browsing>,
+    pub(super) sightings: mpsc::Receiver<Heard>,
     pub(super) dials: Dials,
+    pub(super) relays: Relays,
     pub(super) outbox: Outbox,
 }
 
@@ -63,6 +66,11 @@ impl Driver {
     /// Runs until it is told to stop or nobody holds a handle any more.
     pub(super) async fn run(mut self, events: mpsc::Sender<NetEvent>) {
         let stopped = loop {
+            let due = self.dials.due();
+            let again = self
+                .discovery
+                .as_ref()
+                .and_then(|discovery| discovery.again);
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(Command::Shutdown(stopped)) => break Some(stopped),
@@ -70,7 +78,18 @@ impl Driver {
                     None => break None,
                 },
                 event = self.swarm.select_next_some() => self.note(event),
-                Some(sighting) = self.sightings.recv() => self.sighted(sighting),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.dials.ask_relays(&mut self.swarm, Instant::now());
+                }
+                Some(heard) = self.sightings.recv() => match heard {
+                    Heard::Sighting(sighting) => self.sighted(sighting),
+                    Heard::Flood => self.flooded(),
+                },
+                () = sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    if let Some(discovery) = &mut self.discovery {
+                        discovery.begin();
+                    }
+                }
                 place = events.reserve(), if !self.outbox.waiting.is_empty() => match place {
                     Ok(place) => {
                         if let Some((_, event)) = self.outbox.waiting.pop_front() {
@@ -111,7 +130,10 @@ impl Driver {
         // Who asked may have stopped waiting for the answer.
         let _ = match command {
             Command::SetAllowed(members, done) => {
-                streams.change(|gate| gate.set_members(members));
+                streams.change(|gate| gate.set_members(members.clone()));
+                if let Some(ways) = self.swarm.behaviour_mut().ways.as_mut() {
+                    ways.set_members(members);
+                }
                 done.send(())
             }
             Command::AllowGuest(guest, valid, done) => {
@@ -128,7 +150,7 @@ impl Driver {
             }
             Command::SetAdverts(adverts, done) => {
                 if let Some(discovery) = &mut self.discovery {
-                    discovery.publish(&adverts);
+                    discovery.publish(adverts);
                 }
                 done.send(())
             }
@@ -142,6 +164,10 @@ impl Driver {
             }
             Command::Disconnect(peer, done) => {
                 streams.disconnect(peer);
+                done.send(())
+            }
+            Command::HangUp(peer, wire, done) => {
+                streams.hang_up(peer, wire);
                 done.send(())
             }
             Command::Connected(paths) => {
@@ -197,9 +223,17 @@ impl Driver {
                 connection_id,
                 error,
                 ..
-            } => self.dials.failed(connection_id, &error),
+            } => self.dials.failed(&mut self.swarm, connection_id, &error),
+            SwarmEvent::Behaviour(BehaviourEvent::Ways(event)) => self.way(event),
             SwarmEvent::NewListenAddr { address, .. } => self.listening(&address, true),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.listening(&address, false),
+            SwarmEvent::ListenerClosed {
+                listener_id,
+                addresses,
+                ..
+            } => self.place_lost(listener_id, &addresses),
+            SwarmEvent::ExternalAddrConfirmed { address } => self.reached_at(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.reached_no_more(&address),
             _ => {}
         }
     }
@@ -229,6 +263,7 @@ impl Driver {
                 outbound: live.outbound,
             };
             self.outbox.push(None, event);
+            self.swarm.behaviour_mut().streams.announced(id);
         }
     }
 
@@ -260,6 +295,15 @@ impl Driver {
             false => NetEvent::NotListening { address },
         };
         self.outbox.push(None, event);
+        if now && self.trusts(&address) {
+            self.reached_at(address.multiaddr());
+        }
+    }
+
+    fn flooded(&mut self) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.pause();
+        }
     }
 
     /// Passes on a record from the network, less the addresses that make no
@@ -267,7 +311,7 @@ impl Driver {
     fn sighted(&mut self, mut sighting: Sighting) {
         let gate = self.swarm.behaviour().streams.gate();
         let addresses = &mut sighting.addresses;
-        addresses.retain(|address| gate.reaches(address.ip));
+        addresses.retain(|address| gate.reaches(address));
         drop_foreign_loopback(addresses, &self.shared.listening());
         if !addresses.is_empty() && self.outbox.waiting.len() < EVENTS_WAITING {
             self.outbox.push(None, NetEvent::Discovered(sighting));
@@ -278,8 +322,12 @@ impl Driver {
 /// Keeps loopback addresses only where all the others are this machine's own:
 /// else a stranger could point this node at its own machine's ports.
 fn drop_foreign_loopback(addresses: &mut Vec<Address>, own: &[Address]) {
-    let here =
-        |address: &Address| address.ip.is_loopback() || own.iter().any(|own| own.ip == address.ip);
+    let here = |address: &Address| {
+        address.ip.is_loopback()
+            || own
+                .iter()
+                .any(|own| own.via.is_none() && own.ip == address.ip)
+    };
     if !addresses.iter().all(here) {
         addresses.retain(|address| !address.ip.is_loopback());
     }

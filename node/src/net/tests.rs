@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 
+mod relay;
+
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Far more than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,16 +1,16 @@
-//! From a TCP address to an authenticated, multiplexed connection.
+//! From a TCP address, or one behind a relay, to an authenticated, multiplexed connection.
 //!
 //! TCP without Nagle's delay, a large read buffer, Noise XX with the device's
 //! key, our muxer. Nothing else is offered, so nothing can be negotiated down.
 
 use std::sync::Arc;
 
-use futures::io::BufReader;
+use futures::io::{AsyncRead, AsyncWrite, BufReader};
 use libp2p::{
     PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identity::Keypair,
-    noise, tcp,
+    noise, relay, tcp,
 };
 
 use super::{
@@ -19,7 +19,9 @@ use super::{
     muxer::Mux,
 };
 
-/// Builds the transport of one node.
+/// Builds the transport of one node; without `circuits` there is no way through a relay.
+///
+/// What a relay carries is encrypted from end to end like all the rest.
 ///
 /// The buffer sits below Noise, which reads 8 KiB at a time: with it a system
 /// call brings up to 128 KiB.
@@ -27,19 +29,39 @@ pub(super) fn build(
     key: &Keypair,
     refused: Arc<Counters>,
     limits: &NetLimits,
+    circuits: Option<relay::client::Transport>,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let noise = noise::Config::new(key)?;
-    Ok(
-        tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-            .map(|socket, _| BufReader::with_capacity(READ_BUFFER, socket))
-            .upgrade(Version::V1Lazy)
-            .authenticate(noise)
-            .multiplex(Mux {
-                refused,
-                silence: limits.silence,
-                farewell: FAREWELL,
-            })
-            .timeout(limits.handshake)
-            .boxed(),
-    )
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let mux = Mux {
+        refused,
+        silence: limits.silence,
+        farewell: FAREWELL,
+    };
+    Ok(match circuits {
+        None => secure(tcp, noise, mux, limits),
+        Some(circuits) => secure(circuits.or_transport(tcp), noise, mux, limits),
+    })
+}
+
+fn secure<T>(
+    lines: T,
+    noise: noise::Config,
+    mux: Mux,
+    limits: &NetLimits,
+) -> Boxed<(PeerId, StreamMuxerBox)>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
+    lines
+        .map(|line, _| BufReader::with_capacity(READ_BUFFER, line))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(mux)
+        .timeout(limits.handshake)
+        .boxed()
 }

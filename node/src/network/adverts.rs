@@ -1,12 +1,18 @@
 //! What this node announces, and whom it recognises.
 
-use heirloom_protocol::discovery::{Announcement, KitTagKey, recognise_device, recognise_kit};
+use heirloom_protocol::{
+    discovery::{Announcement, KitTagKey, recognise_device, recognise_kit},
+    id::DeviceId,
+};
 
 use super::{Network, device_of, peer_of};
 use crate::{
     net::{Advert, Sighting, Whom},
     runtime::{RuntimeError, system_rng},
 };
+
+/// Calls at one time of a device that was seen: its addresses come in several records.
+const SOUGHT: u8 = 4;
 
 impl Network {
     /// Puts out fresh tags: one for the family, one for each live invite.
@@ -49,6 +55,22 @@ impl Network {
         }
     }
 
+    /// Takes one of the calls that a device gets at a time for being seen; false where all are taken.
+    fn seek(&self, device: DeviceId) -> bool {
+        let mut state = self.state();
+        let calls = state.sought.entry(device).or_default();
+        let may = *calls < SOUGHT;
+        *calls += u8::from(may);
+        may
+    }
+
+    fn sought(&self, device: &DeviceId) {
+        let mut state = self.state();
+        if let Some(calls) = state.sought.get_mut(device) {
+            *calls = calls.saturating_sub(1);
+        }
+    }
+
     /// Calls the device behind a sighting, if it is one of the family, or the holder of a recovery kit.
     pub(super) async fn recognise(&self, sighting: Sighting) {
         let asked = self
@@ -71,12 +93,17 @@ impl Network {
         if device == device_of(self.0.net.me()) || self.is_kept_away(&device) {
             return;
         }
-        if let Err(error) = self
+        // A record that somebody repeats under ever new addresses leads to few calls at a time.
+        if !self.seek(device) {
+            return;
+        }
+        let dialled = self
             .0
             .net
             .dial(Whom::Device(peer_of(device)), sighting.addresses)
-            .await
-        {
+            .await;
+        self.sought(&device);
+        if let Err(error) = dialled {
             tracing::debug!(device = %device.short(), %error, "a device was seen but does not answer");
         }
     }

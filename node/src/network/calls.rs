@@ -3,7 +3,7 @@
 use heirloom_protocol::id::DeviceId;
 use tokio::time::{Duration, Instant};
 
-use super::{Network, device_of, peer_of};
+use super::{CALL_AGAIN, Network, device_of, peer_of};
 use crate::{
     net::{Address, Peer, Whom},
     runtime::RuntimeError,
@@ -14,6 +14,9 @@ use crate::{
 const KEEP_AWAY: Duration = Duration::from_secs(300);
 /// Addresses remembered of one device, the latest first.
 const ADDRESSES: usize = 8;
+
+/// Calls of one device at a time, when it is told to be elsewhere meanwhile.
+const CALLS: u8 = 3;
 
 fn key(device: &DeviceId) -> Vec<u8> {
     [b"addr/", &device.0[..]].concat()
@@ -65,7 +68,7 @@ pub fn forget_address(
     address: &Address,
 ) -> Result<bool, RuntimeError> {
     let fits = |known: &Address| {
-        (known.ip, known.port) == (address.ip, address.port)
+        (known.ip, known.port, known.via) == (address.ip, address.port, address.via)
             && (address.peer.is_none() || known.peer.is_none() || known.peer == address.peer)
     };
     let mut batch = Batch::default();
@@ -114,8 +117,38 @@ impl Network {
         });
     }
 
+    /// Calls who is absent because somebody told where a device is; not more often than every few
+    /// seconds, whatever is told.
+    pub(super) fn call_again(&self) {
+        let now = Instant::now();
+        let at = {
+            let mut state = self.state();
+            let at = state.called_again.map_or(now, |last| last + CALL_AGAIN);
+            if at > now + CALL_AGAIN {
+                // A round to come will know of it.
+                return;
+            }
+            let at = at.max(now);
+            state.called_again = Some(at);
+            at
+        };
+        let network = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(at).await;
+            // Who is being called at an old address is called at the new one as well.
+            if let Err(error) = network.call_all(CALLS).await {
+                tracing::debug!(%error, "calling");
+            }
+        });
+    }
+
     /// One round of calls; returns when each was answered or given up. Says how many answered.
     pub async fn call_round(&self) -> Result<usize, RuntimeError> {
+        self.call_all(1).await
+    }
+
+    /// One round of calls of devices that are called less than so many times already.
+    async fn call_all(&self, most: u8) -> Result<usize, RuntimeError> {
         let live = self.0.node.ask(|runtime| runtime.live_keys()).await?;
         let connected: Vec<Peer> = self
             .connected()
@@ -142,20 +175,17 @@ impl Network {
             let fits = |told: &Address| told.can_be_dialled() && (alone || !told.ip.is_loopback());
             let told = told.filter(fits);
             for told in told {
-                if !addresses
-                    .iter()
-                    .any(|known| (known.ip, known.port) == (told.ip, told.port))
-                {
+                if !addresses.iter().any(|known| known.is_same_place(&told)) {
                     addresses.push(told);
                 }
             }
-            if addresses.is_empty() || !self.state().calling.insert(device) {
+            if addresses.is_empty() || !self.may_call(device, most) {
                 continue;
             }
             let network = self.clone();
             calls.spawn(async move {
                 let answered = network.0.net.dial(Whom::Device(peer), addresses).await;
-                network.state().calling.remove(&device);
+                network.called(&device);
                 answered.is_ok()
             });
         }
@@ -164,6 +194,20 @@ impl Network {
             answered += usize::from(call.unwrap_or(false));
         }
         Ok(answered)
+    }
+
+    fn may_call(&self, device: DeviceId, most: u8) -> bool {
+        let mut state = self.state();
+        let calls = state.calling.entry(device).or_default();
+        let may = *calls < most;
+        *calls += u8::from(may);
+        may
+    }
+
+    fn called(&self, device: &DeviceId) {
+        if let Some(calls) = self.state().calling.get_mut(device) {
+            *calls = calls.saturating_sub(1);
+        }
     }
 
     /// Calls one address and remembers who answered.

@@ -67,10 +67,13 @@ impl Network {
         if self.0.kit.is_some() {
             return;
         }
-        let addrs = self.beacon_addresses();
+        let (addrs, relays) = (self.beacon_addresses(), self.net().relays());
         let signed = self
             .node()
-            .ask(move |runtime| runtime.own_beacon(&addrs))
+            .ask(move |runtime| {
+                runtime.set_relaying(relays);
+                runtime.own_beacon(&addrs)
+            })
             .await;
         if let Ok(Some(beacon)) = signed {
             self.tell_gossip(None, &beacon);

@@ -24,15 +24,19 @@ use heirloom_protocol::{
     crypto::{RecoveryKit, SignSecret},
     discovery::InviteTagKey,
     id::DeviceId,
+    sync::want::Path as Way,
 };
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::{
     api::ApiError,
-    net::{Address, Net, NetConfig, NetEvent, Peer, PeerPath, Proto, Sighting, Standing, Stream},
+    net::{
+        Address, Net, NetConfig, NetEvent, Path, Peer, PeerPath, Proto, Sighting, Standing, Stream,
+        Wire,
+    },
     node::Node,
-    runtime::{News, RuntimeError},
+    runtime::{News, RuntimeError, is_beacon},
 };
 
 pub(crate) use self::options::{addresses, ranges, rates};
@@ -62,6 +66,9 @@ struct Inner {
     discovery: bool,
     /// The recovery kit in whose name this node is here, and not in its own.
     kit: Option<DeviceId>,
+    lan_only: bool,
+    metered: bool,
+    relay_originals: bool,
     state: Mutex<State>,
     downloads: blobs::Downloads,
     lists: blobs::Lists,
@@ -81,7 +88,12 @@ struct State {
     nonce_round: u64,
     misbehaved: BTreeMap<DeviceId, tokio::time::Instant>,
     moved: Moved,
-    calling: BTreeSet<DeviceId>,
+    /// How many calls of a device are under way.
+    calling: BTreeMap<DeviceId, u8>,
+    /// Devices that are called because they were seen.
+    sought: BTreeMap<DeviceId, u8>,
+    /// When devices were called last because of what somebody said.
+    called_again: Option<tokio::time::Instant>,
     /// Peers were told that this device is full.
     full: bool,
     /// When a peer was last served a blob.
@@ -92,6 +104,8 @@ struct State {
 const GUESTS: usize = 16;
 /// How long between two rounds of calling devices that are not connected.
 const CALL_EVERY: Duration = Duration::from_secs(15);
+/// How long at least between two rounds because somebody said where a device is.
+const CALL_AGAIN: Duration = Duration::from_secs(3);
 /// How long adverts keep their nonces.
 const ADVERT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -131,6 +145,7 @@ impl Network {
     ) -> Result<Self, ApiError> {
         let mut config = NetConfig::new(seed);
         config.reach = options.reach();
+        config.remote = Some(options.remote());
         if !options.listen.is_empty() {
             config.listen = options.listen;
         }
@@ -145,6 +160,9 @@ impl Network {
             pace,
             discovery: options.discovery,
             kit,
+            lan_only: options.lan_only,
+            metered: options.metered,
+            relay_originals: options.relay_originals,
             state: Mutex::default(),
             downloads: blobs::Downloads::default(),
             lists: blobs::Lists::default(),
@@ -172,6 +190,11 @@ impl Network {
     /// Where this node can be dialled.
     pub fn addresses(&self) -> Vec<Address> {
         self.0.net.addresses()
+    }
+
+    /// Whether it talks to its own network alone.
+    pub fn is_lan_only(&self) -> bool {
+        self.0.lan_only
     }
 
     /// Who is connected.
@@ -247,6 +270,13 @@ impl Network {
         }
     }
 
+    /// Ends one connection with a device.
+    async fn hang_up(&self, device: DeviceId, wire: Wire) {
+        if let Err(error) = self.0.net.hang_up(peer_of(device), wire).await {
+            tracing::debug!(device = %device.short(), %error, "not disconnected");
+        }
+    }
+
     async fn drive(self, mut events: mpsc::Receiver<NetEvent>) {
         let mut news = self.0.node.news();
         let mut call = tokio::time::interval(CALL_EVERY);
@@ -291,9 +321,10 @@ impl Network {
                 standing: Standing::Member,
                 address,
                 outbound,
-                ..
+                path,
             } => {
                 self.note_seen(device_of(peer));
+                self.note_way(device_of(peer), path).await;
                 self.connected_to(device_of(peer), address, outbound);
             }
             NetEvent::Connected { .. } => {}
@@ -310,6 +341,19 @@ impl Network {
                 stream,
             } => self.take_stream(peer, proto, stream),
             NetEvent::Discovered(sighting) => self.sighted(sighting),
+        }
+    }
+
+    /// Previews alone come over a way that costs somebody something, unless a person said otherwise.
+    async fn note_way(&self, device: DeviceId, path: Path) {
+        let costs = path == Path::Relay || self.0.metered && path != Path::Lan;
+        let way = match costs && !self.0.relay_originals {
+            true => Way::Costly,
+            false => Way::Free,
+        };
+        let noted = self.0.node.ask(move |runtime| runtime.set_way(device, way));
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the way to a device");
         }
     }
 
@@ -351,7 +395,12 @@ impl Network {
             News::Dropped(changes) => self.tell_have(&changes, false),
             News::Renamed(space) => self.tell_renamed(space),
             News::Peers | News::Assets(_) | News::Rebuilt(_) => {}
-            News::Gossip(from, gossip) => self.tell_gossip(Some(from), &gossip),
+            News::Gossip(from, gossip) => {
+                self.tell_gossip(Some(from), &gossip);
+                if is_beacon(&gossip) {
+                    self.call_again();
+                }
+            }
         }
         self.stir();
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::pace::Rates;
 use crate::{
     api::ApiError,
-    net::{Address, Range, Reach},
+    net::{Address, Range, Reach, Relaying, Remote},
     store::StoreError,
 };
 
@@ -23,6 +23,16 @@ pub struct NetworkOptions {
     pub discovery: bool,
     /// Whether only the local network is spoken to.
     pub lan_only: bool,
+    /// Where others reach this node from outside, as a person says.
+    pub external: Vec<Address>,
+    /// Whether it relays for the family.
+    pub relaying: Relaying,
+    /// Whether it asks the router to open a port.
+    pub port_mapping: bool,
+    /// Whether every way out of the local network costs money.
+    pub metered: bool,
+    /// Whether originals are got over a relay or a metered way.
+    pub relay_originals: bool,
     /// What counts as the local network besides its own addresses, for `lan_only`.
     pub lan_ranges: Vec<Range>,
     /// How fast blobs may be sent.
@@ -40,6 +50,11 @@ impl Default for NetworkOptions {
             lan_ranges: Vec::new(),
             up: Rates::default(),
             down: Rates::default(),
+            external: Vec::new(),
+            relaying: Relaying::Off,
+            port_mapping: false,
+            metered: false,
+            relay_originals: false,
         }
     }
 }
@@ -64,11 +79,19 @@ struct Section {
     discovery: Option<bool>,
     lan_only: Option<bool>,
     lan_ranges: Option<Vec<String>>,
+    external_addresses: Option<Vec<String>>,
+    relay: Option<bool>,
+    port_mapping: Option<bool>,
+    metered: Option<bool>,
+    relay_originals: Option<bool>,
 }
 
 impl NetworkOptions {
     /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`,
-    /// `lan_ranges` (as `100.64.0.0/10`); and `[bandwidth]`: `up`, `down` (as `08:00-23:00 1MB/s, 5MB/s`).
+    /// `lan_ranges` (as `100.64.0.0/10`), `external_addresses` (multiaddrs), `relay`, `port_mapping`,
+    /// `metered`, `relay_originals`; and `[bandwidth]`: `up`, `down` (as `08:00-23:00 1MB/s, 5MB/s`).
+    ///
+    /// Who runs for one command alone takes [`Self::passing`] of it.
     ///
     /// # Errors
     ///
@@ -95,6 +118,11 @@ impl NetworkOptions {
             discovery,
             lan_only,
             lan_ranges,
+            external_addresses,
+            relay,
+            port_mapping,
+            metered,
+            relay_originals,
         } = config.network;
         let usual = Self::default();
         Ok(Self {
@@ -104,7 +132,39 @@ impl NetworkOptions {
             lan_ranges: ranges(&lan_ranges.unwrap_or_default())?,
             up: rates(&config.bandwidth.up.unwrap_or_default())?,
             down: rates(&config.bandwidth.down.unwrap_or_default())?,
+            external: addresses(&external_addresses.unwrap_or_default())?,
+            relaying: match relay.unwrap_or(true) {
+                true => Relaying::Reachable,
+                false => Relaying::Off,
+            },
+            port_mapping: port_mapping.unwrap_or(true),
+            metered: metered.unwrap_or(usual.metered),
+            relay_originals: relay_originals.unwrap_or(usual.relay_originals),
         })
+    }
+
+    /// For a node that is gone in a moment: it offers nothing to those outside.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        Self {
+            external: Vec::new(),
+            relaying: Relaying::Off,
+            port_mapping: false,
+            ..self
+        }
+    }
+
+    /// How it takes part in what lies beyond the local network.
+    ///
+    /// A router is not asked for what it could not lead to.
+    pub(super) fn remote(&self) -> Remote {
+        let mut listen = self.listen.iter();
+        let stays_here = !self.listen.is_empty() && listen.all(|address| address.ip.is_loopback());
+        Remote {
+            external: self.external.clone(),
+            relaying: self.relaying,
+            port_mapping: self.port_mapping && !stays_here,
+        }
     }
 
     /// Which addresses are spoken to.
@@ -175,6 +235,13 @@ mod tests {
         let options = NetworkOptions::parse(text).unwrap();
         assert_eq!(options.reach(), Reach::LanOnly(options.lan_ranges.clone()));
         assert_eq!(options.lan_ranges.len(), 1);
+        let options = NetworkOptions::parse(
+            "[network]\nexternal_addresses = [\"/ip4/203.0.113.7/tcp/4001\"]\nrelay = false\n",
+        );
+        let options = options.unwrap();
+        assert_eq!(options.external.len(), 1);
+        assert_eq!(options.relaying, Relaying::Off);
+        assert!(options.port_mapping && !options.passing().port_mapping);
         for wrong in [
             "[network]\nlan_ranges = [\"0.0.0.0/0\"]\n",
             "[network]\nlisten = [\"localhost\"]\n",

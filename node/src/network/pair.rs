@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 use super::Network;
 use crate::{
     api::ApiError,
-    net::{Address, NetError, Stream},
+    net::{Address, NetError, Path, Stream},
     store::StoreError,
 };
 
@@ -141,18 +141,23 @@ impl Network {
 
     /// Where a newcomer may find this node, those in other networks last.
     pub(crate) fn pair_addresses(&self) -> Vec<heirloom_protocol::discovery::Address> {
-        self.addresses_where(|_| true)
+        // A guest is not let through a relay.
+        self.addresses_where(|address| address.via.is_none())
     }
 
-    /// Where this node listens, as others are told, loopback last.
+    /// Where this node listens, as others are told: what leads to it from afar first, as those who
+    /// are near find it anyway, and loopback last.
     pub(super) fn addresses_where(
         &self,
         fits: impl Fn(&Address) -> bool,
     ) -> Vec<heirloom_protocol::discovery::Address> {
         let mut own = self.addresses();
         own.retain(fits);
-        own.sort_by_key(|address| address.ip.is_loopback());
-        let text = |address: Address| Address::new(address.ip, address.port).to_string();
+        own.sort_by_key(|address| (address.ip.is_loopback(), address.path() == Path::Lan));
+        let text = |address: Address| match address.via {
+            Some(_) => address.to_string(),
+            None => Address::new(address.ip, address.port).to_string(),
+        };
         own.into_iter()
             .filter_map(|address| text(address).try_into().ok())
             .take(limits::ADDRESSES)

@@ -224,6 +224,7 @@ impl Network {
             number
         };
         let network = self.clone();
+        let wire = stream.wire();
         tokio::spawn(async move {
             let ended = network.pump((device, number), stream, waiting).await;
             match ended {
@@ -243,7 +244,10 @@ impl Network {
             if is_latest {
                 network.state().sessions.remove(&device);
                 // The connection is of no use without its session; whoever wants one calls again.
-                network.cut_off(device).await;
+                // A better one may stand by now, which has or gets a session of its own.
+                if let Some(wire) = wire {
+                    network.hang_up(device, wire).await;
+                }
             }
             network.stir();
         });

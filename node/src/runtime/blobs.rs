@@ -96,6 +96,36 @@ impl Runtime {
         Ok(())
     }
 
+    /// Notes whether the way to a peer is one for previews alone.
+    pub fn set_way(&mut self, peer: DeviceId, path: Path) {
+        match path {
+            Path::Costly => self.costly.insert(peer),
+            Path::Free => self.costly.remove(&peer),
+        };
+    }
+
+    /// What the way to a peer costs.
+    pub(super) fn way_to(&self, peer: &DeviceId) -> Path {
+        match self.costly.contains(peer) {
+            true => Path::Costly,
+            false => Path::Free,
+        }
+    }
+
+    /// How many blobs the connected peers hold that wait for a better way to them.
+    pub fn held_back(&self) -> u64 {
+        let have = &self.peers.have;
+        let waiting = |peer: &DeviceId| {
+            let all = self.want.offered(*peer, have, Path::Free);
+            all.saturating_sub(self.want.offered(*peer, have, Path::Costly))
+        };
+        let costly = self
+            .costly
+            .iter()
+            .filter(|peer| self.sessions.contains_key(peer));
+        costly.map(waiting).max().unwrap_or(0)
+    }
+
     /// The blobs to ask a connected peer for now, the most wanted first.
     ///
     /// They count as asked for until [`Self::blobs_came`], [`Self::blob_failed`]
@@ -106,6 +136,8 @@ impl Runtime {
         path: Path,
         helping: Helping,
     ) -> Result<Vec<BlobRef>, RuntimeError> {
+        // A way that costs somebody something is for previews, whatever else is asked.
+        let path = path.max(self.way_to(&peer));
         let wanted = self
             .want
             .next_helping(peer, &self.peers.have, path, helping);

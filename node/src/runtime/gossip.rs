@@ -145,11 +145,21 @@ fn head_mark(head: &Head) -> Mark {
     cut(&says, head.hlc)
 }
 
+/// Whether a statement is a beacon.
+pub(crate) fn is_beacon(gossip: &Gossip) -> bool {
+    gossip.kind == BEACON
+}
+
 fn gossip(kind: u8, space: Option<SpaceId>, raw: SignedBytes) -> Gossip {
     Gossip { kind, space, raw }
 }
 
 impl Runtime {
+    /// Notes whether this device relays for the family, which its next beacon says.
+    pub fn set_relaying(&mut self, relays: bool) {
+        self.relays = relays;
+    }
+
     /// Says this device's beacon, with where it can be dialled.
     pub fn own_beacon(&mut self, addrs: &[Address]) -> Option<Gossip> {
         let signed = self.sign_beacon(addrs)?;
@@ -162,6 +172,7 @@ impl Runtime {
         let flags = [
             (archive, RoleFlags::ARCHIVE),
             (self.replica.person().is_none(), RoleFlags::KEEPER),
+            (self.relays, RoleFlags::RELAY),
             (free_bytes < FULL_BYTES, RoleFlags::FULL),
         ];
         let flags = flags.into_iter().filter(|(set, _)| *set);

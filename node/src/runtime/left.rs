@@ -4,6 +4,7 @@ use heirloom_protocol::{
     crypto::Class,
     id::{DeviceId, LogId},
     op::Policy,
+    sync::want::Path,
 };
 use roaring::RoaringBitmap;
 
@@ -28,11 +29,13 @@ impl Left {
 impl Runtime {
     /// What this device and a peer have still to get from each other.
     ///
-    /// A peer's word counts for what it holds, the family's for what it keeps. A
+    /// Over a costly way that is no original. A peer's word counts for what it holds, the family's for what it keeps. A
     /// log that both hold whole costs one comparison of bitmaps.
     pub fn left_with(&mut self, peer: DeviceId) -> Result<Left, RuntimeError> {
-        let to_get = self.want.offered(peer, &self.peers.have);
+        let path = self.way_to(&peer);
+        let to_get = self.want.offered(peer, &self.peers.have, path);
         let is_cache = matches!(self.replica.control().policy(&peer), Policy::Cache(_));
+        let without_originals = is_cache || path == Path::Costly;
         let logs: Vec<LogId> = self
             .replica
             .logs()
@@ -48,7 +51,7 @@ impl Runtime {
                 }
                 // Whoever may not judge a deletion has let these go already.
                 self.drops.without_uncounted(&kept, &mut lacks);
-                if is_cache && !lacks.is_empty() {
+                if without_originals && !lacks.is_empty() {
                     self.without_originals(&kept, &mut lacks)?;
                 }
                 to_give += lacks.len();

@@ -115,6 +115,8 @@ impl Runtime {
             originals: BTreeMap::new(),
             said: BTreeMap::new(),
             beacons: 0,
+            relays: false,
+            costly: BTreeSet::new(),
             broken: BTreeSet::new(),
             is_stale: true,
             is_filled: false,

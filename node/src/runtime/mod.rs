@@ -80,6 +80,7 @@ pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
+    gossip::is_beacon,
     hold::Leaving,
     seen::note_seen,
     settled::{confirm_kit, confirmed_kit, want_copies},
@@ -145,6 +146,10 @@ pub struct Runtime {
     said: BTreeMap<DeviceId, Said>,
     /// Beacons signed since this node started.
     beacons: u64,
+    /// Whether this device relays for the family.
+    relays: bool,
+    /// Connected devices over whose way only previews are got.
+    costly: BTreeSet<DeviceId>,
     /// Memory does not agree with the disk, and making it agree has failed.
     is_stale: bool,
     /// The store was read once.

@@ -77,7 +77,7 @@ async fn settings_are_kept_checked_and_taken_away() {
         json!(["100.64.0.0/10", "fd7a:115c::/32"])
     );
     let list = home.ask("config", json!({"do": "list"})).await;
-    assert_eq!(list.of("setting").len(), 4);
+    assert_eq!(list.of("setting").len(), 9);
     for (key, value) in [
         ("lan_only", "perhaps"),
         ("lan_ranges", "0.0.0.0/0"),
@@ -147,6 +147,50 @@ async fn the_doctor_names_problems_with_remedies() {
         let told = home.ask("doctor", json!({})).await;
         assert_eq!(problems(&told), ["permissions", "settings"]);
     }
+}
+
+#[tokio::test]
+async fn the_doctor_says_why_two_homes_cannot_meet_and_what_would_help() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    let homes = async || {
+        let told = home.ask("doctor", json!({})).await;
+        let checks = told.of("check").into_iter();
+        let mut homes = checks.filter(|check| check["name"] == "homes");
+        homes.next().unwrap().clone()
+    };
+    // Whether others reach it is known while it runs.
+    assert_eq!(homes().await["ok"], true);
+    let network = home.serve().await;
+    let told = homes().await;
+    assert_eq!(told["ok"], false, "{told}");
+    let message = told["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("phone is out of reach: no device"),
+        "{told}"
+    );
+    let remedy = told["remedy"].as_str().unwrap();
+    for helps in ["IPv6", "a port", "external_addresses", "overlay network"] {
+        assert!(remedy.contains(helps), "{remedy}");
+    }
+    // Who is met in this network needs no way from outside, until it has not been met for a day.
+    let other = phone.serve().await;
+    phone.knows(&network).await;
+    let mut stirs = network.stirs();
+    other.call_round().await.unwrap();
+    while homes().await["ok"] == false {
+        stirs.changed().await.unwrap();
+    }
+    other.stop().await;
+    while !network.connected().await.is_empty() {
+        stirs.changed().await.unwrap();
+    }
+    assert_eq!(homes().await["ok"], true);
+    let now = home.node().await.clock().now().0;
+    home.set_clock(now + 25 * 3600 * 1000).await;
+    assert_eq!(homes().await["ok"], false);
+    network.stop().await;
 }
 
 #[tokio::test]

@@ -300,22 +300,22 @@ impl Want {
             .is_some_and(|log| log.line(place.ordinal).is_some())
     }
 
-    /// How many blobs that this device wants by itself a peer holds and has not failed to give,
-    /// those that it was asked for included.
-    pub fn offered(&self, peer: DeviceId, haves: &PeerHaves) -> u64 {
+    /// How many blobs that this device wants by itself over such a way a peer holds and has not
+    /// failed to give, those that it was asked for included.
+    pub fn offered(&self, peer: DeviceId, haves: &PeerHaves, path: Path) -> u64 {
         let mut offered = 0;
         for (log, held) in haves.logs(&peer) {
             let Some(state) = self.logs.get(log) else {
                 continue;
             };
-            for class in self.classes(Path::Free) {
+            for class in self.classes(path) {
                 offered += state.missing[slot(class)].intersection_len(held);
             }
         }
         let shunned = self.shunned.iter().filter(|(by, place)| {
             let log = self.logs.get(&place.log).filter(|_| *by == peer);
             let line = log.and_then(|log| log.line(place.ordinal));
-            let classes = &mut self.classes(Path::Free);
+            let classes = &mut self.classes(path);
             let is_wanted = line.is_some_and(|(class, _, _)| classes.any(|of| of == class));
             is_wanted && haves.holds(&peer, &place.log, place.ordinal)
         });
@@ -668,16 +668,24 @@ mod tests {
     fn what_a_peer_offers_is_what_is_wanted_and_it_has_not_failed_at() {
         let mut want = library(Policy::Archive);
         let haves = haves(&[(8, 1, 0..6), (9, 1, 3..12)]);
-        assert_eq!(want.offered(peer(8), &haves), 6);
-        assert_eq!(want.offered(peer(7), &haves), 0);
+        assert_eq!(want.offered(peer(8), &haves, Path::Free), 6);
+        assert_eq!(want.offered(peer(7), &haves, Path::Free), 0);
         assert_eq!(want.next(peer(8), &haves, Path::Free, 64).len(), 2);
-        assert_eq!(want.offered(peer(8), &haves), 6, "asked for is not got");
+        assert_eq!(
+            want.offered(peer(8), &haves, Path::Free),
+            6,
+            "asked for is not got"
+        );
         want.failed(&place(1, 5), peer(8), Failure::Lacking);
         want.done(&place(1, 2));
-        assert_eq!(want.offered(peer(8), &haves), 4);
-        assert_eq!(want.offered(peer(9), &haves), 9);
+        assert_eq!(want.offered(peer(8), &haves, Path::Free), 4);
+        assert_eq!(want.offered(peer(9), &haves, Path::Free), 9);
         want.set_policy(Policy::Cache(0));
-        assert_eq!(want.offered(peer(8), &haves), 2, "originals are not wanted");
+        assert_eq!(
+            want.offered(peer(8), &haves, Path::Free),
+            2,
+            "originals are not wanted"
+        );
     }
 
     #[test]

@@ -1,0 +1,308 @@
+//! Two homes behind routers, and a device of the family that both reach: what crosses, and how.
+#![cfg(target_os = "linux")]
+
+mod devices;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use devices::{
+    Device, Dice, Homes, Running,
+    internet::{Internet, Router, lacking_internet},
+    link,
+    namespaces::End,
+    pair, pictures, report, skipped, wait_until,
+};
+use serde_json::Value;
+
+/// How long anything between the homes may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The port of the device that everybody reaches.
+const PORT: &str = "4001";
+
+/// Anna's laptop and her box, which come to stand in two homes, and Ben's computer in the third
+/// place, which has none of her photos.
+struct Family {
+    homes: Homes,
+    laptop: Device,
+    far: Device,
+    ben: Device,
+}
+
+impl Family {
+    /// They meet in the third place.
+    fn new(internet: &Internet) -> Self {
+        let homes = Homes::new();
+        let device = |name: &str| {
+            let mut device = homes.device(name);
+            fs::remove_file(device.home.join("config.toml")).expect("it was there");
+            device.prefix = internet.place.prefix();
+            device
+        };
+        let [laptop, far, ben] = ["laptop", "far", "ben"].map(device);
+        laptop.init("Berger", "Anna", "laptop");
+        let node = laptop.serve_with(&["--no-discovery"]);
+        pair(&laptop, &["--device"], &far, "far", link);
+        pair(&laptop, &["--person", "Ben"], &ben, "ben", link);
+        // Each hears of the others.
+        far.ok(&["sync"]);
+        ben.ok(&["sync"]);
+        node.stop();
+        for device in [&laptop, &far, &ben] {
+            device.forget_all();
+            device.ok(&["config", "set", "port_mapping", "false"]);
+            device.ok(&["config", "set", "discovery", "false"]);
+        }
+        Self {
+            homes,
+            laptop,
+            far,
+            ben,
+        }
+    }
+
+    /// They go home, and Ben's computer relays. Each knows where that is, and nothing else.
+    fn go_home(&mut self, internet: &Internet) -> Running {
+        self.laptop.prefix = internet.homes[0].prefix();
+        self.far.prefix = internet.homes[1].prefix();
+        let relay = self.ben.serve_with(&["--relay", "--port", PORT]);
+        let peer = relay.ready["peer"].as_str().expect("a peer");
+        let address = format!("/ip4/{}/tcp/{PORT}/p2p/{peer}", internet.place.ip);
+        self.laptop.know_only(&address);
+        self.far.know_only(&address);
+        relay
+    }
+
+    fn import(&self, name: &str, dice: &mut Dice) {
+        let folder = self.homes.path().join("photos");
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join(name), pictures::bmp(90, dice)).expect("a photo");
+        let folder = folder.to_str().expect("UTF-8");
+        self.laptop.ok(&["import", folder, "--album", "Summer"]);
+    }
+
+    fn never_panicked(&self) {
+        for device in [&self.laptop, &self.far, &self.ben] {
+            device.never_panicked();
+        }
+    }
+}
+
+/// How a device reaches another one.
+fn path(device: &Device, name: &str) -> Option<String> {
+    let lines = device.ok(&["peer", "list"]);
+    let peer = lines.iter().find(|line| line["name"] == name)?;
+    peer["path"].as_str().map(str::to_owned)
+}
+
+fn wait_for_path(device: &Device, name: &str, wanted: &str) -> Duration {
+    let since = Instant::now();
+    let mut last = None;
+    let what = format!("{name} is reached by {wanted}");
+    wait_until(&what, PATIENCE, || {
+        let now = path(device, name);
+        if now != last {
+            report(&format!("{name}: {now:?} after {:?}", since.elapsed()));
+        }
+        last = now;
+        last.as_deref() == Some(wanted)
+    });
+    since.elapsed()
+}
+
+fn photos(device: &Device, which: &str) -> usize {
+    let assets = device.assets();
+    assets
+        .iter()
+        .filter(|asset| asset["here"][which] == true)
+        .count()
+}
+
+fn status(device: &Device) -> Value {
+    let lines = device.ok(&["status"]);
+    let status = lines.into_iter().find(|line| line["type"] == "status");
+    status.expect("a status")
+}
+
+/// Bytes of TCP that one namespace has sent and received.
+fn carried(end: &End) -> u64 {
+    end.within(|| {
+        let text = fs::read_to_string("/proc/thread-self/net/dev").expect("readable");
+        let line = text.lines().find(|line| line.contains(&end.link));
+        let words: Vec<u64> = line
+            .and_then(|line| line.split(':').nth(1))
+            .into_iter()
+            .flat_map(str::split_whitespace)
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        words[0] + words[8]
+    })
+}
+
+#[test]
+fn behind_routers_that_draw_ports_previews_are_relayed_and_originals_wait_until_told() {
+    if let Some(why) = lacking_internet() {
+        skipped(why);
+        return;
+    }
+    let internet = Internet::new('d', Router::DrawsPorts);
+    let mut dice = Dice::new();
+    let mut family = Family::new(&internet);
+    let relay = family.go_home(&internet);
+    let laptop = family.laptop.serve_with(&[]);
+    let far = family.far.serve_with(&[]);
+    wait_for_path(&family.laptop, "far", "relay");
+    family.import("one.bmp", &mut dice);
+    wait_until("its preview", PATIENCE, || {
+        photos(&family.far, "preview") == 1
+    });
+    wait_until("its thumbnail", PATIENCE, || {
+        photos(&family.far, "thumbnail") == 1
+    });
+    wait_until("the original is held back", PATIENCE, || {
+        status(&family.far)["moving"]["held_back"] == 1
+    });
+    assert_eq!(photos(&family.far, "original"), 0);
+    report(&format!(
+        "the relay carried {} bytes",
+        carried(&internet.place)
+    ));
+    far.stop();
+    family.far.ok(&["config", "set", "relay_originals", "true"]);
+    let far = family.far.serve_with(&[]);
+    wait_until("the original", PATIENCE, || {
+        photos(&family.far, "original") == 1
+    });
+    assert_eq!(path(&family.far, "laptop").as_deref(), Some("relay"));
+    drop((laptop, far, relay));
+    family.never_panicked();
+}
+
+#[test]
+fn behind_routers_that_keep_ports_the_relayed_way_becomes_a_direct_one() {
+    if let Some(why) = lacking_internet() {
+        skipped(why);
+        return;
+    }
+    let internet = Internet::new('k', Router::KeepsPorts);
+    let mut dice = Dice::new();
+    let mut family = Family::new(&internet);
+    let relay = family.go_home(&internet);
+    let laptop = family.laptop.serve_with(&[]);
+    let far = family.far.serve_with(&[]);
+    wait_for_path(&family.laptop, "far", "direct");
+    wait_for_path(&family.far, "laptop", "direct");
+    family.import("one.bmp", &mut dice);
+    wait_until("the original", PATIENCE, || {
+        photos(&family.far, "original") == 1
+    });
+    assert_eq!(path(&family.far, "laptop").as_deref(), Some("direct"));
+    drop((laptop, far, relay));
+    family.never_panicked();
+}
+
+/// What can be wrong with the line of one home.
+const TROUBLES: [(&str, &str); 4] = [
+    ("cut", "drop"),
+    ("one way: nothing comes out", "iifname \"inside\" drop"),
+    ("one way: nothing gets in", "oifname \"inside\" drop"),
+    ("slow", "limit rate over 40 kbytes/second drop"),
+];
+
+fn trouble(router: &End, rule: &str) {
+    router.rules(&format!(
+        "table ip trouble {{
+             chain through {{
+                 type filter hook forward priority -10;
+                 {rule}
+             }}
+         }}"
+    ));
+}
+
+/// Adds photos at the place and says how long it took until a home had them.
+fn takes(family: &Family, device: &Device, round: usize, dice: &mut Dice) -> Duration {
+    let folder = family.homes.path().join(format!("round{round}"));
+    fs::create_dir(&folder).expect("a folder");
+    for nth in 0..3 {
+        let name = format!("{round}-{nth}.bmp");
+        fs::write(folder.join(name), pictures::bmp(300, dice)).expect("a photo");
+    }
+    let folder = folder.to_str().expect("UTF-8");
+    let since = Instant::now();
+    family.laptop.ok(&["import", folder, "--album", "Summer"]);
+    wait_until("the photos of this round", PATIENCE, || {
+        photos(device, "original") == (round + 1) * 3
+    });
+    since.elapsed()
+}
+
+#[test]
+fn a_home_in_trouble_does_not_hold_up_another() {
+    if let Some(why) = lacking_internet() {
+        skipped(why);
+        return;
+    }
+    let internet = Internet::new('t', Router::DrawsPorts);
+    let mut dice = Dice::new();
+    let mut family = Family::new(&internet);
+    // The laptop stays in the place; the box and a second one stand in the homes.
+    family.far.prefix = internet.homes[0].prefix();
+    let mut other = family.homes.device("other");
+    fs::remove_file(other.home.join("config.toml")).expect("it was there");
+    other.prefix = internet.place.prefix();
+    let node = family.laptop.serve_with(&["--port", PORT]);
+    pair(&family.laptop, &["--device"], &other, "other", link);
+    other.ok(&["config", "set", "port_mapping", "false"]);
+    other.prefix = internet.homes[1].prefix();
+    let peer = node.ready["peer"].as_str().expect("a peer");
+    let address = format!("/ip4/{}/tcp/{PORT}/p2p/{peer}", internet.place.ip);
+    family.far.know_only(&address);
+    other.know_only(&address);
+    let far = family.far.serve_with(&[]);
+    let mut sick = other.serve_with(&[]);
+    wait_for_path(&family.far, "laptop", "direct");
+    wait_for_path(&other, "laptop", "direct");
+    let well = takes(&family, &family.far, 0, &mut dice);
+    let mut round = 0;
+    let mut worst = Duration::ZERO;
+    let mut note = |what: &str, took: Duration| {
+        let ratio = took.as_secs_f64() / well.as_secs_f64();
+        report(&format!(
+            "{what}: {took:?}, {ratio:.2} of {well:?} when all is well"
+        ));
+        worst = worst.max(took);
+    };
+    for (what, rule) in TROUBLES {
+        round += 1;
+        trouble(&internet.routers[1], rule);
+        note(what, takes(&family, &family.far, round, &mut dice));
+        internet.routers[1].rules("delete table ip trouble");
+    }
+    // Half open: there, and reading nothing.
+    round += 1;
+    sick.signal(rustix::process::Signal::STOP);
+    note("half open", takes(&family, &family.far, round, &mut dice));
+    sick.signal(rustix::process::Signal::CONT);
+    round += 1;
+    let flap = |up: &str| {
+        let router = &internet.routers[1];
+        router.ip(&["link", "set", &router.link, up]);
+    };
+    for _ in 0..10 {
+        flap("down");
+        flap("up");
+    }
+    note("flapping", takes(&family, &family.far, round, &mut dice));
+    // A line that is well again brings what was missed.
+    wait_until("the other home has all", PATIENCE, || {
+        photos(&other, "original") == (round + 1) * 3
+    });
+    // Far below the time after which a dead line is given up, 18 seconds.
+    assert!(worst < Duration::from_secs(9), "{worst:?}");
+    drop((node, far, sick));
+    family.never_panicked();
+    other.never_panicked();
+}
