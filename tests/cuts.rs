@@ -51,7 +51,8 @@ fn a_line_that_is_cut_costs_a_frame_and_not_what_had_come() {
         assert!(proxy.is_held_within(PATIENCE), "nothing comes");
         drop(node.kill());
         proxy.sever();
-        sync.interrupt();
+        let (_, exit) = sync.all();
+        assert_ne!(exit, 0, "it was cut short");
     }
     let node = a.serve();
     proxy.lead_to(node.port());

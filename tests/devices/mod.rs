@@ -344,11 +344,6 @@ impl Running {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// The number of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGKILL, at once; the lines that came before it.
     pub(crate) fn kill(mut self) -> Vec<Value> {
         self.child.kill().expect("it ran");

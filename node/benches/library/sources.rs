@@ -45,7 +45,7 @@ async fn from(folder: &Path, holders: usize) -> Took {
     let (node, album) = (anna.node().await, anna.library().await);
     let sizes = Sizes {
         original: usize::try_from(BYTES).unwrap(),
-        picture: None,
+        picture: made::Picture::None,
     };
     let filling = node.clone();
     filling
