@@ -1,0 +1,299 @@
+//! A family of six devices that lives: photos come and go on all of them at once, and every few moments
+//! one of them is killed or switched off for a while.
+//!
+//! In the end all show the same, every photo that was said to be safe is on every device, byte for byte,
+//! and every home is whole. `HEIRLOOM_FAMILY_SECONDS` says how long it lives (15), `HEIRLOOM_SEED` brings a
+//! life back as far as processes let it.
+#![cfg(unix)]
+
+mod devices;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use devices::{
+    Device, Dice, Homes, Running, alike, link, pair, pictures, report, sha256, sums, wait_until,
+};
+use serde_json::Value;
+
+/// How long the network may need to make all alike when nothing happens any more.
+const REST: Duration = Duration::from_secs(120);
+
+fn seconds() -> u64 {
+    let asked = std::env::var("HEIRLOOM_FAMILY_SECONDS").ok();
+    asked.map_or(15, |asked| asked.parse().expect("a number of seconds"))
+}
+
+/// One device, on or off.
+struct Member {
+    name: &'static str,
+    device: Device,
+    port: u16,
+    node: Option<Running>,
+    is_keeper: bool,
+}
+
+impl Member {
+    /// Serves at the same port each time, as a device at home does.
+    fn on(&mut self) {
+        let listen = format!("/ip4/127.0.0.1/tcp/{}", self.port);
+        let node = self
+            .device
+            .serve_with(&["--no-discovery", "--listen", &listen]);
+        self.port = node.port();
+        self.node = Some(node);
+    }
+}
+
+struct Family {
+    homes: Homes,
+    members: Vec<Member>,
+    dice: Dice,
+    made: u32,
+    /// The photos that were said to be safe, by their hash.
+    safe: BTreeSet<String>,
+    acts: BTreeMap<&'static str, u32>,
+}
+
+impl Family {
+    fn new() -> Self {
+        let homes = Homes::new();
+        let names = ["laptop", "phone", "pc", "tablet", "mac", "nas"];
+        let member = |name| Member {
+            name,
+            device: homes.device(name),
+            port: 0,
+            node: None,
+            is_keeper: name == "nas",
+        };
+        let mut members: Vec<_> = names.into_iter().map(member).collect();
+        members[0].device.init("Berger", "Anna", "laptop");
+        members[0].on();
+        for (joiner, inviter, whom) in [
+            (1, 0, &["--device"][..]),
+            (2, 0, &["--person", "Ben"]),
+            (3, 2, &["--device"]),
+            (4, 0, &["--person", "Cara"]),
+            (5, 0, &["--keeper", "nas"]),
+        ] {
+            let name = members[joiner].name;
+            pair(
+                &members[inviter].device,
+                whom,
+                &members[joiner].device,
+                name,
+                link,
+            );
+            members[joiner].on();
+        }
+        Self {
+            homes,
+            members,
+            dice: Dice::new(),
+            made: 0,
+            safe: BTreeSet::new(),
+            acts: BTreeMap::new(),
+        }
+    }
+
+    fn did(&mut self, act: &'static str) {
+        *self.acts.entry(act).or_default() += 1;
+    }
+
+    /// A device that is on and not a keeper.
+    fn somebody(&mut self) -> Option<usize> {
+        let on = |member: &Member| member.node.is_some() && !member.is_keeper;
+        let on: Vec<_> = (0..self.members.len())
+            .filter(|at| on(&self.members[*at]))
+            .collect();
+        let nth = self
+            .dice
+            .within(0, u64::try_from(on.len()).expect("six").max(1));
+        on.get(usize::try_from(nth).expect("six")).copied()
+    }
+
+    fn photos(&mut self, count: u64) -> Vec<PathBuf> {
+        (0..count)
+            .map(|_| {
+                self.made += 1;
+                let path = self.homes.path().join(format!("photo-{}.bmp", self.made));
+                let side = u32::try_from(self.dice.within(8, 300)).expect("small");
+                fs::write(&path, pictures::bmp(side, &mut self.dice)).expect("written");
+                path
+            })
+            .collect()
+    }
+
+    /// Photos on one device; where `killed`, its node is killed as soon as the first is safe.
+    fn import(&mut self, killed: bool) {
+        let Some(at) = self.somebody() else { return };
+        let count = self.dice.within(1, 5);
+        let photos = self.photos(count);
+        let paths = photos.iter().map(|path| path.to_str().expect("UTF-8"));
+        let args: Vec<_> = ["import", "--album", "Family"]
+            .into_iter()
+            .chain(paths)
+            .collect();
+        let mut import = self.members[at].device.start(&args);
+        let mut lines = Vec::new();
+        if killed {
+            lines.extend(import.next());
+            if let Some(node) = self.members[at].node.take() {
+                node.kill();
+            }
+        }
+        let (rest, _) = import.fate();
+        lines.extend(rest);
+        for line in lines.iter().filter(|line| line["outcome"] == "added") {
+            let path = line["path"].as_str().expect("a path");
+            self.safe
+                .insert(sha256(&fs::read(path).expect("it was written")));
+        }
+        if killed {
+            self.members[at].on();
+        }
+        self.did(if killed { "killed imports" } else { "imports" });
+    }
+
+    /// Something said about a photo that the device shows.
+    fn say(&mut self) {
+        let Some(at) = self.somebody() else { return };
+        let assets = self.members[at].device.assets();
+        if assets.is_empty() {
+            return;
+        }
+        let nth = self
+            .dice
+            .within(0, u64::try_from(assets.len()).expect("few"));
+        let asset = &assets[usize::try_from(nth).expect("few")];
+        let id = asset["id"].as_str().expect("an id").to_owned();
+        let word = self.dice.word(8);
+        let (act, args): (_, Vec<&str>) = match self.dice.within(0, 5) {
+            0 => ("captions", vec!["caption", &id, &word]),
+            1 => ("favourites", vec!["favorite", &id]),
+            2 => ("tags", vec!["tag", &id, "--add", &word]),
+            3 => ("comments", vec!["comment", &id, &word]),
+            _ => ("trashed", vec!["--yes", "trash", &id]),
+        };
+        // Who may not do it is told so.
+        let _ = self.members[at].device.run(&args, "");
+        self.did(act);
+    }
+
+    /// One device is killed, or switched off for a while, or on again.
+    fn shake(&mut self) {
+        let at = usize::try_from(self.dice.within(0, 6)).expect("six");
+        let is_kill = self.dice.coin();
+        match self.members[at].node.take() {
+            None => {
+                self.members[at].on();
+                self.did("on again");
+            }
+            Some(node) if is_kill => {
+                node.kill();
+                self.members[at].on();
+                self.did("kills");
+            }
+            Some(node) => {
+                node.stop();
+                self.did("off");
+            }
+        }
+    }
+
+    fn live(&mut self, long: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < long {
+            match self.dice.within(0, 10) {
+                0..=2 => self.import(false),
+                3 => self.import(true),
+                4..=7 => self.say(),
+                _ => self.shake(),
+            }
+        }
+    }
+
+    /// All are on, and show and hold the same.
+    fn rest(&mut self) {
+        for member in &mut self.members {
+            if member.node.is_none() {
+                member.on();
+            }
+        }
+        let readers: Vec<_> = self
+            .members
+            .iter()
+            .filter(|member| !member.is_keeper)
+            .collect();
+        let began = Instant::now();
+        let mut shown = Vec::new();
+        wait_until("all show and hold the same", REST, || {
+            shown = readers
+                .iter()
+                .map(|member| everything(&member.device))
+                .collect();
+            let first = alike(&shown[0]);
+            let is_alike = shown.iter().all(|assets| alike(assets) == first);
+            let all_here = shown
+                .iter()
+                .flatten()
+                .all(|asset| asset["here"]["original"] == true);
+            is_alike && all_here && shown[0].len() >= self.safe.len()
+        });
+        report(&format!("at rest after {} ms", began.elapsed().as_millis()));
+    }
+
+    fn check(mut self) {
+        for member in &mut self.members {
+            member.node.take().expect("it is on").stop();
+            member.device.never_panicked();
+            member.device.is_whole();
+        }
+        for member in self.members.iter().filter(|member| !member.is_keeper) {
+            let trashed = everything(&member.device);
+            let trashed = trashed.iter().filter(|asset| asset["trashed"] == true);
+            let ids: Vec<_> = trashed.filter_map(|asset| asset["id"].as_str()).collect();
+            let out = self.homes.path().join(format!("out-{}", member.name));
+            let folder = out.to_str().expect("UTF-8");
+            member.device.ok(&["export", folder]);
+            if !ids.is_empty() {
+                member
+                    .device
+                    .ok(&[&["get", "-o", folder], &ids[..]].concat());
+            }
+            let there = sums(&out);
+            let lost: Vec<_> = self
+                .safe
+                .iter()
+                .filter(|sum| !there.contains_key(*sum))
+                .collect();
+            assert!(lost.is_empty(), "{} lost {lost:?}", member.name);
+        }
+        report(&format!(
+            "six devices for {} s: {} photos said to be safe, all of them on all; {:?}",
+            seconds(),
+            self.safe.len(),
+            self.acts
+        ));
+    }
+}
+
+/// What a device shows, the trash included.
+fn everything(device: &Device) -> Vec<Value> {
+    let mut all = device.assets();
+    let trashed = device.ok(&["list", "--trashed"]);
+    all.extend(trashed.into_iter().filter(|line| line["type"] == "asset"));
+    all
+}
+
+#[test]
+fn whatever_happens_to_six_devices_they_end_alike_and_nothing_is_lost() {
+    let mut family = Family::new();
+    family.live(Duration::from_secs(seconds()));
+    family.rest();
+    family.check();
+}
