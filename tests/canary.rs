@@ -26,6 +26,7 @@ use devices::{
     proxy::Proxy,
     report, skipped, words,
 };
+use heirloom_node::store::Store;
 use heirloom_protocol::family::invite::{InviteCode, InviteText, parse};
 use serde_json::Value;
 
@@ -47,15 +48,7 @@ impl Family {
     fn new() -> Self {
         let (homes, mut dice) = (Homes::new(), Dice::new());
         let mut canaries = Canaries::default();
-        let [a, b] = ["a", "b"].map(|name| {
-            let mut device = homes.device(name);
-            let temporary = homes.path().join(format!("{name}-tmp"));
-            fs::create_dir(&temporary).expect("a folder");
-            let temporary = temporary.to_str().expect("UTF-8").to_owned();
-            device.env.insert("TMPDIR".into(), temporary);
-            device.env.insert("HEIRLOOM_LOG".into(), "trace".into());
-            device
-        });
+        let [a, b] = ["a", "b"].map(|name| watched(&homes, name));
         Self {
             planted: canaries.place("planted", &mut dice),
             album: canaries.place("album name", &mut dice),
@@ -205,8 +198,12 @@ impl Family {
 
     /// Homes, logs and temporary folders hold the planted word, and no other.
     fn is_silent(&self) {
+        self.are_silent(&[&self.a, &self.b]);
+    }
+
+    fn are_silent(&self, devices: &[&Device]) {
         let search = self.canaries.search();
-        for device in [&self.a, &self.b] {
+        for device in devices {
             let log = device.log.as_ref().expect("a log");
             let text = fs::read_to_string(log).expect("a log");
             assert!(text.contains("TRACE"), "the log is kept at trace level");
@@ -230,6 +227,94 @@ impl Family {
             device.never_panicked();
         }
     }
+}
+
+/// A device whose log tells everything and whose temporary files lie apart.
+fn watched(homes: &Homes, name: &str) -> Device {
+    let mut device = homes.device(name);
+    let temporary = homes.path().join(format!("{name}-tmp"));
+    fs::create_dir(&temporary).expect("a folder");
+    let temporary = temporary.to_str().expect("UTF-8").to_owned();
+    device.env.insert("TMPDIR".into(), temporary);
+    device.env.insert("HEIRLOOM_LOG".into(), "trace".into());
+    device
+}
+
+/// The bytes of every blob in a home, each where it is referred to.
+fn blob_sizes(home: &Path) -> Vec<u64> {
+    let store = Store::open(home).expect("a home");
+    let mut sizes = Vec::new();
+    for space in store.spaces() {
+        for head in store.logs(space) {
+            let listed = store.places(&head.log, |_, place| sizes.push(place.len()));
+            listed.expect("readable");
+        }
+    }
+    sizes
+}
+
+#[test]
+fn a_keeper_holds_nothing_in_clear_and_no_size_that_tells_one() {
+    let mut family = Family::new();
+    family.found(8);
+    let keeper = watched(&family.homes, "k");
+    // Photos whose lengths lie close together and are each their own: what is kept must not tell them apart.
+    let folder = family.homes.path().join("close");
+    fs::create_dir(&folder).expect("a folder");
+    let mut lengths = Vec::new();
+    for nth in 0..24_usize {
+        let mut bytes = pictures::bmp_of(20, &family.pixels(1200));
+        bytes.extend(family.dice.bytes(150_000 + 37 * nth));
+        lengths.push(u64::try_from(bytes.len()).expect("small"));
+        fs::write(
+            folder.join(format!("{}.bmp", family.place("list: file name"))),
+            bytes,
+        )
+        .expect("a photo");
+    }
+    let album = family.album.clone();
+    let path = folder.to_str().expect("UTF-8").to_owned();
+    family.a.ok(&["import", &path, "--album", &album]);
+    let node = family.a.serve();
+    let name = family.place("name of a keeper");
+    pair(&family.a, &["--keeper", &name], &keeper, &name, link);
+    let summary = keeper.ok(&["sync"]).pop().expect("a summary");
+    assert_eq!(summary["settled"], true, "{summary}");
+    node.kill();
+    for command in ["status", "list", "doctor"] {
+        let said = keeper.start(&[command]).all().0;
+        let said: String = said.iter().map(Value::to_string).collect();
+        assert!(
+            family.canaries.search().hits(said.as_bytes()).is_empty(),
+            "{said}"
+        );
+    }
+    family.are_silent(&[&keeper]);
+
+    // A constant, or one for each segment, added to a length would give it away.
+    let sizes = blob_sizes(&keeper.home);
+    assert!(sizes.len() >= 3 * 24, "{}", sizes.len());
+    for length in &lengths {
+        let added = |size: &u64| size.checked_sub(*length);
+        let tags = 16 * length.div_ceil(65_520);
+        let told = sizes
+            .iter()
+            .filter_map(added)
+            .any(|more| more == 0 || more == 16 || more == tags);
+        assert!(!told, "a blob is as long as a photo of {length} bytes");
+    }
+    let near: BTreeSet<_> = sizes.iter().filter(|size| **size >= lengths[0]).collect();
+    assert!(
+        near.len() * 4 <= lengths.len(),
+        "{} sizes for {} lengths",
+        near.len(),
+        lengths.len()
+    );
+    report(&format!(
+        "{} canaries and {} lengths: none on the keeper",
+        family.canaries.len(),
+        lengths.len()
+    ));
 }
 
 /// The link of an invite that leads to the proxy instead of the node.

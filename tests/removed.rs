@@ -3,10 +3,10 @@
 
 mod devices;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use devices::{Device, Dice, Homes, files, link, pair, pictures, sums};
-use serde_json::Value;
+use devices::{Device, Dice, Homes, files, link, pair, pictures, sums, wait_until};
+use serde_json::{Value, json};
 
 /// A copy of a home, with its index taken away so that it is made again from the files.
 fn stolen(homes: &Homes, of: &Device, name: &str) -> Device {
@@ -146,6 +146,95 @@ fn a_removed_device_is_turned_away_and_reads_nothing_new_with_all_the_ciphertext
     assert!(!names(&bens).contains(&"new.bmp".to_owned()));
     assert!(out(&bens, "bens-out").into_keys().all(|sum| sum == old));
     for device in [&a, &pi, &b, &bens, &unaware, &annas] {
+        device.never_panicked();
+    }
+}
+
+fn is_connected(device: &Device, name: &str) -> bool {
+    let lines = device.ok(&["status"]);
+    let status = lines.iter().find(|line| line["type"] == "status");
+    let peers = status.expect("a status")["peers"].as_array();
+    let peers = peers.expect("peers").iter();
+    let mut named = peers.filter(|peer| peer["name"] == name);
+    named.any(|peer| peer["connected"] == true)
+}
+
+#[test]
+fn a_lost_device_is_cut_off_at_once_and_opens_nothing_that_anybody_writes_later() {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let [laptop, phone, tablet] = ["laptop", "phone", "tablet"].map(|name| homes.device(name));
+    let mut take = |on: &Device, name: &str| {
+        let photo = homes.path().join(name);
+        fs::write(&photo, pictures::bmp(90, &mut dice)).expect("a photo");
+        let photo = photo.to_str().expect("UTF-8");
+        on.ok(&["import", photo, "--album", "Summer"]);
+    };
+    laptop.init("Berger", "Anna", "laptop");
+    take(&laptop, "old.bmp");
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &phone, "phone", link);
+    let whom = ["--person", "Ben", "--album", "Summer"];
+    pair(&laptop, &whom, &tablet, "tablet", link);
+    for device in [&phone, &tablet] {
+        device.ok(&["sync"]);
+    }
+    let unaware = stolen(&homes, &phone, "unaware");
+    let phones_node = phone.serve();
+    let soon = Duration::from_secs(30);
+    wait_until("they meet", soon, || is_connected(&laptop, "phone"));
+
+    let lines = laptop.ok(&["--yes", "device", "remove", "phone", "--lost"]);
+    // While the command ends the line is cut already.
+    assert!(!is_connected(&laptop, "phone"));
+    wait_until("it is cut off", soon, || !is_connected(&phone, "laptop"));
+    let summary = lines.last().expect("a summary");
+    let reach = lines.iter().filter(|line| line["type"] == "reach");
+    let reach: Vec<_> = reach
+        .map(|line| (&line["album"], &line["assets"]))
+        .collect();
+    let (library, summer) = (json!("Library"), json!("Summer"));
+    assert!(reach.contains(&(&library, &json!(0))), "{reach:?}");
+    assert!(reach.contains(&(&summer, &json!(1))), "{reach:?}");
+    assert_eq!(
+        (&summary["lost"], &summary["assets"]),
+        (&json!(true), &json!(1)),
+        "{summary}"
+    );
+    drop(phones_node);
+    take(&laptop, "new.bmp");
+    let (refused, exit) = phone.run(&["sync"], "");
+    assert_eq!(
+        (refused["id"].as_str(), exit),
+        (Some("E-NO-PEER"), 6),
+        "{refused}"
+    );
+
+    // Ben's tablet was away. Until it hears, it would let the phone in; from then on it does not.
+    tablet.ok(&["sync"]);
+    drop(node);
+    take(&tablet, "bens.bmp");
+    let node = tablet.serve();
+    let peer = node.ready["peer"].as_str().expect("a peer").to_owned();
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", node.port());
+    phone.know_only(&address);
+    let (refused, exit) = phone.run(&["sync"], "");
+    assert_eq!(
+        (refused["id"].as_str(), exit),
+        (Some("E-NO-PEER"), 6),
+        "{refused}"
+    );
+    drop(node);
+    assert_eq!(names(&tablet), ["bens.bmp", "new.bmp", "old.bmp"]);
+
+    // With every byte that the others ever wrote it opens what it could before, and no more.
+    gets_all_of(&phone, &tablet, None);
+    assert_eq!(names(&phone), ["old.bmp"]);
+    let status = laptop.ok(&["status"]);
+    let family = status[0]["family"].as_str().expect("an id");
+    gets_all_of(&unaware, &tablet, Some(&family[..32]));
+    assert_eq!(names(&unaware), ["old.bmp"]);
+    for device in [&laptop, &phone, &tablet, &unaware] {
         device.never_panicked();
     }
 }

@@ -47,7 +47,10 @@ fn say(ui: &mut Ui, line: &Line) {
         "not running"
     };
     ui.say(format!("{family}, on {device}; the node is {running}."));
-    say_safety(ui, line);
+    match line.inner("keeper").into_iter().next() {
+        Some(kept) => say_keeper(ui, &kept),
+        None => say_safety(ui, line),
+    }
     say_moving(ui, line);
     say_peers(ui, line);
     say_scrubbed(ui, line);
@@ -59,6 +62,31 @@ fn say(ui: &mut Ui, line: &Line) {
     }
     if running != "running" && !line.inner("peers").is_empty() {
         ui.hint("heirloom serve keeps this device in step with the others");
+    }
+}
+
+/// What a keeper holds, by the keys of persons: it knows no names.
+fn say_keeper(ui: &mut Ui, kept: &Line) {
+    let blobs = text::count(kept.count("blobs"), "blob", "blobs");
+    let entries = text::count(kept.count("entries"), "entry", "entries");
+    let size = text::size(kept.count("bytes"));
+    let quota = match kept.count("quota") {
+        0 => String::new(),
+        quota => format!(" of {}", text::size(quota)),
+    };
+    ui.say(format!(
+        "Keeps:     {size}{quota} in {blobs}, and {entries}."
+    ));
+    for person in kept.inner("persons") {
+        let size = text::size(person.count("bytes"));
+        let blobs = text::count(person.count("blobs"), "blob", "blobs");
+        ui.say(format!(
+            "           {}  {size} in {blobs}",
+            person.id("person")
+        ));
+    }
+    if kept.count("blobs") > 0 && kept.is("full") {
+        ui.say("It is full: it takes entries and no more photos than it may.");
     }
 }
 

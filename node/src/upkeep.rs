@@ -50,6 +50,7 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
     if freed.blobs > 0 {
         tracing::info!(freed.blobs, freed.bytes, "deleted blobs were erased");
     }
+    node.ask(|runtime| runtime.look_for_room()).await??;
     Ok(freed)
 }
 

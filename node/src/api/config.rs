@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 use toml::{Table, Value as Setting};
 
 use super::{Answer, ApiError, Done, Doorway, pick};
-use crate::{network::NetworkOptions, store::StoreError};
+use crate::{
+    network::NetworkOptions,
+    runtime::{Bounds, bytes},
+    store::StoreError,
+};
 
 /// Every setting that has an effect, with what holds where it is not set.
-const KEYS: [Key; 11] = [
+const KEYS: [Key; 14] = [
     Key {
         name: "bandwidth.down",
         kind: Kind::Rates,
@@ -20,6 +24,18 @@ const KEYS: [Key; 11] = [
     Key {
         name: "bandwidth.up",
         kind: Kind::Rates,
+    },
+    Key {
+        name: "keeper.quota",
+        kind: Kind::Size,
+    },
+    Key {
+        name: "keeper.quota_person",
+        kind: Kind::Size,
+    },
+    Key {
+        name: "keeper.reserve",
+        kind: Kind::Size,
     },
     Key {
         name: "network.discovery",
@@ -74,6 +90,8 @@ enum Kind {
     Ranges,
     /// How fast blobs may go, by the hour.
     Rates,
+    /// Bytes, none for no bound.
+    Size,
 }
 
 /// `config`, with what to do in `do`.
@@ -129,6 +147,7 @@ impl Key {
             (None, Kind::Flag(usual)) => json!(usual),
             (None, Kind::Addresses | Kind::Ranges) => json!([]),
             (None, Kind::Rates) => Value::Null,
+            (None, Kind::Size) => Value::Null,
         };
         json!({
             "type": "setting", "v": 1,
@@ -152,6 +171,10 @@ impl Key {
             Kind::Rates => {
                 let rates = crate::network::rates(text)?;
                 Ok(Some(Setting::String(rates.to_string())))
+            }
+            Kind::Size => {
+                bytes(text)?;
+                Ok(Some(Setting::String(text.to_owned())))
             }
             Kind::Ranges => list(text, |all| crate::network::ranges(all).map(drop)),
         }
@@ -196,6 +219,7 @@ fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<()
         None => drop(section.remove(name)),
     }
     write(home, path, &table.to_string()).map_err(StoreError::from)?;
+    Bounds::of_home(home)?;
     NetworkOptions::of_home(home).map(drop)
 }
 

@@ -6,7 +6,12 @@ use heirloom_protocol::{discovery::gossip::RoleFlags, id::DeviceId};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, live::Live, past};
-use crate::{network::NetworkOptions, node::Node, runtime::View, store::Store};
+use crate::{
+    network::NetworkOptions,
+    node::Node,
+    runtime::{Bounds, View},
+    store::Store,
+};
 
 /// Free bytes below which a disk is nearly full.
 pub(super) const NEARLY_FULL_BYTES: u64 = 1_000_000_000;
@@ -164,7 +169,7 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
 }
 
 fn settings(home: &Path) -> Check {
-    match NetworkOptions::of_home(home) {
+    match NetworkOptions::of_home(home).and_then(|_| Bounds::of_home(home)) {
         Ok(_) => Check::well("settings", "they can be read"),
         Err(error) => Check::wrong(
             "settings",

@@ -9,7 +9,7 @@ use crate::{
     net::{Address, Path, Standing},
     network::{Network, device_of},
     node::Node,
-    runtime::{Lore, Past, RuntimeError, last_seen},
+    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen},
 };
 
 /// What the network says of this moment; where none runs, when devices were last seen.
@@ -34,6 +34,12 @@ pub(super) struct Live {
     pub(super) wrong_deletions: usize,
     /// Entries that are damaged here and are to come again.
     pub(super) broken: usize,
+    /// Devices that lately sent what is provably wrong.
+    pub(super) blamed: BTreeMap<DeviceId, Blame>,
+    /// Whether this device takes no more photos.
+    pub(super) is_full: bool,
+    /// What lies here, on a keeper.
+    pub(super) stored: Option<Stored>,
     /// What was lately done with recovery words.
     pub(super) words_used: Vec<KitUse>,
     /// Devices whose homes were restored or copied.
@@ -94,11 +100,13 @@ impl Live {
             let pasts = runtime.pasts()?.into_iter().collect();
             let lore = runtime.lore()?;
             let words_used = runtime.words_used()?;
+            let here = (runtime.stored()?, runtime.is_full(), runtime.blamed()?);
+            let told = (pasts, words_used, here);
             let waiting = (runtime.lacking(), runtime.held_back());
-            Ok::<_, RuntimeError>((waiting, lore, marred, pasts, words_used))
+            Ok::<_, RuntimeError>((waiting, lore, marred, told))
         });
-        let ((waiting, held_back), lore, (wrong_deletions, broken), pasts, words_used) =
-            asked.await??;
+        let ((waiting, held_back), lore, (wrong_deletions, broken), told) = asked.await??;
+        let (pasts, words_used, (stored, is_full, blamed)) = told;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
@@ -108,6 +116,9 @@ impl Live {
             broken,
             pasts,
             words_used,
+            stored,
+            is_full,
+            blamed,
             ..Self::default()
         };
         let Some(network) = doorway.network().await else {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use heirloom_protocol::{
-    id::AlbumId,
+    id::{AlbumId, PersonId},
     replica::{KitAct, KitUse},
 };
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     catalog::{self, Held, instant_text},
     node::Node,
-    runtime::{Burst, View},
+    runtime::{Burst, Stored, Sum, View},
     scrub::Scrub,
 };
 
@@ -81,6 +81,7 @@ pub(super) async fn status(
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "peers": peers,
+            "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
@@ -93,6 +94,20 @@ pub(super) async fn status(
         .await;
     let check = super::pick::flag(body, "check");
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
+}
+
+/// What a keeper can tell of itself, which knows no names: bytes and counts, by keys.
+fn keeper(stored: &Stored, is_full: bool) -> Value {
+    let person = |(id, sum): (&PersonId, &Sum)| {
+        let person = (*id != PersonId::ZERO).then(|| id.to_string());
+        json!({"person": person, "bytes": sum.bytes, "blobs": sum.blobs})
+    };
+    json!({
+        "bytes": stored.all.bytes, "blobs": stored.all.blobs, "entries": stored.entries,
+        "persons": stored.persons.iter().map(person).collect::<Vec<_>>(),
+        "quota": stored.bounds.all, "quota_person": stored.bounds.person,
+        "reserve": stored.bounds.reserve, "full": is_full,
+    })
 }
 
 /// Counts what is kept where. An original counts as safe where enough devices that keep everything
@@ -203,6 +218,14 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
             text,
         ));
     }
+    if live
+        .stored
+        .as_ref()
+        .is_some_and(|stored| stored.turned_away)
+    {
+        let text = "This keeper is full: it takes entries and no more photos than it may. Give it room (heirloom config set keeper.quota SIZE), then start it again.";
+        problems.push(Problem::new("keeper-full", json!({}), text));
+    }
     let aside = node.store().blobs().quarantined().len() + live.broken;
     if aside > 0 {
         let text = format!(
@@ -279,7 +302,9 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
     for row in view.people.devices.iter().filter(|row| !row.removed) {
         let name = view.device_name(&row.id);
         if live.lore.is_full(&row.id) {
-            let text = format!("The disk of {name} is full: it takes no more photos.");
+            let text = format!(
+                "{name} is full: it does not take all photos, and what it leaves does not count as a copy."
+            );
             problems.push(Problem::new("device-full", json!({"name": name}), text));
         }
         let audit = view.peers.audit(&row.id);
@@ -290,6 +315,14 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
             );
             let values = json!({"name": name, "n": failed, "checked": checked});
             problems.push(Problem::new("not-shown", values, text));
+        }
+        if let Some(blame) = live.blamed.get(&row.id) {
+            let (times, last) = (blame.times, instant_text(blame.last));
+            let text = format!(
+                "{name} has sent {times} times what is not what it was asked for, last at {last}; nothing of it was taken. Check its disk (heirloom verify --read-data there), or remove it."
+            );
+            let values = json!({"name": name, "n": times, "at": last});
+            problems.push(Problem::new("wrong-bytes", values, text));
         }
         if let Some(count) = live.lore.behind.get(&row.id) {
             let text = format!("{name} has written {count} entries that have not come here yet.");

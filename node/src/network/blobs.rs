@@ -109,6 +109,7 @@ impl Network {
             Ok(()) => return true,
             Err(Ended::Misbehaved) => {
                 tracing::warn!(device = %device.short(), "a device sent a bad blob");
+                self.blame(device).await;
                 self.keep_away(device);
                 self.cut_off(device).await;
             }

@@ -231,6 +231,14 @@ impl Network {
             .insert(device, Instant::now() + KEEP_AWAY);
     }
 
+    /// Remembers that a device sent what is provably wrong, to name it.
+    pub(super) async fn blame(&self, device: DeviceId) {
+        let blamed = self.0.node.ask(move |runtime| runtime.blame(device)).await;
+        if let Ok(Err(error)) | Err(error) = blamed {
+            tracing::warn!(%error, "who sent what is wrong could not be noted");
+        }
+    }
+
     pub(super) fn is_kept_away(&self, device: &DeviceId) -> bool {
         self.state()
             .misbehaved

@@ -230,6 +230,7 @@ impl Network {
             match ended {
                 Ok(Some(reason)) if reason.is_misbehaviour() => {
                     tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
+                    network.blame(device).await;
                     network.keep_away(device);
                     network.cut_off(device).await;
                 }

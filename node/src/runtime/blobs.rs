@@ -144,8 +144,9 @@ impl Runtime {
         let mut blobs = Vec::with_capacity(wanted.len());
         for Wanted { place, .. } in wanted {
             match self.blob_of(&place.log, place.ordinal)? {
-                Some(blob) => blobs.push(blob),
-                None => self.want.done(&place),
+                Some(blob) if self.has_room_for(peer, &blob)? => blobs.push(blob),
+                // Who is full wants it again once there is room.
+                Some(_) | None => self.want.done(&place),
             }
         }
         Ok(blobs)
@@ -232,6 +233,7 @@ impl Runtime {
             drops,
             ..Batch::default()
         })?;
+        self.count_came(came);
         for (blob, _) in came {
             // What was damaged is here again; leaving the bad copy would only cost room.
             if let Err(error) = self.store.blobs().release(&blob.id) {
@@ -251,6 +253,7 @@ impl Runtime {
 
     /// A blob did not come from a peer; others may have it.
     pub fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {
+        self.count_failed(blob);
         if failure == Failure::Lacking {
             self.peers.have.lacks(&peer, &blob.log, blob.ordinal);
         }
@@ -259,6 +262,7 @@ impl Runtime {
 
     /// A peer is gone: what it was asked for may be asked of others.
     pub fn peer_lost(&mut self, peer: &DeviceId) {
+        self.count_lost(peer);
         self.want.lost(peer);
     }
 }

@@ -173,7 +173,7 @@ impl Runtime {
             (archive, RoleFlags::ARCHIVE),
             (self.replica.person().is_none(), RoleFlags::KEEPER),
             (self.relays, RoleFlags::RELAY),
-            (free_bytes < FULL_BYTES, RoleFlags::FULL),
+            (self.is_full(), RoleFlags::FULL),
         ];
         let flags = flags.into_iter().filter(|(set, _)| *set);
         self.beacons += 1;
@@ -312,12 +312,6 @@ impl Runtime {
             puts: vec![(Table::Peers, told_key(peer), row)],
             ..Batch::default()
         })?)
-    }
-
-    /// Whether this device takes no more blobs.
-    pub fn is_full(&self) -> bool {
-        let free = self.store.free_bytes();
-        free.is_some_and(|free| free < FULL_BYTES)
     }
 
     /// Statements kept here that still count.

@@ -43,7 +43,9 @@ impl Runtime {
             .map(|(log, _)| *log)
             .collect();
         let mut to_give = 0;
-        for log in logs {
+        // Who is full takes nothing more for now.
+        let is_full = self.said.get(&peer).is_some_and(|said| said.full);
+        for log in logs.into_iter().filter(|_| !is_full) {
             for (kept, ordinals) in self.replica.kept_parts(&log) {
                 let mut lacks = within(self.store.here(&kept)?, &ordinals);
                 if let Some(held) = self.peers.have.bits(&peer, &log) {

@@ -18,7 +18,9 @@ use heirloom_protocol::{
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{AlbumRow, Peers, Runtime, RuntimeError, commit::Stage, drops::Drops};
+use super::{
+    AlbumRow, Peers, Runtime, RuntimeError, account::Account, commit::Stage, drops::Drops,
+};
 use crate::{
     clock::Clock,
     store::{EntryRecord, Head, KeyFile, Store, Table},
@@ -99,8 +101,10 @@ impl Runtime {
             identity.family,
             identity.genesis.clone(),
         );
+        let account = Account::of(store.home());
         let mut runtime = Self {
             store,
+            account,
             clock: Clock::default(),
             keys,
             replica,

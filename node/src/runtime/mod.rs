@@ -5,11 +5,13 @@
 //! same bounded queue. Nothing here waits for the network.
 
 mod accept;
+mod account;
 mod admit;
 mod ahead;
 mod album;
 mod asset;
 mod audit;
+mod blame;
 mod blobs;
 mod carry;
 mod collect;
@@ -58,9 +60,11 @@ use crate::{
 
 pub use self::{
     accept::Verdict,
+    account::{Bounds, Stored, Sum},
     album::AlbumRow,
     asset::{AssetKey, BlobHere},
     audit::Audit,
+    blame::Blame,
     blobs::{Served, name_of},
     carry::{CarriedLog, CarriedSpace, Scope, Taken},
     collect::Due,
@@ -77,6 +81,7 @@ pub use self::{
     write::system_rng,
 };
 pub(crate) use self::{
+    account::bytes,
     admit::Handed,
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
@@ -156,6 +161,7 @@ pub struct Runtime {
     is_filled: bool,
     /// Entries whose records are damaged, under the names they are kept by.
     broken: BTreeSet<(LogId, u32)>,
+    account: account::Account,
     /// Whether entries of a forked log came that this device has not vouched for.
     has_unvouched: bool,
 }
