@@ -121,10 +121,11 @@ impl Home {
     async fn movie(&self, leaves: usize) -> BlobRef {
         let album: AlbumId = self.node.view().await.unwrap().library().unwrap().id;
         let plain: Vec<u8> = (0..leaves * 65_520)
-            .map(|at| (at / 7 % 251) as u8)
+            .map(|at| u8::try_from(at / 7 % 251).unwrap())
             .collect();
         let key = BlobKey::from_bytes([9; 32]);
-        let shape = Shape::padded(Class::Original, 0, plain.len() as u64).unwrap();
+        let len = u64::try_from(plain.len()).unwrap();
+        let shape = Shape::padded(Class::Original, 0, len).unwrap();
         let mut encryptor = Encryptor::new(&key, shape);
         let mut writer = self.node.store().blobs().writer();
         let mut rest = &plain[..];
@@ -146,7 +147,7 @@ impl Home {
         let part = Part {
             role: PartRole::Still,
             name: "movie".into(),
-            len: plain.len() as u64,
+            len,
             pt_hash: PlainHash(*blake3::hash(&plain).as_bytes()),
             key,
             blob: 0,
