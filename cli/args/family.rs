@@ -237,7 +237,7 @@ pub(crate) enum DeviceAct {
         device: String,
         /// What it keeps
         policy: Policy,
-        /// Use at most this much space for originals
+        /// Let the least used originals go beyond this much, if others keep them
         #[arg(long, value_name = "SIZE", value_parser = values::size)]
         limit: Option<u64>,
     },

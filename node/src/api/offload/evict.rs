@@ -89,10 +89,11 @@ pub(crate) async fn keep_within_limit(node: Node, network: Network, ending: Canc
 
 /// Lets go of what is beyond the limit, as far as others keep it.
 async fn look(node: &Node, network: &Network, refused: &mut Refused) -> Result<(), ApiError> {
-    let view = node.view().await?;
-    let Some(limit) = limit_of(&view) else {
+    let asked = node.ask(|runtime| runtime.replica().control().policy(&runtime.device()));
+    let Policy::Cache(limit) = asked.await? else {
         return Ok(());
     };
+    let view = node.view().await?;
     let all = candidates(node, Filter::default()).await?;
     let total: u64 = all.iter().map(|one| one.bytes).sum();
     let over = total.saturating_sub(limit);

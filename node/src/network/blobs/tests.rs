@@ -123,8 +123,8 @@ impl Home {
         let plain: Vec<u8> = (0..leaves * 65_520)
             .map(|at| u8::try_from(at / 7 % 251).unwrap())
             .collect();
-        let len = u64::try_from(plain.len()).unwrap();
         let key = BlobKey::from_bytes([9; 32]);
+        let len = u64::try_from(plain.len()).unwrap();
         let shape = Shape::padded(Class::Original, 0, len).unwrap();
         let mut encryptor = Encryptor::new(&key, shape);
         let mut writer = self.node.store().blobs().writer();
