@@ -37,6 +37,7 @@ for (const colorScheme of ["light", "dark"]) {
       for (const path of SCREENS) {
         await go(page, path);
         assert.deepEqual(await findings(page), [], path);
+        assert.doesNotMatch(await page.locator("body").innerText(), /^[a-z]+\.[a-z]+[.\w]*$/m, `${path}: a sentence that is in no table`);
         assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), path);
       }
       await holds(page, assert);

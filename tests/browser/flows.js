@@ -172,6 +172,7 @@ test("favourites and comments go both ways", async () => {
   await button(a, "Send").click();
   await b.locator(".comments li").getByText("It was.").waitFor();
   await a.locator(".kept").getByText("this device").waitFor();
+  assert.doesNotMatch(await a.locator(".kept").textContent(), /years ago/, "a proof is of today");
   await a.locator(".viewer-top").getByRole("button", { name: "Close", exact: true }).click();
   await b.keyboard.press("Escape");
   await b.locator(".viewer-top").waitFor({ state: "detached" });

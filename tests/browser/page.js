@@ -64,6 +64,17 @@ test("every sentence is there in every language, with the same places to fill", 
   for (const key of used) assert.ok(key in first, `${key} is in no table`);
 });
 
+test("what the node says by an id has a sentence: what needs a person, and every switch", () => {
+  const api = fileURLToPath(new URL("../../node/src/api/", import.meta.url));
+  const sources = readdirSync(api, { recursive: true }).filter((name) => name.endsWith(".rs")).map((name) => readFileSync(api + name, "utf8")).join("\n");
+  const table = JSON.parse(read("lang/en.json"));
+  const problems = [...sources.matchAll(/Problem::new\(\s*"([a-z-]+)"/g)].map(([, id]) => `problem.${id}`);
+  const words = [...sources.matchAll(/"(words-[a-z]+|restored(?:-other)?)"/g)].map(([, id]) => `problem.${id}`).filter((id) => id !== "problem.restored" || sources.includes('id: "restored"'));
+  const switches = [...sources.matchAll(/name: "([a-z_.]+)",\s*kind: Kind::(Flag|Rates)/g)].flatMap(([, key, kind]) => kind === "Flag" ? [`config.${key}`, `config.${key}.text`] : [`config.${key}`]);
+  assert.ok(problems.length > 10 && switches.length > 10, `${problems.length} ${switches.length}`);
+  assert.deepEqual([...new Set([...problems, ...words, ...switches])].filter((key) => !(key in table)), []);
+});
+
 test("nothing turns text into markup or code", () => {
   for (const name of scripts) {
     assert.doesNotMatch(read(name).toString(), /innerHTML|outerHTML|insertAdjacentHTML|dangerouslySet|document\.write|\beval\(|new Function|srcdoc|createPolicy/, name);

@@ -111,6 +111,22 @@ test("the wheel moves the photos as far as it turns, in a box that is shorter th
   await page.context().close();
 });
 
+test("the address of a photo leads to it, wherever it is", async () => {
+  const page = await open(1);
+  const deep = monthOf(table, table.months[200].m).assets[3];
+  await page.route("**/api/v1/asset/*", (route) => route.fulfill({ contentType: "application/json", body: JSON.stringify({ id: deep.id, taken: deep.t, name: deep.n, bytes: 1, albums: [], tags: [] }) }));
+  await page.route("**/preview/*", (route) => route.fulfill({ contentType: "image/jpeg", body: picture }));
+  await page.goto(`${home.ready.gallery}/photos/${deep.id}`);
+  await page.waitForSelector(".viewer.ready");
+  assert.match(page.url(), new RegExp(`/photos/${deep.id}$`));
+  await page.keyboard.press("Escape");
+  await page.waitForSelector(".viewer-top", { state: "detached" });
+  // Closing leads to where it stands, with the focus on it.
+  await page.waitForFunction((id) => document.activeElement.closest(".cell")?.dataset.id === id, deep.id);
+  await holds(page, assert);
+  await page.context().close();
+});
+
 test("back from the viewer the place and the focus are kept", async () => {
   const page = await open(1);
   await page.focus(".scrubber");

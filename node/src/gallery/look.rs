@@ -159,9 +159,14 @@ fn one(shelf: &Shelf, item: OpId) -> Result<Option<Value>, StoreError> {
         .kept_on(&folded, listed.here.original)
         .into_iter()
         .map(|kept| {
+            let mut rows = view.people.devices.iter();
+            let row = rows.find(|row| row.id.to_string() == kept.device);
+            let audit = row.and_then(|row| view.peers.audit(&row.id));
+            let proved_at = audit.and_then(|audit| audit.proved());
             json!({
                 "this": kept.device == view.device.to_string(),
                 "device": kept.device, "name": kept.name, "proved": kept.proved,
+                "proved_at": proved_at.map(|at| instant_text(at.0)),
             })
         })
         .collect();

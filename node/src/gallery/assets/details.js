@@ -116,7 +116,7 @@ function kept(told, asset) {
   return html`<section class=${`kept ${safe ? "good" : "warn"}`}>
     <h3>${icon(safe ? "safe" : "here")}${t("kept", { n: devices.length || asset.copies || 0 })}</h3>
     <ul>${devices.map((/** @type {any} */ one) => html`<li key=${one.device}><span>${clean(one.name, 60)}</span>
-      <small>${one.this ? t("kept.this") : one.proved ? t("kept.proved", { when: ago(one.proved) }) : t("kept.told")}</small></li>`)}</ul>
+      <small>${one.this ? t("kept.this") : one.proved && one.proved_at ? t("kept.proved", { when: ago(one.proved_at) }) : t("kept.told")}</small></li>`)}</ul>
     ${!safe && html`<p class="dim">${t("kept.alone")}</p>`}
   </section>`;
 }

@@ -26,32 +26,34 @@ export class Months {
     if (list) { this.there.delete(month); this.there.set(month, list); }
     return list;
   }
-  /** Asks for the months in sight, and for no other any more. @param {string[]} months */
+  /** Asks for the months in sight, and for no other that only was in sight. @param {string[]} months */
   want(months) {
-    for (const [month, stop] of this.asked) if (!months.includes(month)) stop.abort();
+    for (const [month, stop] of this.asked) if (!months.includes(month)) { stop.abort(); this.asked.delete(month); }
     for (const month of months) {
       if ((this.there.has(month) && !this.stale.has(month)) || this.asked.has(month)) continue;
-      this.load(month).catch(() => { /* the next look asks again */ });
+      const stop = new AbortController();
+      this.asked.set(month, stop);
+      const done = () => { if (this.asked.get(month) === stop) this.asked.delete(month); };
+      // What fails is asked for again at the next look.
+      this.load(month, stop.signal).then(done, done);
     }
   }
-  /** @param {string} month @returns {Promise<Photo[]>} */
-  async load(month) {
-    const stop = new AbortController();
-    this.asked.set(month, stop);
-    try {
-      this.stale.delete(month);
-      const told = await get(`/api/v1/month/${month}${this.query ? `?${this.query}` : ""}`, stop.signal);
-      this.there.delete(month);
-      this.there.set(month, told.assets.map((/** @type {any} */ one) => (one.gone ? { n: "", k: "photo", pv: "none", h1: false, copies: 0, f: false, ...one } : one)));
-      for (const old of this.there.keys()) {
-        if (this.there.size <= KEPT) break;
-        this.there.delete(old);
-      }
-      return told.assets;
-    } finally {
-      this.asked.delete(month);
-      if (!stop.signal.aborted) this.came();
+  /** @param {string} month @param {AbortSignal} [signal] @returns {Promise<Photo[]>} */
+  async load(month, signal) {
+    this.stale.delete(month);
+    const told = await get(`/api/v1/month/${month}${this.query ? `?${this.query}` : ""}`, signal).catch((fault) => {
+      if (this.there.has(month)) this.stale.add(month);
+      throw fault;
+    });
+    this.there.delete(month);
+    this.there.set(month, told.assets.map((/** @type {any} */ one) => (one.gone ? { n: "", k: "photo", pv: "none", h1: false, copies: 0, f: false, ...one } : one)));
+    for (const old of this.there.keys()) {
+      if (this.there.size <= KEPT) break;
+      this.there.delete(old);
     }
+    this.asked.delete(month);
+    this.came();
+    return told.assets;
   }
   /** Something changed in these months; without a list, in any. @param {string[]|null} months */
   doubt(months) {

@@ -37,6 +37,11 @@ export class Settings extends Component {
     try { await act("config", { do: "set", key, value: String(value) }); notice(t("settings.later")); } catch (fault) { noticeFault(fault); }
     this.again();
   }
+  /** @param {any} setting how fast photos may go, by the hour */
+  async rate(setting) {
+    const said = await prompt({ title: t(`config.${setting.key}`), label: t(`config.${setting.key}`), value: [setting.value || ""].flat().join(", "), text: t("config.bandwidth.text"), yes: t("save"), free: true });
+    if (said !== undefined) await this.set(setting.key, said);
+  }
   async export() {
     const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now") });
     if (!folder) return;
@@ -96,7 +101,9 @@ export class Settings extends Component {
         <${Row} title=${t("export")} text=${t("export.never")}><button type="button" class="quiet" onClick=${() => this.export()}>${t("export.now")}</button><//></div></section>
       <section><h2>${t("settings.network")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("config", { do: "list" }, "setting")}>${(/** @type {any[]} */ all) => html`
         ${all.filter((one) => typeof one.value === "boolean").map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${t(`config.${one.key}.text`)}>
-          <input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/><//>`)}`}<//>
+          <input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/><//>`)}
+        ${all.filter((one) => one.key.startsWith("bandwidth.")).map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${one.value ? clean([one.value].flat().join(", "), 200) : t("config.bandwidth.free")}>
+          <button type="button" class="quiet" onClick=${() => this.rate(one)}>${t("change")}</button><//>`)}`}<//>
         ${state.phones && html`<${Row} title=${t("phone.title")} text=${t("phone.more")}><button type="button" class="quiet" onClick=${() => this.phone()}>${icon("phone")}${t("phone.show")}</button><//>`}</div></section>
       <section><h2>${t("recovery")}</h2><div class="panel">
         <${Row} title=${t("recovery.check")} text=${t("recovery.text")}><button type="button" class="quiet" onClick=${() => layer((done) => html`<${Dialog} title=${t("recovery.check")} onClose=${done}><${WordsForm} done=${done}/><//>`)}>${t("recovery.check.now")}</button><//>

@@ -30,7 +30,7 @@ const ICONS = {
   info: "M12 20.500a8.500 8.500 0 1 0 0-17 8.500 8.500 0 0 0 0 17zM12 11v5.500M12 7.800h.01",
   share: "M12 15V4M8 7.500L12 3.500l4 4M7 11H5.500v9h13v-9H17",
   zoom: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.200 16.200L20.500 20.500M11 8v6M8 11h6",
-  more: "M5.500 12h.01M12 12h.01M18.500 12h.01",
+  more: "M6.200 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0zM12.700 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0zM19.200 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0z",
   edit: "M4.500 19.500l1-4L16 5l3 3L8.500 18.500zM14 7l3 3",
   settings: "M4 7h9M17 7h3M15 9.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400zM4 17h3M11 17h9M9 19.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400z",
   activity: "M4.500 5h15v11h-8.500L7 19.500V16H4.500z",
@@ -136,9 +136,9 @@ export async function confirm({ title, text, yes, danger }) {
   return said;
 }
 
-/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean}} it
+/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean, free?: boolean}} it
  *  @returns {Promise<string|undefined>} */
-export async function prompt({ title, label, value = "", yes, text, long }) {
+export async function prompt({ title, label, value = "", yes, text, long, free }) {
   /** @type {string|undefined} */
   let said;
   await layer((done) => html`<${Dialog} title=${title} onClose=${done}>${(/** @type {any} */ close) => html`
@@ -146,7 +146,7 @@ export async function prompt({ title, label, value = "", yes, text, long }) {
       ${text && html`<p>${text}</p>`}
       <label class="field"><span>${label}</span>
         ${long ? html`<textarea name="said" rows="3" maxlength="4000" defaultValue=${value} value=${value} autofocus/>`
-          : html`<input name="said" value=${value} maxlength="120" autocomplete="off" autofocus required/>`}</label>
+          : html`<input name="said" value=${value} maxlength="120" autocomplete="off" autofocus required=${!free}/>`}</label>
       <footer><button type="button" class="quiet" onClick=${close}>${t("cancel")}</button>
         <button class="main">${yes}</button></footer>
     </form>`}<//>`);
