@@ -170,6 +170,37 @@ pub(crate) enum BundleAct {
     },
 }
 
+/// Keep a folder up to date as a keeper without a program
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom depot add /media/usb/heirloom
+  heirloom depot list
+  heirloom depot remove /media/usb/heirloom
+
+A running node puts what is new there, and takes from there what it lacks, at news and each hour. Several
+devices may have the same folder as a depot. What lies there is encrypted; no copy there counts as one.")]
+pub(crate) struct Depot {
+    #[command(subcommand)]
+    pub(crate) act: DepotAct,
+}
+
+/// What to do about depots.
+#[derive(Subcommand)]
+pub(crate) enum DepotAct {
+    /// Make a folder a depot of this device, and bring both up to date
+    Add {
+        /// The folder, made when missing
+        dir: PathBuf,
+    },
+    /// List the depots of this device, and how they were when last seen
+    List,
+    /// Keep a folder up to date no longer; what lies there stays
+    Remove {
+        /// The folder
+        dir: PathBuf,
+    },
+}
+
 /// List, add and remove addresses of other devices
 #[derive(Args)]
 #[command(before_long_help = "Examples:

@@ -1,6 +1,7 @@
 //! Entries and ciphertext as files: on a disk that is taken along, or in a place that nobody runs a node on.
 //!
 //! ```text
+//! depot.rs    a folder that is kept up to date, as a keeper without a program
 //! folder.rs   a folder as a place for such files
 //! write.rs    what is here goes there: entries, blobs, and last a signed manifest
 //! read.rs     what is there comes here, checked like anything from a hostile peer
@@ -10,6 +11,7 @@
 //! entries count and which blobs are wanted is the runtime's. Everything here
 //! blocks, and runs on threads for that.
 
+pub(crate) mod depot;
 mod folder;
 mod read;
 mod write;
@@ -21,8 +23,8 @@ use crate::{
 
 pub(crate) use self::{
     folder::Folder,
-    read::{Wrong, read},
-    write::write,
+    read::{Reading, Wrong, read},
+    write::{Before, write},
 };
 
 /// Why carrying ended early.
@@ -34,6 +36,9 @@ pub(crate) enum CarryError {
     /// There is no room in it.
     #[error("there is no room left in the place that is written to")]
     Full,
+    /// It is a depot that is not in reach: a disk that is not mounted, a share that is gone.
+    #[error("the depot is not in reach")]
+    Away,
     /// Nothing of the kind lies there.
     #[error("nothing that Heirloom wrote lies there")]
     Nothing,

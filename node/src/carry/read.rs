@@ -22,7 +22,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{CarryError, Folder, Pace, is_wrong_blob};
+use super::{CarryError, Folder, Pace, depot::MARKER, is_wrong_blob};
 use crate::{
     node::Node,
     runtime::{RuntimeError, Taken},
@@ -44,7 +44,7 @@ pub(crate) struct Wrong {
 }
 
 /// What came of reading.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Read {
     /// Entries that are new here.
     pub(crate) entries: u64,
@@ -58,6 +58,10 @@ pub(crate) struct Read {
     pub(crate) bytes: u64,
     /// Devices that wrote there and did not come to an end.
     pub(crate) unfinished: u64,
+    /// Manifests whose entries are all here now, by their hash.
+    pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
+    /// What others of the family say that lies there.
+    pub(crate) others: PeerHaves,
     /// Files that are not what they are to be.
     pub(crate) wrong: Vec<Wrong>,
 }
@@ -68,9 +72,20 @@ const UNREADABLE: &str = "it cannot be read";
 const UNSIGNED: &str = "something in it was signed by nobody of this family";
 const NO_MANIFEST: &str = "it is no manifest of this device in this family";
 
+/// What of a folder is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    /// Of a depot: what a manifest names alone, and not what this device itself wrote.
+    pub(crate) depot: Option<DeviceId>,
+    /// Manifests whose entries were all taken before, by their hash.
+    pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
+}
+
 /// What one device wrote.
 struct Writer {
     device: DeviceId,
+    /// The hash of its manifest.
+    hash: [u8; 32],
     /// Files of entries in the order in which they are read.
     files: Vec<String>,
     manifest: Option<Manifest>,
@@ -96,12 +111,14 @@ impl Writer {
 pub(crate) fn read(
     node: &Node,
     folder: &Folder,
+    reading: &Reading,
     cancelled: &CancellationToken,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Read, CarryError> {
     let mut reader = Reader {
         node,
         folder,
+        reading,
         cancelled,
         tell,
         read: Read::default(),
@@ -109,13 +126,18 @@ pub(crate) fn read(
         pace: Pace::default(),
     };
     let mut writers = reader.writers()?;
-    let blobs = reader.blobs_there()?;
-    if writers.is_empty() && blobs.is_empty() {
+    let blobs = match reading.depot {
+        Some(_) => None,
+        None => Some(reader.blobs_there()?),
+    };
+    if writers.is_empty() && blobs.as_ref().is_some_and(BTreeSet::is_empty) {
         return Err(CarryError::Nothing);
     }
     reader.entries(&mut writers)?;
-    reader.blobs(&writers, &blobs)?;
-    for writer in writers {
+    reader.blobs(&writers, blobs.as_ref())?;
+    // A depot holds what its writers may have let go since.
+    let is_depot = reading.depot.is_some() || folder.size(MARKER)?.is_some();
+    for writer in writers.into_iter().filter(|_| !is_depot) {
         node.ask_blocking(move |runtime| runtime.note_carried(writer.device, &writer.rows))??;
     }
     let Reader {
@@ -129,6 +151,7 @@ pub(crate) fn read(
 struct Reader<'a> {
     node: &'a Node,
     folder: &'a Folder,
+    reading: &'a Reading,
     cancelled: &'a CancellationToken,
     tell: &'a mut dyn FnMut(Pace),
     read: Read,
@@ -167,19 +190,32 @@ impl Reader<'_> {
             let Some(device) = DeviceId::from_hex(&name) else {
                 continue;
             };
+            if self.reading.depot == Some(device) {
+                continue;
+            }
             let folder = carry::folder_of(&device);
             let names = self.folder.list(&folder)?;
             let files = names
                 .iter()
                 .filter(|name| name.starts_with("entries-") && carry::number_of(name).is_some());
             let mut files: Vec<_> = files.map(|name| format!("{folder}/{name}")).collect();
-            let manifest = self.manifest(&device)?;
+            let (manifest, hash) = self.manifest(&device)?;
             let mut rows = Vec::new();
+            if self.reading.depot.is_some() {
+                let parts = manifest.iter().flat_map(|manifest| &manifest.entries);
+                let named: BTreeSet<_> = parts
+                    .map(|part| carry::entries_of(&device, part.number))
+                    .collect();
+                let is_seen = self.reading.seen.get(&device) == Some(&hash);
+                files.retain(|name| !is_seen && named.contains(name));
+            }
             if let Some(manifest) = &manifest {
-                for part in &manifest.entries {
-                    let name = carry::entries_of(&device, part.number);
-                    if !files.contains(&name) {
-                        self.wrong(&name, MISSING);
+                if self.reading.depot.is_none() {
+                    for part in &manifest.entries {
+                        let name = carry::entries_of(&device, part.number);
+                        if !files.contains(&name) {
+                            self.wrong(&name, MISSING);
+                        }
                     }
                 }
                 for part in &manifest.lists {
@@ -192,6 +228,7 @@ impl Reader<'_> {
             files.sort();
             writers.push(Writer {
                 device,
+                hash,
                 files,
                 manifest,
                 rows,
@@ -200,11 +237,11 @@ impl Reader<'_> {
         Ok(writers)
     }
 
-    fn manifest(&mut self, device: &DeviceId) -> Result<Option<Manifest>, CarryError> {
+    fn manifest(&mut self, device: &DeviceId) -> Result<(Option<Manifest>, [u8; 32]), CarryError> {
         let name = carry::manifest_of(device);
         let most = limits::MANIFEST_BYTES + 128;
         let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0)) else {
-            return Ok(None);
+            return Ok((None, [0; 32]));
         };
         let family = self
             .node
@@ -215,7 +252,8 @@ impl Reader<'_> {
         if signed.is_none() {
             self.wrong(&name, NO_MANIFEST);
         }
-        Ok(signed.map(|signed| signed.value().clone()))
+        let hash = *blake3::hash(&bytes).as_bytes();
+        Ok((signed.map(|signed| signed.value().clone()), hash))
     }
 
     fn list(&mut self, device: &DeviceId, part: &Part) -> Vec<SpaceRow> {
@@ -277,6 +315,16 @@ impl Reader<'_> {
                 break;
             }
         }
+        let left: BTreeSet<_> = left.into_iter().collect();
+        for writer in writers.iter() {
+            let is_whole = |name: &String| !left.contains(name) && !self.wrong.contains_key(name);
+            if writer.manifest.is_some() && writer.files.iter().all(is_whole) {
+                self.read.seen.insert(writer.device, writer.hash);
+            }
+        }
+        if self.reading.depot.is_some() {
+            return Ok(());
+        }
         let is_signed = writers.iter().any(|writer| writer.manifest.is_some());
         match of_family || is_signed {
             true => Ok(()),
@@ -334,11 +382,16 @@ impl Reader<'_> {
     }
 
     /// Gets every blob that lies there and is lacking here.
-    fn blobs(&mut self, writers: &[Writer], there: &BTreeSet<BlobId>) -> Result<(), CarryError> {
+    fn blobs(
+        &mut self,
+        writers: &[Writer],
+        there: Option<&BTreeSet<BlobId>>,
+    ) -> Result<(), CarryError> {
         let hash = blake3::hash(self.folder.root().as_os_str().as_encoded_bytes());
         let carrier = DeviceId(*blake3::keyed_hash(&CARRIER, hash.as_bytes()).as_bytes());
         let promised = self.promised(writers)?;
-        let is_listed = writers.iter().all(Writer::is_whole);
+        let is_depot = self.reading.depot.is_some();
+        let is_listed = is_depot || writers.iter().all(Writer::is_whole);
         let mut claims = match is_listed {
             true => promised.clone(),
             // What an unfinished writer has put there nobody says: all that is lacking is looked for.
@@ -350,6 +403,7 @@ impl Reader<'_> {
             claims = renamed(&claims, carrier);
         }
         let done = self.blobs_of(carrier, claims, &promised, there);
+        self.read.others = promised;
         self.node
             .ask_blocking(move |runtime| runtime.peer_lost(&carrier))?;
         done
@@ -379,7 +433,7 @@ impl Reader<'_> {
         carrier: DeviceId,
         mut claims: PeerHaves,
         promised: &PeerHaves,
-        there: &BTreeSet<BlobId>,
+        there: Option<&BTreeSet<BlobId>>,
     ) -> Result<(), CarryError> {
         loop {
             self.check()?;
@@ -396,11 +450,12 @@ impl Reader<'_> {
             let mut failed = Vec::new();
             for blob in wanted {
                 self.check()?;
-                let place = match there.contains(&blob.id) {
+                let is_there = there.is_none_or(|there| there.contains(&blob.id));
+                let place = match is_there {
                     true => self.blob(&blob)?,
                     false => None,
                 };
-                if !there.contains(&blob.id) && is_promised(promised, &blob) {
+                if !is_there && is_promised(promised, &blob) {
                     let files = carry::blob_files(&blob.id, blob_bytes(&blob));
                     self.wrong(&files[0].0, MISSING);
                 }
