@@ -161,6 +161,7 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom bundle write D --to A --since 2023-05-01",
         "heirloom bundle read D",
         "heirloom depot add D",
+        "heirloom depot add s3://b/p --endpoint http://10.0.0.2:9000 --region r",
         "heirloom depot list",
         "heirloom depot remove D",
         "heirloom recovery check -",

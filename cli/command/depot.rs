@@ -1,5 +1,7 @@
 //! `heirloom depot`: folders that are kept up to date as a keeper without a program.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::Talk;
@@ -12,8 +14,14 @@ use crate::{
 
 pub(super) async fn run(args: Depot, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     match args.act {
-        DepotAct::Add { dir } => {
-            let body = json!({"do": "add", "dir": absolute(&dir)?});
+        DepotAct::Add {
+            place,
+            endpoint,
+            region,
+        } => {
+            let body = json!({
+                "do": "add", "dir": whole(&place)?, "endpoint": endpoint, "region": region,
+            });
             talk.act("depot", body, |ui, line| match line.kind() {
                 "summary" => say_added(ui, line),
                 _ => super::unknown(ui, line),
@@ -33,14 +41,22 @@ pub(super) async fn run(args: Depot, talk: &mut Talk<'_>) -> Result<u8, CliError
             })
             .await
         }
-        DepotAct::Remove { dir } => {
-            let body = json!({"do": "remove", "dir": absolute(&dir)?});
+        DepotAct::Remove { place } => {
+            let body = json!({"do": "remove", "dir": whole(&place)?});
             talk.act("depot", body, |ui, line| match line.kind() {
                 "summary" => ui.say("It is kept up to date no longer; what lies there stays."),
                 _ => super::unknown(ui, line),
             })
             .await
         }
+    }
+}
+
+/// The whole path of a folder; what stands for a bucket is left as it is.
+fn whole(place: &str) -> Result<String, CliError> {
+    match place.starts_with("s3://") {
+        true => Ok(place.to_owned()),
+        false => absolute(Path::new(place)).map(|path| path.to_string_lossy().into_owned()),
     }
 }
 

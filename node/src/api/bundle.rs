@@ -139,6 +139,7 @@ pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
         CarryError::Place(error) => ApiError::new("E-IO", 1, error.to_string())
             .safe("What came before is kept.")
             .hint(again),
+        CarryError::NoAccess(text) => ApiError::usage(&text),
         CarryError::Away => ApiError::new("E-IO", 1, error.to_string())
             .safe("Nothing was changed.")
             .hint("plug the disk in or mount the share, then run the same command again"),

@@ -1,6 +1,6 @@
 //! `depot`: folders that are kept up to date as a keeper without a program.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     carry::{
         Pace,
-        depot::{self, Depot},
+        depot::{self, Depot, Place},
     },
     catalog::instant_text,
     node::Node,
@@ -29,10 +29,19 @@ pub(super) async fn depot(node: &Node, body: &Value, answer: &Arc<Answer>) -> Do
 }
 
 async fn add(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
-    let dir = path(node, body)?;
+    let place = match pick::optional(body, "dir").filter(|dir| dir.starts_with("s3://")) {
+        None => Place::Folder(path(node, body)?),
+        Some(url) => Place::Bucket {
+            url: url.to_owned(),
+            endpoint: pick::text(body, "endpoint")?.to_owned(),
+            region: pick::optional(body, "region")
+                .unwrap_or("us-east-1")
+                .to_owned(),
+        },
+    };
     let (working, told) = (node.clone(), Arc::clone(answer));
     let done = node.blocking(move || {
-        let depot = depot::add(&working, dir)?;
+        let depot = depot::add(&working, place)?;
         let dropped = told.dropped().clone();
         let mut tell = |pace: Pace| told.progress(progress(pace));
         depot::round(&working, &depot, true, &dropped, &mut tell)
@@ -55,7 +64,7 @@ fn told(depot: &Depot) -> Value {
     let at = |ms: u64| (ms > 0).then(|| instant_text(ms));
     let state = &depot.state;
     json!({
-        "path": depot.path.to_string_lossy(),
+        "path": depot.place.name(),
         "blobs": state.blobs, "updated": at(state.updated), "checked": at(state.checked),
         "wrong": state.wrong, "problem": state.problem,
     })
@@ -73,9 +82,12 @@ async fn list(node: &Node, answer: &Arc<Answer>) -> Done {
 }
 
 async fn remove(node: &Node, body: &Value) -> Done {
-    let dir = PathBuf::from(pick::text(body, "dir")?);
+    let place = pick::text(body, "dir")?.to_owned();
     let store = node.store().clone();
-    match node.blocking(move || depot::remove(&store, &dir)).await?? {
+    match node
+        .blocking(move || depot::remove(&store, &place))
+        .await??
+    {
         true => Ok(json!({})),
         false => Err(ApiError::not_found("depot at this place")
             .hint("heirloom depot list shows the depots of this device")),

@@ -27,8 +27,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Before, CarryError, Folder, Pace, Reading, read, write};
+use super::{
+    Before, Carrier, CarryError, Folder, Pace, Reading,
+    bucket::{Access, Bucket},
+    read, write,
+};
 use crate::{
+    network::NetworkOptions,
     node::Node,
     runtime::{News, RuntimeError, Scope},
     store::{Batch, BlobPlace, Store, StoreError, Table},
@@ -41,7 +46,8 @@ const MARKER_BYTES: u64 = 64;
 const EVERY: Duration = Duration::from_secs(3600);
 /// How long after news a round begins, so that many make one.
 const AFTER_NEWS: Duration = Duration::from_secs(3);
-/// Blobs and files of entries that are read again in an hour.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Blobs and files of entries that are read again in an hour, of a bucket in a day.
 const CHECKS: usize = 32;
 /// Bytes after which no more are.
 const CHECK_BYTES: u64 = 64 * 1024 * 1024;
@@ -54,9 +60,35 @@ pub(crate) struct Depot {
     /// What its row is called.
     pub(crate) id: [u8; 16],
     /// Where it is.
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     /// How it was when it was last looked at.
     pub(crate) state: State,
+}
+
+/// Where a depot is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// A folder.
+    Folder(PathBuf),
+    /// A prefix in a bucket.
+    Bucket {
+        /// `s3://bucket/prefix`.
+        url: String,
+        /// Where the store is, `http://` or `https://`.
+        endpoint: String,
+        /// The region that requests are signed for.
+        region: String,
+    },
+}
+
+impl Place {
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.to_string_lossy().into_owned(),
+            Self::Bucket { url, .. } => url.clone(),
+        }
+    }
 }
 
 /// How a depot was.
@@ -108,7 +140,7 @@ pub(crate) fn all(store: &Store) -> Result<Vec<Depot>, StoreError> {
         depots.extend(row.ok().and_then(|row| wire::decode_row(&row).ok()));
         ControlFlow::Continue(())
     })?;
-    depots.sort_by(|a, b| a.path.cmp(&b.path));
+    depots.sort_by(|a, b| a.place.cmp(&b.place));
     Ok(depots)
 }
 
@@ -121,9 +153,67 @@ fn save(store: &Store, depot: &Depot) -> Result<(), StoreError> {
     })
 }
 
-fn folder_at(node: &Node, path: PathBuf) -> Result<Folder, RuntimeError> {
-    let mark = node.ask_blocking(|runtime| runtime.device().short())?;
-    Ok(Folder::new(path, mark))
+fn open(node: &Node, place: &Place) -> Result<Box<dyn Carrier>, CarryError> {
+    match place {
+        Place::Folder(path) => {
+            let mark = node.ask_blocking(|runtime| runtime.device().short())?;
+            Ok(Box::new(Folder::new(path.clone(), mark)))
+        }
+        Place::Bucket {
+            url,
+            endpoint,
+            region,
+        } => {
+            let home = node.store().home();
+            let (key_id, secret) = keys(home)?;
+            let access = Access {
+                endpoint: endpoint.clone(),
+                region: region.clone(),
+                key_id,
+                secret,
+            };
+            // Settings that cannot be read let nothing out.
+            let is_open = NetworkOptions::of_home(home).is_ok_and(|options| !options.lan_only);
+            let handle = tokio::runtime::Handle::current();
+            Ok(Box::new(Bucket::new(url, access, !is_open, handle)?))
+        }
+    }
+}
+
+/// The file in the home that holds the keys of a store.
+const KEYS: &str = "s3.toml";
+
+#[derive(Deserialize)]
+struct Keys {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+/// The keys of a store: from the environment, else from a file of the home that nobody else can read.
+fn keys(home: &std::path::Path) -> Result<(String, String), CarryError> {
+    let env = |name: &str| std::env::var(name).ok().filter(|key| !key.is_empty());
+    if let Some(keys) = env("AWS_ACCESS_KEY_ID").zip(env("AWS_SECRET_ACCESS_KEY")) {
+        return Ok(keys);
+    }
+    let path = home.join(KEYS);
+    let shown = path.display();
+    if !path.exists() {
+        let text = format!(
+            "the keys of the store are missing: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {shown}"
+        );
+        return Err(CarryError::NoAccess(text));
+    }
+    if crate::store::fs::loose_mode(&path)?.is_some() {
+        let text = format!("{shown} can be read by others: chmod 600 it, and make new keys");
+        return Err(CarryError::NoAccess(text));
+    }
+    let text = std::fs::read_to_string(&path)?;
+    // What stands in it is told to nobody.
+    let keys: Keys = toml::from_str(&text).map_err(|_| {
+        let text = format!("{shown} has no access_key_id and secret_access_key");
+        CarryError::NoAccess(text)
+    })?;
+    Ok((keys.access_key_id, keys.secret_access_key))
 }
 
 /// What stands in the file that says whose depot it is: the same, whichever device writes it.
@@ -139,8 +229,8 @@ fn tag(family: &FamilyId) -> Vec<u8> {
 /// # Errors
 ///
 /// What the place and the disk say; nothing is remembered then.
-pub(crate) fn add(node: &Node, path: PathBuf) -> Result<Depot, CarryError> {
-    let folder = folder_at(node, path.clone())?;
+pub(crate) fn add(node: &Node, place: Place) -> Result<Depot, CarryError> {
+    let folder = open(node, &place)?;
     let family = node.ask_blocking(|runtime| runtime.replica().family())?;
     match folder.get(MARKER, MARKER_BYTES)? {
         Some(there) if there == tag(&family) => {}
@@ -150,12 +240,12 @@ pub(crate) fn add(node: &Node, path: PathBuf) -> Result<Depot, CarryError> {
             folder.settle()?;
         }
     }
-    let hash = blake3::hash(path.to_string_lossy().as_bytes());
+    let hash = blake3::hash(place.name().as_bytes());
     let mut id = [0; 16];
     id.copy_from_slice(&hash.as_bytes()[..16]);
     let known = all(node.store())?.into_iter().find(|depot| depot.id == id);
     let state = known.map(|depot| depot.state).unwrap_or_default();
-    let depot = Depot { id, path, state };
+    let depot = Depot { id, place, state };
     save(node.store(), &depot)?;
     Ok(depot)
 }
@@ -165,10 +255,10 @@ pub(crate) fn add(node: &Node, path: PathBuf) -> Result<Depot, CarryError> {
 /// # Errors
 ///
 /// What the disk says.
-pub(crate) fn remove(store: &Store, path: &std::path::Path) -> Result<bool, StoreError> {
+pub(crate) fn remove(store: &Store, place: &str) -> Result<bool, StoreError> {
     let mut found = false;
     for depot in all(store)? {
-        if depot.path == path {
+        if depot.place.name() == place {
             found = true;
             store.commit(&Batch {
                 deletes: vec![
@@ -217,9 +307,14 @@ fn exchange(
     cancelled: &CancellationToken,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Round, CarryError> {
-    let folder = folder_at(node, depot.path.clone())?;
+    let folder = &*open(node, &depot.place)?;
     let family = node.ask_blocking(|runtime| runtime.replica().family())?;
-    if folder.get(MARKER, MARKER_BYTES).ok().flatten() != Some(tag(&family)) {
+    let there = match &depot.place {
+        Place::Folder(_) => folder.get(MARKER, MARKER_BYTES).ok().flatten(),
+        // Why a store does not answer is worth telling.
+        Place::Bucket { .. } => folder.get(MARKER, MARKER_BYTES)?,
+    };
+    if there != Some(tag(&family)) {
         return Err(CarryError::Away);
     }
     let (me, now) = node.ask_blocking(|runtime| (runtime.device(), runtime.clock().now().0))?;
@@ -231,19 +326,19 @@ fn exchange(
             .and_then(|row| wire::decode_row(&row).ok())
             .unwrap_or_default(),
     };
-    let read = read(node, &folder, &reading, cancelled, tell)?;
+    let read = read(node, folder, &reading, cancelled, tell)?;
     let row = wire::encode_row(&read.seen).unwrap_or_default();
     node.store().commit(&Batch {
         puts: vec![(Table::Kv, seen_key(&depot.id), row)],
         ..Batch::default()
     })?;
     let mut wrong: Vec<String> = read.wrong.iter().map(|wrong| wrong.name.clone()).collect();
-    let mut before = own(node, &folder, &me)?;
+    let mut before = own(node, folder, &me)?;
     if check {
-        wrong.extend(check_some(node, &folder, &me, &mut before)?);
+        wrong.extend(check_some(node, folder, &me, &mut before)?);
     }
     before.others = read.others;
-    let written = write(node, &folder, Scope::default(), &before, cancelled, tell)?;
+    let written = write(node, folder, Scope::default(), &before, cancelled, tell)?;
     let state = &mut depot.state;
     state.updated = now;
     if check {
@@ -263,7 +358,7 @@ fn exchange(
 }
 
 /// What this device has put there, by its own manifest. What that names and is not there is written again.
-fn own(node: &Node, folder: &Folder, me: &DeviceId) -> Result<Before, CarryError> {
+fn own(node: &Node, folder: &dyn Carrier, me: &DeviceId) -> Result<Before, CarryError> {
     let mut before = Before::default();
     let most = limits::MANIFEST_BYTES + 128;
     let most_bytes = u64::try_from(most).unwrap_or(0);
@@ -320,7 +415,7 @@ fn forget_entries(before: &mut Before) {
 /// Reads some of what this device has put there again; what is wrong is named, removed, and counts as not there.
 fn check_some(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
     me: &DeviceId,
     before: &mut Before,
 ) -> Result<Vec<String>, CarryError> {
@@ -407,7 +502,7 @@ impl Draw<'_> {
 /// Whether a file of a blob holds what is here; where what is here cannot be read, that is not known.
 fn is_same(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
     (blob, place): (&BlobRef, &BlobPlace),
     at: usize,
 ) -> Result<bool, CarryError> {
@@ -468,8 +563,14 @@ pub(crate) async fn run(node: Node, ending: CancellationToken) {
 }
 
 fn rounds(node: &Node, check: bool, cancelled: &CancellationToken) -> Result<(), StoreError> {
+    let now = node.clock().now().0;
     for depot in all(node.store())? {
-        match round(node, &depot, check, cancelled, &mut |_| {}) {
+        // Reading from a bucket often costs money.
+        let is_due = match depot.place {
+            Place::Folder(_) => true,
+            Place::Bucket { .. } => now.abs_diff(depot.state.checked) >= DAY_MS,
+        };
+        match round(node, &depot, check && is_due, cancelled, &mut |_| {}) {
             Ok(round) if round == Round::default() => {}
             Ok(round) => tracing::info!(?round, "a depot"),
             Err(CarryError::Away) => tracing::debug!("a depot is not in reach"),

@@ -22,7 +22,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{CarryError, Folder, Pace, depot::MARKER, is_wrong_blob};
+use super::{Carrier, CarryError, Pace, depot::MARKER, is_wrong_blob};
 use crate::{
     node::Node,
     runtime::{RuntimeError, Taken},
@@ -110,7 +110,7 @@ impl Writer {
 /// was taken before another error stays.
 pub(crate) fn read(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
     reading: &Reading,
     cancelled: &CancellationToken,
     tell: &mut dyn FnMut(Pace),
@@ -150,7 +150,7 @@ pub(crate) fn read(
 
 struct Reader<'a> {
     node: &'a Node,
-    folder: &'a Folder,
+    folder: &'a dyn Carrier,
     reading: &'a Reading,
     cancelled: &'a CancellationToken,
     tell: &'a mut dyn FnMut(Pace),
@@ -173,13 +173,20 @@ impl Reader<'_> {
     }
 
     /// A whole file; one that cannot be read is named and counts as missing.
-    fn file(&mut self, name: &str, most: u64) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// Where nothing else could be read either: a store does not answer.
+    fn file(&mut self, name: &str, most: u64) -> Result<Option<Vec<u8>>, CarryError> {
         match self.folder.get(name, most) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {
+                Err(error.into())
+            }
             Err(error) => {
                 tracing::warn!(name, %error, "a file that was carried");
                 self.wrong(name, UNREADABLE);
-                None
+                Ok(None)
             }
         }
     }
@@ -219,7 +226,7 @@ impl Reader<'_> {
                     }
                 }
                 for part in &manifest.lists {
-                    rows.extend(self.list(&device, part));
+                    rows.extend(self.list(&device, part)?);
                 }
             }
             if manifest.as_ref().is_none_or(|manifest| !manifest.whole) {
@@ -240,7 +247,7 @@ impl Reader<'_> {
     fn manifest(&mut self, device: &DeviceId) -> Result<(Option<Manifest>, [u8; 32]), CarryError> {
         let name = carry::manifest_of(device);
         let most = limits::MANIFEST_BYTES + 128;
-        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0)) else {
+        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0))? else {
             return Ok((None, [0; 32]));
         };
         let family = self
@@ -256,21 +263,21 @@ impl Reader<'_> {
         Ok((signed.map(|signed| signed.value().clone()), hash))
     }
 
-    fn list(&mut self, device: &DeviceId, part: &Part) -> Vec<SpaceRow> {
+    fn list(&mut self, device: &DeviceId, part: &Part) -> Result<Vec<SpaceRow>, CarryError> {
         let name = carry::list_of(device, part.number);
         let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
         let before = self.wrong.len();
-        let Some(bytes) = self.file(&name, most) else {
+        let Some(bytes) = self.file(&name, most)? else {
             if self.wrong.len() == before {
                 self.wrong(&name, MISSING);
             }
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let rows = part.is(&bytes).then(|| carry::read_list(&bytes)).flatten();
         if rows.is_none() {
             self.wrong(&name, CHANGED);
         }
-        rows.unwrap_or_default()
+        Ok(rows.unwrap_or_default())
     }
 
     /// Spaces that are for this device, by the word of devices that belong to the family.
@@ -348,7 +355,7 @@ impl Reader<'_> {
     ) -> Result<Taken, CarryError> {
         let mut taken = Taken::default();
         let most = u64::try_from(limits::CARRY_FILE_BYTES).unwrap_or(0);
-        let Some(bytes) = self.file(name, most) else {
+        let Some(bytes) = self.file(name, most)? else {
             return Ok(taken);
         };
         let (mut entries, is_whole) = carry::read_entries(&bytes);
@@ -387,7 +394,7 @@ impl Reader<'_> {
         writers: &[Writer],
         there: Option<&BTreeSet<BlobId>>,
     ) -> Result<(), CarryError> {
-        let hash = blake3::hash(self.folder.root().as_os_str().as_encoded_bytes());
+        let hash = blake3::hash(self.folder.place().as_bytes());
         let carrier = DeviceId(*blake3::keyed_hash(&CARRIER, hash.as_bytes()).as_bytes());
         let promised = self.promised(writers)?;
         let is_depot = self.reading.depot.is_some();
@@ -502,7 +509,7 @@ impl Reader<'_> {
         for (name, size) in &files {
             self.check()?;
             let before = self.wrong.len();
-            let Some(bytes) = self.file(name, *size) else {
+            let Some(bytes) = self.file(name, *size)? else {
                 if self.wrong.len() == before {
                     self.wrong(name, MISSING);
                 }

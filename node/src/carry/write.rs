@@ -26,7 +26,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{CarryError, Folder, Pace};
+use super::{Carrier, CarryError, Pace};
 use crate::{
     node::Node,
     runtime::{CarriedLog, CarriedSpace, RuntimeError, Scope},
@@ -108,7 +108,7 @@ pub(crate) struct Written {
 /// [`CarryError`]; what was written by then stays, can be read, and is not written again.
 pub(crate) fn write(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
     scope: Scope,
     before: &Before,
     cancelled: &CancellationToken,
@@ -180,7 +180,7 @@ fn total(spaces: &[CarriedSpace], before: &Before) -> u64 {
 
 struct Writer<'a> {
     node: &'a Node,
-    folder: &'a Folder,
+    folder: &'a dyn Carrier,
     device: DeviceId,
     before: &'a Before,
     /// The number of the next file.
