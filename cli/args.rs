@@ -120,6 +120,7 @@ pub(crate) enum Command {
     Keep(Keep),
     Offload(Offload),
     Bundle(Bundle),
+    Depot(Depot),
     Verify(Verify),
     Doctor(Doctor),
     Config(Config),
@@ -159,8 +160,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Care",
         &[
-            "status", "sync", "keep", "offload", "bundle", "verify", "doctor", "config", "service",
-            "log",
+            "status", "sync", "keep", "offload", "bundle", "depot", "verify", "doctor", "config",
+            "service", "log",
         ],
     ),
     ("This program", &["completions", "man", "version"]),

@@ -188,6 +188,9 @@ impl Family {
             let blobs = written["blobs"].as_u64().zip(written["present"].as_u64());
             assert!(blobs.is_some_and(|(new, old)| new + old > 20), "{written}");
         }
+        let depot = disk.join("depot");
+        self.a.ok(&["depot", "add", depot.to_str().expect("UTF-8")]);
+        assert!(files(&depot.join("blobs")).len() > 20);
         let search = self.canaries.search();
         assert_eq!(search.hits_below(&disk), Vec::<String>::new());
         let file = disk.join("planted");

@@ -193,7 +193,7 @@ fn the_protocol_touches_no_disk_network_clock_thread_or_dice() {
 
 #[test]
 fn each_foreign_world_has_one_room() {
-    let rooms: [(&str, &[&str]); 6] = [
+    let rooms: [(&str, &[&str]); 7] = [
         ("libp2p", &["node/src/net/", "node/src/net.rs"]),
         ("redb", &["node/src/store/", "node/src/store.rs"]),
         (
@@ -206,6 +206,7 @@ fn each_foreign_world_has_one_room() {
             ],
         ),
         ("mdns_sd", &["node/src/net/"]),
+        ("object_store", &["node/src/carry/"]),
         ("clap", &["cli/args.rs", "cli/args/"]),
         ("heirloom_protocol", &["node/src/", "protocol/"]),
     ];

@@ -170,6 +170,48 @@ pub(crate) enum BundleAct {
     },
 }
 
+/// Keep a folder up to date as a keeper without a program
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom depot add /media/usb/heirloom
+  heirloom depot add s3://photos/berger --endpoint https://s3.example.org
+  heirloom depot list
+  heirloom depot remove /media/usb/heirloom
+
+A running node puts what is new there, and takes from there what it lacks, at news and each hour. Several
+devices may have the same folder as a depot. What lies there is encrypted; no copy there counts as one.
+The keys of an S3-compatible store are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of
+the node, or access_key_id and secret_access_key in s3.toml in its home, which nobody else may read.")]
+pub(crate) struct Depot {
+    #[command(subcommand)]
+    pub(crate) act: DepotAct,
+}
+
+/// What to do about depots.
+#[derive(Subcommand)]
+pub(crate) enum DepotAct {
+    /// Make a folder or a bucket a depot of this device, and bring both up to date
+    Add {
+        /// The folder, made when missing; or s3://bucket/prefix
+        #[arg(value_name = "DIR")]
+        place: String,
+        /// Where the S3-compatible store is
+        #[arg(long, value_name = "URL", value_parser = values::endpoint)]
+        endpoint: Option<String>,
+        /// The region of the store, us-east-1 when left out
+        #[arg(long, value_name = "NAME", requires = "endpoint")]
+        region: Option<String>,
+    },
+    /// List the depots of this device, and how they were when last seen
+    List,
+    /// Keep a depot up to date no longer; what lies there stays
+    Remove {
+        /// The folder, or s3://bucket/prefix
+        #[arg(value_name = "DIR")]
+        place: String,
+    },
+}
+
 /// List, add and remove addresses of other devices
 #[derive(Args)]
 #[command(before_long_help = "Examples:

@@ -66,6 +66,17 @@ pub(super) fn instant(text: &str) -> Result<String, String> {
     }
 }
 
+/// Accepts the address of a store: `http://` or `https://` and a host.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains('@') => Ok(text.to_owned()),
+        _ => Err("an address of a store looks like https://s3.example.org".to_owned()),
+    }
+}
+
 /// Accepts one date, without a range.
 pub(super) fn date(text: &str) -> Result<String, String> {
     if is_date(text) {

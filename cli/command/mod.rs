@@ -11,6 +11,7 @@ mod comment;
 mod completions;
 mod config;
 mod demo;
+mod depot;
 mod device;
 mod doctor;
 mod export;
@@ -116,6 +117,7 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Sync(args) => sync::run(args, talk).await,
         Command::Keep(args) => keep::run(args, talk).await,
         Command::Offload(args) => offload::run(args, talk).await,
+        Command::Depot(args) => depot::run(args, talk).await,
         Command::Bundle(args) => bundle::run(args, talk).await,
         Command::Verify(args) => verify::run(args, talk).await,
         Command::Doctor(_) => doctor::run(talk).await,

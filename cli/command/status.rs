@@ -54,6 +54,9 @@ fn say(ui: &mut Ui, line: &Line) {
     say_moving(ui, line);
     say_peers(ui, line);
     say_scrubbed(ui, line);
+    for depot in line.inner("depots") {
+        super::depot::say_depot(ui, &depot);
+    }
     if let Some(gallery) = line.text("gallery") {
         ui.say(format!("Gallery:  {gallery}"));
     }

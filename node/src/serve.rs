@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Answer, ApiError, Doorway, Lines, keep_within_limit},
+    carry::depot,
     gallery::{Gallery, GalleryOptions},
     net::{Address, Relaying},
     network::{Network, NetworkOptions, addresses},
@@ -163,6 +164,7 @@ impl Running {
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
             tokio::spawn(keep_up(node.clone(), self.ending.clone())),
             tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
+            tokio::spawn(depot::run(self.doorway.node().await?, self.ending.clone())),
         ];
         Ok(())
     }

@@ -14,6 +14,7 @@ pub(crate) mod internet;
 pub(crate) mod namespaces;
 pub(crate) mod pictures;
 pub(crate) mod proxy;
+pub(crate) mod store;
 #[cfg(target_os = "linux")]
 pub(crate) mod strace;
 

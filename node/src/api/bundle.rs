@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, answer::Progress, pick};
 use crate::{
-    carry::{self, CarryError, Folder, Pace, Wrong},
+    carry::{self, Before, CarryError, Folder, Pace, Reading, Wrong},
     catalog,
     node::Node,
     runtime::Scope,
@@ -21,7 +21,8 @@ pub(super) async fn bundle(node: &Node, body: &Value, answer: &Arc<Answer>) -> D
     }
 }
 
-async fn folder(node: &Node, body: &Value) -> Result<Folder, ApiError> {
+/// The place that is asked for: a whole path that is neither in the home nor around it.
+pub(super) fn path(node: &Node, body: &Value) -> Result<PathBuf, ApiError> {
     let path = PathBuf::from(pick::text(body, "dir")?);
     if !path.is_absolute() {
         // This process may be a node that was started somewhere else.
@@ -30,9 +31,14 @@ async fn folder(node: &Node, body: &Value) -> Result<Folder, ApiError> {
     let home = node.store().home();
     if path.starts_with(home) || home.starts_with(&path) {
         return Err(ApiError::usage(
-            "a bundle does not lie in the home of this device, nor around it",
+            "it does not lie in the home of this device, nor around it",
         ));
     }
+    Ok(path)
+}
+
+async fn folder(node: &Node, body: &Value) -> Result<Folder, ApiError> {
+    let path = path(node, body)?;
     let mark = node.ask(|runtime| runtime.device().short()).await?;
     Ok(Folder::new(path, mark))
 }
@@ -55,7 +61,14 @@ async fn write(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
     let written = node.blocking(move || {
         let dropped = told.dropped().clone();
         let mut tell = |pace: Pace| told.progress(progress(pace));
-        carry::write(&working, &folder, scope, &dropped, &mut tell)
+        carry::write(
+            &working,
+            &folder,
+            scope,
+            &Before::default(),
+            &dropped,
+            &mut tell,
+        )
     });
     let written = written.await?.map_err(|error| into_error(error, true))?;
     Ok(json!({
@@ -74,7 +87,7 @@ async fn read(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
         }
         let dropped = told.dropped().clone();
         let mut tell = |pace: Pace| told.progress(progress(pace));
-        carry::read(&working, &folder, &dropped, &mut tell)
+        carry::read(&working, &folder, &Reading::default(), &dropped, &mut tell)
     });
     let read = read.await?.map_err(|error| into_error(error, false))?;
     for wrong in &read.wrong {
@@ -99,7 +112,7 @@ fn line(wrong: &Wrong) -> Value {
     })
 }
 
-fn progress(pace: Pace) -> Progress {
+pub(super) fn progress(pace: Pace) -> Progress {
     Progress {
         done: pace.done,
         total: pace.total,
@@ -108,7 +121,7 @@ fn progress(pace: Pace) -> Progress {
     }
 }
 
-fn into_error(error: CarryError, writes: bool) -> ApiError {
+pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
     let again = "run the same command again: it goes on where it stopped";
     match error {
         CarryError::Full => ApiError::new(
@@ -126,6 +139,10 @@ fn into_error(error: CarryError, writes: bool) -> ApiError {
         CarryError::Place(error) => ApiError::new("E-IO", 1, error.to_string())
             .safe("What came before is kept.")
             .hint(again),
+        CarryError::NoAccess(text) => ApiError::usage(&text),
+        CarryError::Away => ApiError::new("E-IO", 1, error.to_string())
+            .safe("Nothing was changed.")
+            .hint("plug the disk in or mount the share, then run the same command again"),
         CarryError::Nothing => ApiError::not_found("bundle in this folder")
             .hint("name the folder that heirloom bundle write was given"),
         CarryError::Foreign => ApiError::new(

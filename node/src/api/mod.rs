@@ -12,6 +12,7 @@ mod assets;
 mod bundle;
 mod config;
 mod copy;
+mod depot;
 mod doctor;
 mod edits;
 mod error;
@@ -291,6 +292,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "verify" => verify::verify(doorway, node, body, answer).await,
         "keep" => keep::keep(node, body, answer).await,
         "offload" => offload::offload(doorway, node, body, answer).await,
+        "depot" => depot::depot(node, body, answer).await,
         "bundle" => bundle::bundle(node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }

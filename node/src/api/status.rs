@@ -80,7 +80,7 @@ pub(super) async fn status(
             "node": if live.runs { "running" } else { "stopped" },
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
-            "peers": peers,
+            "peers": peers, "depots": super::depot::all(node).await?,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),

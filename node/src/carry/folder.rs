@@ -11,6 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::Carrier;
 use crate::store::fs::{at, at_once, sync_folder};
 
 /// Files that wait for one sync.
@@ -55,7 +56,8 @@ impl Folder {
         }
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    #[cfg(test)]
+    fn root(&self) -> &Path {
         &self.root
     }
 
@@ -64,8 +66,41 @@ impl Folder {
         self.root.is_dir()
     }
 
-    /// The length of a file; `None` where there is none, or something that is no plain file.
-    pub(crate) fn size(&self, name: &str) -> io::Result<Option<u64>> {
+    /// Makes the folders down to one. A link on the way is refused: it would lead somewhere else.
+    fn make(&self, folder: &Path) -> io::Result<()> {
+        if !self.root.is_dir() {
+            fs::create_dir_all(&self.root).map_err(at(&self.root))?;
+        }
+        let below = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));
+        let mut path = self.root.clone();
+        for part in below {
+            let above = path.clone();
+            path.push(part);
+            match kind(&path)? {
+                Some(kind) if kind.is_dir() => {}
+                Some(_) => return Err(strange(&path, "it is no folder")),
+                None => {
+                    match fs::create_dir(&path) {
+                        // Another device may have made it in the same moment.
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(at(&path)(error));
+                        }
+                        _ => {}
+                    }
+                    sync_folder(&above)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Carrier for Folder {
+    fn place(&self) -> String {
+        self.root.to_string_lossy().into_owned()
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
         let path = self.root.join(name);
         match kind(&path)? {
             Some(kind) if kind.is_file() => {
@@ -75,12 +110,7 @@ impl Folder {
         }
     }
 
-    /// A whole file; `None` where there is none.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData` for one that is no plain file or longer than `most`.
-    pub(crate) fn get(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    fn get(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
         let path = self.root.join(name);
         match kind(&path)? {
             None => return Ok(None),
@@ -97,8 +127,7 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Writes a file that gets its name with the next [`Self::settle`], replacing what has it.
-    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.root.join(name);
         let folder = path.parent().unwrap_or(&self.root);
         self.make(folder)?;
@@ -135,8 +164,7 @@ impl Folder {
         }
     }
 
-    /// Makes everything that was put durable, bytes before names. After an error some of it is not there.
-    pub(crate) fn settle(&self) -> io::Result<()> {
+    fn settle(&self) -> io::Result<()> {
         let files = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *waiting)
@@ -159,46 +187,16 @@ impl Folder {
         result
     }
 
-    /// Removes a file; one that is not there is fine.
-    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+    fn remove(&self, name: &str) -> io::Result<()> {
         crate::store::fs::remove(&self.root.join(name))
     }
 
-    /// The names in a folder, sorted; none where it is not there or no folder.
-    pub(crate) fn list(&self, name: &str) -> io::Result<Vec<String>> {
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
         let path = self.root.join(name);
         match kind(&path)? {
             Some(kind) if kind.is_dir() => crate::store::fs::list(&path),
             _ => Ok(Vec::new()),
         }
-    }
-
-    /// Makes the folders down to one. A link on the way is refused: it would lead somewhere else.
-    fn make(&self, folder: &Path) -> io::Result<()> {
-        if !self.root.is_dir() {
-            fs::create_dir_all(&self.root).map_err(at(&self.root))?;
-        }
-        let below = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));
-        let mut path = self.root.clone();
-        for part in below {
-            let above = path.clone();
-            path.push(part);
-            match kind(&path)? {
-                Some(kind) if kind.is_dir() => {}
-                Some(_) => return Err(strange(&path, "it is no folder")),
-                None => {
-                    match fs::create_dir(&path) {
-                        // Another device may have made it in the same moment.
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                            return Err(at(&path)(error));
-                        }
-                        _ => {}
-                    }
-                    sync_folder(&above)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Entries and ciphertext as files: on a disk that is taken along, or in a place that nobody runs a node on.
 //!
 //! ```text
+//! depot.rs    a folder that is kept up to date, as a keeper without a program
+//! bucket.rs   a bucket of an S3-compatible store as a place for such files, by http.rs
 //! folder.rs   a folder as a place for such files
 //! write.rs    what is here goes there: entries, blobs, and last a signed manifest
 //! read.rs     what is there comes here, checked like anything from a hostile peer
@@ -10,7 +12,10 @@
 //! entries count and which blobs are wanted is the runtime's. Everything here
 //! blocks, and runs on threads for that.
 
+mod bucket;
+pub(crate) mod depot;
 mod folder;
+mod http;
 mod read;
 mod write;
 
@@ -21,9 +26,39 @@ use crate::{
 
 pub(crate) use self::{
     folder::Folder,
-    read::{Wrong, read},
-    write::write,
+    read::{Reading, Wrong, read},
+    write::{Before, write},
 };
+
+/// A place for files that are carried. Names are paths below it, with slashes.
+///
+/// Each call blocks. A file appears under its name whole or not at all.
+pub(crate) trait Carrier {
+    /// What it is called, here and in no other place.
+    fn place(&self) -> String;
+
+    /// The length of a file; `None` where there is none, or something that is no plain file.
+    fn size(&self, name: &str) -> std::io::Result<Option<u64>>;
+
+    /// A whole file; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` for one that is no plain file or longer than `most`.
+    fn get(&self, name: &str, most: u64) -> std::io::Result<Option<Vec<u8>>>;
+
+    /// Writes a file that has its name after the next [`Self::settle`] at the latest, replacing what has it.
+    fn put(&self, name: &str, bytes: &[u8]) -> std::io::Result<()>;
+
+    /// Makes everything that was put durable. After an error some of it is not there.
+    fn settle(&self) -> std::io::Result<()>;
+
+    /// Removes a file; one that is not there is fine.
+    fn remove(&self, name: &str) -> std::io::Result<()>;
+
+    /// The names in a folder, sorted; none where it is not there or no folder.
+    fn list(&self, name: &str) -> std::io::Result<Vec<String>>;
+}
 
 /// Why carrying ended early.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +69,12 @@ pub(crate) enum CarryError {
     /// There is no room in it.
     #[error("there is no room left in the place that is written to")]
     Full,
+    /// It is a depot that is not in reach: a disk that is not mounted, a share that is gone.
+    #[error("the depot is not in reach")]
+    Away,
+    /// The keys of the store are missing, or others could read them.
+    #[error("{0}")]
+    NoAccess(String),
     /// Nothing of the kind lies there.
     #[error("nothing that Heirloom wrote lies there")]
     Nothing,

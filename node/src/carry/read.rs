@@ -22,7 +22,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{CarryError, Folder, Pace, is_wrong_blob};
+use super::{Carrier, CarryError, Pace, depot::MARKER, is_wrong_blob};
 use crate::{
     node::Node,
     runtime::{RuntimeError, Taken},
@@ -44,7 +44,7 @@ pub(crate) struct Wrong {
 }
 
 /// What came of reading.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct Read {
     /// Entries that are new here.
     pub(crate) entries: u64,
@@ -58,6 +58,10 @@ pub(crate) struct Read {
     pub(crate) bytes: u64,
     /// Devices that wrote there and did not come to an end.
     pub(crate) unfinished: u64,
+    /// Manifests whose entries are all here now, by their hash.
+    pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
+    /// What others of the family say that lies there.
+    pub(crate) others: PeerHaves,
     /// Files that are not what they are to be.
     pub(crate) wrong: Vec<Wrong>,
 }
@@ -68,9 +72,20 @@ const UNREADABLE: &str = "it cannot be read";
 const UNSIGNED: &str = "something in it was signed by nobody of this family";
 const NO_MANIFEST: &str = "it is no manifest of this device in this family";
 
+/// What of a folder is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    /// Of a depot: what a manifest names alone, and not what this device itself wrote.
+    pub(crate) depot: Option<DeviceId>,
+    /// Manifests whose entries were all taken before, by their hash.
+    pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
+}
+
 /// What one device wrote.
 struct Writer {
     device: DeviceId,
+    /// The hash of its manifest.
+    hash: [u8; 32],
     /// Files of entries in the order in which they are read.
     files: Vec<String>,
     manifest: Option<Manifest>,
@@ -95,13 +110,15 @@ impl Writer {
 /// was taken before another error stays.
 pub(crate) fn read(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
+    reading: &Reading,
     cancelled: &CancellationToken,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Read, CarryError> {
     let mut reader = Reader {
         node,
         folder,
+        reading,
         cancelled,
         tell,
         read: Read::default(),
@@ -109,13 +126,18 @@ pub(crate) fn read(
         pace: Pace::default(),
     };
     let mut writers = reader.writers()?;
-    let blobs = reader.blobs_there()?;
-    if writers.is_empty() && blobs.is_empty() {
+    let blobs = match reading.depot {
+        Some(_) => None,
+        None => Some(reader.blobs_there()?),
+    };
+    if writers.is_empty() && blobs.as_ref().is_some_and(BTreeSet::is_empty) {
         return Err(CarryError::Nothing);
     }
     reader.entries(&mut writers)?;
-    reader.blobs(&writers, &blobs)?;
-    for writer in writers {
+    reader.blobs(&writers, blobs.as_ref())?;
+    // A depot holds what its writers may have let go since.
+    let is_depot = reading.depot.is_some() || folder.size(MARKER)?.is_some();
+    for writer in writers.into_iter().filter(|_| !is_depot) {
         node.ask_blocking(move |runtime| runtime.note_carried(writer.device, &writer.rows))??;
     }
     let Reader {
@@ -128,7 +150,8 @@ pub(crate) fn read(
 
 struct Reader<'a> {
     node: &'a Node,
-    folder: &'a Folder,
+    folder: &'a dyn Carrier,
+    reading: &'a Reading,
     cancelled: &'a CancellationToken,
     tell: &'a mut dyn FnMut(Pace),
     read: Read,
@@ -150,13 +173,20 @@ impl Reader<'_> {
     }
 
     /// A whole file; one that cannot be read is named and counts as missing.
-    fn file(&mut self, name: &str, most: u64) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// Where nothing else could be read either: a store does not answer.
+    fn file(&mut self, name: &str, most: u64) -> Result<Option<Vec<u8>>, CarryError> {
         match self.folder.get(name, most) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {
+                Err(error.into())
+            }
             Err(error) => {
                 tracing::warn!(name, %error, "a file that was carried");
                 self.wrong(name, UNREADABLE);
-                None
+                Ok(None)
             }
         }
     }
@@ -167,23 +197,36 @@ impl Reader<'_> {
             let Some(device) = DeviceId::from_hex(&name) else {
                 continue;
             };
+            if self.reading.depot == Some(device) {
+                continue;
+            }
             let folder = carry::folder_of(&device);
             let names = self.folder.list(&folder)?;
             let files = names
                 .iter()
                 .filter(|name| name.starts_with("entries-") && carry::number_of(name).is_some());
             let mut files: Vec<_> = files.map(|name| format!("{folder}/{name}")).collect();
-            let manifest = self.manifest(&device)?;
+            let (manifest, hash) = self.manifest(&device)?;
             let mut rows = Vec::new();
+            if self.reading.depot.is_some() {
+                let parts = manifest.iter().flat_map(|manifest| &manifest.entries);
+                let named: BTreeSet<_> = parts
+                    .map(|part| carry::entries_of(&device, part.number))
+                    .collect();
+                let is_seen = self.reading.seen.get(&device) == Some(&hash);
+                files.retain(|name| !is_seen && named.contains(name));
+            }
             if let Some(manifest) = &manifest {
-                for part in &manifest.entries {
-                    let name = carry::entries_of(&device, part.number);
-                    if !files.contains(&name) {
-                        self.wrong(&name, MISSING);
+                if self.reading.depot.is_none() {
+                    for part in &manifest.entries {
+                        let name = carry::entries_of(&device, part.number);
+                        if !files.contains(&name) {
+                            self.wrong(&name, MISSING);
+                        }
                     }
                 }
                 for part in &manifest.lists {
-                    rows.extend(self.list(&device, part));
+                    rows.extend(self.list(&device, part)?);
                 }
             }
             if manifest.as_ref().is_none_or(|manifest| !manifest.whole) {
@@ -192,6 +235,7 @@ impl Reader<'_> {
             files.sort();
             writers.push(Writer {
                 device,
+                hash,
                 files,
                 manifest,
                 rows,
@@ -200,11 +244,11 @@ impl Reader<'_> {
         Ok(writers)
     }
 
-    fn manifest(&mut self, device: &DeviceId) -> Result<Option<Manifest>, CarryError> {
+    fn manifest(&mut self, device: &DeviceId) -> Result<(Option<Manifest>, [u8; 32]), CarryError> {
         let name = carry::manifest_of(device);
         let most = limits::MANIFEST_BYTES + 128;
-        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0)) else {
-            return Ok(None);
+        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0))? else {
+            return Ok((None, [0; 32]));
         };
         let family = self
             .node
@@ -215,24 +259,25 @@ impl Reader<'_> {
         if signed.is_none() {
             self.wrong(&name, NO_MANIFEST);
         }
-        Ok(signed.map(|signed| signed.value().clone()))
+        let hash = *blake3::hash(&bytes).as_bytes();
+        Ok((signed.map(|signed| signed.value().clone()), hash))
     }
 
-    fn list(&mut self, device: &DeviceId, part: &Part) -> Vec<SpaceRow> {
+    fn list(&mut self, device: &DeviceId, part: &Part) -> Result<Vec<SpaceRow>, CarryError> {
         let name = carry::list_of(device, part.number);
         let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
         let before = self.wrong.len();
-        let Some(bytes) = self.file(&name, most) else {
+        let Some(bytes) = self.file(&name, most)? else {
             if self.wrong.len() == before {
                 self.wrong(&name, MISSING);
             }
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let rows = part.is(&bytes).then(|| carry::read_list(&bytes)).flatten();
         if rows.is_none() {
             self.wrong(&name, CHANGED);
         }
-        rows.unwrap_or_default()
+        Ok(rows.unwrap_or_default())
     }
 
     /// Spaces that are for this device, by the word of devices that belong to the family.
@@ -277,6 +322,16 @@ impl Reader<'_> {
                 break;
             }
         }
+        let left: BTreeSet<_> = left.into_iter().collect();
+        for writer in writers.iter() {
+            let is_whole = |name: &String| !left.contains(name) && !self.wrong.contains_key(name);
+            if writer.manifest.is_some() && writer.files.iter().all(is_whole) {
+                self.read.seen.insert(writer.device, writer.hash);
+            }
+        }
+        if self.reading.depot.is_some() {
+            return Ok(());
+        }
         let is_signed = writers.iter().any(|writer| writer.manifest.is_some());
         match of_family || is_signed {
             true => Ok(()),
@@ -300,7 +355,7 @@ impl Reader<'_> {
     ) -> Result<Taken, CarryError> {
         let mut taken = Taken::default();
         let most = u64::try_from(limits::CARRY_FILE_BYTES).unwrap_or(0);
-        let Some(bytes) = self.file(name, most) else {
+        let Some(bytes) = self.file(name, most)? else {
             return Ok(taken);
         };
         let (mut entries, is_whole) = carry::read_entries(&bytes);
@@ -334,11 +389,16 @@ impl Reader<'_> {
     }
 
     /// Gets every blob that lies there and is lacking here.
-    fn blobs(&mut self, writers: &[Writer], there: &BTreeSet<BlobId>) -> Result<(), CarryError> {
-        let hash = blake3::hash(self.folder.root().as_os_str().as_encoded_bytes());
+    fn blobs(
+        &mut self,
+        writers: &[Writer],
+        there: Option<&BTreeSet<BlobId>>,
+    ) -> Result<(), CarryError> {
+        let hash = blake3::hash(self.folder.place().as_bytes());
         let carrier = DeviceId(*blake3::keyed_hash(&CARRIER, hash.as_bytes()).as_bytes());
         let promised = self.promised(writers)?;
-        let is_listed = writers.iter().all(Writer::is_whole);
+        let is_depot = self.reading.depot.is_some();
+        let is_listed = is_depot || writers.iter().all(Writer::is_whole);
         let mut claims = match is_listed {
             true => promised.clone(),
             // What an unfinished writer has put there nobody says: all that is lacking is looked for.
@@ -350,6 +410,7 @@ impl Reader<'_> {
             claims = renamed(&claims, carrier);
         }
         let done = self.blobs_of(carrier, claims, &promised, there);
+        self.read.others = promised;
         self.node
             .ask_blocking(move |runtime| runtime.peer_lost(&carrier))?;
         done
@@ -379,7 +440,7 @@ impl Reader<'_> {
         carrier: DeviceId,
         mut claims: PeerHaves,
         promised: &PeerHaves,
-        there: &BTreeSet<BlobId>,
+        there: Option<&BTreeSet<BlobId>>,
     ) -> Result<(), CarryError> {
         loop {
             self.check()?;
@@ -396,11 +457,12 @@ impl Reader<'_> {
             let mut failed = Vec::new();
             for blob in wanted {
                 self.check()?;
-                let place = match there.contains(&blob.id) {
+                let is_there = there.is_none_or(|there| there.contains(&blob.id));
+                let place = match is_there {
                     true => self.blob(&blob)?,
                     false => None,
                 };
-                if !there.contains(&blob.id) && is_promised(promised, &blob) {
+                if !is_there && is_promised(promised, &blob) {
                     let files = carry::blob_files(&blob.id, blob_bytes(&blob));
                     self.wrong(&files[0].0, MISSING);
                 }
@@ -447,7 +509,7 @@ impl Reader<'_> {
         for (name, size) in &files {
             self.check()?;
             let before = self.wrong.len();
-            let Some(bytes) = self.file(name, *size) else {
+            let Some(bytes) = self.file(name, *size)? else {
                 if self.wrong.len() == before {
                     self.wrong(name, MISSING);
                 }

@@ -1,25 +1,32 @@
 //! What is here goes into a folder: entries first, then blobs, and last the manifest that says what is there.
 //!
 //! Every file is written whole, so that an interruption leaves what can be read.
-//! Blobs that lie there already are left, so that the next attempt goes on.
+//! Blobs that lie there already are left, so that the next attempt goes on. Of
+//! a depot this device knows what it has put there before, and adds to that.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use heirloom_protocol::{
     album::asset::BlobRef,
     carry::{self, LogRow, Manifest, Part, SpaceRow},
     crypto::Signed,
-    id::DeviceId,
+    id::{DeviceId, LogId},
     limits,
     log::entry::EntryBytes,
-    sync::{blob::blob_bytes, have},
+    sync::{
+        blob::blob_bytes,
+        have::{self, PeerHaves},
+    },
     time::Hlc,
     wire,
 };
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{CarryError, Folder, Pace};
+use super::{Carrier, CarryError, Pace};
 use crate::{
     node::Node,
     runtime::{CarriedLog, CarriedSpace, RuntimeError, Scope},
@@ -30,6 +37,8 @@ use crate::{
 const FILE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of bitmaps after which a list is ended.
 const LIST_BYTES: usize = 256 * 1024;
+/// Bytes below which a file of entries is written anew with what comes after it.
+const SMALL_BYTES: u32 = 1024 * 1024;
 /// Blobs that are asked for at once.
 const PAGE: usize = 64;
 
@@ -44,6 +53,34 @@ What is here is encrypted. It can be read on a device of that family alone:
 Losing it does no harm, and whoever finds it sees no photo and no name. It may be deleted.
 ";
 
+/// What this device has put there before, and what others say they have.
+#[derive(Default)]
+pub(crate) struct Before {
+    /// Its files of entries.
+    pub(crate) entries: Vec<Part>,
+    /// Its lists.
+    pub(crate) lists: Vec<Part>,
+    /// What these hold: entries and blobs of each log.
+    pub(crate) logs: BTreeMap<LogId, (Range<u32>, RoaringBitmap)>,
+    /// Blobs that others rely on.
+    pub(crate) others: PeerHaves,
+}
+
+impl Before {
+    /// The entries of a log that are there and go together with those to come.
+    fn seqs(&self, carried: &CarriedLog) -> Option<Range<u32>> {
+        let (seqs, _) = self.logs.get(&carried.log)?;
+        let wanted = &carried.seqs;
+        let fits = seqs.start <= wanted.start && (wanted.start..=wanted.end).contains(&seqs.end);
+        fits.then(|| seqs.clone())
+    }
+
+    fn blobs(&self, log: &LogId) -> RoaringBitmap {
+        let known = self.logs.get(log).map(|(_, blobs)| blobs.clone());
+        known.unwrap_or_default()
+    }
+}
+
 /// What was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Written {
@@ -53,21 +90,27 @@ pub(crate) struct Written {
     pub(crate) blobs: u64,
     /// Blobs that lay there already.
     pub(crate) present: u64,
+    /// Blobs that were given up for good, and were removed.
+    pub(crate) removed: u64,
+    /// Blobs of this device that lie there now.
+    pub(crate) there: u64,
     /// Blobs that are damaged here, and are not in the folder.
     pub(crate) damaged: u64,
     /// Bytes of files that were not there.
     pub(crate) bytes: u64,
 }
 
-/// Writes a folder. With it durable it returns; an earlier one of this device there is replaced.
+/// Writes a folder. All of it is durable when it returns; an earlier manifest of this device there is replaced.
+/// Where nothing is new, nothing is written.
 ///
 /// # Errors
 ///
 /// [`CarryError`]; what was written by then stays, can be read, and is not written again.
 pub(crate) fn write(
     node: &Node,
-    folder: &Folder,
+    folder: &dyn Carrier,
     scope: Scope,
+    before: &Before,
     cancelled: &CancellationToken,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Written, CarryError> {
@@ -76,25 +119,29 @@ pub(crate) fn write(
         Ok::<_, RuntimeError>((carried, runtime.device()))
     })??;
     let folder_name = carry::folder_of(&device);
-    let before = folder.list(&folder_name)?;
-    let numbers = before.iter().filter_map(|name| carry::number_of(name));
+    let names = folder.list(&folder_name)?;
+    let numbers = names.iter().filter_map(|name| carry::number_of(name));
     let mut writer = Writer {
         node,
         folder,
         device,
+        before,
         next: numbers.max().map_or(0, |last| last.saturating_add(1)),
         written: Written::default(),
         pace: Pace {
-            total: total(&spaces),
+            total: total(&spaces, before),
             ..Pace::default()
         },
         cancelled,
         tell,
     };
-    writer.file(carry::README, README.as_bytes())?;
+    if folder.size(carry::README)?.is_none() {
+        writer.file(carry::README, README.as_bytes())?;
+    }
     let entries = writer.entries(&spaces)?;
+    let same_entries = entries == before.entries;
     folder.settle()?;
-    {
+    if before.lists.is_empty() {
         // For whom albums are must be known even if this is interrupted.
         let rows = spaces.iter().map(no_blobs).collect();
         let lists = writer.lists(rows)?;
@@ -108,24 +155,34 @@ pub(crate) fn write(
     let lists = writer.lists(rows)?;
     // What a manifest names must be there before it.
     folder.settle()?;
+    if same_entries && lists == before.lists && !lists.is_empty() {
+        return Ok(writer.written);
+    }
+    let named: BTreeSet<_> = entries
+        .iter()
+        .chain(&lists)
+        .map(|part| part.number)
+        .collect();
     writer.manifest(scope, true, entries, lists)?;
-    for name in before {
-        if carry::number_of(&name).is_some() {
+    for name in names {
+        if carry::number_of(&name).is_some_and(|number| !named.contains(&number)) {
             folder.remove(&format!("{folder_name}/{name}"))?;
         }
     }
     Ok(writer.written)
 }
 
-fn total(spaces: &[CarriedSpace]) -> u64 {
+fn total(spaces: &[CarriedSpace], before: &Before) -> u64 {
     let logs = spaces.iter().flat_map(|space| &space.logs);
-    logs.map(|log| log.blobs.len()).sum()
+    logs.map(|log| (&log.blobs - before.blobs(&log.log)).len())
+        .sum()
 }
 
 struct Writer<'a> {
     node: &'a Node,
-    folder: &'a Folder,
+    folder: &'a dyn Carrier,
     device: DeviceId,
+    before: &'a Before,
     /// The number of the next file.
     next: u32,
     written: Written,
@@ -161,16 +218,13 @@ impl Writer<'_> {
 
     /// Entries of all spaces, each after what it names as far as that is cheap to know.
     fn entries(&mut self, spaces: &[CarriedSpace]) -> Result<Vec<Part>, CarryError> {
-        let mut parts = Vec::new();
+        let mut parts = self.before.entries.clone();
         let mut bytes = Vec::new();
         for space in spaces {
-            let first: BTreeSet<_> = space.first.iter().copied().collect();
-            let rest = space.logs.iter().flat_map(|carried| {
-                let log = carried.log;
-                carried.seqs.clone().map(move |seq| (log, seq))
-            });
-            let rest = rest.filter(|place| !first.contains(place));
-            let all: Vec<_> = space.first.iter().copied().chain(rest).collect();
+            let all = self.places(space);
+            if !all.is_empty() && bytes.is_empty() && parts.len() == self.before.entries.len() {
+                bytes = self.small_end(&mut parts);
+            }
             for places in all.chunks(PAGE) {
                 self.check()?;
                 let asked = places.to_vec();
@@ -196,12 +250,52 @@ impl Writer<'_> {
         Ok(parts)
     }
 
+    /// The entries of a space that are not there, in the order in which they are written.
+    fn places(&self, space: &CarriedSpace) -> Vec<(LogId, u32)> {
+        let known: BTreeMap<LogId, Range<u32>> = space
+            .logs
+            .iter()
+            .filter_map(|carried| Some((carried.log, self.before.seqs(carried)?)))
+            .collect();
+        let is_new =
+            |(log, seq): &(LogId, u32)| known.get(log).is_none_or(|seqs| !seqs.contains(seq));
+        let first: BTreeSet<_> = space.first.iter().copied().collect();
+        let rest = space.logs.iter().flat_map(|carried| {
+            let log = carried.log;
+            carried.seqs.clone().map(move |seq| (log, seq))
+        });
+        let rest = rest.filter(|place| !first.contains(place));
+        let all = space.first.iter().copied().chain(rest);
+        all.filter(is_new).collect()
+    }
+
+    /// Takes the last file of entries back where it is small, so that they do not become many.
+    fn small_end(&self, parts: &mut Vec<Part>) -> Vec<u8> {
+        let Some(last) = parts.last().filter(|last| last.bytes < SMALL_BYTES) else {
+            return Vec::new();
+        };
+        let name = carry::entries_of(&self.device, last.number);
+        match self.folder.get(&name, u64::from(SMALL_BYTES)) {
+            Ok(Some(bytes)) if last.is(&bytes) => {
+                parts.pop();
+                bytes
+            }
+            // What is wrong with it is found when it is looked for.
+            _ => Vec::new(),
+        }
+    }
+
     /// The blobs of a space, and the row that says which are there.
     fn blobs(&mut self, space: &CarriedSpace) -> Result<SpaceRow, CarryError> {
         let mut logs = Vec::with_capacity(space.logs.len());
         for carried in &space.logs {
-            let there = self.blobs_of(carried)?;
-            logs.extend(rows(carried, &there));
+            let known = self.before.blobs(&carried.log);
+            let gone = self.gone(carried, &known)?;
+            let there = (known - gone) | self.blobs_of(carried)?;
+            self.written.there += there.len();
+            let first = self.before.seqs(carried).map(|seqs| seqs.start);
+            let first = first.unwrap_or(carried.seqs.start);
+            logs.extend(rows(carried, first, &there));
         }
         Ok(SpaceRow {
             space: space.space,
@@ -211,9 +305,36 @@ impl Writer<'_> {
         })
     }
 
+    /// Removes the blobs that were deleted for good and that nobody else relies on; gives all that were deleted.
+    fn gone(
+        &mut self,
+        carried: &CarriedLog,
+        known: &RoaringBitmap,
+    ) -> Result<RoaringBitmap, CarryError> {
+        let log = carried.log;
+        let asked = known - &carried.blobs;
+        if asked.is_empty() {
+            return Ok(asked);
+        }
+        let gone = self
+            .node
+            .ask_blocking(move |runtime| runtime.gone_for_good(&log, &asked))??;
+        for blob in &gone {
+            let relied_on = self.before.others.holders(&blob.log, blob.ordinal).next();
+            if relied_on.is_none() {
+                for (name, _) in carry::blob_files(&blob.id, blob_bytes(blob)) {
+                    self.folder.remove(&name)?;
+                }
+                self.written.removed += 1;
+            }
+        }
+        Ok(gone.iter().map(|blob| blob.ordinal).collect())
+    }
+
     fn blobs_of(&mut self, carried: &CarriedLog) -> Result<RoaringBitmap, CarryError> {
         let mut there = RoaringBitmap::new();
-        let ordinals: Vec<u32> = carried.blobs.iter().collect();
+        let new = &carried.blobs - self.before.blobs(&carried.log);
+        let ordinals: Vec<u32> = new.iter().collect();
         for page in ordinals.chunks(PAGE) {
             self.check()?;
             let (log, asked) = (carried.log, page.to_vec());
@@ -272,21 +393,29 @@ impl Writer<'_> {
     }
 
     fn lists(&mut self, rows: Vec<SpaceRow>) -> Result<Vec<Part>, CarryError> {
-        let mut parts = Vec::new();
-        let mut list: Vec<SpaceRow> = Vec::new();
+        let mut lists: Vec<Vec<SpaceRow>> = Vec::new();
         let mut bytes = 0;
         for row in rows.into_iter().flat_map(split) {
             let added = wire::encode(&row).len();
-            if bytes > 0 && bytes + added > LIST_BYTES {
-                parts.push(self.part(&wire::encode(&list), carry::list_of)?);
-                list.clear();
-                bytes = 0;
+            match lists.last_mut() {
+                Some(list) if bytes + added <= LIST_BYTES => {
+                    list.push(row);
+                    bytes += added;
+                }
+                _ => {
+                    lists.push(vec![row]);
+                    bytes = added;
+                }
             }
-            bytes += added;
-            list.push(row);
         }
-        if !list.is_empty() {
-            parts.push(self.part(&wire::encode(&list), carry::list_of)?);
+        let mut parts = Vec::with_capacity(lists.len());
+        for list in lists {
+            let bytes = wire::encode(&list);
+            let known = self.before.lists.iter().find(|part| part.is(&bytes));
+            parts.push(match known {
+                Some(part) => *part,
+                None => self.part(&bytes, carry::list_of)?,
+            });
         }
         Ok(parts)
     }
@@ -329,12 +458,14 @@ fn no_blobs(space: &CarriedSpace) -> SpaceRow {
         space: space.space,
         persons: space.persons.clone(),
         keepers: space.keepers.clone(),
-        logs: logs.flat_map(|carried| rows(carried, &none)).collect(),
+        logs: logs
+            .flat_map(|carried| rows(carried, carried.seqs.start, &none))
+            .collect(),
     }
 }
 
 /// The rows of a log: several where its bitmap takes several.
-fn rows(carried: &CarriedLog, there: &RoaringBitmap) -> Vec<LogRow> {
+fn rows(carried: &CarriedLog, first: u32, there: &RoaringBitmap) -> Vec<LogRow> {
     let mut pieces = have::pieces(there);
     if pieces.is_empty() {
         pieces.push(RoaringBitmap::new());
@@ -343,7 +474,7 @@ fn rows(carried: &CarriedLog, there: &RoaringBitmap) -> Vec<LogRow> {
         device: carried.log.device,
         inc: carried.log.inc,
         branch: carried.log.branch,
-        first: carried.seqs.start,
+        first,
         end: carried.seqs.end,
         blobs: have::encode(&bits),
     };

@@ -204,6 +204,25 @@ impl Runtime {
         Ok(found)
     }
 
+    /// Those of some blobs of a log that were deleted for good, here as well.
+    pub fn gone_for_good(
+        &self,
+        log: &LogId,
+        blobs: &RoaringBitmap,
+    ) -> Result<Vec<BlobRef>, RuntimeError> {
+        let mut gone = Vec::new();
+        for ordinal in blobs {
+            let Some(kept) = self.replica.kept_blob(log, ordinal) else {
+                continue;
+            };
+            let is_absent = self.store.blob_state(&kept, ordinal)? == BlobState::Absent;
+            if is_absent && self.drops.has_ended(&kept, ordinal) {
+                gone.extend(self.blob_of(log, ordinal)?);
+            }
+        }
+        Ok(gone)
+    }
+
     /// Whether a device belongs to the family now.
     pub fn is_live(&self, device: &DeviceId) -> bool {
         self.replica.control().is_live(device)

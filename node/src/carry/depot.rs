@@ -1,0 +1,581 @@
+//! Depots: folders that running nodes keep up to date, as a keeper without a program.
+//!
+//! A depot has a file that says so, so that the empty folder in which a disk is
+//! usually mounted is never taken for it and filled. Of what
+//! this device says that lies there it reads some again each hour and compares
+//! it with its own; what is wrong is written anew. A depot is no device: no
+//! copy in it counts as one, and nothing leaves this device because of it.
+
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use heirloom_protocol::{
+    album::asset::BlobRef,
+    carry::{self, Manifest, Part},
+    crypto::{Signed, SignedBytes},
+    id::{DeviceId, FamilyId, LogId},
+    limits,
+    sync::{blob::blob_bytes, have},
+    wire,
+};
+use rand_core::Rng as _;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Before, Carrier, CarryError, Folder, Pace, Reading,
+    bucket::{Access, Bucket},
+    read, write,
+};
+use crate::{
+    network::NetworkOptions,
+    node::Node,
+    runtime::{News, RuntimeError, Scope},
+    store::{Batch, BlobPlace, Store, StoreError, Table},
+};
+
+/// The file that says which depot this is.
+pub(super) const MARKER: &str = "heirloom.depot";
+const MARKER_BYTES: u64 = 64;
+/// How long between two rounds without news.
+const EVERY: Duration = Duration::from_secs(3600);
+/// How long after news a round begins, so that many make one.
+const AFTER_NEWS: Duration = Duration::from_secs(3);
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Blobs and files of entries that are read again in an hour, of a bucket in a day.
+const CHECKS: usize = 32;
+/// Bytes after which no more are.
+const CHECK_BYTES: u64 = 64 * 1024 * 1024;
+/// Wrong files that are remembered.
+const WRONG: usize = 20;
+
+/// A depot of this device.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Depot {
+    /// What its row is called.
+    pub(crate) id: [u8; 16],
+    /// Where it is.
+    pub(crate) place: Place,
+    /// How it was when it was last looked at.
+    pub(crate) state: State,
+}
+
+/// Where a depot is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// A folder.
+    Folder(PathBuf),
+    /// A prefix in a bucket.
+    Bucket {
+        /// `s3://bucket/prefix`.
+        url: String,
+        /// Where the store is, `http://` or `https://`.
+        endpoint: String,
+        /// The region that requests are signed for.
+        region: String,
+    },
+}
+
+impl Place {
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Folder(path) => path.to_string_lossy().into_owned(),
+            Self::Bucket { url, .. } => url.clone(),
+        }
+    }
+}
+
+/// How a depot was.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// When it was last up to date, Unix milliseconds; 0 for never.
+    pub(crate) updated: u64,
+    /// When some of it was last read again and found right, Unix milliseconds; 0 for never.
+    pub(crate) checked: u64,
+    /// Blobs that this device knows to lie there.
+    pub(crate) blobs: u64,
+    /// Files that were wrong when it was last looked at, the first few.
+    pub(crate) wrong: Vec<String>,
+    /// Why it is not up to date, for people.
+    pub(crate) problem: Option<String>,
+}
+
+/// What came of a round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Round {
+    /// Blobs that were put there.
+    pub(crate) put: u64,
+    /// Blobs that came from there.
+    pub(crate) came: u64,
+    /// Entries that came from there.
+    pub(crate) entries: u64,
+    /// Blobs that were deleted for good, there as well.
+    pub(crate) removed: u64,
+    /// Files that were wrong.
+    pub(crate) wrong: u64,
+}
+
+fn key(id: &[u8; 16]) -> Vec<u8> {
+    [b"depot/", &id[..]].concat()
+}
+
+fn seen_key(id: &[u8; 16]) -> Vec<u8> {
+    [b"depot-seen/", &id[..]].concat()
+}
+
+/// The depots of this device, in the order of their places.
+///
+/// # Errors
+///
+/// What the disk says; a damaged row is left out.
+pub(crate) fn all(store: &Store) -> Result<Vec<Depot>, StoreError> {
+    let mut depots: Vec<Depot> = Vec::new();
+    store.scan(Table::Kv, b"depot/", |_, row| {
+        depots.extend(row.ok().and_then(|row| wire::decode_row(&row).ok()));
+        ControlFlow::Continue(())
+    })?;
+    depots.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(depots)
+}
+
+fn save(store: &Store, depot: &Depot) -> Result<(), StoreError> {
+    // Rows of this kind are far below the limit.
+    let row = wire::encode_row(depot).unwrap_or_default();
+    store.commit(&Batch {
+        puts: vec![(Table::Kv, key(&depot.id), row)],
+        ..Batch::default()
+    })
+}
+
+fn open(node: &Node, place: &Place) -> Result<Box<dyn Carrier>, CarryError> {
+    match place {
+        Place::Folder(path) => {
+            let mark = node.ask_blocking(|runtime| runtime.device().short())?;
+            Ok(Box::new(Folder::new(path.clone(), mark)))
+        }
+        Place::Bucket {
+            url,
+            endpoint,
+            region,
+        } => {
+            let home = node.store().home();
+            let (key_id, secret) = keys(home)?;
+            let access = Access {
+                endpoint: endpoint.clone(),
+                region: region.clone(),
+                key_id,
+                secret,
+            };
+            // Settings that cannot be read let nothing out.
+            let is_open = NetworkOptions::of_home(home).is_ok_and(|options| !options.lan_only);
+            let handle = tokio::runtime::Handle::current();
+            Ok(Box::new(Bucket::new(url, access, !is_open, handle)?))
+        }
+    }
+}
+
+/// The file in the home that holds the keys of a store.
+const KEYS: &str = "s3.toml";
+
+#[derive(Deserialize)]
+struct Keys {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+/// The keys of a store: from the environment, else from a file of the home that nobody else can read.
+fn keys(home: &std::path::Path) -> Result<(String, String), CarryError> {
+    let env = |name: &str| std::env::var(name).ok().filter(|key| !key.is_empty());
+    if let Some(keys) = env("AWS_ACCESS_KEY_ID").zip(env("AWS_SECRET_ACCESS_KEY")) {
+        return Ok(keys);
+    }
+    let path = home.join(KEYS);
+    let shown = path.display();
+    if !path.exists() {
+        let text = format!(
+            "the keys of the store are missing: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or {shown}"
+        );
+        return Err(CarryError::NoAccess(text));
+    }
+    if crate::store::fs::loose_mode(&path)?.is_some() {
+        let text = format!("{shown} can be read by others: chmod 600 it, and make new keys");
+        return Err(CarryError::NoAccess(text));
+    }
+    let text = std::fs::read_to_string(&path)?;
+    // What stands in it is told to nobody.
+    let keys: Keys = toml::from_str(&text).map_err(|_| {
+        let text = format!("{shown} has no access_key_id and secret_access_key");
+        CarryError::NoAccess(text)
+    })?;
+    Ok((keys.access_key_id, keys.secret_access_key))
+}
+
+/// What stands in the file that says whose depot it is: the same, whichever device writes it.
+fn tag(family: &FamilyId) -> Vec<u8> {
+    let hash = blake3::hash(&[b"heirloom depot v1", &family.0[..]].concat());
+    let mut text = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..16]);
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// Remembers a folder as a depot; one that is a depot already becomes this device's as well.
+///
+/// # Errors
+///
+/// What the place and the disk say; nothing is remembered then.
+pub(crate) fn add(node: &Node, place: Place) -> Result<Depot, CarryError> {
+    let folder = open(node, &place)?;
+    let family = node.ask_blocking(|runtime| runtime.replica().family())?;
+    match folder.get(MARKER, MARKER_BYTES)? {
+        Some(there) if there == tag(&family) => {}
+        Some(_) => return Err(CarryError::Foreign),
+        None => {
+            folder.put(MARKER, &tag(&family))?;
+            folder.settle()?;
+        }
+    }
+    let hash = blake3::hash(place.name().as_bytes());
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.as_bytes()[..16]);
+    let known = all(node.store())?.into_iter().find(|depot| depot.id == id);
+    let state = known.map(|depot| depot.state).unwrap_or_default();
+    let depot = Depot { id, place, state };
+    save(node.store(), &depot)?;
+    Ok(depot)
+}
+
+/// Forgets a depot; what lies there stays. False where it is none of this device's.
+///
+/// # Errors
+///
+/// What the disk says.
+pub(crate) fn remove(store: &Store, place: &str) -> Result<bool, StoreError> {
+    let mut found = false;
+    for depot in all(store)? {
+        if depot.place.name() == place {
+            found = true;
+            store.commit(&Batch {
+                deletes: vec![
+                    (Table::Kv, key(&depot.id)),
+                    (Table::Kv, seen_key(&depot.id)),
+                ],
+                ..Batch::default()
+            })?;
+        }
+    }
+    Ok(found)
+}
+
+/// Brings a depot and this device up to date with each other; with `check`, some of it is read again first.
+///
+/// Blocks, and waits for another round of this process. What came of it is
+/// remembered, also of one that failed.
+///
+/// # Errors
+///
+/// [`CarryError::Away`] where it is not in reach, and whatever place and disk say.
+pub(crate) fn round(
+    node: &Node,
+    depot: &Depot,
+    check: bool,
+    cancelled: &CancellationToken,
+    tell: &mut dyn FnMut(Pace),
+) -> Result<Round, CarryError> {
+    // Two rounds of one device would write the same unfinished files.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut depot = depot.clone();
+    let done = exchange(node, &mut depot, check, cancelled, tell);
+    depot.state.problem = done.as_ref().err().map(ToString::to_string);
+    // It may have been removed meanwhile.
+    if all(node.store())?.iter().any(|known| known.id == depot.id) {
+        save(node.store(), &depot)?;
+    }
+    done
+}
+
+fn exchange(
+    node: &Node,
+    depot: &mut Depot,
+    check: bool,
+    cancelled: &CancellationToken,
+    tell: &mut dyn FnMut(Pace),
+) -> Result<Round, CarryError> {
+    let folder = &*open(node, &depot.place)?;
+    let family = node.ask_blocking(|runtime| runtime.replica().family())?;
+    let there = match &depot.place {
+        Place::Folder(_) => folder.get(MARKER, MARKER_BYTES).ok().flatten(),
+        // Why a store does not answer is worth telling.
+        Place::Bucket { .. } => folder.get(MARKER, MARKER_BYTES)?,
+    };
+    if there != Some(tag(&family)) {
+        return Err(CarryError::Away);
+    }
+    let (me, now) = node.ask_blocking(|runtime| (runtime.device(), runtime.clock().now().0))?;
+    let seen = node.store().get(Table::Kv, &seen_key(&depot.id));
+    let seen = seen.ok().flatten();
+    let reading = Reading {
+        depot: Some(me),
+        seen: seen
+            .and_then(|row| wire::decode_row(&row).ok())
+            .unwrap_or_default(),
+    };
+    let read = read(node, folder, &reading, cancelled, tell)?;
+    let row = wire::encode_row(&read.seen).unwrap_or_default();
+    node.store().commit(&Batch {
+        puts: vec![(Table::Kv, seen_key(&depot.id), row)],
+        ..Batch::default()
+    })?;
+    let mut wrong: Vec<String> = read.wrong.iter().map(|wrong| wrong.name.clone()).collect();
+    let mut before = own(node, folder, &me)?;
+    if check {
+        wrong.extend(check_some(node, folder, &me, &mut before)?);
+    }
+    before.others = read.others;
+    let written = write(node, folder, Scope::default(), &before, cancelled, tell)?;
+    let state = &mut depot.state;
+    state.updated = now;
+    if check {
+        state.checked = now;
+    }
+    state.blobs = written.there;
+    let count = u64::try_from(wrong.len()).unwrap_or(u64::MAX);
+    wrong.truncate(WRONG);
+    state.wrong = wrong;
+    Ok(Round {
+        put: written.blobs,
+        came: read.blobs,
+        entries: read.entries,
+        removed: written.removed,
+        wrong: count,
+    })
+}
+
+/// What this device has put there, by its own manifest. What that names and is not there is written again.
+fn own(node: &Node, folder: &dyn Carrier, me: &DeviceId) -> Result<Before, CarryError> {
+    let mut before = Before::default();
+    let most = limits::MANIFEST_BYTES + 128;
+    let most_bytes = u64::try_from(most).unwrap_or(0);
+    let Ok(Some(bytes)) = folder.get(&carry::manifest_of(me), most_bytes) else {
+        return Ok(before);
+    };
+    let family = node.ask_blocking(|runtime| runtime.replica().family())?;
+    let raw = wire::decode::<SignedBytes>(&bytes, most).ok();
+    let signed = raw.and_then(|raw| Signed::<Manifest>::verify(&family, raw).ok());
+    // An older one says less than there is, and costs no more than a look at each file.
+    let Some(manifest) = signed.map(|signed| signed.value().clone()) else {
+        return Ok(before);
+    };
+    if manifest.device != *me {
+        return Ok(before);
+    }
+    for part in &manifest.lists {
+        let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
+        let list = folder.get(&carry::list_of(me, part.number), most);
+        let list = list.ok().flatten().filter(|bytes| part.is(bytes));
+        let Some(rows) = list.and_then(|bytes| carry::read_list(&bytes)) else {
+            return Ok(Before::default());
+        };
+        for row in rows {
+            for log in row.logs {
+                let Ok(bits) = have::decode(&log.blobs) else {
+                    return Ok(Before::default());
+                };
+                let (seqs, blobs) = before.logs.entry(log.log(row.space)).or_default();
+                *seqs = log.first..log.end;
+                *blobs |= bits;
+            }
+        }
+    }
+    before.lists = manifest.lists;
+    let is_there = |part: &Part| {
+        let size = folder.size(&carry::entries_of(me, part.number));
+        size.is_ok_and(|size| size == Some(u64::from(part.bytes)))
+    };
+    match manifest.entries.iter().all(is_there) {
+        true => before.entries = manifest.entries,
+        false => forget_entries(&mut before),
+    }
+    Ok(before)
+}
+
+fn forget_entries(before: &mut Before) {
+    before.entries.clear();
+    for (seqs, _) in before.logs.values_mut() {
+        *seqs = 0..0;
+    }
+}
+
+/// Reads some of what this device has put there again; what is wrong is named, removed, and counts as not there.
+fn check_some(
+    node: &Node,
+    folder: &dyn Carrier,
+    me: &DeviceId,
+    before: &mut Before,
+) -> Result<Vec<String>, CarryError> {
+    let mut wrong = Vec::new();
+    let mut draw = Draw { node };
+    let parts = before.entries.len();
+    for nth in 0..CHECKS.min(parts) {
+        let nth = match parts <= CHECKS {
+            true => nth,
+            false => draw.below(parts)?,
+        };
+        let part = before.entries[nth];
+        let name = carry::entries_of(me, part.number);
+        let most = u64::from(part.bytes);
+        let bytes = folder.get(&name, most).ok().flatten();
+        if !bytes.is_some_and(|bytes| part.is(&bytes)) {
+            wrong.push(name);
+            forget_entries(before);
+            break;
+        }
+    }
+    let mut bytes = 0;
+    for (log, ordinal) in some_blobs(&mut draw, before)? {
+        if bytes >= CHECK_BYTES {
+            break;
+        }
+        let found = node.ask_blocking(move |runtime| runtime.carried_blobs(&log, &[ordinal]))??;
+        // One that is not here any more cannot be compared.
+        let Some((blob, place)) = found.into_iter().next() else {
+            continue;
+        };
+        let files = carry::blob_files(&blob.id, blob_bytes(&blob));
+        let at = draw.below(files.len())?;
+        bytes += files[at].1;
+        if !is_same(node, folder, (&blob, &place), at)? {
+            if let Some((_, blobs)) = before.logs.get_mut(&log) {
+                blobs.remove(ordinal);
+            }
+            folder.remove(&files[at].0)?;
+            wrong.push(files[at].0.clone());
+        }
+    }
+    Ok(wrong)
+}
+
+/// Some of the blobs that this device has put there; all, where they are few.
+fn some_blobs(draw: &mut Draw<'_>, before: &Before) -> Result<Vec<(LogId, u32)>, RuntimeError> {
+    let logs: Vec<_> = before
+        .logs
+        .iter()
+        .filter(|(_, (_, blobs))| !blobs.is_empty())
+        .collect();
+    let count: u64 = logs.iter().map(|(_, (_, blobs))| blobs.len()).sum();
+    if count <= u64::try_from(CHECKS).unwrap_or(0) {
+        let all = logs
+            .iter()
+            .flat_map(|(log, (_, blobs))| blobs.iter().map(|ordinal| (**log, ordinal)));
+        return Ok(all.collect());
+    }
+    let mut some = Vec::with_capacity(CHECKS);
+    for _ in 0..CHECKS {
+        let (log, (_, blobs)) = logs[draw.below(logs.len())?];
+        let count = usize::try_from(blobs.len()).unwrap_or(usize::MAX);
+        let nth = u32::try_from(draw.below(count)?).unwrap_or(0);
+        some.extend(blobs.select(nth).map(|ordinal| (*log, ordinal)));
+    }
+    Ok(some)
+}
+
+struct Draw<'a> {
+    node: &'a Node,
+}
+
+impl Draw<'_> {
+    fn below(&mut self, end: usize) -> Result<usize, RuntimeError> {
+        let drawn = self
+            .node
+            .ask_blocking(|runtime| runtime.rng().map(|mut rng| rng.next_u64()))??;
+        let end = u64::try_from(end).unwrap_or(1).max(1);
+        Ok(usize::try_from(drawn % end).unwrap_or(0))
+    }
+}
+
+/// Whether a file of a blob holds what is here; where what is here cannot be read, that is not known.
+fn is_same(
+    node: &Node,
+    folder: &dyn Carrier,
+    (blob, place): (&BlobRef, &BlobPlace),
+    at: usize,
+) -> Result<bool, CarryError> {
+    let files = carry::blob_files(&blob.id, blob_bytes(blob));
+    let (name, size) = &files[at];
+    let mut ours = vec![0; usize::try_from(*size).unwrap_or(0)];
+    let offset = u64::try_from(at).unwrap_or(0) * limits::CARRY_PIECE_BYTES;
+    let read = node
+        .store()
+        .blobs()
+        .open_blob(&blob.id, place)
+        .and_then(|reader| reader.read_at(offset, &mut ours));
+    if read.is_err() {
+        return Ok(true);
+    }
+    match folder.get(name, *size) {
+        Ok(theirs) => Ok(theirs.is_some_and(|theirs| theirs == ours)),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps every depot up to date: when something is new here, and each hour.
+pub(crate) async fn run(node: Node, ending: CancellationToken) {
+    let mut news = node.news();
+    let mut hour = interval(EVERY);
+    hour.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due: Option<Instant> = None;
+    loop {
+        let at = due.unwrap_or_else(|| Instant::now() + EVERY);
+        let check = tokio::select! {
+            () = ending.cancelled() => return,
+            _ = hour.tick() => true,
+            () = sleep_until(at), if due.is_some() => false,
+            told = news.recv() => {
+                use tokio::sync::broadcast::error::RecvError;
+                match told {
+                    Ok(News::Entries(..) | News::Blobs(_) | News::Dropped(_) | News::Roster)
+                    | Err(RecvError::Lagged(_)) => {
+                        due.get_or_insert(Instant::now() + AFTER_NEWS);
+                    }
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return,
+                }
+                continue;
+            }
+        };
+        due = None;
+        let (working, stop) = (node.clone(), ending.clone());
+        let done = node.blocking(move || rounds(&working, check, &stop)).await;
+        match done {
+            Ok(Ok(())) => {}
+            Err(RuntimeError::Stopped) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "depots"),
+            Err(error) => tracing::warn!(%error, "depots"),
+        }
+    }
+}
+
+fn rounds(node: &Node, check: bool, cancelled: &CancellationToken) -> Result<(), StoreError> {
+    let now = node.clock().now().0;
+    for depot in all(node.store())? {
+        // Reading from a bucket often costs money.
+        let is_due = match depot.place {
+            Place::Folder(_) => true,
+            Place::Bucket { .. } => now.abs_diff(depot.state.checked) >= DAY_MS,
+        };
+        match round(node, &depot, check && is_due, cancelled, &mut |_| {}) {
+            Ok(round) if round == Round::default() => {}
+            Ok(round) => tracing::info!(?round, "a depot"),
+            Err(CarryError::Away) => tracing::debug!("a depot is not in reach"),
+            Err(error) => tracing::warn!(%error, "a depot"),
+        }
+    }
+    Ok(())
+}

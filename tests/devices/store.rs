@@ -1,0 +1,267 @@
+//! An S3-compatible store that a test runs itself: what [the API](https://docs.aws.amazon.com/AmazonS3/latest/API)
+//! says of objects, over plain HTTP/1.1, in memory; and what a store does that fails, stalls or lies.
+//!
+//! It does not check signatures, only that there is one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// How the store behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    /// As it should.
+    Honest,
+    /// Each request fails with 500.
+    Fails,
+    /// Nothing is answered.
+    Stalls,
+    /// Objects come with one bit changed, but for the one that says that it is a depot; so with the next two.
+    Lies,
+    /// Objects end early.
+    Cuts,
+    /// Objects never end, and say nothing of their length.
+    Floods,
+}
+
+type Objects = BTreeMap<String, Vec<u8>>;
+
+/// A store that runs until the test ends.
+#[derive(Clone)]
+pub(crate) struct Store(Arc<Inner>);
+
+struct Inner {
+    address: SocketAddr,
+    objects: Mutex<Objects>,
+    mood: Mutex<Mood>,
+    unsigned: Mutex<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Request {
+    method: String,
+    path: String,
+    query: BTreeMap<String, String>,
+    body: Vec<u8>,
+    signed: bool,
+}
+
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match digits.map(|two| u8::from_str_radix(two, 16)) {
+            Some(Ok(byte)) if *first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let method = words.next().unwrap_or_default().to_owned();
+    let target = words.next().unwrap_or_default().to_owned();
+    let (mut length, mut signed) = (0, false);
+    loop {
+        let mut header = String::new();
+        stream.read_line(&mut header)?;
+        let header = header.trim_end();
+        let Some((name, value)) = header.split_once(':') else {
+            break;
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap_or(0),
+            "authorization" => signed = value.trim().starts_with("AWS4-HMAC-SHA256 "),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    Ok(Some(Request {
+        method,
+        path: unescape(path).trim_start_matches('/').to_owned(),
+        query: pairs
+            .map(|(name, value)| (name.to_owned(), unescape(value)))
+            .collect(),
+        body,
+        signed,
+    }))
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let store = Self(Arc::new(Inner {
+            address: listener.local_addr().expect("bound"),
+            objects: Mutex::default(),
+            mood: Mutex::new(Mood::Honest),
+            unsigned: Mutex::new(0),
+        }));
+        let serving = store.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let serving = serving.clone();
+                // A client that goes away ends its own thread.
+                std::thread::spawn(move || drop(serving.serve(stream)));
+            }
+        });
+        store
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.0.address)
+    }
+
+    pub(crate) fn be(&self, mood: Mood) {
+        *lock(&self.0.mood) = mood;
+    }
+
+    pub(crate) fn objects(&self) -> MutexGuard<'_, Objects> {
+        lock(&self.0.objects)
+    }
+
+    /// Requests that nobody had signed.
+    pub(crate) fn unsigned(&self) -> u64 {
+        *lock(&self.0.unsigned)
+    }
+
+    fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        let mut write = stream.try_clone()?;
+        let mut stream = BufReader::new(stream);
+        while let Some(request) = read(&mut stream)? {
+            let mood = *lock(&self.0.mood);
+            *lock(&self.0.unsigned) += u64::from(!request.signed);
+            match mood {
+                Mood::Fails => answer(&mut write, "500 Internal Server Error", &[], true)?,
+                Mood::Stalls => {
+                    // Until the client gives up and closes.
+                    let mut end = [0];
+                    let _ = stream.read(&mut end);
+                    return Ok(());
+                }
+                _ => self.answer(&mut write, &request, mood)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, write: &mut TcpStream, request: &Request, mood: Mood) -> io::Result<()> {
+        let found = self.objects().get(&request.path).cloned();
+        match (request.method.as_str(), found) {
+            ("PUT", _) => {
+                self.objects()
+                    .insert(request.path.clone(), request.body.clone());
+                answer(write, "200 OK", &[], true)
+            }
+            ("DELETE", _) => {
+                self.objects().remove(&request.path);
+                answer(write, "204 No Content", &[], true)
+            }
+            ("GET", _) if request.query.contains_key("list-type") => {
+                answer(write, "200 OK", self.list(request).as_bytes(), true)
+            }
+            ("HEAD", Some(bytes)) => answer(write, "200 OK", &bytes, false),
+            // What says that it is a depot is right, or nothing else would be asked for.
+            ("GET", Some(bytes)) if request.path.ends_with(".depot") => {
+                give(write, bytes, Mood::Honest)
+            }
+            ("GET", Some(bytes)) => give(write, bytes, mood),
+            ("HEAD", None) => answer(write, "404 Not Found", &[], false),
+            ("GET", None) => answer(write, "404 Not Found", &[], true),
+            _ => answer(write, "400 Bad Request", &[], true),
+        }
+    }
+
+    fn list(&self, request: &Request) -> String {
+        let field = |name: &str| request.query.get(name).cloned().unwrap_or_default();
+        let (prefix, delimiter) = (field("prefix"), field("delimiter"));
+        let bucket = format!("{}/", request.path.trim_end_matches('/'));
+        let (mut objects, mut folders) = (String::new(), BTreeSet::new());
+        for (path, bytes) in self.objects().iter() {
+            let Some(key) = path.strip_prefix(&bucket) else {
+                continue;
+            };
+            let Some(rest) = key.strip_prefix(&prefix) else {
+                continue;
+            };
+            match rest.split_once('/') {
+                Some((folder, _)) if delimiter == "/" => {
+                    folders.insert(format!("{prefix}{folder}/"));
+                }
+                _ => objects.push_str(&format!(
+                    "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                     <ETag>\"0\"</ETag><Size>{}</Size></Contents>",
+                    bytes.len()
+                )),
+            }
+        }
+        let folders: String = folders
+            .iter()
+            .map(|folder| format!("<CommonPrefixes><Prefix>{folder}</Prefix></CommonPrefixes>"))
+            .collect();
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult>\
+             <IsTruncated>false</IsTruncated>{objects}{folders}</ListBucketResult>"
+        )
+    }
+}
+
+fn answer(write: &mut TcpStream, status: &str, body: &[u8], with_body: bool) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nETag: \"0\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
+        body.len()
+    );
+    write.write_all(head.as_bytes())?;
+    if with_body {
+        write.write_all(body)?;
+    }
+    write.flush()
+}
+
+fn give(write: &mut TcpStream, mut bytes: Vec<u8>, mood: Mood) -> io::Result<()> {
+    match mood {
+        Mood::Lies => {
+            let middle = bytes.len() / 2;
+            if let Some(byte) = bytes.get_mut(middle) {
+                *byte ^= 1;
+            }
+            answer(write, "200 OK", &bytes, true)
+        }
+        Mood::Cuts => {
+            bytes.truncate(bytes.len() / 2);
+            answer(write, "200 OK", &bytes, true)
+        }
+        Mood::Floods => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\nETag: \"0\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n";
+            write.write_all(head.as_bytes())?;
+            write.set_write_timeout(Some(Duration::from_secs(5)))?;
+            let piece = vec![7; 1024 * 1024];
+            // Ends when the client closes, or takes no more.
+            loop {
+                write.write_all(&piece)?;
+            }
+        }
+        _ => answer(write, "200 OK", &bytes, true),
+    }
+}
