@@ -41,9 +41,9 @@ impl Unit {
 
     fn packaged(&self) -> &'static str {
         match self {
-            Self::Mine => include_str!("../packaging/systemd/user/heirloom.service"),
-            Self::Of(_) => include_str!("../packaging/systemd/system/heirloom@.service"),
-            Self::Keeper => include_str!("../packaging/systemd/system/heirloom-keeper.service"),
+            Self::Mine => include_str!("packaging/systemd/user/heirloom.service"),
+            Self::Of(_) => include_str!("packaging/systemd/system/heirloom@.service"),
+            Self::Keeper => include_str!("packaging/systemd/system/heirloom-keeper.service"),
         }
     }
 

@@ -148,7 +148,7 @@ fn without_systemd_the_command_says_what_to_do() {
 /// What systemd-analyze thinks a unit is exposed to, from 0 to 10.
 fn exposure(unit: &str) -> Option<f64> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("packaging/systemd/system")
+        .join("cli/packaging/systemd/system")
         .join(unit);
     let told = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--no-pager"])
