@@ -56,7 +56,7 @@ pub(super) async fn run(args: Depot, talk: &mut Talk<'_>) -> Result<u8, CliError
 fn whole(place: &str) -> Result<String, CliError> {
     match place.starts_with("s3://") {
         true => Ok(place.to_owned()),
-        false => absolute(Path::new(place)).map(|path| path.to_string_lossy().into_owned()),
+        false => absolute(Path::new(place)),
     }
 }
 
