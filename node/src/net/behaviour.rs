@@ -45,12 +45,18 @@ impl Behaviour {
         refused: Arc<Counters>,
         ways: Option<Ways>,
     ) -> Self {
+        // Two that call each other through a relay and punch holes for both have four for a moment, and
+        // each would end the other one's.
+        let per_peer = match ways {
+            Some(_) => limits.per_peer * 2,
+            None => limits.per_peer,
+        };
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(PENDING_INBOUND))
             .with_max_pending_outgoing(Some(PENDING_OUTBOUND))
             .with_max_established_incoming(Some(limits.inbound))
             .with_max_established_outgoing(Some(ESTABLISHED_OUTBOUND))
-            .with_max_established_per_peer(Some(limits.per_peer));
+            .with_max_established_per_peer(Some(per_peer));
         let ping = ping::Config::new()
             .with_interval(limits.silence / PINGS_IN_SILENCE)
             .with_timeout(PING_TIMEOUT);

@@ -93,7 +93,8 @@ pub(super) const SIGHTINGS_KEPT: usize = 512;
 pub struct NetLimits {
     /// Inbound connections at one time.
     pub inbound: u32,
-    /// Connections to one peer at one time, both directions.
+    /// Connections to one peer at one time, both directions; twice as many where there are ways
+    /// between homes.
     pub per_peer: u32,
     /// Resident bytes of the process above which no connection is made or taken.
     pub memory_bytes: usize,

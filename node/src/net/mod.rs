@@ -14,7 +14,8 @@
 //!
 //! A hostile peer that is not in the roster costs one handshake and gets no
 //! stream. One that is can hold 16 streams and a receive window that grows to
-//! 64 MiB only as fast as this node reads, a connection, of which it has three.
+//! 64 MiB only as fast as this node reads, a connection, of which it has three,
+//! and six where there are ways between homes.
 
 mod address;
 mod behaviour;

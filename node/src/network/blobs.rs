@@ -153,8 +153,11 @@ impl Network {
     }
 
     /// What the way to a device costs: over a costly one originals come only when somebody looks at them.
-    fn path_to(&self, _device: DeviceId) -> Path {
-        Path::Free
+    fn path_to(&self, device: DeviceId) -> Path {
+        match self.state().costly.contains(&device) {
+            true => Path::Costly,
+            false => Path::Free,
+        }
     }
 
     /// Says where blobs lie that came and are durable, of which so many bytes were not counted yet.

@@ -90,6 +90,8 @@ struct State {
     moved: Moved,
     /// How many calls of a device are under way.
     calling: BTreeMap<DeviceId, u8>,
+    /// Connected devices over whose way previews alone come.
+    costly: BTreeSet<DeviceId>,
     /// Devices that are called because they were seen.
     sought: BTreeMap<DeviceId, u8>,
     /// When devices were called last because of what somebody said.
@@ -351,6 +353,13 @@ impl Network {
             true => Way::Costly,
             false => Way::Free,
         };
+        {
+            let mut state = self.state();
+            match way {
+                Way::Costly => state.costly.insert(device),
+                Way::Free => state.costly.remove(&device),
+            };
+        }
         let noted = self.0.node.ask(move |runtime| runtime.set_way(device, way));
         if let Err(error) = noted.await {
             tracing::debug!(%error, "the way to a device");

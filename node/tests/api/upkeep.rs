@@ -77,7 +77,7 @@ async fn settings_are_kept_checked_and_taken_away() {
         json!(["100.64.0.0/10", "fd7a:115c::/32"])
     );
     let list = home.ask("config", json!({"do": "list"})).await;
-    assert_eq!(list.of("setting").len(), 9);
+    assert_eq!(list.of("setting").len(), 14);
     for (key, value) in [
         ("lan_only", "perhaps"),
         ("lan_ranges", "0.0.0.0/0"),

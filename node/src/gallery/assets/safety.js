@@ -44,7 +44,7 @@ function standing(device, status) {
   if (device.removed) return { tone: "idle", text: t("device.removed") };
   if (device.full) return { tone: "bad", text: t("device.full") };
   if (device.this) return status && status.moving.receiving > 0 ? { tone: "good", text: t("device.receiving", { n: status.moving.waiting }) } : { tone: "good", text: t("device.this") };
-  if (device.connected) return { tone: "good", text: t(`device.connected.${device.path === "lan" ? "lan" : "direct"}`) };
+  if (device.connected) return { tone: "good", text: t(`device.connected.${device.path === "lan" || device.path === "relay" ? device.path : "direct"}`) };
   const late = device.last_seen && Date.now() - new Date(device.last_seen).getTime() > 7 * 86400e3;
   return { tone: late ? "warn" : "idle", text: device.last_seen ? t("device.seen", { when: ago(device.last_seen) }) : t("device.never") };
 }
