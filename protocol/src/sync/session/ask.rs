@@ -120,11 +120,6 @@ impl Space {
         news || self.dirty || !self.forks.is_empty()
     }
 
-    pub(super) fn names_alike(&self) -> bool {
-        // A peer whose branch is shorter takes ours for one that goes on from it.
-        self.peer == Some(self.mine)
-    }
-
     fn is_calm(&self) -> bool {
         !self.differs() && self.ask.is_none() && self.batches == 0
     }
