@@ -37,6 +37,9 @@ enum Ended {
     /// The peer sent what no honest peer sends.
     #[error("the peer sent what was not asked for, or is not what it should be")]
     Misbehaved,
+    /// The peer means another blob by the same name, and does not know better.
+    #[error("the peer sent another blob: one of the two does not know yet that a log forked")]
+    Mistaken,
     /// This device cannot go on.
     #[error(transparent)]
     Runtime(#[from] crate::runtime::RuntimeError),
@@ -112,11 +115,22 @@ impl Network {
                 self.keep_away(device);
                 self.cut_off(device).await;
             }
+            // Once more, without that blob: the peer counts as not holding it.
+            Err(Ended::Mistaken) => return self.fetches_anew(device).await,
             Err(error) => {
                 tracing::debug!(device = %device.short(), %error, "fetching ended");
             }
         }
         false
+    }
+
+    /// Takes back what was asked of a peer and not got, and has it asked for again.
+    async fn fetches_anew(&self, device: DeviceId) -> bool {
+        let lost = self.node().ask(move |runtime| runtime.peer_lost(&device));
+        if let Some(running) = self.state().sessions.get_mut(&device) {
+            running.again = true;
+        }
+        lost.await.is_ok()
     }
 
     /// Whether there may be more to fetch since the last look.

@@ -249,6 +249,15 @@ impl Runtime {
         Ok(())
     }
 
+    /// Whether a peer that sent other bytes than a blob's name says means ill. Not where one of the
+    /// two may not know yet that the log forked, so that each means another blob by that name.
+    pub fn is_to_blame(&self, peer: &DeviceId, blob: &BlobRef) -> Result<bool, RuntimeError> {
+        let session = self.sessions.get(peer).map(|slot| &slot.session);
+        let is_alike = session.is_some_and(|session| session.names_alike(blob.log.space));
+        let now = self.blob_of(&blob.log, blob.ordinal)?;
+        Ok(is_alike && now.is_some_and(|now| now.id == blob.id))
+    }
+
     /// A blob did not come from a peer; others may have it.
     pub fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {
         if failure == Failure::Lacking {

@@ -346,6 +346,11 @@ impl Runtime {
         mode: HaveMode,
         rows: Vec<(LogId, RoaringBitmap)>,
     ) -> Result<(), RuntimeError> {
+        if mode != HaveMode::Removed {
+            for (log, held) in &rows {
+                self.want.told(peer, log, held);
+            }
+        }
         self.peers.have.apply(peer, space, mode, rows);
         let rows: Vec<_> = self
             .peers

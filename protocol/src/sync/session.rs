@@ -258,6 +258,16 @@ impl Session {
             .is_some_and(|space| space.ask.is_some() || space.batches > 0)
     }
 
+    /// Whether the peer holds the same entries of a space, or those that this device held a while ago.
+    ///
+    /// Only then does the name of a blob mean the same on both sides: where one of the two does not
+    /// know yet that a log forked, each calls a blob of its own branch by that name.
+    pub fn names_alike(&self, space: SpaceId) -> bool {
+        let state = self.spaces.get(&space);
+        let said = state.and_then(|state| Some((state.mine, state.peer?)));
+        said.is_some_and(|(mine, peer)| peer == mine || self.past.contains(&(space, peer)))
+    }
+
     /// Feeds the session one event.
     pub fn handle(&mut self, input: Input, view: &impl LogView, now: Instant) {
         if self.closed {

@@ -260,6 +260,14 @@ impl Want {
         }
     }
 
+    /// A peer says that it holds blobs of a log: it may be asked again for those of them that it did
+    /// not give before. What was not for this device then may be so now.
+    pub fn told(&mut self, peer: DeviceId, log: &LogId, held: &RoaringBitmap) {
+        self.shunned.retain(|(shunned, place)| {
+            *shunned != peer || place.log != *log || !held.contains(place.ordinal)
+        });
+    }
+
     /// A peer is gone: what it was asked for may be asked of others, and of it when it is back.
     pub fn lost(&mut self, peer: &DeviceId) {
         let places: Vec<BlobPlace> = self
@@ -661,6 +669,27 @@ mod tests {
         assert_eq!(
             ordinals(&want.next(peer(8), &haves, Path::Free, 64)),
             [(1, 5), (1, 2)]
+        );
+    }
+
+    #[test]
+    fn a_peer_that_says_anew_what_it_holds_is_asked_for_it_again() {
+        let mut want = library(Policy::Archive);
+        let haves = haves(&[(8, 1, 4..6)]);
+        assert_eq!(
+            ordinals(&want.next(peer(8), &haves, Path::Free, 1)),
+            [(1, 5)]
+        );
+        want.failed(&place(1, 5), peer(8), Failure::Lacking);
+        want.told(peer(9), &log(1), &RoaringBitmap::from_iter([5]));
+        want.told(peer(8), &log(2), &RoaringBitmap::from_iter([5]));
+        want.told(peer(8), &log(1), &RoaringBitmap::from_iter([4]));
+        let next = want.next(peer(8), &haves, Path::Free, 1);
+        assert!(!ordinals(&next).contains(&(1, 5)));
+        want.told(peer(8), &log(1), &RoaringBitmap::from_iter([5]));
+        assert_eq!(
+            ordinals(&want.next(peer(8), &haves, Path::Free, 1)),
+            [(1, 5)]
         );
     }
 

@@ -367,10 +367,8 @@ impl Fetching {
             AnswerKind::Data => {
                 let at = many.left().first().copied();
                 let Ok(whole) = many.data(head.index, &payload) else {
-                    if let Some(blob) = at {
-                        self.network.note_lie(self.device, blob, 0).await;
-                    }
-                    return Err(Ended::Misbehaved);
+                    let blob = at.ok_or(Ended::Misbehaved)?;
+                    return Err(self.wrong(blob, 0).await?);
                 };
                 came.extend(whole);
             }
@@ -391,6 +389,21 @@ impl Fetching {
         let kept = self.network.node().blocking(move || keep(&store, came));
         let kept = kept.await??;
         self.network.note(kept, bytes).await
+    }
+
+    /// Why the stream ends with other bytes than a blob's name says.
+    async fn wrong(&self, blob: BlobRef, leaf: u32) -> Result<Ended, Ended> {
+        let device = self.device;
+        let judged = self
+            .network
+            .node()
+            .ask(move |runtime| runtime.is_to_blame(&device, &blob));
+        if judged.await?? {
+            self.network.note_lie(device, blob, leaf).await;
+            return Ok(Ended::Misbehaved);
+        }
+        self.failed(vec![blob], Failure::Lacking).await?;
+        Ok(Ended::Mistaken)
     }
 
     async fn take_part(
@@ -415,10 +428,7 @@ impl Fetching {
             AnswerKind::Gone | AnswerKind::Unknown => Input::Gone { token },
         });
         if effects.is_blamed {
-            self.network
-                .note_lie(self.device, download.blob(), index)
-                .await;
-            return Err(Ended::Misbehaved);
+            return Err(self.wrong(download.blob(), index).await?);
         }
         if !effects.lacking.is_empty() {
             self.failed(vec![download.blob()], Failure::Lacking).await?;

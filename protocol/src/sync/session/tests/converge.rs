@@ -52,6 +52,34 @@ fn forked_logs_meet_whatever_each_side_knows_of_the_fork() {
 }
 
 #[test]
+fn blobs_have_one_name_only_where_both_know_of_the_fork() {
+    let (mut a, mut b) = (library(1, 0), library(1, 0));
+    fork(&mut a, 9, 5, 1, 1);
+    fork(&mut b, 9, 5, 3, 2);
+    let all = [&a, &b].map(Memory::ids);
+    let mut pair = Pair::new(a, b);
+    let mut turn = 0;
+    loop {
+        for end in &pair.ends {
+            let held = end.store.ids();
+            let lacks = all.iter().flatten().any(|id| !held.contains(id));
+            let is_alike = end.session.names_alike(album(0));
+            assert!(!(lacks && is_alike), "step {turn}");
+        }
+        if !pair.step(turn) {
+            break;
+        }
+        turn += 1;
+    }
+    pair.assert_converged();
+    assert!(
+        pair.ends
+            .iter()
+            .all(|end| end.session.names_alike(album(0)))
+    );
+}
+
+#[test]
 fn a_late_fork_in_a_long_log_costs_little() {
     let (mut a, mut b) = (library(1, 0), library(1, 0));
     fork(&mut a, 9, 3000, 10, 1);
