@@ -5,6 +5,7 @@ use heirloom_protocol::{
     id::{AlbumId, PersonId},
     log::entry::BlobLine,
     op::{AlbumUse, Level, Op, Subject},
+    replica::WriteError,
 };
 use rand_core::Rng as _;
 use zeroize::Zeroizing;
@@ -99,7 +100,13 @@ impl Runtime {
         let recorded = self
             .replica
             .record_recovery(old, new, incarnation, now, &mut rng)?;
-        self.commit(&recorded, &[])
+        self.commit(&recorded, &[])?;
+        let person = self.replica.person();
+        let counts = person.and_then(|person| self.replica.kit_of(&person));
+        if counts != Some(new.sign().id()) {
+            return Err(WriteError::NotAllowed.into());
+        }
+        Ok(())
     }
 
     /// Makes this device one of the person whose kit this is. Durable when it returns.

@@ -4,7 +4,7 @@
 //! which one may be written under is decided in the replica, which knows who
 //! lost access since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 
@@ -244,11 +244,35 @@ impl Epochs {
             .collect()
     }
 
+    /// Epochs whose key somebody else than these readers was given: in a box, or by way of an epoch
+    /// that holds it.
+    ///
+    /// Whoever sealed it may have counted on a grant that does not count after all.
+    pub fn given_beyond(&self, is_reader: impl Fn(&DeviceId) -> bool) -> BTreeSet<EpochId> {
+        let has_other = |known: &Known| known.boxes.iter().any(|boxed| !is_reader(&boxed.to.to));
+        let given = self.known.iter().filter(|(_, known)| has_other(known));
+        let mut given: BTreeSet<EpochId> = given.map(|(id, _)| *id).collect();
+        let mut left: Vec<EpochId> = given.iter().copied().collect();
+        while let Some(id) = left.pop() {
+            let known = self.known.get(&id).filter(|known| known.chained.is_some());
+            for older in known.into_iter().flat_map(|known| &known.after) {
+                if given.insert(*older) {
+                    left.push(*older);
+                }
+            }
+        }
+        given
+    }
+
     /// The epoch to write under among those that `fits` accepts: the highest generation, then the smallest id.
-    pub fn best(&self, kind: EpochKind, fits: impl Fn(&Known) -> bool) -> Option<EpochId> {
+    pub fn best(
+        &self,
+        kind: EpochKind,
+        fits: impl Fn(&EpochId, &Known) -> bool,
+    ) -> Option<EpochId> {
         self.of_kind(kind)
-            .filter(|(_, known)| {
-                known.key.is_some() && self.generation_is_right(known) && fits(known)
+            .filter(|(id, known)| {
+                known.key.is_some() && self.generation_is_right(known) && fits(id, known)
             })
             .max_by_key(|(id, known)| (known.name.generation, std::cmp::Reverse(*id)))
             .map(|(id, _)| id)

@@ -1,5 +1,7 @@
 //! Keys of all spaces: opening them, and which one may be written under.
 
+use std::collections::BTreeSet;
+
 use super::{
     Replica,
     control::{Hit, Loss},
@@ -32,8 +34,11 @@ impl Replica {
     /// The album epoch that this device may write under, if there is one.
     pub(super) fn album_epoch(&self, space: &SpaceId) -> Option<EpochId> {
         let album = self.albums.get(space)?;
-        album.epochs.best(EpochKind::Album, |known| {
-            self.album_epoch_is_fresh(album, known)
+        let readers = self.album_readers(album);
+        let readers: BTreeSet<DeviceId> = readers.iter().map(|reader| reader.id).collect();
+        let given = album.epochs.given_beyond(|key| readers.contains(key));
+        album.epochs.best(EpochKind::Album, |id, known| {
+            !given.contains(id) && self.album_epoch_is_fresh(album, known)
         })
     }
 
@@ -57,7 +62,7 @@ impl Replica {
 
     /// The control space's epoch of a kind that may be written under.
     pub(super) fn control_epoch(&self, kind: EpochKind) -> Option<EpochId> {
-        self.control.epochs.best(kind, |known| {
+        self.control.epochs.best(kind, |_, known| {
             let losses = self.control.losses.iter().filter(|loss| self.counts(loss));
             let sees = |loss: &Loss| self.control.graph.sees(&known.seen, &loss.entry);
             let by_person = self.control.owner_of(&known.name.minter).is_some();

@@ -153,7 +153,9 @@ impl Replica {
     ///
     /// # Errors
     ///
-    /// [`WriteError::NotAllowed`] when `old` is not the kit that counts, or is missing and there was one.
+    /// [`WriteError::NotAllowed`] when `old` is not the kit that counts, or is missing and there was one;
+    /// [`WriteError::Forked`]. Nothing has changed then. Whether the new kit counts is for the resolver
+    /// to say, and [`Self::kit_of`] tells it: where it does not, no key is renewed.
     pub fn record_recovery(
         &mut self,
         old: Option<&RecoveryKit>,
@@ -163,6 +165,13 @@ impl Replica {
         rng: &mut impl CryptoRng,
     ) -> Result<Recorded, WriteError> {
         let person = self.person().ok_or(WriteError::NotAllowed)?;
+        // Before the kit has said anything: what it says is not taken back.
+        if self
+            .logs
+            .is_forked(&self.own_log(self.family().control_space()))
+        {
+            return Err(WriteError::Forked);
+        }
         let op = Op::SetRecovery(SetRecovery {
             person,
             kit: KitProof::make(new, &self.family(), &person),
@@ -174,12 +183,13 @@ impl Replica {
             None => self.record_control(vec![op], now)?,
         };
         if self.kit_of(&person) != Some(new.sign().id()) {
-            return Err(WriteError::NotAllowed);
+            return Ok(recorded);
         }
         let epochs = [EpochKind::Family, EpochKind::Net]
             .map(|kind| Op::Epoch(self.mint_control(kind, &[], rng)));
         recorded.extend(self.record_control(epochs.to_vec(), now)?);
-        recorded.extend(self.tend(now, rng)?);
+        // Who gets no key now gets it when somebody tends next.
+        recorded.extend(self.tend(now, rng).unwrap_or_default());
         Ok(recorded)
     }
 

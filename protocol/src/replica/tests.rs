@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::*;
 use crate::{
     album::{asset::Asset, merge},
-    crypto::{BlobKey, SeededRng},
+    crypto::{BlobKey, RecoveryKit, SeededRng},
     id::{BlobId, OpId, PlainHash},
     log::entry::BlobLine,
     op::{

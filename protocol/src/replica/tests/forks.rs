@@ -234,6 +234,60 @@ fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
 }
 
 #[test]
+fn a_key_that_was_given_on_a_grant_that_does_not_count_is_written_under_no_more() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let person = PersonId([7; 16]);
+    let ben = joins(&mut anna, 7, Some((person, Role::Member)));
+    let mut clone = copy(&anna);
+    let mut pi = joins(&mut anna, 2, None);
+    clone.add_photo(space, "there.jpg");
+    let granted = anna
+        .replica
+        .record_access(space, person, Level::Viewer, anna.now, &mut anna.rng);
+    anna.keep(granted.unwrap());
+    let given = anna.replica.album_epoch(&space);
+    assert!(given.is_some());
+    pull(&mut pi, &anna);
+    pull(&mut pi, &clone);
+    pull(&mut anna, &pi);
+    // The grant lies above the fork, and nobody has vouched for it.
+    assert!(!anna.replica.may_replicate(&ben.replica.device(), &space));
+    anna.replica.renew(77);
+    anna.add_photo(space, "here.jpg");
+    let fresh = anna.replica.album_epoch(&space);
+    assert!(fresh.is_some() && fresh != given);
+}
+
+#[test]
+fn a_kit_says_nothing_where_the_keys_cannot_be_renewed_with_it() {
+    let mut anna = founder();
+    let [old, new] = [(); 2].map(|()| RecoveryKit::generate(&mut anna.rng));
+    let first = anna
+        .replica
+        .record_recovery(None, &old, 1, anna.now, &mut anna.rng);
+    anna.keep(first.unwrap());
+    let person = anna.replica.person().unwrap();
+    assert_eq!(anna.replica.kit_of(&person), Some(old.sign().id()));
+    let mut clone = copy(&anna);
+    for (device, name) in [(&mut anna, "Berg"), (&mut clone, "Burg")] {
+        let named = [(Subject::Family, name)];
+        let recorded = device
+            .replica
+            .record_names(&named, device.now, &mut device.rng);
+        device.keep(recorded.unwrap());
+    }
+    pull(&mut anna, &clone);
+    let control = anna.replica.family().control_space();
+    let before = names(&anna, control);
+    let refused = anna
+        .replica
+        .record_recovery(Some(&old), &new, 2, anna.now, &mut anna.rng);
+    assert_eq!(refused, Err(WriteError::Forked));
+    assert_eq!(names(&anna, control), before);
+}
+
+#[test]
 fn an_anchor_counts_once_the_last_of_what_it_names_is_here() {
     let mut world = forked();
     let mut tom = joins(&mut world.anna, 4, None);
