@@ -37,6 +37,14 @@ impl World {
             return;
         }
         let (many, rest) = Many::new(blobs);
+        if crate::dump::frames() {
+            let left: Vec<_> = many
+                .left()
+                .iter()
+                .map(|b| (b.log.device.short(), b.ordinal))
+                .collect();
+            self.note(at, &format_args!("asks {} for {left:?}", peer.short()));
+        }
         for blob in rest {
             let device = &mut self.seats[at].device;
             device.blob_failed(&blob, peer, Failure::Interrupted);
@@ -91,16 +99,24 @@ impl World {
             return;
         };
         if head.id != id {
-            self.fail("an answer to another request");
+            if head.id > id {
+                self.fail("an answer to a request that was not made");
+            } else if let Some(line) = self.seats[at].lines.get_mut(&peer) {
+                // The rest of an answer that was given up.
+                line.asking = Some((id, many));
+            }
             return;
         }
         let mut came = None;
         match head.kind {
             AnswerKind::Data => match many.data(head.index, payload) {
                 Ok(whole) => came = whole,
-                // Of one that does not know yet that its log forked, or means ill.
-                Err(_) if self.ledger.twice.contains(&peer) => return self.hang_up(at, peer),
-                Err(error) => self.fail(format!("an honest answer is refused: {error}")),
+                Err(error) => {
+                    if self.is_to_blame(at, peer, &many) {
+                        self.fail(format!("an honest answer is refused: {error}"));
+                    }
+                    return self.give_up(at, peer, &many);
+                }
             },
             AnswerKind::Gone => {
                 let (index, _) = head.read_gone(payload);
@@ -120,6 +136,25 @@ impl World {
         } else if let Some(line) = self.seats[at].lines.get_mut(&peer) {
             line.asking = Some((id, many));
         }
+    }
+
+    /// Whether a peer that sent a wrong blob means ill, as the node has it.
+    fn is_to_blame(&self, at: usize, peer: DeviceId, many: &Many) -> bool {
+        let wrong = many.left().first();
+        wrong.is_some_and(|blob| self.seats[at].device.means_alike(peer, blob))
+    }
+
+    /// Asks a peer no more for a blob in the place of which it sent another, and for the rest anew.
+    fn give_up(&mut self, at: usize, peer: DeviceId, many: &Many) {
+        for (index, blob) in many.left().iter().enumerate() {
+            let failure = if index == 0 {
+                Failure::Lacking
+            } else {
+                Failure::Interrupted
+            };
+            self.seats[at].device.blob_failed(blob, peer, failure);
+        }
+        self.fetch(at, peer);
     }
 
     /// Notes where blobs lie that came; they are durable.

@@ -346,6 +346,10 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     }
     for space in spaces {
         let members = holders(world, &family, space);
+        if is_holed(&members, space) {
+            what_can_be_given_is_here(&members, space)?;
+            continue;
+        }
         for pair in members.windows(2) {
             if pair[0].digest(space) != pair[1].digest(space) {
                 let (a, b) = (&pair[0].label, &pair[1].label);
@@ -376,6 +380,37 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
                         log.device.short()
                     ));
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of a space rotted on a disk and reads on none: its other copies left the
+/// family or were set back. What follows it in its log can be given to nobody any more.
+fn is_holed(members: &[&Device], space: SpaceId) -> bool {
+    let reads = |id: &EntryId| {
+        let mut others = members.iter();
+        others.any(|other| {
+            other
+                .disk
+                .by_id(id)
+                .is_some_and(|record| other.disk.reads(record))
+        })
+    };
+    members.iter().any(|device| {
+        let mut records = device.disk.entries_of(space);
+        records.any(|record| !device.disk.reads(record) && !reads(&record.entry.id()))
+    })
+}
+
+/// In a space with such a hole: all that anybody can give is on every disk.
+fn what_can_be_given_is_here(members: &[&Device], space: SpaceId) -> Result<(), String> {
+    for from in members {
+        for id in from.gives(space) {
+            if let Some(lacks) = members.iter().find(|device| !device.disk.holds(&id)) {
+                let (a, b, id) = (&from.label, &lacks.label, id.short());
+                return Err(format!("{b} lacks {id} of {space}, and {a} can give it"));
             }
         }
     }
@@ -443,6 +478,9 @@ fn albums_of(world: &World, family: &[usize]) -> BTreeSet<SpaceId> {
 fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
     for space in albums_of(world, family) {
         let readers = readers_of(world, family, space);
+        if is_holed(&holders(world, family, space), space) {
+            continue;
+        }
         let mut first = None;
         for device in readers {
             let people: Vec<_> = device.replica().album(&space).into_iter().collect();
@@ -518,7 +556,8 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
             continue;
         }
         let readers = readers_of(world, family, space);
-        if !readers.iter().any(|device| std::ptr::eq(*device, author)) {
+        let is_among_them = readers.iter().any(|device| std::ptr::eq(*device, author));
+        if !is_among_them || is_holed(&holders(world, family, space), space) {
             continue;
         }
         // A backup that was older than this, and nobody else has it: it is gone, and nobody says else.
@@ -546,7 +585,10 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
             }
             let lost = announced(&written.entry).find(|(ordinal, blob)| {
                 let is_here = device.has_blob(&written.entry, *ordinal);
-                !is_here && !world.ledger.rotted.contains(blob)
+                // Pictures of whoever may not contribute are for nobody.
+                !is_here
+                    && device.wants_blobs_of(&written.entry)
+                    && !world.ledger.rotted.contains(blob)
             });
             if let Some((ordinal, _)) = lost {
                 let (a, b) = (&author.label, &device.label);
@@ -612,6 +654,13 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
         let control = entries.filter(|entry| entry.header().is_control());
         all.extend(control.map(|entry| (entry.id(), entry.clone())));
     }
+    // A loss that its author knew of may turn out not to count, as when its own right was taken.
+    let mut readers_in_the_end: BTreeSet<(SpaceId, DeviceId)> = BTreeSet::new();
+    for at in family(world) {
+        for (space, readers) in world.seats[at].device.readers() {
+            readers_in_the_end.extend(readers.into_iter().map(|id| (space, id)));
+        }
+    }
     for (at, secrets) in attackers {
         if world.sabotage == Some(Sabotage::StolenKey) {
             let moment = world.moment(at);
@@ -645,7 +694,9 @@ fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
             }
         }
         for entry in secrets {
-            if device.opens(&entry) {
+            let may_read =
+                |id: &DeviceId| readers_in_the_end.contains(&(entry.header().space, *id));
+            if device.opens(&entry) && !may_read(&device.id) {
                 let (label, id) = (&device.label, entry.id().short());
                 return Err(format!("{label} reads {id}, which is not for it"));
             }

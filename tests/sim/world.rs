@@ -480,6 +480,9 @@ impl World {
                 {
                     self.fail(what);
                 }
+                if let Some(text) = self.trace.then(|| crate::dump::frame(&message)).flatten() {
+                    self.note(at, &format_args!("tells {}: {text}", peer.short()));
+                }
                 self.send(at, peer, Wire::Frame(message.to_frame()));
             }
             Output::Commit { batch, entries, .. } => {
@@ -583,6 +586,10 @@ impl World {
     }
 
     pub(crate) fn upkeep_soon(&mut self, at: usize) {
+        // One that is off looks when it starts.
+        if !self.seats[at].device.is_on() {
+            return;
+        }
         if !std::mem::replace(&mut self.seats[at].upkeep, true) {
             let life = self.seats[at].life;
             self.after(TEND_AFTER, Event::Upkeep(at, life));

@@ -61,6 +61,34 @@ impl Device {
         self.blind && goes_elsewhere(entry.header().seq)
     }
 
+    /// The entries of a space that others can be given: those that read, as do all before them and
+    /// all that they name.
+    pub(crate) fn gives(&self, space: SpaceId) -> BTreeSet<EntryId> {
+        let mut given: BTreeSet<EntryId> = self
+            .disk
+            .readable_of(space)
+            .map(|record| record.entry.id())
+            .collect();
+        loop {
+            let has_all = |record: &&Record| {
+                let header = record.entry.header();
+                let is_here = |id: &EntryId| {
+                    let elsewhere = |record: &Record| record.kept.space != space;
+                    given.contains(id) || self.disk.by_id(id).is_some_and(elsewhere)
+                };
+                given.contains(&record.entry.id())
+                    && (header.seq == 0 || is_here(&header.prev))
+                    && header.deps.iter().all(is_here)
+            };
+            let records = self.disk.entries_of(space).filter(has_all);
+            let left: BTreeSet<EntryId> = records.map(|record| record.entry.id()).collect();
+            if left == given {
+                return given;
+            }
+            given = left;
+        }
+    }
+
     /// Whether a log is known here to go on in two ways.
     pub(crate) fn knows_fork(&self, log: &LogId) -> bool {
         self.is_on() && self.replica().is_forked(log)

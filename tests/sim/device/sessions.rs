@@ -68,6 +68,11 @@ impl Device {
         mode: HaveMode,
         rows: Vec<(LogId, RoaringBitmap)>,
     ) {
+        if let Some(live) = self.live.as_mut().filter(|_| mode != HaveMode::Removed) {
+            for (log, held) in &rows {
+                live.want.told(peer, log, held);
+            }
+        }
         self.disk.haves.apply(peer, space, mode, rows);
     }
 
@@ -118,6 +123,11 @@ impl Device {
             let control = self.replica().control();
             album.standing(control, &entry.id(), Level::Viewer) != Standing::Cut
         })
+    }
+
+    /// Whether the blobs of an entry are wanted here: it was written by somebody who may contribute.
+    pub(crate) fn wants_blobs_of(&self, entry: &Entry) -> bool {
+        counts(self.replica(), entry)
     }
 
     /// Whether a blob is here, by the name that peers know.
@@ -175,6 +185,15 @@ impl Device {
         let bytes = self.disk.blob(&blob.id)?;
         let is_here = self.holds_blob(&place.log, place.ordinal);
         is_here.then(|| bytes.clone())
+    }
+
+    /// Whether a peer must mean the same as this device by the name of a blob.
+    pub(crate) fn means_alike(&self, peer: DeviceId, blob: &BlobRef) -> bool {
+        let session = self.live.as_ref().and_then(|live| live.sessions.get(&peer));
+        let is_alike = session.is_some_and(|session| session.names_alike(blob.log.space));
+        let (log, ordinal) = (blob.log, blob.ordinal);
+        let now = blob_ref(self.replica(), &self.disk, &BlobPlace { log, ordinal });
+        is_alike && now.is_some_and(|now| now.id == blob.id)
     }
 
     pub(crate) fn blob_failed(&mut self, blob: &BlobRef, peer: DeviceId, failure: Failure) {

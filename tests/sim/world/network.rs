@@ -211,6 +211,24 @@ impl World {
         }
     }
 
+    /// Ends the connections between devices that are both there twice.
+    ///
+    /// No device has two connections to one key. Two pairs of twins that met crosswise would say
+    /// the same to each other for ever, and a connection does not last for ever.
+    pub(crate) fn part_twins(&mut self) {
+        let is_twin = |at: usize| {
+            let id = self.seats[at].device.id;
+            let same = self.seats.iter().filter(|seat| seat.device.is_on());
+            same.filter(|seat| seat.device.id == id).count() > 1
+        };
+        let between = |conn: &Conn| !conn.dead && conn.ends.iter().all(|at| is_twin(*at));
+        let twins = self.conns.iter().filter(|(_, conn)| between(conn));
+        let twins: Vec<u64> = twins.map(|(number, _)| *number).collect();
+        for number in twins {
+            self.cut(number);
+        }
+    }
+
     /// Sends as a device does that means ill: holds back what it was asked for, or says it twice.
     pub(super) fn send_badly(&mut self, at: usize, peer: DeviceId, message: &Message) {
         let is_content = matches!(message, Message::Entries(_) | Message::Announce(_));
