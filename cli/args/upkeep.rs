@@ -190,7 +190,7 @@ pub(crate) struct Depot {
 /// What to do about depots.
 #[derive(Subcommand)]
 pub(crate) enum DepotAct {
-    /// Make a folder or a bucket a depot of this device, and bring both up to date
+    /// Make a folder or a bucket a depot, and bring both up to date
     Add {
         /// The folder, made when missing; or s3://bucket/prefix
         #[arg(value_name = "DIR")]
