@@ -30,6 +30,15 @@ laptop$ heirloom serve
 ```
 "#;
 
+/// A family of one person, whose laptop has a name, and whose node runs.
+const OLD_LAPTOP: &str = r#"
+```console
+laptop$ heirloom init --family Berger --person Anna --device old-laptop --no-recovery
+laptop$ heirloom import ~/Pictures
+laptop$ heirloom serve
+```
+"#;
+
 /// Ben and Grandma are in it, each with a device.
 const OTHERS: &str = r#"
 ```console
@@ -119,6 +128,26 @@ fn the_guide_of_a_lost_phone_is_true() {
 #[test]
 fn the_guide_of_recovery_words_is_true() {
     play("docs/guide/words.md", &[], Neighbourhood::Quiet);
+}
+
+#[test]
+fn the_guide_of_a_home_node_is_true() {
+    play("docs/guide/home-node.md", &[ANNA], Neighbourhood::Quiet);
+}
+
+#[test]
+fn the_guide_of_a_keeper_is_true() {
+    play("docs/guide/keeper.md", &[ANNA], Neighbourhood::Quiet);
+}
+
+#[test]
+fn the_guide_of_staying_at_home_is_true() {
+    play("docs/guide/lan-only.md", &[ANNA], Neighbourhood::Quiet);
+}
+
+#[test]
+fn the_guide_of_a_new_computer_is_true() {
+    play("docs/guide/moving.md", &[OLD_LAPTOP], Neighbourhood::Quiet);
 }
 
 #[test]
