@@ -347,3 +347,39 @@ fn a_holder_whose_disk_has_rotten_finds_out_itself_and_is_not_blamed() {
     family.desktop.device.is_whole();
     family.end();
 }
+
+#[test]
+fn a_kill_while_two_send_costs_what_was_asked_for_and_not_yet_noted() {
+    let mut family = Family::new();
+    for proxy in [&family.laptop.proxy, &family.desktop.proxy] {
+        proxy.slow_to(8 * MIB);
+    }
+    let movie = family.movie(40 * MIB);
+    let before = family.came();
+    let came = |family: &Family| {
+        let (a, b) = family.came();
+        a + b - before.0 - before.1
+    };
+    for kill in 1..=2 {
+        family.ask_both();
+        wait_until("parts of it came", LONGEST, || {
+            came(&family) > kill * 18 * MIB
+        });
+        family.asking.take().expect("it runs").kill();
+        // Holders that ran on would call it at its old address.
+        family.laptop.node = None;
+        family.desktop.node = None;
+        assert!(!family.has(&movie));
+        family.laptop.serve();
+        family.desktop.serve();
+    }
+    family.ask_both();
+    family.gets(&movie);
+    // For each kill: 4 MiB in flight from each of the two, and 8 MiB since the last note. Who began
+    // anew each time would need 36 MiB more.
+    let most = movie.bytes() + 2 * (8 + 8) * MIB + 3 * MIB;
+    let total = came(&family);
+    report(&format!("{total} bytes for {} with 2 kills", movie.bytes()));
+    assert!(total <= most, "{total} bytes for {}", movie.bytes());
+    family.end();
+}
