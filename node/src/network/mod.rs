@@ -403,7 +403,8 @@ impl Network {
             News::Blobs(changes) => self.tell_have(&changes, true),
             News::Dropped(changes) => self.tell_have(&changes, false),
             News::Renamed(space) => self.tell_renamed(space),
-            News::Peers | News::Assets(_) | News::Rebuilt(_) => {}
+            News::Peers => self.tell_room().await,
+            News::Assets(_) | News::Rebuilt(_) => {}
             News::Gossip(from, gossip) => {
                 self.tell_gossip(Some(from), &gossip);
                 if is_beacon(&gossip) {

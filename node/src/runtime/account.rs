@@ -21,7 +21,7 @@ use heirloom_protocol::{
 };
 use serde::Deserialize;
 
-use super::{Runtime, RuntimeError, gossip::FULL_BYTES, name_of};
+use super::{News, Runtime, RuntimeError, gossip::FULL_BYTES, name_of};
 use crate::{api::ApiError, store::BlobPlace, store::StoreError};
 
 /// What a keeper may take at most, in bytes.
@@ -240,7 +240,11 @@ impl Runtime {
             let asked = (peer, person, bytes);
             self.account.asked.insert(name_of(blob), asked);
         }
-        self.account.turned_away |= !fits;
+        if !fits && !self.account.turned_away {
+            self.account.turned_away = true;
+            // Peers are to hear of it.
+            self.news.push(News::Peers);
+        }
         Ok(fits)
     }
 
