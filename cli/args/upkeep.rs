@@ -178,10 +178,11 @@ pub(crate) enum BundleAct {
   heirloom depot list
   heirloom depot remove /media/usb/heirloom
 
-A running node puts what is new there, and takes from there what it lacks, at news and each hour. Several
-devices may have the same folder as a depot. What lies there is encrypted; no copy there counts as one.
-The keys of an S3-compatible store are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of
-the node, or access_key_id and secret_access_key in s3.toml in its home, which nobody else may read.")]
+A running node puts what is new there, and takes from there what it lacks, at news and each
+hour. Several devices may have the same folder as a depot. What lies there is encrypted; no
+copy there counts as one. The keys of an S3-compatible store are AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY in the environment of the node, or access_key_id and secret_access_key
+in s3.toml in its home, which nobody else may read.")]
 pub(crate) struct Depot {
     #[command(subcommand)]
     pub(crate) act: DepotAct,
