@@ -1,11 +1,9 @@
 //! Three devices as people run them: originals leave one, stay on the others, and come back byte for byte.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
-use devices::{Device, Dice, Homes, Running, link, pair, pictures};
+use crate::devices::{Device, Dice, Homes, Running, link, pair, pictures};
 use serde_json::Value;
 
 /// Some photos and a movie that is larger than what comes whole.
@@ -35,7 +33,7 @@ fn is_here(device: &Device) -> Vec<bool> {
 }
 
 fn bytes_in(folder: &Path) -> u64 {
-    let files = devices::files(folder);
+    let files = crate::devices::files(folder);
     files
         .iter()
         .map(|file| fs::metadata(file).expect("a file").len())

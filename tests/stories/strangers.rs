@@ -2,8 +2,6 @@
 //! and the family gets in again within half a minute.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},
@@ -11,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Dice, Homes, Running, link, pair, pictures, report, wait_until};
+use crate::devices::{Dice, Homes, Running, link, pair, pictures, report, wait_until};
 
 /// Connections at once.
 const CALLERS: usize = 1000;

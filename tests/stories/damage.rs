@@ -6,8 +6,6 @@
 //! says how many bits are flipped, `HEIRLOOM_SEED` brings the places of a run back.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -17,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use devices::{Device, Dice, Homes, Running, files, link, pair, pictures, report, sums};
+use crate::devices::{Device, Dice, Homes, Running, files, link, pair, pictures, report, sums};
 use heirloom_node::{
     api::{Doorway, router},
     node::Options,

@@ -2,11 +2,9 @@
 //! and nothing on the cable but that and the question whether a router opens a port.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{collections::BTreeSet, fs, net::IpAddr, time::Duration};
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, alike,
     namespaces::{Cable, End, Kind, kinds, lacking},
     pair, pictures, report, skipped, sums, wait_until, words,

@@ -6,8 +6,6 @@
 //! the only one that is found.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -16,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes,
     canaries::{Canaries, Search, forms},
     files, link,
@@ -394,7 +392,7 @@ fn nothing_leaves_a_device_in_clear_or_stands_so_on_its_disk() {
     proxy.lead_to(listener.local_addr().expect("bound").port());
     let mut plain = TcpStream::connect(proxy.address()).expect("the proxy");
     plain.write_all(family.planted.as_bytes()).expect("sent");
-    devices::wait_until("it passed", std::time::Duration::from_secs(10), || {
+    crate::devices::wait_until("it passed", std::time::Duration::from_secs(10), || {
         proxy.tape().ends_with(family.planted.as_bytes())
             || !family.canaries.search().hits(&proxy.tape()).is_empty()
     });
@@ -451,7 +449,7 @@ fn nothing_is_said_in_clear_on_a_cable_and_to_nobody_else() {
     });
     let search = family.canaries.search();
     for capture in &captures {
-        devices::wait_until(
+        crate::devices::wait_until(
             "the planted word",
             std::time::Duration::from_secs(10),
             || {

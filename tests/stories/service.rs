@@ -1,8 +1,6 @@
 //! The node as a service: what systemd is told, what its units allow, what a real systemd does with them.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     fs,
     os::unix::net::UnixDatagram,
@@ -11,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Dice, Homes, LOOPBACK, pictures, report, skipped};
+use crate::devices::{Dice, Homes, LOOPBACK, pictures, report, skipped};
 
 /// A place that waits for what a node tells systemd.
 struct Told {

@@ -4,8 +4,6 @@
 //! it this prints that it was skipped.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -13,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use devices::{Homes, alike, link, pair, report, sums};
+use crate::devices::{Homes, alike, link, pair, report, sums};
 use serde_json::Value;
 
 type Row = BTreeMap<String, String>;
@@ -101,7 +99,7 @@ fn a_second_home_holds_every_photo_and_every_picture_of_it() {
     b.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
     let sources: BTreeSet<String> = taken
         .iter()
-        .map(|path| devices::sha256(&fs::read(path).expect("a photo")))
+        .map(|path| crate::devices::sha256(&fs::read(path).expect("a photo")))
         .collect();
     assert_eq!(sums(&out).into_keys().collect::<BTreeSet<_>>(), sources);
 

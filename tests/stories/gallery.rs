@@ -1,8 +1,6 @@
 //! The gallery of the program as people run it: opened, set up, looked at, and told of what comes from another device.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -10,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Device, Dice, Homes, LOOPBACK, Running, link, pair, pictures};
+use crate::devices::{Device, Dice, Homes, LOOPBACK, Running, link, pair, pictures};
 use serde_json::{Value, json};
 
 const SERVE: [&str; 4] = ["serve", "--no-discovery", "--listen", LOOPBACK];

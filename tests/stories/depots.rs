@@ -1,8 +1,6 @@
 //! Depots: a folder that several devices keep up to date, with nobody running there.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -10,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
 use serde_json::Value;
 
 const ALBUM: &str = "Summer";

@@ -5,8 +5,6 @@
 //! how often the disk is filled.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -16,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Device, Dice, Homes, pictures, report, sha256, skipped, sums};
+use crate::devices::{Device, Dice, Homes, pictures, report, sha256, skipped, sums};
 use serde_json::Value;
 
 const MIB: u64 = 1024 * 1024;

@@ -4,15 +4,13 @@
 //! each of them gives can be counted, and one can be killed or stalled half-way.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running, link, pair, pictures, proxy::Proxy, report, wait_until,
 };
 use serde_json::Value;
@@ -319,7 +317,7 @@ fn a_holder_whose_disk_has_rotten_finds_out_itself_and_is_not_blamed() {
     let movie = family.movie(9 * MIB);
     let folder = family.desktop.device.home.join("blobs");
     let size = |path: &PathBuf| fs::metadata(path).expect("a file").len();
-    let blob = devices::files(&folder).into_iter().max_by_key(size);
+    let blob = crate::devices::files(&folder).into_iter().max_by_key(size);
     let blob = blob.expect("a blob");
     let mut bytes = fs::read(&blob).expect("readable");
     assert!(u64::try_from(bytes.len()).expect("small") > movie.bytes());
@@ -330,7 +328,7 @@ fn a_holder_whose_disk_has_rotten_finds_out_itself_and_is_not_blamed() {
     family.ask(&[desktop]);
     let quarantine = folder.join("quarantine");
     wait_until("it is put aside", LONGEST, || {
-        !devices::files(&quarantine).is_empty()
+        !crate::devices::files(&quarantine).is_empty()
     });
     assert!(!family.has(&movie));
     let laptop = family.laptop.through_proxy();
@@ -341,7 +339,7 @@ fn a_holder_whose_disk_has_rotten_finds_out_itself_and_is_not_blamed() {
     assert!(!problems.contains("could not show"), "{problems}");
     // Its own copy comes again from who got it.
     wait_until("it has come again", LONGEST, || {
-        devices::files(&quarantine).is_empty()
+        crate::devices::files(&quarantine).is_empty()
     });
     family.gets(&movie);
     family.desktop.device.is_whole();

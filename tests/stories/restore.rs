@@ -1,11 +1,11 @@
 //! Every device of a person is gone. What brings all of it back is the 24 words and one keeper.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
-use devices::{Device, Dice, Homes, Running, alike, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{
+    Device, Dice, Homes, Running, alike, files, link, pair, pictures, sums, wait_until,
+};
 use serde_json::{Value, json};
 
 /// How long a command may take to come to a place where it is killed.
@@ -476,7 +476,7 @@ fn wrong_words_strangers_and_silence_each_have_their_answer() {
 #[test]
 #[cfg(target_os = "linux")]
 fn on_a_local_network_the_words_alone_find_the_keeper() {
-    use devices::{
+    use crate::devices::{
         namespaces::{Cable, lacking},
         skipped,
     };
@@ -529,7 +529,7 @@ fn on_a_local_network_the_words_alone_find_the_keeper() {
         "--sidecars",
         "none",
     ]);
-    let sum = devices::sha256(&fs::read(&photo).expect("a photo"));
+    let sum = crate::devices::sha256(&fs::read(&photo).expect("a photo"));
     assert!(sums(&back).into_keys().eq([sum]));
     drop(node);
 }

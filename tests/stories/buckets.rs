@@ -1,11 +1,9 @@
 //! Depots in an S3-compatible store, which the test runs itself (`devices/store.rs`): it fails, stalls and lies.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{collections::BTreeSet, fs, time::Instant};
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, link, pair, pictures, report,
     store::{Mood, Store},
     sums,
@@ -107,7 +105,7 @@ fn two_devices_exchange_by_a_bucket() {
     assert_eq!(listed[0]["path"], PLACE, "{listed:?}");
     // Neither key stands in a home.
     for device in [&a, &b] {
-        for file in devices::files(&device.home) {
+        for file in crate::devices::files(&device.home) {
             let bytes = fs::read(&file).expect("a file");
             let secret = b"not-a-secret";
             assert!(

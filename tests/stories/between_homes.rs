@@ -1,14 +1,12 @@
 //! Two homes behind routers, and a device of the family that both reach: what crosses, and how.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running,
     internet::{Internet, Router, lacking_internet},
     link,

@@ -2,11 +2,9 @@
 //! what somebody asks for, and keeps what too few others hold.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use devices::{Device, Dice, Homes, Running, link, pair, pictures, wait_until};
+use crate::devices::{Device, Dice, Homes, Running, link, pair, pictures, wait_until};
 use serde_json::Value;
 
 /// How long anything may take.

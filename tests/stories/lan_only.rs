@@ -2,8 +2,6 @@
 //! full of the world's addresses: every packet is looked at.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -12,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, alike,
     namespaces::{Cable, End, Kind, kinds, lacking},
     pair, pictures, report, skipped, wait_until, words,

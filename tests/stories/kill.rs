@@ -6,8 +6,6 @@
 //! `HEIRLOOM_SEED` brings the moments of a run back.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -15,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running, alike, files, link, pair, pictures, proxy::Proxy, report,
 };
 use heirloom_protocol::crypto::{
@@ -506,7 +504,7 @@ fn a_lost_index_is_made_again_and_no_peer_sees_a_fork() {
     }
     side.device.ok(&["restore", &ids[3]]);
     side.device.ok(&["export", to, "--sidecars", "none"]);
-    let sums = |folder: &Path| devices::sums(folder).into_keys().collect::<Vec<_>>();
+    let sums = |folder: &Path| crate::devices::sums(folder).into_keys().collect::<Vec<_>>();
     assert_eq!(sums(&out), sums(&side.source));
     side.device.never_panicked();
     other.never_panicked();
@@ -539,7 +537,7 @@ fn whoever_is_killed_nothing_that_was_acknowledged_is_lost_or_sent_again() {
     assert_eq!(here(&pair.a.device), here(&pair.b.device));
     let sources: BTreeSet<String> = [&pair.a, &pair.b]
         .iter()
-        .flat_map(|side| devices::sums(&side.source).into_keys())
+        .flat_map(|side| crate::devices::sums(&side.source).into_keys())
         .collect();
     assert_eq!(at_a.len(), sources.len());
     for (side, out) in [(&pair.a, "out-a"), (&pair.b, "out-b")] {
@@ -552,7 +550,7 @@ fn whoever_is_killed_nothing_that_was_acknowledged_is_lost_or_sent_again() {
             .all();
         let failed = lines.iter().find(|line| line["outcome"] == "failed");
         assert_eq!((exit, failed), (0, None), "{out:?}");
-        let exported: BTreeSet<String> = devices::sums(&out).into_keys().collect();
+        let exported: BTreeSet<String> = crate::devices::sums(&out).into_keys().collect();
         assert_eq!(exported, sources);
         side.device.never_panicked();
     }

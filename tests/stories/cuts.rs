@@ -4,11 +4,9 @@
 //! often (10), `HEIRLOOM_CUT_MIB` how large the file is (24); a night has 200 and 200.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{fs, time::Duration};
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, link, pair, pictures, proxy::Proxy, report, sha256, sums, wait_until,
 };
 

@@ -6,8 +6,6 @@
 //! life back as far as processes let it.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -15,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running, alike, link, pair, pictures, report, sha256, sums, wait_until,
 };
 use serde_json::Value;

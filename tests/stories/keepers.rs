@@ -1,14 +1,14 @@
 //! Keepers with little room, and keepers whose files are not what they were.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use devices::{Device, Dice, Homes, Running, files, link, pair, pictures, report, sha256, sums};
+use crate::devices::{
+    Device, Dice, Homes, Running, files, link, pair, pictures, report, sha256, sums,
+};
 use serde_json::{Value, json};
 
 fn status(device: &Device) -> Value {

@@ -7,8 +7,6 @@
 //! apart the faults are; 1 tries each.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -16,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running, link, pair, pictures,
     proxy::Proxy,
     report, sha256, skipped,
@@ -232,7 +230,7 @@ impl Bench {
         let to = out.to_str().expect("UTF-8");
         let (summary, exit) = self.device.run(&["export", to, "--sidecars", "none"], "");
         assert_eq!(exit, 0, "{fault}: {summary}");
-        let exported = devices::sums(&out);
+        let exported = crate::devices::sums(&out);
         for photo in photos {
             assert!(
                 exported.contains_key(&self.sums[photo]),

@@ -2,8 +2,6 @@
 //! program: nothing is lost on any side, everybody ends with the same, and is told what happened.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -11,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, LOOPBACK, Running, link, pair, pictures, proxy::Proxy, report, sums,
     wait_until,
 };
@@ -300,7 +298,7 @@ fn of_a_hundred_nodes_started_at_once_on_a_home_one_runs() {
 /// Lays a kept home into a folder, private as a home has to be.
 fn lay(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    for file in devices::files(from) {
+    for file in crate::devices::files(from) {
         let target = to.join(file.strip_prefix(from).expect("it lies below"));
         let folders = target.ancestors().skip(1);
         fs::create_dir_all(target.parent().expect("a folder")).expect("made");
@@ -347,7 +345,7 @@ fn the_home_of_every_released_version_opens_with_all_that_was_in_it() {
     assert_eq!(told, wanted);
     let out = homes.path().join("out");
     device.ok(&["export", out.to_str().expect("UTF-8")]);
-    let originals: BTreeSet<_> = devices::files(&out)
+    let originals: BTreeSet<_> = crate::devices::files(&out)
         .iter()
         .filter(|file| file.extension().is_some_and(|kind| kind == "bmp"))
         .map(|file| blake3::hash(&fs::read(file).expect("readable")).to_string())

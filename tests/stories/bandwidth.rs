@@ -1,14 +1,12 @@
 //! Limits of bandwidth: how fast blobs go between two real nodes, as a proxy between them counts.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     fs, thread,
     time::{Duration, Instant},
 };
 
-use devices::{Device, Dice, Homes, link, pair, pictures, proxy::Proxy, report};
+use crate::devices::{Device, Dice, Homes, link, pair, pictures, proxy::Proxy, report};
 
 const MOVIE_BYTES: usize = 5_000_000;
 const LIMIT: f64 = 1_000_000.0;

@@ -2,15 +2,13 @@
 //! it, and still finds its family.
 #![cfg(target_os = "linux")]
 
-mod devices;
-
 use std::{
     fs,
     net::{Ipv4Addr, UdpSocket},
     time::{Duration, Instant},
 };
 
-use devices::{
+use crate::devices::{
     Device, Dice, Homes, Running, link,
     namespaces::{Cable, End, Kind, kinds, lacking},
     pair, report, skipped, wait_until,

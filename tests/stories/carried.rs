@@ -1,8 +1,6 @@
 //! Homes that never meet: a disk goes back and forth between them, gets lost, breaks, and is meddled with.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -10,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
 use serde_json::Value;
 
 const ALBUM: &str = "Summer";

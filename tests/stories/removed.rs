@@ -1,11 +1,9 @@
 //! A person who was removed, with everything their device ever held and all the ciphertext there is.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{fs, path::Path, time::Duration};
 
-use devices::{Device, Dice, Homes, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{Device, Dice, Homes, files, link, pair, pictures, sums, wait_until};
 use serde_json::{Value, json};
 
 /// A copy of a home, with its index taken away so that it is made again from the files.
@@ -139,7 +137,7 @@ fn a_removed_device_is_turned_away_and_reads_nothing_new_with_all_the_ciphertext
     assert!(a.home.join("logs").join(control).is_dir());
     gets_all_of(&unaware, &a, Some(control));
     assert_eq!(names(&unaware), ["old.bmp"]);
-    let old = devices::sha256(&fs::read(photos.join("old.bmp")).expect("a photo"));
+    let old = crate::devices::sha256(&fs::read(photos.join("old.bmp")).expect("a photo"));
     assert!(out(&unaware, "unaware-out").into_keys().eq([old.clone()]));
     // With all of it, it shows no more than that.
     gets_all_of(&bens, &a, None);

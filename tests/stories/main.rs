@@ -1,0 +1,34 @@
+//! What families live through, with real devices: each file is a story, played by processes of the program.
+//!
+//! They are one program, since most of them wait most of the time and can wait together.
+
+#[path = "../devices/mod.rs"]
+mod devices;
+
+mod bandwidth;
+mod between_homes;
+mod buckets;
+mod caches;
+mod canary;
+mod carried;
+mod copies;
+mod cuts;
+mod damage;
+mod depots;
+mod faults;
+mod flood;
+mod full;
+mod gallery;
+mod keeper;
+mod keepers;
+mod kill;
+mod lan_only;
+mod namespaces;
+mod removed;
+mod restore;
+mod restored;
+mod service;
+mod six;
+mod sources;
+mod strangers;
+mod two_homes;
