@@ -150,8 +150,10 @@ impl Family {
     }
 }
 
+/// What a device that lies is found out by, the tests of network::blobs show: one that runs this
+/// program finds out itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_that_lies_is_found_in_one_audit_and_its_copies_count_no_more() {
+async fn a_device_that_lost_a_copy_finds_out_when_asked_and_gets_it_again() {
     let here = Home::anna().await;
     let attic = here.join_keeper("attic").await;
     for (name, bytes) in [("a.jpg", LARGE), ("b.jpg", SMALL), ("c.jpg", LARGE)] {
@@ -175,41 +177,13 @@ async fn a_device_that_lies_is_found_in_one_audit_and_its_copies_count_no_more()
             bad[LARGE / 2] ^= 1;
             std::fs::write(&file, bad).unwrap();
         }
-        // It still says that it holds all three.
+        // It still says that it holds all three; two days later it is asked to show them.
         assert_eq!(status(&here).await["safe"], 3);
         here.set_clock(now + round * 2 * DAY).await;
-        here.ask("sync", json!({})).await.done();
-        let told = status(&here).await;
-        assert_eq!((&told["safe"], &told["only_here"]), (&json!(0), &json!(3)));
-        let problems = told["problems"].to_string();
-        assert!(
-            problems.contains("attic could not show 1 of 3 photos"),
-            "{problems}"
-        );
-        assert!(said(&here).await.iter().all(|(_, copies, _)| *copies == 1));
-        let listed = here.ask("list", json!({})).await;
-        let mut unproved = 0;
-        for asset in listed.of("asset") {
-            let shown = here.ask("show", json!({"id": asset["id"]})).await;
-            let kept_on = shown.of("asset")[0]["kept_on"].clone();
-            let kept_on = kept_on.as_array().unwrap();
-            assert_eq!(
-                (&kept_on[0]["name"], &kept_on[0]["proved"]),
-                (&json!("laptop"), &json!(true))
-            );
-            if let Some(other) = kept_on.get(1) {
-                assert_eq!(
-                    (&other["name"], &other["proved"]),
-                    (&json!("attic"), &json!(false))
-                );
-                unproved += 1;
-            }
+        for _ in 0..2 {
+            here.ask("sync", json!({})).await.done();
         }
-        assert_eq!(unproved, 2, "the third is not there at all");
-
-        // It has its file back, shows it at the next meeting, and is trusted again.
-        std::fs::write(&file, &whole).unwrap();
-        here.ask("sync", json!({})).await.done();
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
         let told = status(&here).await;
         assert_eq!((&told["safe"], &told["only_here"]), (&json!(3), &json!(0)));
         assert!(!told["problems"].to_string().contains("could not show"));
