@@ -153,7 +153,7 @@ async fn a_sync_ends_where_what_is_left_cannot_be_read() {
     assert_eq!(told.last()["settled"], true);
     assert_eq!(told.exit(), 0);
     let status = here.ask("status", json!({})).await;
-    let problems = status.last()["problems"].to_string();
+    let problems = status.of("status")[0]["problems"].to_string();
     assert!(problems.contains("damaged"), "{problems}");
     assert_eq!(listed(&there, json!({})).await, [photo.to_string()]);
     assert_eq!(originals(&there).await, (0, 1));

@@ -25,7 +25,7 @@ async fn status_has_every_field_and_counts() {
         ("peers", json!([])),
         (
             "moving",
-            json!({"sending": 0, "receiving": 0, "waiting": 0}),
+            json!({"sending": 0, "receiving": 0, "waiting": 0, "held_back": 0}),
         ),
         ("gallery", Value::Null),
         ("listen", json!([])),
