@@ -164,7 +164,11 @@ impl Running {
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
             tokio::spawn(keep_up(node.clone(), self.ending.clone())),
             tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
-            tokio::spawn(depot::run(self.doorway.node().await?, self.ending.clone())),
+            tokio::spawn(depot::run(
+                self.doorway.node().await?,
+                self.network_options.lan_only,
+                self.ending.clone(),
+            )),
         ];
         Ok(())
     }

@@ -526,7 +526,7 @@ fn is_same(
 }
 
 /// Keeps every depot up to date: when something is new here, and each hour.
-pub(crate) async fn run(node: Node, ending: CancellationToken) {
+pub(crate) async fn run(node: Node, lan_only: bool, ending: CancellationToken) {
     let mut news = node.news();
     let mut hour = interval(EVERY);
     hour.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -552,7 +552,8 @@ pub(crate) async fn run(node: Node, ending: CancellationToken) {
         };
         due = None;
         let (working, stop) = (node.clone(), ending.clone());
-        let done = node.blocking(move || rounds(&working, check, &stop)).await;
+        let done = node.blocking(move || rounds(&working, check, lan_only, &stop));
+        let done = done.await;
         match done {
             Ok(Ok(())) => {}
             Err(RuntimeError::Stopped) => return,
@@ -562,9 +563,20 @@ pub(crate) async fn run(node: Node, ending: CancellationToken) {
     }
 }
 
-fn rounds(node: &Node, check: bool, cancelled: &CancellationToken) -> Result<(), StoreError> {
+fn rounds(
+    node: &Node,
+    check: bool,
+    lan_only: bool,
+    cancelled: &CancellationToken,
+) -> Result<(), StoreError> {
     let now = node.clock().now().0;
     for depot in all(node.store())? {
+        // What the node was told at its start holds beside the settings of the home.
+        if let Place::Bucket { endpoint, .. } = &depot.place
+            && super::http::is_refused(endpoint, lan_only)
+        {
+            continue;
+        }
         // Reading from a bucket often costs money.
         let is_due = match depot.place {
             Place::Folder(_) => true,
