@@ -43,8 +43,10 @@ pub(super) async fn run_node(
     let mut lines = door::serve(options, stopped).await?;
     let living = tokio::spawn(notify::while_it_lives(home.clone()));
     let ended_by_person = tokio::select! {
-        ended = print(&mut lines, &home, ui, link) => return ended,
+        // Signals are heard before anybody is told that the node is ready, and may send one.
+        biased;
         by_person = told_to_stop() => by_person,
+        ended = print(&mut lines, &home, ui, link) => return ended,
     };
     living.abort();
     notify::stopping();
