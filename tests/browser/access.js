@@ -113,6 +113,8 @@ test("on every screen Tab comes to everything that can be used, in a ring that i
   const page = await look(browser, { storageState: state });
   for (const path of SCREENS) {
     await go(page, path);
+    // What is said of the safety is a name too, and it is there when it has been asked for.
+    await page.waitForFunction(() => document.querySelector(".shield") && !document.querySelector(".shield").textContent.includes("Looking"));
     // A mark for each, so that what is drawn anew in between still counts as reached.
     const wanted = await page.evaluate(() => {
       window.nameOf = (one) => `${one.tagName} ${one.getAttribute("aria-label") || one.textContent.trim().slice(0, 60) || one.name} ${one.getAttribute("href") || ""}`;
