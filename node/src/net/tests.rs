@@ -41,8 +41,11 @@ impl Node {
         self.net.me()
     }
 
+    /// Where it listens itself; a place at a relay may come before that in the list.
     fn address(&self) -> Address {
-        self.net.addresses()[0]
+        let own = |address: &Address| address.via.is_none();
+        let addresses = self.net.addresses();
+        addresses.into_iter().find(own).unwrap()
     }
 
     async fn allow(&self, peers: &[&Self]) {
