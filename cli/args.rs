@@ -88,6 +88,7 @@ pub(crate) enum Command {
     Demo(Demo),
 
     Import(Import),
+    Watch(Watch),
     List(List),
     Show(Show),
     Find(Find),
@@ -100,6 +101,7 @@ pub(crate) enum Command {
     Caption(Caption),
     #[command(visible_alias = "favourite")]
     Favorite(Favorite),
+    Retake(Retake),
     Comment(Comment),
     Activity(Activity),
     Tag(Tag),
@@ -144,13 +146,13 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Photos",
-        &["import", "list", "show", "find", "get", "export"],
+        &["import", "watch", "list", "show", "find", "get", "export"],
     ),
     (
         "Albums and edits",
         &[
-            "album", "share", "unshare", "caption", "favorite", "comment", "activity", "tag",
-            "trash", "restore", "undo", "purge",
+            "album", "share", "unshare", "caption", "favorite", "retake", "comment", "activity",
+            "tag", "trash", "restore", "undo", "purge",
         ],
     ),
     (

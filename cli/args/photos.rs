@@ -348,3 +348,26 @@ pub(crate) struct Purge {
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
 }
+
+/// Correct when photos were taken
+#[derive(Args)]
+#[command(
+    group = ArgGroup::new("when").required(true).args(["at", "shift"]),
+    before_long_help = "Examples:
+  heirloom retake 3f2a91c0 --at 1974-08-12T15:00
+  heirloom retake 3f2a91c0 77e01b52 --shift -1h
+  heirloom retake 3f2a91c0 --shift 12d4h
+
+The time is what a clock on the wall showed there. Originals are never touched."
+)]
+pub(crate) struct Retake {
+    /// Their ids
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// The time at which all of them were taken
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub(crate) at: Option<String>,
+    /// How much later each was taken than it says, or with a minus how much earlier
+    #[arg(long, value_name = "DURATION", value_parser = values::shift, allow_hyphen_values = true)]
+    pub(crate) shift: Option<String>,
+}

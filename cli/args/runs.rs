@@ -1,5 +1,7 @@
 //! Arguments of the commands that have a node run by itself.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// Have systemd run the node at start-up
@@ -53,4 +55,39 @@ pub(crate) struct Log {
     /// Begin with this many of the last lines
     #[arg(short = 'n', long, value_name = "N", default_value_t = 200)]
     pub(crate) lines: usize,
+}
+
+/// Follow folders: what comes into them is imported while the node runs
+#[derive(Args)]
+#[command(before_long_help = "Examples:
+  heirloom watch add ~/Pictures
+  heirloom watch add /srv/camera --album \"Summer 2023\"
+  heirloom watch list
+  heirloom watch remove /srv/camera
+
+What is there already is imported too, and what comes while the node does not run is found when it
+starts. Deleting or changing a file there never deletes anything here.")]
+pub(crate) struct Watch {
+    #[command(subcommand)]
+    pub(crate) act: WatchAct,
+}
+
+/// What to do about followed folders.
+#[derive(Subcommand)]
+pub(crate) enum WatchAct {
+    /// Follow a folder, with everything below it
+    Add {
+        /// The folder
+        dir: PathBuf,
+        /// Put the photos into this album, made when missing; else into your library
+        #[arg(long, value_name = "ALBUM")]
+        album: Option<String>,
+    },
+    /// List the folders that are followed
+    List,
+    /// Follow a folder no more; what was imported stays
+    Remove {
+        /// The folder
+        dir: PathBuf,
+    },
 }

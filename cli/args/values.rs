@@ -12,6 +12,15 @@ pub(super) fn duration(text: &str) -> Result<String, String> {
     }
 }
 
+/// Accepts a duration with or without a sign.
+pub(super) fn shift(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix(['+', '-']).unwrap_or(text);
+    match duration(bare) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a shift looks like 1h30m, -20m or 12d".to_owned()),
+    }
+}
+
 /// The seconds of a duration that [`duration`] accepts.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut total = 0_u64;

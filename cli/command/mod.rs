@@ -34,6 +34,7 @@ mod people;
 mod purge;
 mod recovery;
 mod restore;
+mod retake;
 mod serve;
 mod service;
 mod sessions;
@@ -47,6 +48,7 @@ mod undo;
 mod unshare;
 mod verify;
 mod version;
+mod watch;
 mod words;
 
 use std::path::PathBuf;
@@ -90,6 +92,7 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Join(args) => join::run(args, talk).await,
         Command::Invite(args) => invite::run(args, talk).await,
         Command::Import(args) => import::run(args, talk).await,
+        Command::Watch(args) => watch::run(args, talk).await,
         Command::List(args) => list::run(args, talk).await,
         Command::Show(args) => show::run(args, talk).await,
         Command::Find(args) => find::run(args, talk).await,
@@ -100,6 +103,7 @@ async fn dispatch(command: Command, talk: &mut Talk<'_>) -> Result<u8, CliError>
         Command::Unshare(args) => unshare::run(args, talk).await,
         Command::Caption(args) => caption::run(args, talk).await,
         Command::Favorite(args) => favorite::run(args, talk).await,
+        Command::Retake(args) => retake::run(args, talk).await,
         Command::Comment(args) => comment::run(args, talk).await,
         Command::Activity(args) => activity::run(args, talk).await,
         Command::Sessions(args) => sessions::run(args, talk).await,

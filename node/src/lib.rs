@@ -20,3 +20,4 @@ pub mod serve;
 pub mod store;
 pub mod sys;
 pub mod upkeep;
+mod watch;

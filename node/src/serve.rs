@@ -14,7 +14,7 @@ use crate::{
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
     runtime::{News, RuntimeError},
-    scrub, upkeep,
+    scrub, upkeep, watch,
 };
 
 /// How long between two rounds of what time brings: trash that expires, disks that get their space back.
@@ -169,6 +169,7 @@ impl Running {
                 self.network_options.lan_only,
                 self.ending.clone(),
             )),
+            tokio::spawn(watch::run(self.doorway.clone(), self.ending.clone())),
         ];
         Ok(())
     }

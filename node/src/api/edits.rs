@@ -2,7 +2,8 @@
 
 use heirloom_protocol::{
     limits,
-    op::{Field, Level, Op, SetField, Tag, Untag},
+    op::{Captured, Field, Level, Op, SetField, Tag, Untag},
+    wire,
 };
 use serde_json::Value;
 
@@ -11,7 +12,8 @@ use super::{
     write::{Edits, Outcome},
 };
 use crate::{
-    catalog::{Folded, Item},
+    catalog::{Folded, Item, parse_wall},
+    import::metadata::CaptureSource,
     node::Node,
     runtime::View,
 };
@@ -46,6 +48,64 @@ pub(super) async fn favorite(node: &Node, body: &Value, answer: &Answer) -> Done
         vec![set(item, Field::Favorite, &[u8::from(on)])]
     })
     .await
+}
+
+/// `retake`: when pictures were taken, by a person's word; `at` as the clock on the wall showed, or `shift`.
+pub(super) async fn retake(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let said = match (pick::optional(body, "at"), pick::optional(body, "shift")) {
+        (Some(at), None) => parse_wall(at).map(Retake::At),
+        (None, Some(shift)) => milliseconds(shift).map(Retake::By),
+        _ => return Err(ApiError::usage("either a time or a shift is to be given")),
+    };
+    let said = said.ok_or_else(|| {
+        ApiError::usage("a time looks like 2010-12-12T12:41, a shift like +1h30m or -2d")
+    })?;
+    let ids = ids(body)?;
+    edit(node, &ids, Level::Contributor, answer, |item| {
+        let before = captured(item);
+        let wall = match said {
+            Retake::At(wall) => Some(wall),
+            Retake::By(shift) => before.wall.and_then(|wall| wall.checked_add(shift)),
+        };
+        let wall = wall.filter(|wall| WALLS.contains(wall));
+        if wall.is_none() || wall == before.wall {
+            return Vec::new();
+        }
+        let after = Captured {
+            wall,
+            offset: before.offset,
+            source: CaptureSource::Edit.code(),
+        };
+        vec![set(item, Field::Taken, &wire::encode(&after))]
+    })
+    .await
+}
+
+#[derive(Clone, Copy)]
+enum Retake {
+    At(i64),
+    By(i64),
+}
+
+/// The years 1 to 9999, as milliseconds of the wall.
+const WALLS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+/// When an item was taken, by a person's word or the camera's.
+fn captured(item: &Item) -> Captured {
+    let said = item.asset.field(Field::Taken);
+    let said = said.and_then(|set| wire::decode(set, limits::TEXT_BYTES).ok());
+    let camera = item.asset.added.as_ref().map(|added| added.item.captured);
+    said.or(camera).unwrap_or_default()
+}
+
+/// `1h30m`, `+2d` or `-20m` in milliseconds.
+fn milliseconds(shift: &str) -> Option<i64> {
+    let (sign, rest) = match shift.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, shift.strip_prefix('+').unwrap_or(shift)),
+    };
+    let seconds = i64::try_from(super::seconds(rest)?).ok()?;
+    seconds.checked_mul(1000 * sign)
 }
 
 /// `tag`: words to find assets by.

@@ -225,7 +225,7 @@ async fn request(
 }
 
 /// An album to add to, made if there is none of that name.
-async fn album_named(
+pub(super) async fn album_named(
     node: &Node,
     view: &View,
     asked: &str,

@@ -19,6 +19,7 @@ mod error;
 mod family;
 mod fetch;
 mod files;
+mod followed;
 mod gallery;
 mod import;
 mod invite;
@@ -72,7 +73,7 @@ pub use self::{
 };
 pub(crate) use self::{
     family::host_name, import::album_to_add_to, offload::keep_within_limit, pair::seconds,
-    pick::album_id, talk::comments,
+    past::listen_first, pick::album_id, talk::comments,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;
@@ -263,6 +264,8 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "invite" => invite::invite(doorway, node, body, answer).await,
         "peer" => network::peer(doorway, node, body, answer).await,
         "sync" => network::sync(doorway, node, body, answer).await,
+        "retake" => edits::retake(node, body, answer).await,
+        "watch" => followed::watch(doorway, node, body, answer).await,
         "import" => import::import(doorway, body, answer).await,
         "status" => status::status(doorway, node, body, answer).await,
         "list" => assets::list(node, body, answer).await,

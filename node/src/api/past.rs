@@ -76,6 +76,8 @@ pub(super) fn writes(act: &str, body: &Value) -> bool {
     match act {
         "import" | "caption" | "favorite" | "tag" | "trash" | "restore" | "purge" | "share"
         | "unshare" => true,
+        "retake" => true,
+        "watch" => pick::optional(body, "do") == Some("add"),
         "album" => !matches!(pick::optional(body, "do"), None | Some("list" | "show")),
         _ => false,
     }
@@ -86,7 +88,7 @@ pub(super) fn writes(act: &str, body: &Value) -> bool {
 /// A home that was restored from an older copy would else write a second time over what it wrote
 /// already. A node that is not on the network does not wait, and one that finds nobody no longer
 /// than two seconds from its start: what it writes then is kept all the same.
-pub(super) async fn listen_first(doorway: &Doorway) {
+pub(crate) async fn listen_first(doorway: &Doorway) {
     let Some((network, since)) = doorway.network_since().await else {
         return;
     };

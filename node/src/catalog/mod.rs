@@ -29,7 +29,7 @@ pub use self::{
     find::{Filter, Lookup, by_id, items_in},
     listed::{KeptOn, Listed, ListedPart, source_name},
     rows::{Rows, read},
-    text::{instant_text, parse_instant, parse_range, wall_text},
+    text::{instant_text, parse_instant, parse_range, parse_wall, wall_text},
 };
 
 /// One item of an album with its key.

@@ -58,6 +58,11 @@ pub fn parse_range(text: &str) -> Option<(i64, i64)> {
 /// A day, whose beginning is meant, or `2023-05-01T14:30` with or without seconds and `Z`: Unix
 /// milliseconds, all in UTC.
 pub fn parse_instant(text: &str) -> Option<u64> {
+    u64::try_from(parse_wall(text)?).ok()
+}
+
+/// The same as wall milliseconds, which may lie before 1970.
+pub fn parse_wall(text: &str) -> Option<i64> {
     let (day, time) = match text.split_once('T') {
         Some((day, time)) => (day, Some(time.strip_suffix('Z').unwrap_or(time))),
         None => (text, None),
@@ -75,7 +80,7 @@ pub fn parse_instant(text: &str) -> Option<u64> {
             seconds += number * each;
         }
     }
-    u64::try_from(from + seconds * 1000).ok()
+    Some(from + seconds * 1000)
 }
 
 fn parse_date(text: &str) -> Option<(i64, i64)> {

@@ -416,3 +416,53 @@ async fn a_node_is_well_only_while_its_runtime_answers() {
     assert!(busy.await.unwrap().unwrap());
     assert_eq!(Home::empty().await.health().await, 200, "nothing to ask");
 }
+
+#[tokio::test]
+async fn a_wrong_time_is_put_right_and_the_original_stays() {
+    let home = Home::anna().await;
+    let day = 86_400_000;
+    for (name, wall) in [("a.jpg", Some(day)), ("b.jpg", None)] {
+        let bytes = name.as_bytes();
+        home.add_photo("Family", &Photo { name, bytes, wall }).await;
+    }
+    let all = listed(&home, json!({})).await;
+    let id = |name: &str| all.iter().find(|a| a["name"] == name).unwrap()["id"].clone();
+    let (a, b) = (id("a.jpg"), id("b.jpg"));
+    let retake = async |body: Value| home.ask("retake", body).await;
+    let shown = async |id: &Value| {
+        let told = home.ask("show", json!({"id": id})).await;
+        told.of("asset")[0].clone()
+    };
+    let told = retake(json!({"ids": [a, b], "shift": "-1h30m"})).await;
+    assert_eq!(
+        told.done()["changed"],
+        1,
+        "what has no time cannot be moved"
+    );
+    let asset = shown(&a).await;
+    assert_eq!(
+        (&asset["taken"], &asset["taken_source"]),
+        (&json!("1970-01-01T22:30:00"), &json!("edit"))
+    );
+    assert!(shown(&b).await["taken"].is_null());
+    let told = retake(json!({"ids": [a, b], "at": "1931-08-12T15:00"})).await;
+    assert_eq!(told.done()["changed"], 2);
+    let again = retake(json!({"ids": [a, b], "at": "1931-08-12T15:00"})).await;
+    assert_eq!(again.done()["changed"], 0);
+    let asset = shown(&b).await;
+    assert_eq!(asset["taken"], "1931-08-12T15:00:00");
+    let before = all.iter().find(|asset| asset["id"] == b).unwrap();
+    assert_eq!(asset["blake3"], before["blake3"]);
+    // Beyond the calendar nothing moves.
+    let far = retake(json!({"ids": [b], "shift": "4000000d"})).await;
+    assert_eq!(far.done()["changed"], 0);
+    for wrong in [
+        json!({"ids": [a]}),
+        json!({"ids": [a], "at": "noon"}),
+        json!({"ids": [a], "shift": "--1h"}),
+        json!({"ids": [a], "shift": "1h", "at": "2020-01-01"}),
+        json!({"ids": [], "shift": "1h"}),
+    ] {
+        assert_eq!(retake(wrong).await.error(), ("E-USAGE", 2));
+    }
+}

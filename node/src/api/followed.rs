@@ -1,0 +1,97 @@
+//! `watch`: folders whose photos come in by themselves while the node runs.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Answer, ApiError, Done, Doorway, import::album_named, pick};
+use crate::{
+    node::Node,
+    runtime::View,
+    watch::{FOLDERS_MAX, Watched, folders, forget, set_folders},
+};
+
+/// `watch`, with what to do in `do`.
+pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    match pick::text(body, "do")? {
+        "list" => {
+            let all = folders(node.store())?;
+            for folder in &all {
+                answer.line(&line(folder, &view)).await;
+            }
+            Ok(json!({"count": all.len()}))
+        }
+        "add" => {
+            let folder = add(node, &view, body).await?;
+            doorway.stir();
+            let view = node.view().await?;
+            answer.line(&line(&folder, &view)).await;
+            Ok(
+                json!({"dir": folder.dir.to_string_lossy(), "runs": doorway.network().await.is_some()}),
+            )
+        }
+        "remove" => {
+            let dir = PathBuf::from(pick::text(body, "dir")?);
+            let dir = dir.canonicalize().unwrap_or(dir);
+            let mut all = folders(node.store())?;
+            let place = all.iter().position(|folder| folder.dir == dir);
+            let place = place.ok_or_else(|| {
+                ApiError::not_found("followed folder of that path").hint("heirloom watch list")
+            })?;
+            let folder = all.remove(place);
+            set_folders(node.store(), &all)?;
+            doorway.stir();
+            let store = node.store().clone();
+            node.blocking(move || forget(&store, &folder)).await??;
+            Ok(json!({"dir": dir.to_string_lossy()}))
+        }
+        other => Err(ApiError::usage(&format!("watch does not know {other:?}"))),
+    }
+}
+
+async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError> {
+    let asked = pick::text(body, "dir")?;
+    let dir = Path::new(asked).canonicalize();
+    let dir = dir.map_err(|_| ApiError::not_found(&format!("folder {asked}")))?;
+    if !dir.is_dir() || dir.to_str().is_none() {
+        return Err(ApiError::usage(&format!(
+            "{asked} is no folder that can be followed"
+        )));
+    }
+    let home = node.store().home().canonicalize();
+    if home.is_ok_and(|home| dir.starts_with(home)) {
+        return Err(ApiError::usage(
+            "what Heirloom keeps itself cannot be followed",
+        ));
+    }
+    let album = match pick::optional(body, "album") {
+        Some(asked) => album_named(node, view, asked, false).await?,
+        None => super::album_to_add_to(view, None)?,
+    };
+    let mut all = folders(node.store())?;
+    let before = all.iter().position(|folder| folder.dir == dir);
+    if let Some(before) = before.map(|place| all.remove(place)) {
+        // Into another album it goes from the beginning.
+        forget(node.store(), &before)?;
+    }
+    if all.len() >= FOLDERS_MAX {
+        return Err(ApiError::usage(&format!(
+            "{FOLDERS_MAX} folders are followed already"
+        )));
+    }
+    let folder = Watched::new(dir, album);
+    all.push(folder.clone());
+    all.sort_by(|a, b| a.dir.cmp(&b.dir));
+    set_folders(node.store(), &all)?;
+    Ok(folder)
+}
+
+fn line(folder: &Watched, view: &View) -> Value {
+    let album = view.albums.get(&folder.album());
+    json!({
+        "type": "watch", "v": 1,
+        "dir": folder.dir.to_string_lossy(), "album": album.map(|album| album.name(view)),
+        "there": folder.dir.is_dir(),
+    })
+}

@@ -1,0 +1,247 @@
+//! Follows the folders while the node runs.
+//!
+//! The system tells of changes where it can; beside that everything is looked at
+//! from time to time, because network disks and full tables of watches tell
+//! nothing.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Watched, folders, known,
+    look::{Fresh, SETTLE, Sight},
+    note,
+};
+use crate::{
+    api::{ApiError, Doorway, listen_first},
+    import::{self, Counters, Listener, Outcome, Report, Request, Target, previews},
+    media::Pool,
+    node::Node,
+};
+
+/// How often everything is looked at where the system tells of changes.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// The same where it does not.
+const LOOK_BLIND: Duration = Duration::from_secs(30);
+/// Files that are imported at a time, so that their pictures come along.
+const AT_ONCE: usize = 256;
+
+/// Imports what comes into the folders of a home that is set up, until `ending`.
+pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
+    let Ok(node) = doorway.node().await else {
+        return;
+    };
+    // Raised when the list has changed, among others.
+    let mut stirs = doorway.stirs();
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let mut eyes = Eyes::default();
+    let mut sights = Sights::default();
+    loop {
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = listen_first(&doorway) => {}
+        }
+        let (store, work) = (node.clone(), cancelled.clone());
+        let looking = node.blocking(move || {
+            let outcome = sights.look(&store, &work);
+            (sights, outcome)
+        });
+        tokio::pin!(looking);
+        let looked = tokio::select! {
+            looked = &mut looking => looked,
+            () = ending.cancelled() => {
+                cancelled.store(true, Ordering::Relaxed);
+                // What is being imported is brought to an end that can be gone on from.
+                let _ = looking.await;
+                return;
+            }
+        };
+        let Ok((back, outcome)) = looked else { return };
+        sights = back;
+        let at = Instant::now();
+        let is_growing = outcome.unwrap_or_else(|error| {
+            tracing::warn!(id = error.id, "following folders");
+            false
+        });
+        let is_told = eyes.follow(sights.0.keys());
+        let wait = match (is_growing, is_told) {
+            (true, _) => SETTLE,
+            (false, true) => LOOK_EVERY,
+            (false, false) => LOOK_BLIND,
+        };
+        tokio::select! {
+            () = ending.cancelled() => return,
+            () = sleep_until(at + wait) => {}
+            () = eyes.stirred.notified() => sleep_until(at + SETTLE).await,
+            changed = stirs.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What the system tells of.
+#[derive(Default)]
+struct Eyes {
+    stirred: Arc<Notify>,
+    /// With the folders that it watches.
+    watcher: Option<(RecommendedWatcher, Vec<PathBuf>)>,
+}
+
+impl Eyes {
+    /// Has the system tell of changes in these folders; whether it does for all of them.
+    fn follow<'a>(&mut self, dirs: impl Iterator<Item = &'a PathBuf>) -> bool {
+        let dirs: Vec<PathBuf> = dirs.filter(|dir| dir.is_dir()).cloned().collect();
+        if let Some((_, watched)) = &self.watcher
+            && *watched == dirs
+        {
+            return true;
+        }
+        self.watcher = None;
+        if dirs.is_empty() {
+            return false;
+        }
+        let stirred = self.stirred.clone();
+        let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.map_or(true, |event| is_change(&event.kind)) {
+                stirred.notify_one();
+            }
+        });
+        let watching = made.and_then(|mut watcher| {
+            for dir in &dirs {
+                watcher.watch(dir, RecursiveMode::Recursive)?;
+            }
+            Ok(watcher)
+        });
+        match watching {
+            Ok(watcher) => {
+                self.watcher = Some((watcher, dirs));
+                true
+            }
+            Err(error) => {
+                tracing::info!(kind = ?error.kind, "changes in folders are not told: they are looked at instead");
+                false
+            }
+        }
+    }
+}
+
+/// Whether something was written; being looked at by this program is nothing.
+fn is_change(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => *access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
+/// Each folder with what is known of it.
+#[derive(Default)]
+struct Sights(BTreeMap<PathBuf, (Watched, Sight)>);
+
+impl Sights {
+    /// Looks at every folder and imports what is new; whether some of it is not complete. Blocks.
+    fn look(&mut self, node: &Node, cancelled: &Arc<AtomicBool>) -> Result<bool, ApiError> {
+        let folders = folders(node.store())?;
+        self.0
+            .retain(|_, (watched, _)| folders.iter().any(|folder| folder == watched));
+        let mut is_growing = false;
+        for folder in folders {
+            if !self.0.contains_key(&folder.dir) {
+                let known = known(node.store(), &folder)?;
+                let sight = Sight {
+                    known,
+                    ..Sight::default()
+                };
+                self.0.insert(folder.dir.clone(), (folder.clone(), sight));
+            }
+            let Some((_, sight)) = self.0.get_mut(&folder.dir) else {
+                continue;
+            };
+            let now = std::time::Instant::now();
+            let found = sight.look(&folder.dir, node.store().home(), now);
+            is_growing |= found.is_growing;
+            note(node.store(), &folder, Vec::new(), &found.gone)?;
+            for some in found.fresh.chunks(AT_ONCE) {
+                if cancelled.load(Ordering::Relaxed) {
+                    return Ok(false);
+                }
+                take(node, &folder, sight, some, cancelled)?;
+            }
+        }
+        Ok(is_growing)
+    }
+}
+
+/// Imports files and remembers those that were dealt with.
+fn take(
+    node: &Node,
+    folder: &Watched,
+    sight: &mut Sight,
+    fresh: &[Fresh],
+    cancelled: &Arc<AtomicBool>,
+) -> Result<(), ApiError> {
+    let view = node.ask_blocking(|runtime| runtime.view())?;
+    if !view.albums.contains_key(&folder.album()) {
+        return Err(ApiError::not_found("album for a followed folder"));
+    }
+    let request = Request {
+        paths: fresh.iter().map(|fresh| fresh.path.clone()).collect(),
+        target: Target::Album(folder.album()),
+        since: None,
+        dry_run: false,
+        restore: false,
+    };
+    let (program, args) = node.options().worker.clone();
+    let pool = Arc::new(Pool::new(program, args, 0));
+    let told = Told::default();
+    let due = import::run(node, pool.clone(), &request, cancelled, &told);
+    let told = told.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut states = Vec::new();
+    for fresh in fresh {
+        if told.done.contains(&fresh.path) {
+            sight.done(fresh);
+            states.push((fresh.name, fresh.state));
+        }
+    }
+    note(node.store(), folder, states, &[])?;
+    if told.added > 0 {
+        tracing::info!(added = told.added, "files came into a followed folder");
+    }
+    previews::make(node, &pool, due?, cancelled, || {})
+}
+
+/// What an import told.
+#[derive(Default)]
+struct Told(Mutex<Tally>);
+
+#[derive(Default)]
+struct Tally {
+    added: u32,
+    done: std::collections::HashSet<PathBuf>,
+}
+
+impl Listener for Told {
+    fn file(&self, report: Report) {
+        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.added += u32::from(matches!(report.outcome, Outcome::Added | Outcome::Paired));
+        // What could not be read, or changed meanwhile, is tried again once it is another.
+        tally.done.insert(report.path);
+    }
+
+    fn progress(&self, _: &Counters) {}
+}

@@ -1,0 +1,126 @@
+//! Folders that are followed by a real node: what comes is taken, what goes takes nothing along.
+#![cfg(unix)]
+
+mod devices;
+
+use std::{fs, path::Path, time::Duration};
+
+use devices::{Device, Dice, Homes, pictures, wait_until};
+use serde_json::Value;
+
+/// How long a file may take until it is listed.
+const ARRIVES: Duration = Duration::from_secs(60);
+
+fn put(dir: &Path, name: &str, dice: &mut Dice) {
+    fs::create_dir_all(dir).expect("a folder");
+    fs::write(dir.join(name), pictures::bmp(32, dice)).expect("a photo");
+}
+
+fn names(device: &Device) -> Vec<String> {
+    let assets = device.assets();
+    let name = |asset: &Value| asset["name"].as_str().expect("a name").to_owned();
+    let mut names: Vec<_> = assets.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn arrive(device: &Device, wanted: &[&str]) {
+    let what = format!("{wanted:?} are listed");
+    wait_until(&what, ARRIVES, || names(device) == wanted);
+}
+
+#[test]
+fn what_comes_into_a_folder_is_there_whatever_happens_to_it_there() {
+    let homes = Homes::new();
+    let (device, mut dice) = (homes.device("laptop"), Dice::new());
+    let folder = homes.path().join("Camera");
+    device.init("Berger", "Anna", "laptop");
+    put(&folder, "before.bmp", &mut dice);
+    let dir = folder.to_str().expect("UTF-8");
+    let added = device.ok(&["watch", "add", dir, "--album", "Summer"]);
+    assert_eq!(added[0]["album"], "Summer", "{added:?}");
+    assert_eq!(added[1]["runs"], false, "{added:?}");
+    assert_eq!(
+        names(&device),
+        [""; 0],
+        "nothing happens before a node runs"
+    );
+
+    let node = device.serve();
+    arrive(&device, &["before.bmp"]);
+    // In a folder below that was not there before, with its text beside it.
+    put(&folder.join("new/deep"), "during.bmp", &mut dice);
+    fs::write(folder.join("new/notes.txt"), "no photo").expect("a text");
+    arrive(&device, &["before.bmp", "during.bmp"]);
+    wait_until("its picture is made", ARRIVES, || {
+        device
+            .assets()
+            .iter()
+            .all(|asset| asset["preview"] == "made")
+    });
+    let first = device.assets();
+    assert!(
+        first.iter().all(|asset| asset["albums"][0] == "Summer"),
+        "{first:?}"
+    );
+
+    // Deleted there and put into the trash here: neither touches the other, and it does not come back.
+    fs::remove_file(folder.join("before.bmp")).expect("removed");
+    let id = first
+        .iter()
+        .find(|asset| asset["name"] == "during.bmp")
+        .expect("listed")["id"]
+        .clone();
+    device.ok(&["trash", id.as_str().expect("an id")]);
+    put(&folder, "later.bmp", &mut dice);
+    arrive(&device, &["before.bmp", "later.bmp"]);
+    node.stop();
+
+    // What comes while no node runs, and a folder that is found at another start.
+    put(&folder, "meanwhile.bmp", &mut dice);
+    let node = device.serve();
+    arrive(&device, &["before.bmp", "later.bmp", "meanwhile.bmp"]);
+    let listed = device.ok(&["watch", "list"]);
+    assert_eq!(listed[0]["there"], true, "{listed:?}");
+
+    // A folder that is followed no more, beside one that is.
+    let other = homes.path().join("Phone");
+    fs::create_dir(&other).expect("a folder");
+    device.ok(&["watch", "remove", dir]);
+    device.ok(&["watch", "add", other.to_str().expect("UTF-8")]);
+    put(&folder, "unseen.bmp", &mut dice);
+    put(&other, "phone.bmp", &mut dice);
+    arrive(
+        &device,
+        &["before.bmp", "later.bmp", "meanwhile.bmp", "phone.bmp"],
+    );
+    let phone = device.assets();
+    let phone = phone.iter().find(|asset| asset["name"] == "phone.bmp");
+    assert_eq!(phone.expect("listed")["albums"][0], "Library");
+    node.stop();
+    device.is_whole();
+    device.never_panicked();
+}
+
+#[test]
+fn what_cannot_be_followed_is_refused() {
+    let homes = Homes::new();
+    let device = homes.device("laptop");
+    device.init("Berger", "Anna", "laptop");
+    let inside = device.home.join("blobs");
+    let missing = homes.path().join("missing");
+    let file = homes.path().join("file.jpg");
+    fs::write(&file, "x").expect("a file");
+    for (act, path, id) in [
+        ("add", &inside, "E-USAGE"),
+        ("add", &file, "E-USAGE"),
+        ("add", &missing, "E-NOT-FOUND"),
+        ("remove", &missing, "E-NOT-FOUND"),
+    ] {
+        let (error, _) = device.run(&["watch", act, path.to_str().expect("UTF-8")], "");
+        assert_eq!(error["id"], id, "{act} {}: {error}", path.display());
+    }
+    let lines = device.ok(&["watch", "list"]);
+    assert_eq!(lines[0]["count"], 0, "{lines:?}");
+}
