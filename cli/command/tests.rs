@@ -279,6 +279,16 @@ async fn every_request_carries_its_arguments() {
             json!({"ids": ["abcd"], "remove": true}),
         ),
         (
+            &["retake", "abcd", "--shift", "-1h"],
+            "retake",
+            json!({"ids": ["abcd"], "at": null, "shift": "-1h"}),
+        ),
+        (
+            &["watch", "add", "in", "--album", "A"],
+            "watch",
+            json!({"do": "add", "dir": here("in"), "album": "A"}),
+        ),
+        (
             &["tag", "abcd", "--add", "T"],
             "tag",
             json!({"ids": ["abcd"], "add": ["T"], "remove": []}),

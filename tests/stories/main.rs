@@ -32,3 +32,4 @@ mod six;
 mod sources;
 mod strangers;
 mod two_homes;
+mod watch;

@@ -1,11 +1,9 @@
 //! Folders that are followed by a real node: what comes is taken, what goes takes nothing along.
 #![cfg(unix)]
 
-mod devices;
-
 use std::{fs, path::Path, time::Duration};
 
-use devices::{Device, Dice, Homes, pictures, wait_until};
+use crate::devices::{Device, Dice, Homes, pictures, wait_until};
 use serde_json::Value;
 
 /// How long a file may take until it is listed.
@@ -98,9 +96,23 @@ fn what_comes_into_a_folder_is_there_whatever_happens_to_it_there() {
     let phone = device.assets();
     let phone = phone.iter().find(|asset| asset["name"] == "phone.bmp");
     assert_eq!(phone.expect("listed")["albums"][0], "Library");
+    // A disk that is unplugged is named, and is followed again once it is back.
+    let away = homes.path().join("Away");
+    fs::rename(&other, &away).expect("renamed");
+    assert!(is_missed(&device));
+    fs::rename(&away, &other).expect("renamed");
+    assert!(!is_missed(&device));
     node.stop();
     device.is_whole();
     device.never_panicked();
+}
+
+fn is_missed(device: &Device) -> bool {
+    let status = device.ok(&["status"]);
+    let problems = status[0]["problem_details"].as_array().expect("a list");
+    problems
+        .iter()
+        .any(|problem| problem["id"] == "folder-missing")
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! `watch`: folders whose photos come in by themselves while the node runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, import::album_named, pick};
+use super::{Answer, ApiError, Done, Doorway, import::album_named, pick, problem::Problem};
 use crate::{
     node::Node,
     runtime::View,
@@ -85,6 +88,34 @@ async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError
     all.sort_by(|a, b| a.dir.cmp(&b.dir));
     set_folders(node.store(), &all)?;
     Ok(folder)
+}
+
+/// How long a folder may take to answer: one on a network may take for ever.
+const ANSWERS: Duration = Duration::from_secs(1);
+
+/// Folders out of which nothing comes at present.
+pub(super) async fn problems(node: &Node, view: &View) -> Result<Vec<Problem>, ApiError> {
+    let mut problems = Vec::new();
+    for folder in folders(node.store())? {
+        let (dir, path) = (
+            folder.dir.to_string_lossy().into_owned(),
+            folder.dir.clone(),
+        );
+        let looking = node.blocking(move || path.is_dir());
+        let is_there = tokio::time::timeout(ANSWERS, looking).await;
+        if !view.albums.contains_key(&folder.album()) {
+            let text = format!(
+                "{dir} is followed into an album that is no longer there: nothing of it is taken. Name another one (heirloom watch add {dir} --album ALBUM), or follow it no more (heirloom watch remove {dir})."
+            );
+            problems.push(Problem::new("folder-album", json!({"name": dir}), text));
+        } else if !matches!(is_there, Ok(Ok(true))) {
+            let text = format!(
+                "{dir} is followed and not there now: what comes into it is taken once it is back. What was imported is safe."
+            );
+            problems.push(Problem::new("folder-missing", json!({"name": dir}), text));
+        }
+    }
+    Ok(problems)
 }
 
 fn line(folder: &Watched, view: &View) -> Value {

@@ -9,7 +9,7 @@ use heirloom_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiError, Done, Doorway, doctor,
+    Answer, ApiError, Done, Doorway, doctor, followed,
     live::Live,
     offload::{limit_of, may_offload},
     past,
@@ -69,6 +69,7 @@ pub(super) async fn status(
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
     let mut problems = problems(&sums, &live, node, &view, peers.len());
     let may_go = may_offload(node, &view).await.is_ok();
+    problems.extend(followed::problems(node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
     let is_safe = sums.safe == sums.assets;
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());

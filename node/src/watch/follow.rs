@@ -5,7 +5,7 @@
 //! nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -50,7 +50,6 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
     };
     // Raised when the list has changed, among others.
     let mut stirs = doorway.stirs();
-    let cancelled = Arc::new(AtomicBool::new(false));
     let mut eyes = Eyes::default();
     let mut sights = Sights::default();
     loop {
@@ -58,9 +57,11 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
             () = ending.cancelled() => return,
             () = listen_first(&doorway) => {}
         }
-        let (store, work) = (node.clone(), cancelled.clone());
+        // One for each look: an import that a full disk ends raises it too.
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (working, work) = (node.clone(), cancelled.clone());
         let looking = node.blocking(move || {
-            let outcome = sights.look(&store, &work);
+            let outcome = sights.look(&working, &work);
             (sights, outcome)
         });
         tokio::pin!(looking);
@@ -163,10 +164,7 @@ impl Sights {
         for folder in folders {
             if !self.0.contains_key(&folder.dir) {
                 let known = known(node.store(), &folder)?;
-                let sight = Sight {
-                    known,
-                    ..Sight::default()
-                };
+                let sight = Sight::new(known);
                 self.0.insert(folder.dir.clone(), (folder.clone(), sight));
             }
             let Some((_, sight)) = self.0.get_mut(&folder.dir) else {
@@ -180,7 +178,11 @@ impl Sights {
                 if cancelled.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
-                take(node, &folder, sight, some, cancelled)?;
+                // One album that takes nothing does not keep the others waiting.
+                if let Err(error) = take(node, &folder, sight, some, cancelled) {
+                    tracing::warn!(id = error.id, "a followed folder is not imported");
+                    break;
+                }
             }
         }
         Ok(is_growing)
@@ -205,6 +207,7 @@ fn take(
         since: None,
         dry_run: false,
         restore: false,
+        seen_first: 0,
     };
     let (program, args) = node.options().worker.clone();
     let pool = Arc::new(Pool::new(program, args, 0));
@@ -213,9 +216,13 @@ fn take(
     let told = told.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut states = Vec::new();
     for fresh in fresh {
-        if told.done.contains(&fresh.path) {
-            sight.done(fresh);
-            states.push((fresh.name, fresh.state));
+        match told.done.get(&fresh.path) {
+            Some(Outcome::Failed) => sight.put_off(fresh, std::time::Instant::now()),
+            Some(_) => {
+                sight.done(fresh);
+                states.push((fresh.name, fresh.state));
+            }
+            None => {}
         }
     }
     note(node.store(), folder, states, &[])?;
@@ -232,15 +239,14 @@ struct Told(Mutex<Tally>);
 #[derive(Default)]
 struct Tally {
     added: u32,
-    done: std::collections::HashSet<PathBuf>,
+    done: HashMap<PathBuf, Outcome>,
 }
 
 impl Listener for Told {
     fn file(&self, report: Report) {
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tally.added += u32::from(matches!(report.outcome, Outcome::Added | Outcome::Paired));
-        // What could not be read, or changed meanwhile, is tried again once it is another.
-        tally.done.insert(report.path);
+        tally.done.insert(report.path, report.outcome);
     }
 
     fn progress(&self, _: &Counters) {}

@@ -20,6 +20,8 @@ use crate::{
 
 /// How long a file has to stay as it is.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// When a file that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(3600);
 /// Endings of files that another program is still fetching, however long it pauses.
 const UNFINISHED: [&str; 6] = [
     ".part",
@@ -42,9 +44,11 @@ pub(super) struct Fresh {
 #[derive(Default)]
 pub(super) struct Sight {
     /// The state in which each file was dealt with.
-    pub(super) known: HashMap<Short, Short>,
+    known: HashMap<Short, Short>,
     /// Files that may still grow: their state, and since when they have it.
     growing: HashMap<Short, (Short, Instant)>,
+    /// Files that could not be read: their state, and when that was.
+    put_off: HashMap<Short, (Short, Instant)>,
 }
 
 /// What a look found.
@@ -59,6 +63,14 @@ pub(super) struct Found {
 }
 
 impl Sight {
+    /// Of a folder of which these files were dealt with, each in its state.
+    pub(super) fn new(known: HashMap<Short, Short>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
     /// Looks at everything below `dir`, leaving out `home`. Blocks.
     ///
     /// A folder that cannot be read, as on a disk that is not plugged in, shows nothing and loses nothing.
@@ -82,7 +94,7 @@ impl Sight {
             let name = name_of(entry.path());
             seen.insert(name);
             let state = state(&metadata);
-            if self.known.get(&name) == Some(&state) {
+            if self.known.get(&name) == Some(&state) || self.is_put_off(&name, &state, now) {
                 continue;
             }
             let since = match self.growing.get(&name) {
@@ -102,14 +114,27 @@ impl Sight {
             let gone = self.known.keys().filter(|name| !seen.contains(*name));
             found.gone = gone.copied().collect();
             self.known.retain(|name, _| seen.contains(name));
+            self.put_off.retain(|name, _| seen.contains(name));
         }
         found
+    }
+
+    fn is_put_off(&self, name: &Short, state: &Short, now: Instant) -> bool {
+        let tried = self.put_off.get(name);
+        tried.is_some_and(|(tried, at)| tried == state && now.duration_since(*at) < RETRY)
     }
 
     /// A file was dealt with in this state.
     pub(super) fn done(&mut self, fresh: &Fresh) {
         self.growing.remove(&fresh.name);
+        self.put_off.remove(&fresh.name);
         self.known.insert(fresh.name, fresh.state);
+    }
+
+    /// A file could not be read in this state: it is left for a while, or until it is another.
+    pub(super) fn put_off(&mut self, fresh: &Fresh, now: Instant) {
+        self.growing.remove(&fresh.name);
+        self.put_off.insert(fresh.name, (fresh.state, now));
     }
 }
 
@@ -186,6 +211,27 @@ mod tests {
             (gone.fresh.len(), gone.gone),
             (0, vec![edited.fresh[0].name])
         );
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_later_or_once_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        let (mut sight, start) = (Sight::default(), Instant::now());
+        let at = |sight: &mut Sight, seconds: u64| {
+            sight.look(dir.path(), &home, start + Duration::from_secs(seconds))
+        };
+        fs::write(dir.path().join("a.jpg"), "").unwrap();
+        at(&mut sight, 0);
+        let fresh = at(&mut sight, 2).fresh;
+        sight.put_off(&fresh[0], start + Duration::from_secs(2));
+        assert_eq!(at(&mut sight, 3600), Found::default());
+        assert!(at(&mut sight, 3602).is_growing);
+        assert_eq!(at(&mut sight, 3604).fresh, fresh);
+        sight.put_off(&fresh[0], start + Duration::from_secs(3604));
+        fs::write(dir.path().join("a.jpg"), "all of it").unwrap();
+        at(&mut sight, 3605);
+        assert_eq!(at(&mut sight, 3607).fresh.len(), 1);
     }
 
     #[test]

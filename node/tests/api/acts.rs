@@ -425,7 +425,8 @@ async fn a_wrong_time_is_put_right_and_the_original_stays() {
         let bytes = name.as_bytes();
         home.add_photo("Family", &Photo { name, bytes, wall }).await;
     }
-    let all = listed(&home, json!({})).await;
+    let all = home.ask("list", json!({})).await;
+    let all = all.of("asset");
     let id = |name: &str| all.iter().find(|a| a["name"] == name).unwrap()["id"].clone();
     let (a, b) = (id("a.jpg"), id("b.jpg"));
     let retake = async |body: Value| home.ask("retake", body).await;
