@@ -199,6 +199,29 @@ test("a photo is found by the tag it was given, until the tag is taken off", asy
   await a.locator(".viewer-top").waitFor({ state: "detached" });
 });
 
+test("when a photo was taken is put right, and the photo stays in sight", async () => {
+  await a.goto(`${anna.ready.gallery}/photos`);
+  await photos(a, 6);
+  await a.locator(".cell .look").first().click();
+  await a.locator(".viewer.ready").waitFor();
+  if (!await a.locator(".details").isVisible()) await a.keyboard.press("i");
+  await button(a, "Correct when it was taken").click();
+  await a.getByLabel(/Date and time/).fill("2012-06-01T10:00");
+  await button(a, "Save").click();
+  const fact = a.locator(".details dl div").filter({ hasText: "Taken" });
+  await fact.getByText("set by hand").waitFor();
+  await fact.getByText(/1 June 2012/).waitFor();
+  await clean(a, "the time");
+  // What is no time changes nothing, and says how one looks.
+  await button(a, "Correct when it was taken").click();
+  await a.getByLabel(/Date and time/).fill("in summer");
+  await button(a, "Save").click();
+  await a.getByText(/2010-12-12T12:41/).first().waitFor();
+  await fact.getByText(/1 June 2012/).waitFor();
+  await a.locator(".viewer-top").getByRole("button", { name: "Close", exact: true }).click();
+  await a.locator(".viewer-top").waitFor({ state: "detached" });
+});
+
 /** Chooses the first photo with the keyboard; a cell may be drawn anew between the focus and the key. */
 async function choose(page, offered) {
   for (let tries = 0; tries < 10; tries += 1) {

@@ -100,3 +100,15 @@ export async function caption(id, caption) {
     return text;
   } catch (fault) { noticeFault(fault); return undefined; }
 }
+
+/** Puts right when a photo was taken. @param {any} asset @returns {Promise<boolean>} */
+export async function retake(asset) {
+  const before = (asset.taken || "").slice(0, 16);
+  const at = await prompt({ title: t("retake"), label: t("retake.label"), value: before, yes: t("save") });
+  if (!at || at === before) return false;
+  try {
+    told(await act("retake", { ids: [asset.id], at: at.replace(" ", "T") }));
+    home.changed();
+    return true;
+  } catch (fault) { noticeFault(fault); return false; }
+}

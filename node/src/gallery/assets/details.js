@@ -3,7 +3,7 @@ import { Component, html, icon, noticeFault, Trouble, Face, IconButton } from ".
 import { t, clean, wallTime, instant, ago, size, has } from "./text.js";
 import { act, get } from "./api.js";
 import { home } from "./home.js";
-import { caption } from "./deeds.js";
+import { caption, retake } from "./deeds.js";
 
 export class Details extends Component {
   state = { told: null, fault: null, sends: false };
@@ -42,7 +42,7 @@ export class Details extends Component {
       ${!told && !fault && html`<p class="waiting">${t("waiting")}</p>`}
       ${asset && html`<div class="details-in">
         ${this.caption(asset)}
-        ${facts(asset, told)}
+        ${facts(asset, told, home.state?.limited ? null : async () => { if (await retake(asset)) this.load(); })}
         ${this.tags(asset)}
         ${kept(told, asset)}
         ${this.comments(told, sends)}
@@ -91,15 +91,15 @@ export class Details extends Component {
 /** @param {string} label @param {any} value @param {any} [more] */
 const fact = (label, value, more) => (value ? html`<div><dt>${label}</dt><dd>${value}${more ? html`<small>${more}</small>` : null}</dd></div>` : null);
 
-/** @param {any} asset @param {any} told */
-function facts(asset, told) {
+/** @param {any} asset @param {any} told @param {null | (() => void)} change puts the time right */
+function facts(asset, told, change) {
   const source = asset.taken_source && has(`source.${asset.taken_source}`) ? t(`source.${asset.taken_source}`) : asset.taken_source;
   const camera = asset.camera ? clean([asset.camera.make, asset.camera.model].filter(Boolean).join(" "), 120) : "";
   const pixels = asset.width && asset.height ? `${asset.width} \u00d7 ${asset.height}` : "";
   const where = asset.place ? `${asset.place.lat.toFixed(4)}\u00b0, ${asset.place.lon.toFixed(4)}\u00b0` : "";
   const zone = asset.offset ? `UTC${asset.offset}` : "";
   return html`<dl>
-    ${fact(t("details.taken"), asset.taken ? wallTime(asset.taken) : t("timeline.undated"), [zone, source].filter(Boolean).join(" \u00b7 "))}
+    ${fact(t("details.taken"), html`${asset.taken ? wallTime(asset.taken) : t("timeline.undated")}${change && html`<${IconButton} icon="edit" label=${t("retake")} onClick=${change}/>`}`, [zone, source].filter(Boolean).join(" \u00b7 "))}
     ${fact(t("details.place"), where)}
     ${fact(t("details.camera"), camera)}
     ${fact(t("details.file"), clean(asset.name, 200), [pixels, size(asset.bytes)].filter(Boolean).join(" \u00b7 "))}

@@ -5,6 +5,9 @@ import { act, post, rows } from "./api.js";
 import { home } from "./home.js";
 import { Words, WordsForm } from "./recovery.js";
 
+/** What a path may have of characters. */
+const PATH = 4096;
+
 /** @param {{title: string, text?: string, children?: any}} it */
 const Row = ({ title, text, children }) => html`<div class="setting"><div class="grow"><h3>${title}</h3>${text && html`<p class="dim">${text}</p>`}</div><div class="setting-do">${children}</div></div>`;
 
@@ -42,8 +45,21 @@ export class Settings extends Component {
     const said = await prompt({ title: t(`config.${setting.key}`), label: t(`config.${setting.key}`), value: [setting.value || ""].flat().join(", "), text: t("config.bandwidth.text"), yes: t("save"), free: true });
     if (said !== undefined) await this.set(setting.key, said);
   }
+  /** @param {any} how */
+  async watch(how) {
+    try { await act("watch", how); } catch (fault) { noticeFault(fault); }
+    this.again();
+  }
+  async follow() {
+    const dir = await prompt({ title: t("watch"), label: t("watch.folder"), text: t("watch.more"), yes: t("watch.add"), most: PATH });
+    if (dir) await this.watch({ do: "add", dir });
+  }
+  /** @param {any} folder one that is followed */
+  async unfollow(folder) {
+    if (await confirm({ title: t("watch.remove.ask", { name: clean(folder.dir, 200) }), text: t("watch.remove.text"), yes: t("watch.remove") })) await this.watch({ do: "remove", dir: folder.dir });
+  }
   async export() {
-    const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now") });
+    const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now"), most: PATH });
     if (!folder) return;
     notice(t("export.running"));
     try { const done = await act("export", { dir: folder, layout: "album", sidecars: "both" }); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); } catch (fault) { noticeFault(fault); }
@@ -99,6 +115,10 @@ export class Settings extends Component {
     return html`<section><h2>${t("settings.storage")}</h2><div class="panel">
         <${Row} title=${status ? size(status.bytes) : t("waiting")} text=${status ? t("photos.count", { n: status.assets }) : ""}/>
         <${Row} title=${t("export")} text=${t("export.never")}><button type="button" class="quiet" onClick=${() => this.export()}>${t("export.now")}</button><//></div></section>
+      <section><h2>${t("watch.title")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("watch", { do: "list" }, "watch")}>${(/** @type {any[]} */ all) => all.map((one) => html`
+        <${Row} key=${one.dir} title=${clean(one.dir, 200)} text=${!one.there ? t("watch.away") : one.album ? t("watch.into", { name: clean(one.album, 80) }) : t("watch.nowhere")}>
+          <button type="button" class="quiet" onClick=${() => this.unfollow(one)}>${t("watch.remove")}</button><//>`)}<//>
+        <${Row} title=${t("watch")} text=${t("watch.text")}><button type="button" class="quiet" onClick=${() => this.follow()}>${icon("folder")}${t("watch.add")}</button><//></div></section>
       <section><h2>${t("settings.network")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("config", { do: "list" }, "setting")}>${(/** @type {any[]} */ all) => html`
         ${all.filter((one) => typeof one.value === "boolean").map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${t(`config.${one.key}.text`)}>
           <input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/><//>`)}

@@ -83,13 +83,15 @@ export class Timeline extends Component {
     if (this.busy) { this.again = true; return; }
     this.busy = true;
     try {
+      const shown = this.viewer && this.viewer.now ? this.viewer.now.id : "";
       const table = await this.table();
       const before = this.grid.table;
       const moved = before ? await this.moves(before, table) : (/** @type {number} */ photo) => photo;
+      const followed = shown ? await this.follow(shown, moved, table) : moved;
       const more = table.total - (before ? before.total : 0);
       const away = this.grid.map.top > 40;
       this.grid.show(table, moved);
-      if (this.viewer) this.viewer.refresh(moved);
+      if (this.viewer) this.viewer.refresh(followed);
       this.setState({ total: table.total, arrived: more > 0 && away ? this.state.arrived + more : this.state.arrived });
     } catch (fault) { if (this.state.total < 0) this.setState({ fault }); }
     this.busy = false;
@@ -126,6 +128,14 @@ export class Timeline extends Component {
     };
   }
 
+  /** Where the photo is that is looked at, also when another time was given to it.
+   *  @param {string} id @param {(photo: number) => number} moved @param {import("./layout.js").Table} table */
+  async follow(id, moved, table) {
+    if (!this.viewer || this.photoAt(moved(this.viewer.index), table)?.id === id) return moved;
+    const there = await this.find(id, table);
+    return there < 0 ? moved : () => there;
+  }
+
   /** Follows the address: `?at=2019-08`, or a photo to be opened. @param {boolean} [first] */
   async place(first) {
     const { at, photo } = this.props.where ? this.props.where() : /** @type {any} */ ({});
@@ -143,9 +153,8 @@ export class Timeline extends Component {
     this.at = at;
   }
 
-  /** Where a photo is, asked of the node for its month. @param {string} id @returns {Promise<number>} */
-  async find(id) {
-    const table = this.grid.table;
+  /** Where a photo is, asked of the node for its month. @param {string} id @param {import("./layout.js").Table|null} [table] @returns {Promise<number>} */
+  async find(id, table = this.grid.table) {
     if (!table) return -1;
     try {
       const told = await get(`/api/v1/asset/${encodeURIComponent(id)}`);
@@ -154,7 +163,7 @@ export class Timeline extends Component {
       for (const name of names) {
         const month = table.months.indexOf(name);
         if (month < 0) continue;
-        const list = this.months.get(name) || await this.months.load(name);
+        const list = (!this.months.stale.has(name) && this.months.get(name)) || await this.months.load(name);
         const nth = list.findIndex((/** @type {any} */ one) => one.id === id || one.id === asset.id);
         if (nth >= 0) return table.monthAt[month] + nth;
       }
@@ -171,9 +180,8 @@ export class Timeline extends Component {
     if (map.top < 40 && this.state.arrived) this.setState({ arrived: 0 });
   }
 
-  /** @param {number} photo @returns {import("./months.js").Photo|undefined} */
-  photoAt(photo) {
-    const table = this.grid.table;
+  /** @param {number} photo @param {import("./layout.js").Table|null} [table] @returns {import("./months.js").Photo|undefined} */
+  photoAt(photo, table = this.grid.table) {
     if (!table || photo < 0 || photo >= table.total) return undefined;
     const month = monthOf(table, photo);
     const list = this.months.get(table.months[month]);

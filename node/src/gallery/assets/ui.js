@@ -136,9 +136,9 @@ export async function confirm({ title, text, yes, danger }) {
   return said;
 }
 
-/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean, free?: boolean}} it
+/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean, free?: boolean, most?: number}} it
  *  @returns {Promise<string|undefined>} */
-export async function prompt({ title, label, value = "", yes, text, long, free }) {
+export async function prompt({ title, label, value = "", yes, text, long, free, most = 120 }) {
   /** @type {string|undefined} */
   let said;
   await layer((done) => html`<${Dialog} title=${title} onClose=${done}>${(/** @type {any} */ close) => html`
@@ -146,7 +146,7 @@ export async function prompt({ title, label, value = "", yes, text, long, free }
       ${text && html`<p>${text}</p>`}
       <label class="field"><span>${label}</span>
         ${long ? html`<textarea name="said" rows="3" maxlength="4000" defaultValue=${value} value=${value} autofocus/>`
-          : html`<input name="said" value=${value} maxlength="120" autocomplete="off" autofocus required=${!free}/>`}</label>
+          : html`<input name="said" value=${value} maxlength=${most} autocomplete="off" autofocus required=${!free}/>`}</label>
       <footer><button type="button" class="quiet" onClick=${close}>${t("cancel")}</button>
         <button class="main">${yes}</button></footer>
     </form>`}<//>`);
