@@ -70,6 +70,7 @@ pub(crate) struct Join {
   heirloom invite --person Ben --album \"Summer 2023\"
   heirloom invite --person Grandma --role viewer --valid 7d
   heirloom invite --keeper basement-nas
+  heirloom invite --keeper grandmas-nas --album Family
 
 The code works once. Both screens then show the same 4 words: say yes only when they match."
 )]
@@ -91,7 +92,7 @@ pub(crate) struct Invite {
         conflicts_with_all = ["device", "keeper"]
     )]
     pub(crate) role: FamilyRole,
-    /// Share this album with the person at once (repeat for more)
+    /// Share this album with the person, or have the keeper hold no others (repeat for more)
     #[arg(long, value_name = "ALBUM")]
     pub(crate) album: Vec<String>,
     /// Let the code expire after this time

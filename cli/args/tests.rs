@@ -111,6 +111,7 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom invite --device --album A --album B --valid 90m",
         "heirloom invite --person Ben --role viewer",
         "heirloom invite --keeper nas",
+        "heirloom invite --keeper nas --album A --album B",
         "heirloom join",
         "heirloom --yes join -",
         "heirloom join --person Ben --device D -",

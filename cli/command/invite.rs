@@ -59,4 +59,11 @@ fn say_joined(ui: &mut Ui, summary: &Line) {
         Some(person) => ui.say(format!("Joined: {person} with {device}.")),
         None => ui.say(format!("Joined: {device}.")),
     }
+    let others = summary.count("others");
+    if others > 0 {
+        let albums = text::count(others, "album", "albums");
+        ui.note(format!(
+            "It holds {albums} that others manage too: theirs is to say who keeps them."
+        ));
+    }
 }

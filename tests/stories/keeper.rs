@@ -256,3 +256,51 @@ fn a_keeper_stores_all_reads_nothing_and_gives_it_on() {
     assert_eq!(asset["caption"], SECRETS[5]);
     drop(node);
 }
+
+/// How many blobs a keeper has after it has met the node.
+fn kept(keeper: &Path) -> u64 {
+    let (synced, exit) = run(keeper, &["sync"], "");
+    assert_eq!(exit, 0, "{synced:?}");
+    let status = done(keeper, &["status"], "status").remove(0);
+    status["keeper"]["blobs"].as_u64().expect("a count")
+}
+
+#[test]
+fn a_keeper_that_is_let_in_for_one_album_holds_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [laptop, grandma, attic] =
+        ["laptop", "grandma", "attic"].map(|name| home(folder.path(), name));
+    let founding = ["init", "--family", "Berger", "--person", "Anna"];
+    done(
+        &laptop,
+        &[&founding[..], &["--no-recovery"]].concat(),
+        "summary",
+    );
+    let import = |album: &str, nth: u8| {
+        let file = folder.path().join(format!("{album}-{nth}.jpg"));
+        let bytes = [b"\xff\xd8\xff\xe0\0\x10JFIF\0".as_slice(), &[nth; 3000]].concat();
+        std::fs::write(&file, bytes).expect("a photo");
+        let path = file.to_str().expect("text");
+        done(&laptop, &["import", path, "--album", album], "file");
+    };
+    import("Summer", 1);
+    import("Winter", 2);
+    import("Winter", 3);
+
+    let (node, _) = serve(&laptop, false);
+    let named = ["--keeper", "grandma", "--album", "Summer"];
+    let_in(&laptop, &grandma, &named, "grandma");
+    assert_eq!(kept(&grandma), 1, "it holds Summer and nothing else");
+    let_in(&laptop, &attic, &["--keeper", "attic"], "attic");
+    assert_eq!(kept(&attic), 3);
+    // One that is made later goes to who holds everything.
+    import("Spring", 4);
+    import("Summer", 5);
+    assert_eq!(kept(&grandma), 2);
+    assert_eq!(kept(&attic), 5);
+    let unknown = ["invite", "--keeper", "other", "--album", "Autumn"];
+    assert_eq!(run(&laptop, &unknown, "").1, 4);
+    let own = ["invite", "--device", "--album", "Summer"];
+    assert_eq!(run(&laptop, &own, "").1, 2);
+    drop(node);
+}

@@ -107,9 +107,9 @@ fn seconds_of(body: &Value) -> Result<u64, ApiError> {
 
 fn albums_of(view: &View, body: &Value, invite_for: InviteFor) -> Result<Vec<AlbumId>, ApiError> {
     let asked = pick::texts(body, "album");
-    if !asked.is_empty() && !matches!(invite_for, InviteFor::Person { .. }) {
+    if !asked.is_empty() && matches!(invite_for, InviteFor::Device { .. }) {
         return Err(ApiError::usage(
-            "albums are shared with people: --album goes with --person",
+            "a device of yours has all that you have: --album goes with --person and --keeper",
         ));
     }
     let mut albums = Vec::new();
@@ -175,6 +175,7 @@ async fn offer(
         albums: plan.albums,
         state,
         admitted: None,
+        others: 0,
     };
     desk.keep().await?;
     let mut guests = network.welcome(&guest, secret.tag_key(), valid).await;
@@ -222,6 +223,8 @@ struct Desk<'a> {
     state: InviteState,
     /// Who joined.
     admitted: Option<Admission>,
+    /// Albums of others that a keeper holds though others were named.
+    others: usize,
 }
 
 impl Desk<'_> {
@@ -286,7 +289,7 @@ impl Desk<'_> {
             let outcome = self.talk(secret, guest).await?;
             tracing::debug!(?outcome, "a pairing ended");
             if let Some(admission) = &self.admitted {
-                return Ok(joined(admission, outcome));
+                return Ok(joined(admission, outcome, self.others));
             }
             if outcome == Outcome::Withdrawn {
                 return Err(ApiError::refused("you said no; the code works no more"));
@@ -331,7 +334,7 @@ fn ended(refusal: InviteRefusal) -> ApiError {
     ApiError::code(&refusal.to_string())
 }
 
-fn joined(admission: &Admission, outcome: Outcome) -> Value {
+fn joined(admission: &Admission, outcome: Outcome, others: usize) -> Value {
     let invite_for = admission.invite_for;
     let person = match invite_for {
         InviteFor::Keeper => None,
@@ -344,6 +347,7 @@ fn joined(admission: &Admission, outcome: Outcome) -> Value {
         "person_name": admission.newcomer.person_name,
         // The other device has said that all it was handed is safe there.
         "stored": outcome == Outcome::Done,
+        "others": others,
     })
 }
 
@@ -375,10 +379,11 @@ impl Inviting for Desk<'_> {
         let addrs = self.network.pair_addresses();
         let (written, albums) = (admission.clone(), self.albums.clone());
         let done = self.node.ask(move |runtime| {
-            runtime.admit(&written, &albums)?;
-            runtime.payload(addrs)
+            let others = runtime.admit(&written, &albums)?;
+            Ok::<_, RuntimeError>((runtime.payload(addrs)?, others))
         });
-        let payload = done.await??;
+        let (payload, others) = done.await??;
+        self.others = others;
         self.admitted = Some(*admission);
         payload.ok_or_else(|| {
             ApiError::try_later("the family's history is too long to hand over in one piece")

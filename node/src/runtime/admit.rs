@@ -125,13 +125,14 @@ impl Runtime {
     /// Writes a newcomer into the family, with its names, its albums and its keys. Durable when it returns.
     ///
     /// A new person gets the family's album and `albums`; of those that this
-    /// person does not manage nothing is said. After an error the newcomer may
-    /// be a member without them.
+    /// person does not manage nothing is said. A keeper holds `albums`, or all
+    /// where none is named; how many albums of others it holds besides is
+    /// returned. After an error the newcomer may be a member without them.
     pub(crate) fn admit(
         &mut self,
         admission: &Admission,
         albums: &[AlbumId],
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<usize, RuntimeError> {
         let certificate = admission.certificate;
         let newcomer = &admission.newcomer;
         let mut ops = Vec::new();
@@ -157,10 +158,14 @@ impl Runtime {
         let device = Subject::Device(certificate.device);
         ops.push(replica.name_op(device, &newcomer.device_name, &mut rng)?);
         self.record_control(ops)?;
-        if let InviteFor::Person { person, role } = admission.invite_for {
-            self.share_with_newcomer(person, role, albums)?;
+        let mut others = 0;
+        match admission.invite_for {
+            InviteFor::Person { person, role } => self.share_with_newcomer(person, role, albums)?,
+            InviteFor::Keeper => others = self.assign_keeper(certificate.device, albums)?,
+            InviteFor::Device { .. } => {}
         }
-        self.tend()
+        self.tend()?;
+        Ok(others)
     }
 
     fn share_with_newcomer(

@@ -24,6 +24,7 @@ mod gossip;
 mod heal;
 mod hold;
 mod judge;
+mod keepers;
 mod left;
 mod load;
 mod names;

@@ -39,6 +39,7 @@ impl Runtime {
             .replica
             .record_album(name, purpose, self.now(), &mut rng)?;
         self.commit(&recorded, &[])?;
+        self.leave_to_keepers(album)?;
         Ok(album)
     }
 
