@@ -2,15 +2,18 @@
 #![cfg(target_os = "linux")]
 
 use std::{
+    collections::BTreeSet,
     fs,
+    net::UdpSocket,
     time::{Duration, Instant},
 };
 
 use crate::devices::{
     Device, Dice, Homes, Running,
+    canaries::Canaries,
     internet::{Internet, Router, lacking_internet},
     link,
-    namespaces::End,
+    namespaces::{Capture, End, streams},
     pair, pictures, report, skipped, wait_until,
 };
 use serde_json::Value;
@@ -74,11 +77,16 @@ impl Family {
     }
 
     fn import(&self, name: &str, dice: &mut Dice) {
-        let folder = self.homes.path().join("photos");
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join(name), pictures::bmp(90, dice)).expect("a photo");
-        let folder = folder.to_str().expect("UTF-8");
-        self.laptop.ok(&["import", folder, "--album", "Summer"]);
+        self.import_as(name, &pictures::bmp(90, dice), "Summer");
+    }
+
+    /// Takes a photo in on the laptop; its id.
+    fn import_as(&self, name: &str, bytes: &[u8], album: &str) -> String {
+        let file = self.homes.path().join(name);
+        fs::write(&file, bytes).expect("a photo");
+        let file = file.to_str().expect("UTF-8");
+        let lines = self.laptop.ok(&["import", file, "--album", album]);
+        lines[0]["asset"].as_str().expect("an asset").to_owned()
     }
 
     fn never_panicked(&self) {
@@ -152,7 +160,9 @@ fn behind_routers_that_draw_ports_previews_are_relayed_and_originals_wait_until_
     let laptop = family.laptop.serve_with(&[]);
     let far = family.far.serve_with(&[]);
     wait_for_path(&family.laptop, "far", "relay");
-    family.import("one.bmp", &mut dice);
+    let mut canaries = Canaries::default();
+    let capture = internet.place.capture();
+    say_much(&family, &mut canaries, &mut dice);
     wait_until("its preview", PATIENCE, || {
         photos(&family.far, "preview") == 1
     });
@@ -175,7 +185,55 @@ fn behind_routers_that_draw_ports_previews_are_relayed_and_originals_wait_until_
     });
     assert_eq!(path(&family.far, "laptop").as_deref(), Some("relay"));
     drop((laptop, far, relay));
+    is_silent(&capture, &internet, &family, canaries, &mut dice);
     family.never_panicked();
+}
+
+/// A photo of which everything that can be said is a word that stands nowhere else.
+fn say_much(family: &Family, canaries: &mut Canaries, dice: &mut Dice) {
+    let mut place = |what: &str| canaries.place(what, dice);
+    let [name, album, caption, tag, pixels] =
+        ["name", "album", "caption", "tag", "pixels"].map(&mut place);
+    let pixels: Vec<u8> = pixels.bytes().cycle().take(100 * 100 * 3).collect();
+    let bytes = pictures::bmp_of(100, &pixels);
+    let id = family.import_as(&format!("{name}.bmp"), &bytes, &album);
+    family.laptop.ok(&["caption", &id, &caption]);
+    family.laptop.ok(&["tag", &id, "--add", &tag]);
+}
+
+/// Nothing of it crosses the relay's cable in clear or stands on its disk; a planted word is found in both.
+fn is_silent(
+    capture: &Capture,
+    internet: &Internet,
+    family: &Family,
+    mut canaries: Canaries,
+    dice: &mut Dice,
+) {
+    let told = canaries.len();
+    let planted = canaries.place("planted", dice);
+    let search = canaries.search();
+    internet.place.within(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        let there = (internet.routers[0].ip, 9);
+        socket.send_to(planted.as_bytes(), there).expect("sent");
+    });
+    let hits = || {
+        let packets = capture.packets();
+        let all = packets.iter().cloned().chain(streams(&packets));
+        all.flat_map(|bytes| search.hits(&bytes))
+            .collect::<BTreeSet<_>>()
+    };
+    wait_until("the planted word", PATIENCE, || !hits().is_empty());
+    assert_eq!(hits(), BTreeSet::from(["planted as raw".to_owned()]));
+    let bytes: usize = capture.packets().iter().map(Vec::len).sum();
+    assert!(bytes > 30_000, "the original went over it: {bytes}");
+    let file = family.ben.home.join("planted");
+    fs::write(&file, &planted).expect("planted");
+    let below = search.hits_below(&family.ben.home);
+    assert_eq!(below, [format!("planted as raw in {}", file.display())]);
+    report(&format!(
+        "{told} canaries, {bytes} bytes at the relay: none in clear"
+    ));
 }
 
 #[test]
