@@ -18,7 +18,7 @@ use clap::{
 };
 use clap_complete::Shell;
 
-pub(crate) use self::{family::*, gallery::*, photos::*, runs::*, upkeep::*, values::seconds};
+pub(crate) use self::{family::*, gallery::*, photos::*, runs::*, upkeep::*};
 
 /// Everything that can be asked for in one call of `heirloom`.
 #[derive(Parser)]

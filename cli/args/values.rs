@@ -3,9 +3,11 @@
 //! Each parser checks the form and hands the text on as it is; what the text
 //! means (which day, in which time zone) is the node's business.
 
+use heirloom_node::forms;
+
 /// Accepts `90m`, `24h`, `7d`, and sums such as `1d12h`.
 pub(super) fn duration(text: &str) -> Result<String, String> {
-    if seconds(text).is_some_and(|s| s > 0) {
+    if forms::seconds(text).is_some() {
         Ok(text.to_owned())
     } else {
         Err("a duration looks like 90m, 24h or 7d".to_owned())
@@ -19,31 +21,6 @@ pub(super) fn shift(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("a shift looks like 1h30m, -20m or 12d".to_owned()),
     }
-}
-
-/// The seconds of a duration that [`duration`] accepts.
-pub(crate) fn seconds(text: &str) -> Option<u64> {
-    let mut total = 0_u64;
-    let mut rest = text;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let count: u64 = rest[..digits].parse().ok()?;
-        let unit = rest[digits..].chars().next()?;
-        let each = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 24 * 3600,
-            'w' => 7 * 24 * 3600,
-            _ => return None,
-        };
-        total = total.checked_add(count.checked_mul(each)?)?;
-        rest = &rest[digits + unit.len_utf8()..];
-    }
-    Some(total)
 }
 
 /// Accepts `2023`, `2023-05`, `2023-05-01` and `FROM..TO` of these.
@@ -128,24 +105,9 @@ fn days(year: u32, month: u32) -> u32 {
     }
 }
 
-/// Accepts `500M`, `200G`, `2T` or plain bytes and gives bytes; units are powers of 1000.
+/// Accepts `500M`, `200G`, `2T` or plain bytes and gives bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let unit = &text[digits..];
-    let unit = match unit.strip_suffix('B').unwrap_or(unit) {
-        "" => Some(1),
-        "k" | "K" => Some(1_000),
-        "M" => Some(1_000_000),
-        "G" => Some(1_000_000_000),
-        "T" => Some(1_000_000_000_000),
-        _ => None,
-    };
-    text[..digits]
-        .parse::<u64>()
-        .ok()
-        .zip(unit)
-        .and_then(|(count, unit)| count.checked_mul(unit))
-        .ok_or_else(|| "a size looks like 500M, 200G or 2T".to_owned())
+    forms::bytes(text).ok_or_else(|| "a size looks like 500M, 200G or 2T".to_owned())
 }
 
 /// Accepts what looks like a multiaddr; the node says whether it can be dialled.
@@ -160,26 +122,6 @@ pub(super) fn multiaddr(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_numbers_with_units() {
-        for (text, want) in [
-            ("24h", Some(86_400)),
-            ("90m", Some(5_400)),
-            ("7d", Some(604_800)),
-            ("1d12h", Some(129_600)),
-            ("", None),
-            ("24", None),
-            ("h", None),
-            ("-1h", None),
-            ("1 h", None),
-            ("99999999999999999999d", None),
-            ("999999999999999999w", None),
-        ] {
-            assert_eq!(seconds(text), want, "{text}");
-        }
-        assert!(duration("0h").is_err());
-    }
 
     #[test]
     fn dates_are_years_months_days_and_ranges() {
@@ -214,23 +156,6 @@ mod tests {
             assert!(dates(bad).is_err(), "{bad}");
         }
         assert!(date("2023..2024").is_err());
-    }
-
-    #[test]
-    fn sizes_are_bytes_with_a_unit() {
-        assert_eq!(size("200G"), Ok(200_000_000_000));
-        assert_eq!(size("500MB"), Ok(500_000_000));
-        assert_eq!(size("17"), Ok(17));
-        for bad in [
-            "",
-            "G",
-            "1.5G",
-            "10 G",
-            "99999999999999999999",
-            "99999999999T",
-        ] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `heirloom invite`: a one-time code for a device, a person or a keeper.
 
+use heirloom_node::forms;
 use serde_json::json;
 
 use super::Talk;
 use crate::{
-    args::{self, Invite},
+    args::Invite,
     error::CliError,
     ui::{Line, Ui, qr, text},
 };
@@ -24,7 +25,7 @@ pub(super) async fn run(args: Invite, talk: &mut Talk<'_>) -> Result<u8, CliErro
         "album": args.album,
         "valid": args.valid,
     });
-    let valid = text::span(args::seconds(&args.valid).unwrap_or_default());
+    let valid = text::span(forms::seconds(&args.valid).unwrap_or_default());
     talk.act("invite", body, |ui, line| match line.kind() {
         "invite" => say_code(ui, line, &valid),
         "summary" => say_joined(ui, line),

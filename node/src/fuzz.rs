@@ -3,7 +3,7 @@
 //! Hidden from the documentation: no interface, and free to change.
 
 use crate::{
-    api, catalog, export,
+    catalog, export, forms,
     media::{Made, worker},
     net::{self, Sighting},
     network::NetworkOptions,
@@ -31,7 +31,7 @@ pub fn range(text: &str) -> Option<(i64, i64)> {
 
 /// The seconds that `invite --valid` asks for.
 pub fn seconds(text: &str) -> Option<u64> {
-    api::seconds(text)
+    forms::seconds(text)
 }
 
 /// The names under which a file that a peer calls so is written, alone and as the n-th of its name.

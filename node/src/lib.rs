@@ -5,6 +5,7 @@ mod carry;
 pub mod catalog;
 pub mod clock;
 mod export;
+pub mod forms;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod gallery;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     catalog::{Folded, Item, parse_wall},
+    forms,
     import::metadata::CaptureSource,
     node::Node,
     runtime::View,
@@ -104,7 +105,7 @@ fn milliseconds(shift: &str) -> Option<i64> {
         Some(rest) => (-1, rest),
         None => (1, shift.strip_prefix('+').unwrap_or(shift)),
     };
-    let seconds = i64::try_from(super::seconds(rest)?).ok()?;
+    let seconds = i64::try_from(forms::seconds(rest)?).ok()?;
     seconds.checked_mul(1000 * sign)
 }
 

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::{Answer, ApiError, Done, Doorway, pair, pick};
 use crate::{
     catalog::instant_text,
+    forms,
     network::{
         GuestStream, Network, device_of,
         pair::{Inviting, Verdict, run_inviter},
@@ -98,7 +99,7 @@ fn seconds_of(body: &Value) -> Result<u64, ApiError> {
     let Some(text) = pick::optional(body, "valid") else {
         return Ok(limits::INVITE_SECONDS_DEFAULT);
     };
-    match pair::seconds(text) {
+    match forms::seconds(text) {
         Some(seconds) if seconds <= limits::INVITE_SECONDS_MAX => Ok(seconds),
         Some(_) => Err(ApiError::usage("a code is valid for 7 days at most")),
         None => Err(ApiError::usage("a duration looks like 90m, 24h or 7d")),

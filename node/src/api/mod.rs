@@ -72,8 +72,8 @@ pub use self::{
     error::ApiError,
 };
 pub(crate) use self::{
-    family::host_name, import::album_to_add_to, offload::keep_within_limit, pair::seconds,
-    past::listen_first, pick::album_id, talk::comments,
+    family::host_name, import::album_to_add_to, offload::keep_within_limit, past::listen_first,
+    pick::album_id, talk::comments,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, pair, pick};
 use crate::{
+    forms,
     net::{Address, PeerPath, Standing},
     network::{Moved, Network, device_of, forget_address, known_addresses, remember},
     node::Node,
@@ -165,7 +166,7 @@ pub(super) async fn sync(
     let longest = match pick::optional(body, "timeout") {
         None => None,
         Some(text) => Some(
-            pair::seconds(text)
+            forms::seconds(text)
                 .map(Duration::from_secs)
                 .ok_or_else(|| ApiError::usage("a duration looks like 90s, 24h or 7d"))?,
         ),

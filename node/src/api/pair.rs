@@ -91,47 +91,9 @@ impl Lent {
     }
 }
 
-/// The seconds of `90m`, `24h`, `7d` or a sum such as `1d12h`.
-pub(crate) fn seconds(text: &str) -> Option<u64> {
-    let mut total = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (count, unit) = rest.split_at(digits);
-        let each = match unit.bytes().next()? {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3600,
-            b'd' => 24 * 3600,
-            b'w' => 7 * 24 * 3600,
-            _ => return None,
-        };
-        let count: u64 = count.parse().ok()?;
-        total = total.checked_add(count.checked_mul(each)?)?;
-        rest = &unit[1..];
-    }
-    (total > 0).then_some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_duration_is_a_sum_of_counts_with_units() {
-        for (text, want) in [
-            ("90m", Some(5400)),
-            ("1d12h", Some(129_600)),
-            ("", None),
-            ("0s", None),
-            ("7", None),
-            ("d", None),
-            ("soon", None),
-            ("99999999999999999999w", None),
-        ] {
-            assert_eq!(seconds(text), want, "{text}");
-        }
-    }
 
     #[test]
     fn a_question_takes_one_answer() {

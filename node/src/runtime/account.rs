@@ -22,7 +22,11 @@ use heirloom_protocol::{
 use serde::Deserialize;
 
 use super::{News, Runtime, RuntimeError, gossip::FULL_BYTES, name_of};
-use crate::{api::ApiError, store::BlobPlace, store::StoreError};
+use crate::{
+    api::ApiError,
+    forms,
+    store::{BlobPlace, StoreError},
+};
 
 /// What a keeper may take at most, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,21 +84,7 @@ impl Bounds {
 ///
 /// `E-USAGE` for anything else.
 pub(crate) fn bytes(text: &str) -> Result<u64, ApiError> {
-    let text = text.trim();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (count, unit) = text.split_at(digits);
-    let unit = match unit.strip_suffix('B').unwrap_or(unit) {
-        "" => Some(1),
-        "k" | "K" => Some(1_000),
-        "M" => Some(1_000_000),
-        "G" => Some(1_000_000_000),
-        "T" => Some(1_000_000_000_000),
-        _ => None,
-    };
-    let bytes = count.parse::<u64>().ok().zip(unit);
-    bytes
-        .and_then(|(count, unit)| count.checked_mul(unit))
-        .ok_or_else(|| ApiError::usage("a size looks like 500M, 200G or 2T"))
+    forms::bytes(text).ok_or_else(|| ApiError::usage("a size looks like 500M, 200G or 2T"))
 }
 
 /// Blobs, and their bytes.
