@@ -88,11 +88,12 @@ fn place(asset: &Line) -> Option<String> {
 
 fn camera(asset: &Line) -> Option<String> {
     let camera = asset.inner("camera").into_iter().next()?;
-    let words: Vec<String> = [camera.text("make"), camera.text("model")]
-        .into_iter()
-        .flatten()
-        .collect();
-    Some(words.join(" "))
+    let (make, model) = (camera.text("make"), camera.text("model"));
+    match (make, model) {
+        // Many models begin with who made them.
+        (Some(make), Some(model)) if !model.starts_with(&make) => Some(format!("{make} {model}")),
+        (make, model) => model.or(make),
+    }
 }
 
 fn size(asset: &Line) -> Option<String> {
