@@ -18,7 +18,7 @@ use crate::{
     api::ApiError,
     clock::Clock,
     runtime::{self, Identity, Line, News, Runtime, RuntimeError, View},
-    store::Store,
+    store::{Damage, Store, StoreError},
 };
 
 /// How a node is run, apart from what its home says.
@@ -65,13 +65,34 @@ impl Node {
 
     fn open_blocking(home: &Path, options: Options) -> Result<Option<Self>, ApiError> {
         let store = match Store::open(home) {
-            Err(crate::store::StoreError::NotSetUp) => return Ok(None),
+            Err(StoreError::NotSetUp) => return Ok(None),
             opened => opened?,
         };
         let Some(identity) = Identity::load(&store)? else {
             return Ok(None);
         };
-        let runtime = Runtime::open(store.clone(), &identity)?;
+        let control = identity.family.control_space();
+        let (store, runtime) = match Runtime::open(store.clone(), &identity) {
+            Err(RuntimeError::Store(StoreError::Damaged(Damage::Entry { log, .. }))) => {
+                // Without it the rest is still there: an index made again leaves it out.
+                tracing::warn!("an entry that the family or an album rests on cannot be read");
+                store.leave_out(&log)?;
+                drop(store);
+                let store = Store::open(home)?;
+                let runtime = Runtime::open(store.clone(), &identity)?;
+                (store, runtime)
+            }
+            runtime => (store, runtime?),
+        };
+        let lost = store.lost()?;
+        let gone = lost.iter().find(|(log, _)| log.space == control);
+        let devices = runtime.replica().devices();
+        let mut others = devices.iter().filter(|row| !row.removed);
+        let can_ask = others.any(|row| row.id != runtime.device());
+        if let Some((log, _)) = gone.filter(|_| !can_ask) {
+            let (log, seq, id) = (*log, 0, None);
+            return Err(no_family(Damage::Entry { log, seq, id }));
+        }
         Self::run(store, runtime, options).map(Some)
     }
 
@@ -224,9 +245,16 @@ pub struct FamilyNames {
     pub device: String,
 }
 
+/// Who belongs to the family is not known any more, so no other device can be asked for it.
+fn no_family(damage: Damage) -> ApiError {
+    let error = ApiError::from(StoreError::Damaged(damage));
+    error
+        .safe("The photos here are as they were, and other devices have their own copies.")
+        .hint("bring the logs of this home back from a backup; else set up another home (--home) with heirloom recovery restore or heirloom join, and keep this one until everything is there")
+}
+
 /// A store without a family: a new one, or what an interrupted attempt left.
 pub(crate) fn open_empty(home: &Path) -> Result<Store, ApiError> {
-    use crate::store::StoreError;
     match Store::open(home) {
         Err(StoreError::NotSetUp) => Ok(Store::create(home)?),
         Err(error) => Err(error.into()),

@@ -63,8 +63,10 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
 ///
 /// What the disk says.
 pub async fn sweep(node: &Node) -> Result<Freed, RuntimeError> {
+    let store = node.store().clone();
+    let lost = node.blocking(move || store.lost()).await??;
     let opened = node.store().opened();
-    if !opened.damages.is_empty() || !opened.stranded.is_empty() {
+    if !opened.damages.is_empty() || !opened.stranded.is_empty() || !lost.is_empty() {
         return Ok(Freed::default());
     }
     let (store, now) = (node.store().clone(), node.clock().now().0);

@@ -23,6 +23,7 @@ mod keeper;
 mod keepers;
 mod kill;
 mod lan_only;
+mod lost;
 mod namespaces;
 mod removed;
 mod restore;

@@ -122,6 +122,15 @@ fn disk(store: &Store) -> Check {
 
 /// What opening the store found.
 fn damage(store: &Store) -> Check {
+    let lost = store.lost().unwrap_or_default();
+    if !lost.is_empty() {
+        let entries: u32 = lost.iter().map(|(_, entries)| entries).sum();
+        return Check::wrong(
+            "store",
+            format!("{entries} entries that were here are gone"),
+            "heirloom sync while a device that has them is in reach; heirloom verify names them",
+        );
+    }
     let opened = store.opened();
     let damaged = opened.damages.len() + opened.stranded.len();
     if damaged > 0 {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     runtime::RuntimeError,
-    store::{Refusal, StoreError},
+    store::{Damage, Refusal, StoreError},
 };
 use heirloom_protocol::replica::WriteError;
 
@@ -154,6 +154,9 @@ impl From<StoreError> for ApiError {
             StoreError::ReadOnly => Self::new("E-READ-ONLY", 1, "this disk can only be read")
                 .safe("Nothing was changed. Everything that was reported as added is safe.")
                 .hint("mount it for writing, or copy the whole home to another disk and name it with --home"),
+            StoreError::Damaged(Damage::Key { .. }) => Self::new("E-DAMAGED", 9, text)
+                .safe("Nothing was changed. The photos here are encrypted and cannot be opened without that file.")
+                .hint("bring it back from a backup of this home; else set up another home (--home) with heirloom recovery restore, and keep this one until everything is there"),
             StoreError::Damaged(_) => Self::new("E-DAMAGED", 9, text)
                 .hint("heirloom verify --read-data names everything that is damaged"),
             StoreError::Refused(Refusal::SetUp) => Self::already_set_up(),

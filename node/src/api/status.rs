@@ -21,6 +21,7 @@ use crate::{
     node::Node,
     runtime::{Burst, Stored, Sum, View},
     scrub::Scrub,
+    store::{Store, StoreError},
 };
 
 #[derive(Default)]
@@ -71,7 +72,15 @@ pub(super) async fn status(
     let may_go = may_offload(node, &view).await.is_ok();
     problems.extend(followed::problems(node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
-    let is_safe = sums.safe == sums.assets;
+    let store = node.store().clone();
+    let lost = node.blocking(move || entries_lost(&store)).await??;
+    if lost > 0 {
+        let text = format!(
+            "{lost} entries that were here are gone, and what they told of photos with them: they come back from a device that has them (heirloom sync)."
+        );
+        problems.push(Problem::new("entries-lost", json!({"n": lost}), text));
+    }
+    let is_safe = sums.safe == sums.assets && lost == 0;
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
         .line(&json!({
@@ -97,6 +106,12 @@ pub(super) async fn status(
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
 }
 
+/// How many entries were here and are gone.
+fn entries_lost(store: &Store) -> Result<u64, StoreError> {
+    let lost = store.lost()?;
+    Ok(lost.iter().map(|(_, entries)| u64::from(*entries)).sum())
+}
+
 /// What a keeper can tell of itself, which knows no names: bytes and counts, by keys.
 fn keeper(stored: &Stored, is_full: bool) -> Value {
     let person = |(id, sum): (&PersonId, &Sum)| {
@@ -113,7 +128,7 @@ fn keeper(stored: &Stored, is_full: bool) -> Value {
 
 /// Counts what is kept where. An original counts as safe where enough devices that keep everything
 /// say that they hold it, and have proved lately that they hold what they say.
-fn sum(store: &crate::store::Store, view: &View, now: u64) -> Result<Sums, ApiError> {
+fn sum(store: &Store, view: &View, now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
     for folded in catalog::read(store, view)?.iter() {

@@ -23,7 +23,7 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 struct Found {
     verified: Verified,
     named: Named,
-    /// Lines about entries that nobody signed.
+    /// Lines about entries that nobody signed, and about those that are gone.
     unsigned: Vec<Value>,
 }
 
@@ -92,6 +92,13 @@ fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Fou
         Err(StoreError::Damaged(_)) => Vec::new(),
         lines => lines?,
     };
+    let mut unsigned = unsigned;
+    unsigned.extend(store.lost()?.iter().map(|(log, entries)| {
+        let problem = format!(
+            "{entries} entries that were here are gone; heirloom sync brings them back from a device that has them"
+        );
+        told("entry", &log.device.short(), None, &problem)
+    }));
     let named = assets_of(store, view, &verified.findings);
     Ok(Found {
         verified,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    store::{EntryRecord, Head, KeyFile, Store, Table},
+    store::{Damage, EntryRecord, Head, KeyFile, Store, StoreError, Table},
 };
 
 /// Entries taken in at once after a crash or a rebuild, in bytes.
@@ -75,10 +75,16 @@ impl Identity {
     }
 
     /// Reads the key file; `None` on a home whose setting up was interrupted.
+    ///
+    /// A home with photos and without the key is damaged: nobody may set it up anew over them.
     pub fn load(store: &Store) -> Result<Option<Self>, RuntimeError> {
         let keyring = store.keyring()?;
         if !keyring.holds(KeyFile::Device) {
-            return Ok(None);
+            let path = keyring.path(KeyFile::Device);
+            return match store.holds_blobs()? {
+                true => Err(StoreError::Damaged(Damage::Key { path }).into()),
+                false => Ok(None),
+            };
         }
         let bytes = keyring.read(KeyFile::Device)?;
         Ok(wire::decode(&bytes, wire::MAX_BYTES).ok())

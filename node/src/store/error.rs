@@ -63,7 +63,7 @@ pub enum StoreError {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Damage {
     /// The record of an entry does not match its checksum, or is missing from its file.
-    #[error("entry {seq} of log {log:?}")]
+    #[error("entry {seq} of a log of device {}", .log.device.short())]
     Entry {
         /// The log.
         log: LogId,
@@ -73,7 +73,7 @@ pub enum Damage {
         id: Option<EntryId>,
     },
     /// Bytes of a log file between two good records, or its header, are not what was written.
-    #[error("{bytes} bytes at {offset} in the file of log {log:?}")]
+    #[error("{bytes} bytes at {offset} in the file of a log of device {}", .log.device.short())]
     Log {
         /// The log.
         log: LogId,
@@ -89,7 +89,7 @@ pub enum Damage {
         cid: BlobId,
     },
     /// A place that the index lists does not exist, so not even the blob's name is known.
-    #[error("blob number {ordinal} of log {log:?}")]
+    #[error("blob number {ordinal} of a log of device {}", .log.device.short())]
     Place {
         /// The log.
         log: LogId,

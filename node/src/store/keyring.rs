@@ -36,7 +36,7 @@ pub enum KeyFile {
 }
 
 impl KeyFile {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Device => "device.key",
             Self::Store => "store.key",

@@ -31,6 +31,7 @@ pub(crate) mod fs;
 mod index;
 mod keyring;
 mod logs;
+mod lost;
 mod open;
 mod pack;
 mod partial;

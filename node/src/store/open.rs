@@ -21,6 +21,7 @@ use super::fs::{self, Disk};
 use super::index::{Index, Unusable, redb_error, unreadable};
 use super::keyring::{KeyFile, Keyring};
 use super::logs::{Findings, LogFiles, LogState, Trust};
+use super::lost::holds_blobs;
 use super::reserve::Reserve;
 use super::seal::{self, Sealer};
 use super::tables::{LOGS, LogRow, Table};
@@ -46,6 +47,8 @@ pub struct Opened {
     /// They are taken in once the missing ones were fetched. Of a log of this device it means: go
     /// on in a new incarnation.
     pub stranded: Vec<(LogId, u32, u32)>,
+    /// Logs whose files are shorter than the index knew, each with the seq that was to come.
+    pub(super) shorter: Vec<(LogId, u32)>,
 }
 
 impl Store {
@@ -54,7 +57,7 @@ impl Store {
     pub fn create(home: &Path) -> Result<Self, StoreError> {
         fs::create_folder(home)?;
         tighten(home)?;
-        if version(home)?.is_some() {
+        if version(home)?.is_some() || is_begun(home)? {
             return Err(Refusal::SetUp.into());
         }
         let lock = lock(home)?;
@@ -83,6 +86,8 @@ impl Store {
     /// lists what the caller has to take in before it records anything new.
     pub fn open(home: &Path) -> Result<Self, StoreError> {
         match version(home)? {
+            // It is written before there is anything to lose.
+            None if is_begun(home)? => {}
             None => return Err(StoreError::NotSetUp),
             Some(found) if found > VERSION => {
                 let known = VERSION;
@@ -93,7 +98,7 @@ impl Store {
         check_private(home)?;
         let lock = lock(home)?;
         let path = home.join("version");
-        if std::fs::read(&path).map_err(fs::at(&path))? != version_text().as_bytes() {
+        if std::fs::read(&path).ok().as_deref() != Some(version_text().as_bytes()) {
             write_version(home)?;
         }
         Self::load(home, lock)
@@ -117,7 +122,8 @@ impl Store {
         let pack = index.snapshot()?.pack_end()?;
         let survey = logs.states.values().any(|log| !log.pending.is_empty());
         let blobs = BlobStore::open(home.join("blobs"), pack, survey)?;
-        Ok(Self(Arc::new(Inner {
+        let shorter = std::mem::take(&mut opened.shorter);
+        let store = Self(Arc::new(Inner {
             home: home.to_owned(),
             _lock: lock,
             sealer,
@@ -129,7 +135,9 @@ impl Store {
             collecting: Collecting::default(),
             reserve: Reserve::open(home),
             opened,
-        })))
+        }));
+        store.note_lost(&shorter)?;
+        Ok(store)
     }
 }
 
@@ -167,6 +175,11 @@ impl Inner {
         *self.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;
         Ok(())
     }
+}
+
+/// Whether a home without a version was one: with a device's key, or with photos.
+fn is_begun(home: &Path) -> Result<bool, StoreError> {
+    Ok(home.join("keys").join(KeyFile::Device.name()).exists() || holds_blobs(home)?)
 }
 
 fn marker(home: &Path) -> PathBuf {
@@ -380,6 +393,7 @@ fn load_states(
                     offset: bytes,
                     bytes: state.row.file_bytes - bytes,
                 });
+                opened.shorter.push((log, state.row.next));
             }
         }
     }

@@ -1,0 +1,170 @@
+//! Files of a home that are gone: it says so, every time, until what was in them is back.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::devices::{Device, Dice, Homes, files, link, pair, pictures};
+use serde_json::Value;
+
+/// So many that nothing is told at more length.
+const PHOTOS: usize = 20;
+
+/// A laptop with photos and a second device that has them too; neither runs.
+fn two(homes: &Homes) -> (Device, Device) {
+    let (laptop, pi) = (homes.device("laptop"), homes.device("pi"));
+    let mut dice = Dice::new();
+    laptop.init("Berger", "Anna", "laptop");
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    for nth in 0..PHOTOS {
+        let photo = pictures::bmp(40, &mut dice);
+        fs::write(photos.join(format!("{nth}.bmp")), photo).expect("a photo");
+    }
+    laptop.ok(&["import", photos.to_str().expect("UTF-8")]);
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &pi, "pi", link);
+    pi.ok(&["sync"]);
+    node.stop();
+    (laptop, pi)
+}
+
+/// The log that tells of the photos.
+fn longest_log(home: &Path) -> PathBuf {
+    let logs = files(&home.join("logs")).into_iter();
+    let size = |path: &PathBuf| fs::metadata(path).expect("there").len();
+    logs.max_by_key(size).expect("a log")
+}
+
+fn problems(device: &Device) -> (Vec<Value>, i32) {
+    let (lines, exit) = device.start(&["status", "--check"]).all();
+    let details = lines[0]["problem_details"].as_array().expect("a list");
+    (details.clone(), exit)
+}
+
+#[track_caller]
+fn is_missed(device: &Device) {
+    let (problems, exit) = problems(device);
+    assert_eq!(exit, 9, "{problems:?}");
+    let is_it = |problem: &&Value| problem["id"] == "entries-lost";
+    let lost = problems.iter().find(is_it).expect("it is told");
+    assert!(lost["values"]["n"].as_u64() >= Some(1), "{lost}");
+    let (lines, exit) = device.start(&["verify", "--read-data"]).all();
+    assert_eq!(exit, 9, "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line["type"] == "damage"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_log_that_is_gone_or_short_is_missed_until_another_device_brings_it_back() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    let log = longest_log(&laptop.home);
+    let whole = fs::read(&log).expect("readable");
+    let blobs = files(&laptop.home.join("blobs")).len();
+    for kept in [0, whole.len() / 2] {
+        match kept {
+            0 => fs::remove_file(&log).expect("removed"),
+            _ => fs::write(&log, &whole[..kept]).expect("cut"),
+        }
+        // A second look knows no less than the first, and nothing that the log named is swept up.
+        for _ in 0..2 {
+            // The photos stand before what was said of them.
+            assert_eq!(laptop.assets().is_empty(), kept == 0);
+            is_missed(&laptop);
+        }
+        let node = laptop.serve();
+        is_missed(&laptop);
+        node.stop();
+        assert!(files(&laptop.home.join("blobs")).len() >= blobs);
+        let node = pi.serve();
+        laptop.know_only(&node.addresses()[0]);
+        laptop.ok(&["sync"]);
+        node.stop();
+        assert_eq!(laptop.assets().len(), PHOTOS);
+        let (problems, exit) = problems(&laptop);
+        assert_eq!(exit, 0, "{problems:?}");
+        laptop.is_whole();
+    }
+    laptop.never_panicked();
+}
+
+#[test]
+fn a_home_without_its_keys_or_its_version_is_never_set_up_anew() {
+    let homes = Homes::new();
+    let (laptop, _) = two(&homes);
+    let (keys, aside) = (laptop.home.join("keys"), homes.path().join("keys"));
+    fs::rename(&keys, &aside).expect("moved");
+    let init = [
+        "--yes",
+        "init",
+        "--family",
+        "B",
+        "--person",
+        "A",
+        "--no-recovery",
+    ];
+    for args in [&["list"][..], &["status"], &["import", "."], &init] {
+        let (error, exit) = laptop.run(args, "");
+        assert_eq!(
+            (&error["id"], exit),
+            (&"E-DAMAGED".into(), 9),
+            "{args:?}: {error}"
+        );
+        assert!(
+            error["hint"]
+                .as_str()
+                .is_some_and(|hint| hint.contains("backup"))
+        );
+    }
+    fs::remove_dir_all(&keys).expect("the one made meanwhile");
+    fs::rename(&aside, &keys).expect("moved back");
+    assert_eq!(laptop.assets().len(), PHOTOS);
+    // The smallest file of all is made again.
+    fs::remove_file(laptop.home.join("version")).expect("removed");
+    let (error, _) = laptop.run(&init, "");
+    assert_eq!(error["id"], "E-ALREADY-SET-UP", "{error}");
+    fs::remove_file(laptop.home.join("version")).expect("removed");
+    assert_eq!(laptop.assets().len(), PHOTOS);
+    laptop.is_whole();
+}
+
+#[test]
+fn a_log_that_is_all_zeros_closes_nothing_but_itself() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    let all = files(&laptop.home.join("logs"));
+    assert!(all.len() >= 3, "{all:?}");
+    let (mut healed, mut closed) = (0, 0);
+    for log in all {
+        let whole = fs::read(&log).expect("readable");
+        fs::write(&log, vec![0; whole.len()]).expect("zeros");
+        let (error, exit) = laptop.run(&["list"], "");
+        if error["id"] == "E-DAMAGED" {
+            // What says who belongs to the family: it must be told, and nothing can be done in its place.
+            assert_eq!(exit, 9, "{error}");
+            let hint = error["hint"].as_str().expect("a hint");
+            assert!(hint.contains("recovery restore"), "{hint}");
+            assert_eq!(laptop.run(&["list"], "").0["id"], "E-DAMAGED");
+            fs::write(&log, whole).expect("brought back");
+            closed += 1;
+        } else {
+            is_missed(&laptop);
+            let node = pi.serve();
+            laptop.know_only(&node.addresses()[0]);
+            laptop.ok(&["sync"]);
+            node.stop();
+            healed += 1;
+        }
+        let (problems, exit) = problems(&laptop);
+        assert_eq!(exit, 0, "{problems:?}");
+        assert_eq!(laptop.assets().len(), PHOTOS);
+        laptop.is_whole();
+    }
+    assert!(healed >= 2 && closed >= 1, "{healed} {closed}");
+    laptop.never_panicked();
+}
