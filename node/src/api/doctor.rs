@@ -124,7 +124,7 @@ fn disk(store: &Store) -> Check {
 fn damage(store: &Store) -> Check {
     let lost = store.lost().unwrap_or_default();
     if !lost.is_empty() {
-        let entries: u32 = lost.iter().map(|(_, entries)| entries).sum();
+        let entries: u32 = lost.iter().map(|(_, gone)| gone.end - gone.start).sum();
         return Check::wrong(
             "store",
             format!("{entries} entries that were here are gone"),

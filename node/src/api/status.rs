@@ -109,7 +109,10 @@ pub(super) async fn status(
 /// How many entries were here and are gone.
 fn entries_lost(store: &Store) -> Result<u64, StoreError> {
     let lost = store.lost()?;
-    Ok(lost.iter().map(|(_, entries)| u64::from(*entries)).sum())
+    let gone = lost
+        .iter()
+        .map(|(_, gone)| u64::from(gone.end - gone.start));
+    Ok(gone.sum())
 }
 
 /// What a keeper can tell of itself, which knows no names: bytes and counts, by keys.

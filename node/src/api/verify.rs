@@ -23,7 +23,7 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 struct Found {
     verified: Verified,
     named: Named,
-    /// Lines about entries that nobody signed, and about those that are gone.
+    /// Lines about entries that nobody signed.
     unsigned: Vec<Value>,
 }
 
@@ -80,7 +80,15 @@ fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Fou
     };
     let mut verified = walk(store, depth, total, answer)?;
     let mut seen: Vec<Finding> = Vec::with_capacity(verified.findings.len());
-    for finding in verified.findings {
+    let lost = store.lost()?.into_iter().map(|(log, gone)| Finding {
+        damage: Damage::Entry {
+            log,
+            seq: gone.end - 1,
+            id: None,
+        },
+        blob: None,
+    });
+    for finding in verified.findings.into_iter().chain(lost) {
         // The same row can be met on several ways.
         if !seen.contains(&finding) {
             seen.push(finding);
@@ -92,13 +100,6 @@ fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Fou
         Err(StoreError::Damaged(_)) => Vec::new(),
         lines => lines?,
     };
-    let mut unsigned = unsigned;
-    unsigned.extend(store.lost()?.iter().map(|(log, entries)| {
-        let problem = format!(
-            "{entries} entries that were here are gone; heirloom sync brings them back from a device that has them"
-        );
-        told("entry", &log.device.short(), None, &problem)
-    }));
     let named = assets_of(store, view, &verified.findings);
     Ok(Found {
         verified,

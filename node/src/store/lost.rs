@@ -7,7 +7,10 @@
 //! An index that knows more than the files is made again from them, and would then know no better:
 //! without this a home whose logs were taken away looks like one that never had any.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::{ControlFlow, Range},
+    path::Path,
+};
 
 use heirloom_protocol::id::LogId;
 
@@ -21,15 +24,15 @@ fn key(log: &LogId) -> Vec<u8> {
 }
 
 impl Store {
-    /// The logs of which entries are gone that were here once, each with how many are.
-    pub fn lost(&self) -> Result<Vec<(LogId, u32)>, StoreError> {
+    /// The logs of which entries are gone that were here once, each with the seqs that are.
+    pub fn lost(&self) -> Result<Vec<(LogId, Range<u32>)>, StoreError> {
         let mut lost = Vec::new();
         self.scan(Table::Kv, LOST, |key, row| {
             let log = log_of(&mut Fields(&key[LOST.len()..]));
             let next = row.ok().and_then(|row| row.try_into().ok());
             if let Some((log, next)) = log.zip(next.map(u32::from_be_bytes)) {
                 let here = self.head(&log).map_or(0, |head| head.seq + 1);
-                lost.extend((here < next).then(|| (log, next - here)));
+                lost.extend((here < next).then_some((log, here..next)));
             }
             ControlFlow::Continue(())
         })?;
