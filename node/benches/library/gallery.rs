@@ -150,14 +150,14 @@ pub async fn run(folder: &Path) {
     assert_eq!(told["total"], assets);
     tables(&home, &mut browser, &told).await;
     thumbs(&mut browser, &told).await;
-    movie(&home, folder, browser).await;
+    movie(&home, folder, &gallery).await;
     gallery.stop().await;
     drop((gallery, node));
     home.close().await;
 }
 
 /// A movie that is watched from its beginning to its end, then at many places, by one who reads as fast as it comes.
-async fn movie(home: &Home, folder: &Path, mut browser: Browser) {
+async fn movie(home: &Home, folder: &Path, gallery: &Gallery) {
     let len = u64::try_from(setting("HEIRLOOM_BENCH_MOVIE", 4096)).unwrap() * 1024 * 1024;
     let path = folder.join("movie.mp4");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -166,6 +166,8 @@ async fn movie(home: &Home, folder: &Path, mut browser: Browser) {
     file.set_len(len).unwrap();
     home.ask("import", &json!({"paths": [path]})).await;
     std::fs::remove_file(&path).unwrap();
+    // A connection that was idle meanwhile is closed.
+    let mut browser = Browser::of(gallery).await;
     let rows = browser.get("/api/v1/timeline?type=video").await;
     let told: Value = serde_json::from_slice(&rows).unwrap();
     let month = told["months"][0]["m"].as_str().unwrap();
