@@ -141,6 +141,18 @@ pub fn is_root() -> bool {
     false
 }
 
+/// Whether an account, by its number, may tell this process what to do: its own, and the system's own, which can do
+/// anything in its name. Where accounts have no numbers nobody may.
+pub fn may_command(account: u32) -> bool {
+    #[cfg(unix)]
+    return account == 0 || account == rustix::process::geteuid().as_raw();
+    #[cfg(not(unix))]
+    {
+        let _ = account;
+        false
+    }
+}
+
 /// What tells one state of a file from another: size, times, and where it lies.
 #[cfg(unix)]
 pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
@@ -167,4 +179,16 @@ pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
     let since = modified.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     stamp.extend(since.unwrap_or_default().as_nanos().to_be_bytes());
     stamp
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::may_command;
+
+    #[test]
+    fn the_own_account_and_the_systems_may_command_and_no_other() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(may_command(own) && may_command(0));
+        assert!(!may_command(own.wrapping_add(1).max(1)));
+    }
 }

@@ -1,12 +1,13 @@
-// A hundred thousand photos in the page of a real node: the rows are made up, everything else is as it is.
+// A million photos in the page of a real node: the rows are made up, everything else is as it is.
 import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { Home, holds, launch, look } from "./world.js";
 import { monthOf } from "./front.js";
 import { told } from "./rows.js";
 
-const COUNT = 100000;
-const table = told(COUNT);
+const COUNT = 1000000;
+/** Twenty years of them. */
+const table = told(COUNT, 4170);
 let browser;
 let home;
 let picture;
@@ -73,7 +74,8 @@ for (const ratio of [1, 2, 3]) {
     assert.equal(walked.months, table.months.length);
     assert.ok(walked.height <= 6000000);
     assert.ok(walked.seen >= walked.months - 1, `${walked.seen} of ${walked.months}`);
-    assert.ok(walked.drift <= 1, `${walked.drift} px`);
+    // A box scrolls by whole device pixels, so that less than one of them is as near as anything can stand.
+    assert.ok(walked.drift < 1 / ratio, `${walked.drift} px`);
     assert.ok(walked.cells > 0 && walked.cells < 400, `${walked.cells} cells`);
     await holds(page, assert);
     await page.context().close();

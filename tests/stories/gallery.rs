@@ -267,6 +267,38 @@ fn a_bare_home_is_set_up_in_the_gallery_and_joins_the_network() {
 }
 
 #[test]
+fn a_movie_that_was_taken_outlives_a_kill_of_the_node() {
+    let homes = Homes::new();
+    let a = homes.device("a");
+    a.init("Berger", "Anna", "laptop");
+    let mut node = a.start(&SERVE);
+    node.line("ready");
+    let browser = opened(&a);
+    let movie = b"\0\0\0\x18ftypqt  \0\0\0\0qt   \0\0\0\0 and what is in it";
+    let told = browser.ask("POST /api/v1/upload?batch=a&name=a.mov", movie);
+    assert_eq!(told.json()["outcome"], "waiting");
+    node.kill();
+    let status = a.ok(&["status"]);
+    let problems = status[0]["problem_details"].as_array().expect("a list");
+    assert!(
+        problems.iter().any(|one| one["id"] == "uploads"),
+        "{status:?}"
+    );
+    let mut node = a.start(&SERVE);
+    node.line("ready");
+    let browser = opened(&a);
+    until("it is imported", || {
+        browser.get("/api/v1/timeline").json()["total"] == 1
+    });
+    until("nothing stays in clear", || {
+        !a.home.join("uploads").exists()
+            || fs::read_dir(a.home.join("uploads")).is_ok_and(|mut all| all.next().is_none())
+    });
+    node.stop();
+    assert!(!a.home.join("uploads").exists());
+}
+
+#[test]
 fn what_another_device_adds_is_told_within_two_seconds() {
     let homes = Homes::new();
     let (a, b) = (homes.device("a"), homes.device("b"));

@@ -1,5 +1,5 @@
-//! Callers from outside the family, a thousand at once and of every bad kind: they take little memory,
-//! and the family gets in again within half a minute.
+//! Callers from outside the family, a thousand at once and of every bad kind, and one who never stops: they take
+//! little memory, and the family gets in meanwhile.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -94,4 +94,42 @@ fn a_thousand_callers_take_little_memory_and_their_places_are_soon_free() {
             "{ended:?}"
         );
     }
+}
+
+#[test]
+fn a_caller_who_never_stops_calling_keeps_nobody_out() {
+    let homes = Homes::new();
+    let [a, b] = ["a", "b"].map(|name| homes.device(name));
+    a.init("Berger", "Anna", "laptop");
+    let node = a.serve();
+    pair(&a, &["--device"], &b, "pi", link);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (port, mut dice) = (node.port(), Dice::new());
+    // Ten silent lines a second, each held for as long as the node likes.
+    let caller = std::thread::spawn(move || {
+        let (mut held, mut kind) = (Vec::new(), 0);
+        let pause = Duration::from_millis(100);
+        while stopped.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            held.extend(call(port, kind % 3, &mut dice));
+            kind += 1;
+        }
+        held.len()
+    });
+    let photo = homes.path().join("photo.bmp");
+    let mut dice = Dice::new();
+    let began = Instant::now();
+    let mut synced = 0;
+    // Longer than a handshake may take, so that all places would be held by now.
+    while synced < 3 || began.elapsed() < Duration::from_secs(12) {
+        fs::write(&photo, pictures::bmp(64, &mut dice)).expect("written");
+        a.ok(&["import", photo.to_str().expect("UTF-8")]);
+        wait_until("the other device gets in", FREED, || {
+            b.run(&["sync"], "").1 == 0
+        });
+        synced += 1;
+    }
+    drop(stop);
+    let called = caller.join().expect("it went on calling");
+    report(&format!("{called} silent callers, {synced} syncs"));
+    assert!(called > 64, "{called}");
 }

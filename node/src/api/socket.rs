@@ -8,13 +8,41 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{ApiError, Doorway, router};
 
 /// How long callers may take to hear the end of their answers.
 const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Calls of those accounts alone that may tell this node what to do.
+///
+/// The file's mode says the same; this holds where somebody opened it to others.
+struct Checked {
+    listener: UnixListener,
+    may: fn(u32) -> bool,
+}
+
+impl axum::serve::Listener for Checked {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            // Waits by itself where the system has no more files to give.
+            let (stream, from) = axum::serve::Listener::accept(&mut self.listener).await;
+            match stream.peer_cred() {
+                Ok(caller) if (self.may)(caller.uid()) => return (stream, from),
+                _ => tracing::warn!("another account called, and was not listened to"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
 
 /// The socket file of a home, listened on.
 pub(crate) struct Socket {
@@ -42,7 +70,11 @@ impl Socket {
     /// Answers until it is told to stop.
     pub(crate) async fn serve(self, doorway: Arc<Doorway>, stop: CancellationToken) {
         let stopped = stop.clone().cancelled_owned();
-        let served = axum::serve(self.listener, router(doorway)).with_graceful_shutdown(stopped);
+        let listener = Checked {
+            listener: self.listener,
+            may: crate::sys::may_command,
+        };
+        let served = axum::serve(listener, router(doorway)).with_graceful_shutdown(stopped);
         let served = tokio::spawn(async move { served.await });
         stop.cancelled().await;
         // Nobody new finds it from here on.
@@ -66,4 +98,34 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&new, path)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, routing::get};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn answer(may: fn(u32) -> bool) -> String {
+        let home = tempfile::tempdir().expect("a folder");
+        let Socket { path, listener } = Socket::bind(home.path()).expect("a socket");
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let serving = axum::serve(Checked { listener, may }, router);
+        let serving = tokio::spawn(async move { serving.await });
+        let mut stream = UnixStream::connect(&path).await.expect("somebody listens");
+        let ask = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        // Who is not listened to may be cut off before it has spoken.
+        let _ = stream.write_all(ask).await;
+        let mut told = Vec::new();
+        let _ = stream.read_to_end(&mut told).await;
+        serving.abort();
+        String::from_utf8(told).expect("text")
+    }
+
+    #[tokio::test]
+    async fn another_account_is_not_listened_to() {
+        assert!(answer(crate::sys::may_command).await.ends_with("here"));
+        assert_eq!(answer(|_| false).await, "");
+    }
 }

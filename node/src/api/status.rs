@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     catalog::{self, Held, instant_text},
+    gallery::kept_uploads,
     node::Node,
     runtime::{Burst, Stored, Sum, View},
     scrub::Scrub,
@@ -72,6 +73,7 @@ pub(super) async fn status(
     let may_go = may_offload(node, &view).await.is_ok();
     problems.extend(followed::problems(node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
+    problems.extend(of_uploads(doorway, node).await);
     let store = node.store().clone();
     let lost = node.blocking(move || entries_lost(&store)).await??;
     if lost > 0 {
@@ -219,6 +221,18 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     }
     problems.extend(of_store(live, node));
     problems
+}
+
+/// What browsers sent and could not be added, or was left by a node that does not run.
+async fn of_uploads(doorway: &Doorway, node: &Node) -> Option<Problem> {
+    let n = match doorway.gallery().await {
+        Some(gallery) => gallery.stuck_uploads(),
+        None => kept_uploads(node.store().home()),
+    };
+    let text = format!(
+        "{n} files that a browser sent are not added yet. They are kept, and tried again while the gallery runs (heirloom serve)."
+    );
+    (n > 0).then(|| Problem::new("uploads", json!({"n": n}), text))
 }
 
 /// What is wrong with the disk and what lies on it.

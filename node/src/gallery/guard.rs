@@ -1,6 +1,9 @@
 //! What every request has to show before anything is done, and what every answer says to the browser.
 
+use std::{io, time::Duration};
+
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, Version,
@@ -11,7 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Gallery, refusal::Refusal, session::Reach};
+use futures::{StreamExt as _, stream};
+use tokio::time::{Instant, timeout_at};
+
+use super::{BODY_TIME, Gallery, page::SCREENS, refusal::Refusal, session::Reach};
 
 /// Everything is of this node, nothing is inline, nobody frames it.
 const PAGE_CSP: &str = "default-src 'none'; img-src 'self' blob:; media-src 'self' blob:; \
@@ -25,25 +31,15 @@ const NO_PERMISSIONS: &str = "accelerometer=(), autoplay=(self), camera=(), disp
      payment=(), picture-in-picture=(self), publickey-credentials-get=(), usb=()";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const OWN_HEADER: HeaderName = HeaderName::from_static("x-heirloom");
-/// The page, which shows nothing without a session.
-const PAGES: &[&str] = &[
-    "/",
-    "/photos",
-    "/albums",
-    "/people",
-    "/safety",
-    "/add",
-    "/trash",
-    "/search",
-    "/settings",
-    "/activity",
-    "/join",
-    "/welcome",
+/// Beside the screens, what is the same for everybody and shows nothing of anybody.
+const OPEN: [&str; 4] = [
     "/healthz",
     "/manifest.webmanifest",
     "/favicon.ico",
     "/robots.txt",
 ];
+/// The one request whose body may take long.
+const UPLOAD: &str = "/api/v1/upload";
 
 /// Where a connection came in.
 #[derive(Clone, Debug)]
@@ -62,7 +58,8 @@ pub(super) struct Let(pub(super) Reach);
 
 /// Whether a path is the page itself or a part of it, the same for everybody.
 fn is_open(path: &str) -> bool {
-    PAGES.contains(&path)
+    SCREENS.contains(&path)
+        || OPEN.contains(&path)
         || ["/assets/", "/photos/", "/albums/"]
             .iter()
             .any(|below| path.starts_with(below))
@@ -117,7 +114,7 @@ fn check_site(door: &Door, request: &Request) -> Result<(), Refusal> {
     let kind = only(headers, &header::CONTENT_TYPE)?.unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let wanted = match request.uri().path() {
-        "/api/v1/upload" => "application/octet-stream",
+        UPLOAD => "application/octet-stream",
         _ => "application/json",
     };
     if kind.eq_ignore_ascii_case(wanted) {
@@ -161,6 +158,19 @@ fn check(gallery: &Gallery, request: &mut Request) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A body that breaks off where it has not come to its end in time.
+fn within(body: Body, most: Duration) -> Body {
+    let until = Instant::now() + most;
+    let parts = stream::unfold(body.into_data_stream(), move |mut parts| async move {
+        let part = match timeout_at(until, parts.next()).await {
+            Ok(part) => part?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((part, parts))
+    });
+    Body::from_stream(parts)
+}
+
 /// Lets a request through or refuses it, and dresses the answer.
 pub(super) async fn guard(
     State(gallery): State<Gallery>,
@@ -168,7 +178,12 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let mut response = match check(&gallery, &mut request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) if request.uri().path() == UPLOAD => next.run(request).await,
+        // What is small comes soon, or somebody keeps others from their place.
+        Ok(()) => {
+            let most = BODY_TIME.min(gallery.0.stall);
+            next.run(request.map(|body| within(body, most))).await
+        }
         Err(refusal) => refusal.into_response(),
     };
     dress(response.headers_mut());

@@ -1,9 +1,11 @@
 //! Connections: few, patient with nobody, and HTTP/1.1 alone.
 
 use std::{
+    collections::HashMap,
     io,
+    net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,9 +27,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{guard::Door, page};
+use crate::net::source_of;
 
-/// Most connections at one time, of all listeners.
+/// Most connections at one time of a door: this computer and phones have places of their own, so that whoever is
+/// in the local network takes none of those of this computer.
 pub(super) const CONNECTIONS: usize = 64;
+/// Most connections of one phone; a browser opens six, and one more for events.
+pub(super) const CONNECTIONS_OF_ONE: usize = 16;
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
 /// How long a request's head may take, and how long a connection may say nothing.
@@ -44,13 +50,69 @@ pub(super) struct Listener {
     pub(super) tls: Option<TlsAcceptor>,
 }
 
-/// How many connections there may be, and how patient they are.
+/// How many connections there may be, and how patient they are. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Room {
     /// How long a peer may take no bytes that wait for it.
-    pub(super) stall: Duration,
-    /// One for each connection, of all listeners.
-    pub(super) places: Arc<Semaphore>,
+    stall: Duration,
+    places: Arc<Semaphore>,
+    /// Most connections from one address.
+    most_of_one: usize,
+    from: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
+
+impl Room {
+    /// One for all listeners of a door.
+    pub(super) fn new(stall: Duration, most_of_one: usize) -> Self {
+        Self {
+            stall,
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            most_of_one,
+            from: Arc::default(),
+        }
+    }
+
+    /// A place for one more, if there is one.
+    fn enter(&self, ip: IpAddr) -> Option<Place> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        let ip = source_of(ip);
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = from.entry(ip).or_default();
+        if *held >= self.most_of_one {
+            return None;
+        }
+        *held += 1;
+        Some(Place {
+            _permit: permit,
+            ip,
+            from: self.from.clone(),
+        })
+    }
+}
+
+/// A place that is taken; dropping it gives it back.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    ip: IpAddr,
+    from: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = from.get_mut(&self.ip).map(|held| {
+            *held = held.saturating_sub(1);
+            *held
+        });
+        if held == Some(0) {
+            from.remove(&self.ip);
+        }
+    }
+}
+
+/// Where a request comes from: an address, or the network of one (IPv6).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller(pub(super) IpAddr);
 
 /// Serves until it is told to stop.
 pub(super) async fn serve(listener: Listener, router: Router, room: Room, stop: CancellationToken) {
@@ -60,16 +122,17 @@ pub(super) async fn serve(listener: Listener, router: Router, room: Room, stop: 
             accepted = listener.tcp.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, from)) = accepted else {
             // Too many open files, for one: it passes.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
         // Whoever comes when there is no room is sent away at once.
-        let Ok(place) = room.places.clone().try_acquire_owned() else {
+        let Some(place) = room.enter(from.ip()) else {
             continue;
         };
-        let (router, door, stop) = (router.clone(), listener.door.clone(), stop.clone());
+        let (door, stop) = (listener.door.clone(), stop.clone());
+        let router = router.clone();
         let tls = listener.tls.clone();
         // Small answers should not wait for more of them.
         let _ = stream.set_nodelay(true);
@@ -86,32 +149,34 @@ async fn connection(
     tls: Option<TlsAcceptor>,
     router: Router,
     door: Door,
-    _place: OwnedSemaphorePermit,
+    place: Place,
     stop: CancellationToken,
 ) {
+    let caller = Caller(place.ip);
     let Some(tls) = tls else {
-        return answer(stream, router, door, stop).await;
+        return answer(stream, router, door, caller, stop).await;
     };
     let mut first = [0];
     match timeout(HEAD_TIME, stream.stream.peek(&mut first)).await {
         Ok(Ok(1)) if first == TLS_HANDSHAKE => {}
         // Somebody typed the address without its https.
-        Ok(Ok(1)) => return answer(stream, page::to_https(), door, stop).await,
+        Ok(Ok(1)) => return answer(stream, page::to_https(), door, caller, stop).await,
         _ => return,
     }
     match timeout(HEAD_TIME, tls.accept(stream)).await {
-        Ok(Ok(stream)) => answer(stream, router, door, stop).await,
+        Ok(Ok(stream)) => answer(stream, router, door, caller, stop).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
         Err(_) => tracing::debug!("a handshake took too long"),
     }
 }
 
-async fn answer<S>(stream: S, router: Router, door: Door, stop: CancellationToken)
+async fn answer<S>(stream: S, router: Router, door: Door, caller: Caller, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(door.clone());
+        request.extensions_mut().insert(caller);
         request.map(axum::body::Body::new)
     });
     let serving = http1::Builder::new()

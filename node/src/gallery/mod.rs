@@ -34,14 +34,9 @@ use axum::{
     routing::{get, post},
 };
 use data_encoding::HEXLOWER;
-use tokio::{
-    net::TcpListener,
-    sync::{Mutex, Semaphore},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::session::Sessions;
 use self::{
     guard::Door,
     listen::Listener,
@@ -51,6 +46,7 @@ use self::{
     tls::Identity,
     upload::Uploads,
 };
+pub(crate) use self::{session::Sessions, upload::kept as kept_uploads};
 use crate::{
     api::{ApiError, Doorway},
     clock::Clock,
@@ -60,8 +56,14 @@ use crate::{
 
 /// Largest body of a request that is no upload.
 const BODY_BYTES: usize = 1024 * 1024;
+/// Largest body of a request that needs no session.
+const TOKEN_BYTES: usize = 4096;
+/// How long such a body may take to come, all in all.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// How long a browser is waited for that began something and does not go on.
 const STALL: Duration = Duration::from_secs(60);
+/// How long after its last file what waits of a batch is imported, though nobody says that it is done.
+const IDLE: Duration = Duration::from_secs(30);
 /// Where the port is remembered, so that a bookmark stays right.
 const PORT_ROW: &[u8] = b"gallery/port";
 
@@ -75,6 +77,9 @@ pub struct GalleryOptions {
     /// How long a browser may send nothing of a file that it began, and take nothing of an answer; a minute where
     /// nothing is said.
     pub stall: Option<Duration>,
+    /// How long after its last file a batch of uploads counts as left, so that all of it is imported; half a minute
+    /// where nothing is said.
+    pub idle: Option<Duration>,
 }
 
 impl GalleryOptions {
@@ -109,6 +114,7 @@ struct Inner {
     shelf: Mutex<Option<Shelf>>,
     uploads: Uploads,
     stall: Duration,
+    idle: Duration,
     stop: CancellationToken,
     tasks: OnceLock<std::sync::Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -123,7 +129,7 @@ impl Gallery {
     /// Listens and begins to answer.
     ///
     /// On a home that is not set up it offers what `init` and `join` need, and
-    /// nothing else. Plaintext that a crash left of uploads is removed first.
+    /// nothing else. What a crash left of uploads is removed first where it is not whole, and imported where it is.
     ///
     /// # Errors
     ///
@@ -132,7 +138,7 @@ impl Gallery {
     pub async fn start(doorway: Arc<Doorway>, options: GalleryOptions) -> Result<Self, ApiError> {
         options.check()?;
         let node = doorway.node().await.ok();
-        let uploads = Uploads::clean(doorway.home()).map_err(StoreError::Io)?;
+        let uploads = Uploads::open(doorway.home()).map_err(StoreError::Io)?;
         let clock = node
             .as_ref()
             .map_or_else(Clock::default, |node| node.clock().clone());
@@ -155,20 +161,21 @@ impl Gallery {
             shelf: Mutex::default(),
             uploads,
             stall,
+            idle: options.idle.unwrap_or(IDLE),
             stop: CancellationToken::new(),
             tasks: OnceLock::new(),
         }));
         let router = router(gallery.clone());
-        let places = Arc::new(Semaphore::new(listen::CONNECTIONS));
+        // All of this computer is one address.
+        let here = listen::Room::new(stall, listen::CONNECTIONS);
+        let phones = listen::Room::new(stall, listen::CONNECTIONS_OF_ONE);
         let serving = listeners.into_iter().map(|listener| {
             let stop = gallery.0.stop.clone();
-            let room = listen::Room {
-                stall,
-                places: places.clone(),
-            };
-            tokio::spawn(listen::serve(listener, router.clone(), room, stop))
+            let room = if listener.door.is_lan { &phones } else { &here };
+            tokio::spawn(listen::serve(listener, router.clone(), room.clone(), stop))
         });
-        let serving = serving.collect();
+        let mut serving: Vec<_> = serving.collect();
+        serving.push(tokio::spawn(upload::tend(gallery.clone())));
         gallery
             .0
             .tasks
@@ -218,7 +225,7 @@ impl Gallery {
         Some((format!("https://{}", lan.named()), fingerprint))
     }
 
-    /// Ends every connection; uploads that are not done are taken back.
+    /// Ends every connection. What was sent whole is imported first, or at the next start; what was not is removed.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         let tasks = self.0.tasks.get().map(|tasks| {
@@ -232,7 +239,12 @@ impl Gallery {
             let _ = task.await;
         }
         *self.0.shelf.lock().await = None;
-        self.0.uploads.clear().await;
+        self.0.uploads.end(self).await;
+    }
+
+    /// How many files that were sent whole could not be imported; they are tried again.
+    pub(crate) fn stuck_uploads(&self) -> usize {
+        self.0.uploads.stuck()
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {
@@ -262,7 +274,8 @@ impl Gallery {
             }),
         });
         if let Ok(Err(error)) = kept.await {
-            tracing::warn!(%error, "the gallery's port is not remembered");
+            let id = ApiError::from(error).id;
+            tracing::warn!(id, "the gallery's port is not remembered");
         }
     }
 
@@ -403,7 +416,10 @@ fn known_port(node: &Node) -> Option<u16> {
 
 fn router(gallery: Gallery) -> Router {
     let api = Router::new()
-        .route("/session", post(page::let_in))
+        .route(
+            "/session",
+            post(page::let_in).layer(DefaultBodyLimit::max(TOKEN_BYTES)),
+        )
         .route("/logout", post(page::leave))
         .route("/state", get(state::state))
         .route("/phone", post(state::phone))

@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::JsonRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{
     Gallery,
     guard::{Door, cookie},
+    listen::Caller,
     refusal::Refusal,
     session::{NotLetIn, Reach},
 };
@@ -149,12 +150,17 @@ pub(super) struct Token {
 pub(super) async fn let_in(
     State(gallery): State<Gallery>,
     Extension(door): Extension<Door>,
-    token: Result<Json<Token>, axum::extract::rejection::JsonRejection>,
+    Extension(Caller(ip)): Extension<Caller>,
+    token: Result<Json<Token>, JsonRejection>,
 ) -> Result<Response, Refusal> {
-    let Json(Token { token }) = token.map_err(|_| Refusal::usage())?;
+    let Json(Token { token }) = token.map_err(|rejected| match rejected {
+        JsonRejection::BytesRejection(_) => Refusal::cut_short(),
+        _ => Refusal::usage(),
+    })?;
     // A link for this computer is worth nothing on the network, and the other way round.
     let may = |reach| door.is_lan == (reach == Reach::Phone);
-    let secret = gallery.sessions().let_in(&token, may)?;
+    let from = (door.is_lan, ip);
+    let secret = gallery.sessions().let_in(&token, from, may)?;
     let secret = secret.map_err(|why| match why {
         NotLetIn::Link => Refusal::link(),
         NotLetIn::TooOften => Refusal::too_often(),

@@ -6,11 +6,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{
-    api::ApiError,
-    runtime::RuntimeError,
-    store::{Damage, StoreError},
-};
+use crate::{api::ApiError, runtime::RuntimeError, store::StoreError};
 
 /// A request that was not done.
 #[derive(Debug)]
@@ -73,6 +69,16 @@ impl Refusal {
             StatusCode::TOO_MANY_REQUESTS,
             "E-TRY-LATER",
             "too many tries",
+        )
+        .hint("try again in a minute")
+    }
+
+    /// As much is being done as can be at one time.
+    pub(super) fn busy() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "E-TRY-LATER",
+            "too much is being added at one time",
         )
         .hint("try again in a minute")
     }
@@ -201,41 +207,29 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        // The log of this machine may say what the answer must not.
-        tracing::warn!(%error, "gallery");
-        match error {
-            StoreError::Damaged(Damage::Blob { .. }) | StoreError::Damaged(_) => Self::damaged(),
-            StoreError::DiskFull => Self::disk_full(),
-            _ => Self::broken(),
-        }
+        ApiError::from(error).into()
     }
 }
 
 impl From<RuntimeError> for Refusal {
     fn from(error: RuntimeError) -> Self {
-        match error {
-            RuntimeError::Store(error) => error.into(),
-            error => {
-                tracing::warn!(%error, "gallery");
-                Self::broken()
-            }
-        }
+        ApiError::from(error).into()
     }
 }
 
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
-        match error.id {
-            "E-NOT-SET-UP" => Self::not_set_up(),
-            "E-NOT-FOUND" | "E-AMBIGUOUS" => Self::not_found(),
-            "E-USAGE" => Self::usage(),
+        let refusal = match error.id {
+            "E-NOT-SET-UP" => return Self::not_set_up(),
+            "E-NOT-FOUND" | "E-AMBIGUOUS" => return Self::not_found(),
+            "E-USAGE" => return Self::usage(),
             "E-DISK-FULL" => Self::disk_full(),
             "E-DAMAGED" => Self::damaged(),
-            _ => {
-                tracing::warn!(id = error.id, message = error.message, "gallery");
-                Self::broken()
-            }
-        }
+            _ => Self::broken(),
+        };
+        // The text may name people, albums and paths, which no log holds.
+        tracing::warn!(id = error.id, "gallery");
+        refusal
     }
 }
 

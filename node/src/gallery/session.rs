@@ -7,7 +7,11 @@
 //! a plain hash cannot be guessed back, and comparing hashes tells nothing by
 //! its time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Serialize};
@@ -30,13 +34,18 @@ const SESSION_MS: u64 = 30 * 86_400_000;
 const SESSIONS: usize = 64;
 /// Most links that wait to be used.
 const LINKS: usize = 16;
-/// Wrong links within a minute after which nobody is let in for the rest of it.
+/// Wrong links of one caller within a minute after which its next wrong ones are told to wait.
 const WRONG_LINKS: usize = 5;
+/// Wrong links that are remembered, of all callers.
+const WRONG_KEPT: usize = 512;
 const MINUTE_MS: u64 = 60_000;
 /// The row of the sessions.
 const ROW: &[u8] = b"gallery/sessions";
 
 type Hash = [u8; 32];
+
+/// Who tries a link: whether over the door for phones, and from which address.
+pub(super) type Caller = (bool, IpAddr);
 
 /// What a session may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -75,8 +84,8 @@ struct Link {
 struct Inner {
     links: Vec<Link>,
     sessions: Vec<Session>,
-    /// When wrong links came, Unix milliseconds.
-    wrong: Vec<u64>,
+    /// From whom wrong links came and when, Unix milliseconds.
+    wrong: VecDeque<(Caller, u64)>,
 }
 
 /// Why nobody was let in.
@@ -164,9 +173,13 @@ impl Sessions {
     }
 
     /// Uses up a link and gives the secret of the session that it becomes.
+    ///
+    /// Wrong ones are counted for each caller by itself, and a right one is let in whatever was
+    /// counted: nobody guesses 256 bits, and nobody keeps others out by trying to.
     pub(super) fn let_in(
         &self,
         link: &str,
+        from: Caller,
         may: impl Fn(Reach) -> bool,
     ) -> Result<Result<String, NotLetIn>, RuntimeError> {
         let (hash, now) = (hash_of(link), self.clock.now().0);
@@ -174,14 +187,19 @@ impl Sessions {
         inner
             .links
             .retain(|link| link.made <= now && now < link.expires);
-        inner.wrong.retain(|at| now.saturating_sub(*at) < MINUTE_MS);
-        if inner.wrong.len() >= WRONG_LINKS {
-            return Ok(Err(NotLetIn::TooOften));
-        }
+        let is_recent = |at: u64| now.saturating_sub(at) < MINUTE_MS;
+        inner.wrong.retain(|(_, at)| is_recent(*at));
         let found = inner.links.iter();
         let found = found.enumerate().find(|(_, link)| link.hash == hash);
         let Some(at) = found.filter(|(_, link)| may(link.reach)).map(|(at, _)| at) else {
-            inner.wrong.push(now);
+            let tries = inner.wrong.iter().filter(|(who, _)| *who == from).count();
+            if tries >= WRONG_LINKS {
+                return Ok(Err(NotLetIn::TooOften));
+            }
+            if inner.wrong.len() >= WRONG_KEPT {
+                inner.wrong.pop_front();
+            }
+            inner.wrong.push_back((from, now));
             return Ok(Err(NotLetIn::Link));
         };
         let reach = inner.links.remove(at).reach;
@@ -248,6 +266,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use heirloom_protocol::time::Timestamp;
 
     use super::*;
@@ -259,8 +279,11 @@ mod tests {
         (sessions, clock)
     }
 
+    const HERE: Caller = (false, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const PHONE: Caller = (true, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+
     fn let_in(sessions: &Sessions, link: &str) -> Result<String, NotLetIn> {
-        sessions.let_in(link, |_| true).expect("randomness")
+        sessions.let_in(link, HERE, |_| true).expect("randomness")
     }
 
     #[test]
@@ -280,24 +303,42 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_waits() {
+    fn who_guesses_waits_and_keeps_nobody_else_out() {
         let (sessions, clock) = at(1_000_000);
+        let guess = |from| {
+            sessions
+                .let_in("guess", from, |_| true)
+                .expect("randomness")
+        };
+        let other = (true, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 8)));
         for _ in 0..WRONG_LINKS {
-            assert_eq!(let_in(&sessions, "guess"), Err(NotLetIn::Link));
+            assert_eq!(guess(PHONE), Err(NotLetIn::Link));
         }
-        let link = sessions
-            .link(Reach::Full, PHONE_LINK_MS)
-            .expect("randomness");
-        assert_eq!(let_in(&sessions, &link), Err(NotLetIn::TooOften));
+        assert_eq!(guess(PHONE), Err(NotLetIn::TooOften));
+        assert_eq!(guess(other), Err(NotLetIn::Link));
+        assert_eq!(guess(HERE), Err(NotLetIn::Link));
+        let link = sessions.link(Reach::Full, LINK_MS).expect("randomness");
+        assert!(
+            sessions
+                .let_in(&link, PHONE, |_| true)
+                .expect("randomness")
+                .is_ok()
+        );
         clock.set(Timestamp(1_000_000 + MINUTE_MS));
-        assert!(let_in(&sessions, &link).is_ok());
+        assert_eq!(guess(PHONE), Err(NotLetIn::Link));
+        // However many there are who guess, as many are remembered as there is room for.
+        for caller in 0..WRONG_KEPT + 10 {
+            let ip = Ipv4Addr::from_bits(u32::try_from(caller).expect("few"));
+            assert_eq!(guess((true, ip.into())), Err(NotLetIn::Link));
+        }
+        assert_eq!(sessions.inner().wrong.len(), WRONG_KEPT);
     }
 
     #[test]
     fn a_link_is_not_used_up_where_it_does_not_count() {
         let sessions = Sessions::default();
         let link = sessions.link(Reach::Full, LINK_MS).expect("randomness");
-        let outside = sessions.let_in(&link, |reach| reach == Reach::Phone);
+        let outside = sessions.let_in(&link, HERE, |reach| reach == Reach::Phone);
         assert_eq!(outside.expect("randomness"), Err(NotLetIn::Link));
         assert!(let_in(&sessions, &link).is_ok());
     }

@@ -16,8 +16,10 @@ use tokio_rustls::{
         ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
+use zeroize::Zeroizing;
 
 use crate::{api::ApiError, store::StoreError};
 
@@ -29,7 +31,7 @@ const CERTIFICATE: &str = "certificate.der";
 /// A certificate and its key.
 pub(super) struct Identity {
     certificate: Vec<u8>,
-    key: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
     fingerprint: String,
 }
 
@@ -47,7 +49,8 @@ impl Identity {
     /// `E-IO` when it can be neither read nor made.
     pub(super) fn of_home(home: &Path) -> Result<Self, ApiError> {
         let folder = home.join(FOLDER);
-        let kept = fs::read(folder.join(KEY)).and_then(|key| {
+        let kept = fs::read(folder.join(KEY)).map(Zeroizing::new);
+        let kept = kept.and_then(|key| {
             let certificate = fs::read(folder.join(CERTIFICATE))?;
             Ok((certificate, key))
         });
@@ -75,14 +78,15 @@ impl Identity {
 
     /// TLS 1.2 and 1.3, HTTP/1.1 alone.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, ApiError> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(&self.key[..]));
+        let key = ring::sign::any_supported_type(&key).map_err(wrong)?;
         let chain = vec![CertificateDer::from(self.certificate.clone())];
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let one = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(wrong)?
             .with_no_client_auth()
-            .with_single_cert(chain, key);
-        let mut config = config.map_err(wrong)?;
+            .with_cert_resolver(Arc::new(one));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
@@ -95,7 +99,7 @@ fn ring_digest(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Certificate and key, both durable in their folder when it returns.
-fn make(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), ApiError> {
+fn make(folder: &Path) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ApiError> {
     let key = KeyPair::generate().map_err(wrong)?;
     let names = names(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let names: Vec<String> = names
@@ -107,9 +111,10 @@ fn make(folder: &Path) -> Result<(Vec<u8>, Vec<u8>), ApiError> {
         .distinguished_name
         .push(DnType::CommonName, "Heirloom");
     let certificate = params.self_signed(&key).map_err(wrong)?;
-    let (certificate, key) = (certificate.der().to_vec(), key.serialize_der());
+    let key = Zeroizing::new(key.serialize_der());
+    let certificate = certificate.der().to_vec();
     private_folder(folder).map_err(StoreError::Io)?;
-    for (name, bytes) in [(CERTIFICATE, &certificate), (KEY, &key)] {
+    for (name, bytes) in [(CERTIFICATE, &certificate), (KEY, &*key)] {
         write(folder, name, bytes).map_err(StoreError::Io)?;
     }
     Ok((certificate, key))

@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
-/// Inbound connections that may be in their handshake at one time.
-pub(super) const PENDING_INBOUND: u32 = 16;
+/// Inbound connections that may be in their handshake at one time; one more takes the place of another.
+pub(super) const HANDSHAKES: usize = 32;
+/// Inbound connections that may be in their handshake or just have lost their place: a backstop
+/// that is not reached, as who loses its place ends at once.
+pub(super) const PENDING_INBOUND: u32 = 128;
 /// Outbound connection attempts at one time.
 pub(super) const PENDING_OUTBOUND: u32 = 128;
 /// Outbound connections at one time.

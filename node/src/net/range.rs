@@ -1,6 +1,10 @@
 //! Ranges of addresses that a person counts as near: those of an overlay network.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 use thiserror::Error;
 
@@ -16,6 +20,15 @@ pub enum RangeError {
     /// It holds a great part of the internet.
     #[error("a range has at least 8 bits, 16 for IPv6")]
     TooWide,
+}
+
+/// What counts as one caller: an IPv4 address, or the 64 bits of a network in IPv6, where everybody has as many
+/// addresses as there are in the rest of the bits.
+pub(crate) fn source_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
+    }
 }
 
 /// All addresses whose first bits are these, as `100.64.0.0/10`.

@@ -3,6 +3,10 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -583,7 +587,7 @@ async fn callers_that_say_nothing_lose_their_places() {
     ben.allow(&[&anna]).await;
     let target = (HOME, ben.address().port);
     let mut idle = Vec::new();
-    for _ in 0..limits::PENDING_INBOUND {
+    for _ in 0..limits::HANDSHAKES {
         idle.push(TcpStream::connect(target).await.unwrap());
     }
     for mut line in idle {
@@ -597,8 +601,47 @@ async fn callers_that_say_nothing_lose_their_places() {
         }
     })
     .await;
-    let refused = u64::from(limits::PENDING_INBOUND);
+    let refused = u64::try_from(limits::HANDSHAKES).unwrap();
     assert!(ben.net.refusals().handshakes >= refused);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stranger_that_holds_connections_all_the_time_keeps_no_member_out() {
+    let ben = Node::start(2).await;
+    let target = (HOME, ben.address().port).into();
+    // From another address of this computer, a new one as soon as the last one is there.
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&held);
+    let stranger = tokio::spawn(async move {
+        let mut lines = std::collections::VecDeque::new();
+        loop {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+            lines.push_back(socket.connect(target).await.unwrap());
+            if lines.len() > limits::HANDSHAKES * 2 {
+                lines.pop_front();
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    patiently(async {
+        while held.load(Ordering::Relaxed) < limits::HANDSHAKES * 4 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for seed in 10..20 {
+        let member = Node::start(seed).await;
+        member.allow(&[&ben]).await;
+        ben.allow(&[&member]).await;
+        // The first try, whatever the stranger does.
+        let dialled = patiently(member.dial(&ben)).await;
+        assert_eq!(dialled.unwrap(), ben.me());
+    }
+    assert!(!stranger.is_finished());
+    stranger.abort();
 }
 
 #[tokio::test]

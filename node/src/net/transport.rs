@@ -17,11 +17,13 @@ use super::{
     event::Counters,
     limits::{FAREWELL, NetLimits, READ_BUFFER},
     muxer::Mux,
+    places::Bounded,
 };
 
 /// Builds the transport of one node; without `circuits` there is no way through a relay.
 ///
-/// What a relay carries is encrypted from end to end like all the rest.
+/// What a relay carries is encrypted from end to end like all the rest. What comes in takes one
+/// of few places until it has shown who it is.
 ///
 /// The buffer sits below Noise, which reads 8 KiB at a time: with it a system
 /// call brings up to 128 KiB.
@@ -38,10 +40,11 @@ pub(super) fn build(
         silence: limits.silence,
         farewell: FAREWELL,
     };
-    Ok(match circuits {
+    let lines = match circuits {
         None => secure(tcp, noise, mux, limits),
         Some(circuits) => secure(circuits.or_transport(tcp), noise, mux, limits),
-    })
+    };
+    Ok(Bounded::new(lines).boxed())
 }
 
 fn secure<T>(

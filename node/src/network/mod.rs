@@ -98,6 +98,8 @@ struct State {
     called_again: Option<tokio::time::Instant>,
     /// Peers were told that this device is full.
     full: bool,
+    /// What is being handed over, one at a time to each device.
+    handing: pair::Handing,
     /// When a peer was last served a blob.
     served_at: Option<std::time::Instant>,
 }

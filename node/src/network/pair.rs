@@ -5,7 +5,7 @@
 //! this side writes (rust-libp2p #5410). What the machine asks for is done by
 //! whoever implements [`Inviting`] or [`Joining`].
 
-use std::{future::Future, io, time::Duration};
+use std::{collections::BTreeMap, future::Future, io, time::Duration};
 
 use heirloom_protocol::{
     crypto::SealPublic,
@@ -105,19 +105,54 @@ async fn read_frames(mut read: ReadHalf<Stream>, tell: mpsc::Sender<Vec<u8>>) {
     }
 }
 
+/// What is being handed over. A device has it once in memory and not once for each of its streams: one that asks
+/// again has lost the stream on which it asked before.
+#[derive(Default)]
+pub(super) struct Handing {
+    turns: u64,
+    running: BTreeMap<DeviceId, (u64, AbortHandle)>,
+}
+
+impl Handing {
+    /// Ends what the device was being handed, and gives the turn of what takes its place.
+    fn begin(&mut self, device: DeviceId, work: AbortHandle) -> u64 {
+        self.turns += 1;
+        if let Some((_, before)) = self.running.insert(device, (self.turns, work)) {
+            before.abort();
+        }
+        self.turns
+    }
+
+    fn end(&mut self, device: &DeviceId, turn: u64) {
+        if self
+            .running
+            .get(device)
+            .is_some_and(|(now, _)| *now == turn)
+        {
+            self.running.remove(device);
+        }
+    }
+}
+
 impl Network {
     /// Gives a member what it should have been handed when it joined: its pairing broke at the end.
     ///
     /// The stream carries the length (u64, little endian) and the bytes. All of
-    /// it is in the control space, which every member may read.
+    /// it is in the control space, which every member may read. One at a time for each device.
     pub(super) fn hand_over(&self, device: DeviceId, stream: Stream) {
         let network = self.clone();
-        tokio::spawn(async move {
+        // It begins once it is written down, so that it does not end before.
+        let (begin, begun) = oneshot::channel::<u64>();
+        let work = tokio::spawn(async move {
+            let Ok(turn) = begun.await else { return };
             let sent = timeout(HAND_OVER, network.write_handed(device, stream)).await;
+            network.state().handing.end(&device, turn);
             if !matches!(sent, Ok(Ok(()))) {
                 tracing::debug!(device = %device.short(), "a newcomer did not take what it was handed");
             }
         });
+        let turn = self.state().handing.begin(device, work.abort_handle());
+        let _ = begin.send(turn);
     }
 
     async fn write_handed(&self, device: DeviceId, mut stream: Stream) -> Result<(), ApiError> {
@@ -355,5 +390,28 @@ pub(crate) async fn run_joiner(
             () = tokio::time::sleep(patience) => JoinerInput::Lost,
         };
         machine.handle(input);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_device_is_handed_what_it_asks_for_once_at_a_time() {
+        let mut handing = Handing::default();
+        let (one, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let work = || tokio::spawn(std::future::pending::<()>());
+        let (first, second, elsewhere) = (work(), work(), work());
+        let turn = handing.begin(one, first.abort_handle());
+        handing.begin(other, elsewhere.abort_handle());
+        let again = handing.begin(one, second.abort_handle());
+        assert!(first.await.is_err_and(|error| error.is_cancelled()));
+        // The one that was ended ends nothing of what took its place.
+        handing.end(&one, turn);
+        assert_eq!(handing.running.len(), 2);
+        assert!(!second.is_finished() && !elsewhere.is_finished());
+        handing.end(&one, again);
+        assert_eq!(handing.running.len(), 1);
     }
 }

@@ -129,7 +129,18 @@ impl Browser {
         browser
     }
 
-    async fn with(home: &Home, options: GalleryOptions) -> Self {
+    /// The same of a gallery that takes a batch for left after so long.
+    pub async fn forgetful(home: &Home, idle: Duration) -> Self {
+        let options = GalleryOptions {
+            idle: Some(idle),
+            ..GalleryOptions::default()
+        };
+        let mut browser = Self::with(home, options).await;
+        browser.cookie = browser.let_in().await;
+        browser
+    }
+
+    pub async fn with(home: &Home, options: GalleryOptions) -> Self {
         let gallery = Gallery::start(home.doorway.clone(), options);
         let gallery = gallery.await.unwrap();
         home.doorway.show(Some(gallery.clone())).await;

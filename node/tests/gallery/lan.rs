@@ -238,3 +238,77 @@ async fn a_home_keeps_its_certificate() {
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&folder.join("key.der")), 0o600);
 }
+
+/// A connection from an address of this computer.
+async fn from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((ip, 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stranger_in_the_network_keeps_neither_this_computer_nor_others_out() {
+    let home = Home::anna().await;
+    let gallery = open_to_phones(&home).await;
+    let phone = Phone::new(&gallery);
+    let ask = format!(
+        "GET /photos HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        phone.host
+    );
+    let asked = async |ip| {
+        let mut stream = from(ip, phone.at).await;
+        // Whoever is sent away need not be listened to.
+        let _ = stream.write_all(ask.as_bytes()).await;
+        let mut told = Vec::new();
+        let _ = stream.read_to_end(&mut told).await;
+        (!told.is_empty()).then(|| Told::parse(&told).status)
+    };
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(from([127, 0, 0, 2], phone.at).await);
+    }
+    assert_eq!(asked([127, 0, 0, 2]).await, None);
+    assert_eq!(asked([127, 0, 0, 3]).await, Some(308));
+    for ip in [3, 4, 5] {
+        for _ in 0..16 {
+            held.push(from([127, 0, 0, ip], phone.at).await);
+        }
+    }
+    assert_eq!(asked([127, 0, 0, 6]).await, None, "all places are taken");
+    let local = gallery.address();
+    let local: SocketAddr = local.strip_prefix("http://").unwrap().parse().unwrap();
+    let ask = format!("GET /healthz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n\r\n");
+    assert_eq!(Told::parse(&raw(local, ask.as_bytes()).await).status, 200);
+    drop(held);
+}
+
+#[tokio::test]
+async fn who_guesses_in_the_network_keeps_nobody_out() {
+    let home = Home::anna().await;
+    let gallery = open_to_phones(&home).await;
+    let phone = Phone::new(&gallery);
+    let token = |secret: &str| format!("{{\"token\":\"{secret}\"}}");
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        told.push(phone.post("/api/v1/session", &token("guess")).await.status);
+    }
+    assert_eq!(told, [403, 403, 403, 403, 403, 429]);
+    let link = gallery.link().unwrap();
+    let (at, secret) = link.split_once("/#t=").unwrap();
+    let at: SocketAddr = at.strip_prefix("http://").unwrap().parse().unwrap();
+    for (secret, status) in [("guess", 403), (secret, 204)] {
+        let body = token(secret);
+        let ask = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: {at}\r\nOrigin: http://{at}\r\nX-Heirloom: 1\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        assert_eq!(Told::parse(&raw(at, ask.as_bytes()).await).status, status);
+    }
+    let link = gallery.phone_link().unwrap();
+    let secret = link.url.split_once("#t=").unwrap().1;
+    assert_eq!(
+        phone.post("/api/v1/session", &token(secret)).await.status,
+        204
+    );
+}

@@ -16,6 +16,11 @@ fn photo(number: u8) -> Vec<u8> {
     [b"\xff\xd8\xff\xe0 ", CANARY, &[number]].concat()
 }
 
+fn movie(number: u8) -> Vec<u8> {
+    let head = b"\0\0\0\x18ftypqt  \0\0\0\0qt   \0\0\0\0 ";
+    [head, CANARY, &[number]].concat()
+}
+
 /// Whether any file below a folder has the canary in clear.
 fn is_in_clear(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().any(|entry| {
@@ -87,7 +92,7 @@ async fn a_file_is_added_and_leaves_no_plaintext() {
 async fn a_movie_waits_for_the_end_of_its_batch() {
     let home = Home::anna().await;
     let browser = Browser::of(&home).await;
-    let movie = [b"\0\0\0\x18ftypqt  \0\0\0\0qt   \0\0\0\0 ", CANARY].concat();
+    let movie = movie(1);
     let told = browser
         .upload("batch=m&name=a.mov&album=Family", &movie)
         .await
@@ -154,7 +159,7 @@ async fn an_upload_lies_where_its_owner_alone_reads() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = Home::anna().await;
     let browser = Browser::of(&home).await;
-    let movie = [b"\0\0\0\x18ftypqt  \0\0\0\0qt   \0\0\0\0 ", CANARY].concat();
+    let movie = movie(1);
     let name = "..%2F..%2F%2Fetc%2Fcron.d%2Fx.mov";
     let told = browser
         .upload(&format!("batch=m&name={name}"), &movie)
@@ -171,21 +176,29 @@ async fn an_upload_lies_where_its_owner_alone_reads() {
         .unwrap()
         .path();
     assert_eq!(mode(&folder), 0o700);
-    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
-    assert_eq!(mode(&file.path()), 0o600);
-    let name = file.file_name().into_string().unwrap();
+    let files = std::fs::read_dir(&folder).unwrap();
+    let names: Vec<_> = files.map(|file| file.unwrap()).collect();
+    assert_eq!(names.len(), 2, "the file, and what was said of it");
+    for file in &names {
+        assert_eq!(mode(&file.path()), 0o600);
+    }
+    let names = names.iter().map(|file| file.file_name().into_string());
+    let name = names.flatten().find(|name| name != ".said").unwrap();
     assert!(!name.contains('/') && name.ends_with("x.mov"), "{name}");
-    // A node that ends takes back what it did not import.
+    // A node that ends imports what it took.
     browser.gallery.stop().await;
     assert!(!root.exists());
+    assert_eq!(home.ask("list", json!({})).await.of("asset").len(), 1);
 }
 
 #[tokio::test]
-async fn what_a_crash_left_in_clear_is_removed_before_anything_else() {
+async fn what_a_crash_left_in_part_is_removed_before_anything_else() {
     let home = Home::anna().await;
-    let left = home.doorway.home().join("uploads/file-1");
-    std::fs::create_dir_all(&left).unwrap();
-    std::fs::write(left.join("a.jpg"), photo(9)).unwrap();
+    for left in ["uploads/part-1", "uploads/file-2"] {
+        let left = home.doorway.home().join(left);
+        std::fs::create_dir_all(&left).unwrap();
+        std::fs::write(left.join("a.jpg"), photo(9)).unwrap();
+    }
     assert!(is_in_clear(home.doorway.home()));
     let browser = Browser::of(&home).await;
     assert!(!is_in_clear(home.doorway.home()));
@@ -254,4 +267,102 @@ async fn an_upload_that_stalls_is_given_up_and_leaves_nothing() {
     })
     .await;
     assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], 0);
+}
+
+#[tokio::test]
+async fn a_movie_whose_page_was_left_is_imported_all_the_same() {
+    let home = Home::anna().await;
+    let browser = Browser::forgetful(&home, Duration::from_millis(300)).await;
+    let told = browser.upload("batch=m&name=a.mov", &movie(1)).await.json();
+    assert_eq!(told["outcome"], "waiting");
+    // Nobody says that the batch is done.
+    let place = home.doorway.home().to_owned();
+    until("plaintext stays", || !is_in_clear(&place)).await;
+    assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], 1);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let batch = loop {
+        let told = browser.get("/api/v1/imports").await.json();
+        if told["batches"][0]["done"] == true {
+            break told["batches"][0].clone();
+        }
+        assert!(std::time::Instant::now() < deadline, "{told}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((&batch["added"], &batch["waiting"]), (&json!(1), &json!(0)));
+    // Who comes back after all adds to it, and is told of all.
+    browser.upload("batch=m&name=b.mov", &movie(2)).await.json();
+    let lines = browser
+        .post("/api/v1/upload/done?batch=m", "{}")
+        .await
+        .lines();
+    assert_eq!(lines.last().unwrap()["added"], 2, "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_came_whole_is_imported_when_the_gallery_ends() {
+    let home = Home::anna().await;
+    let browser = Browser::of(&home).await;
+    for number in 0..3 {
+        let query = format!("batch=b{number}&name=a.mov");
+        let told = browser.upload(&query, &movie(number)).await.json();
+        assert_eq!(told["outcome"], "waiting");
+    }
+    browser.gallery.stop().await;
+    assert_eq!(home.ask("list", json!({})).await.of("asset").len(), 3);
+    assert!(!home.doorway.home().join("uploads").exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_imported_is_kept_named_and_tried_again() {
+    let home = Home::anna().await;
+    let browser = Browser::of(&home).await;
+    let problems = async || {
+        let told = home.ask("status", json!({})).await;
+        let found = told.of("status")[0]["problem_details"].clone();
+        let all = found.as_array().unwrap().clone();
+        all.into_iter().find(|one| one["id"] == "uploads")
+    };
+    browser.upload("batch=m&name=a.mov", &movie(1)).await.json();
+    let uploads = home.doorway.home().join("uploads");
+    let folder = std::fs::read_dir(&uploads).unwrap().next().unwrap();
+    let file = folder.unwrap().path().join("a.mov");
+    // As if the disk did not give it now.
+    let aside = home.dir.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    let lines = browser
+        .post("/api/v1/upload/done?batch=m", "{}")
+        .await
+        .lines();
+    assert_eq!(lines[0]["outcome"], "failed", "{lines:?}");
+    std::fs::rename(&aside, &file).unwrap();
+    assert_eq!(problems().await.unwrap()["values"], json!({"n": 1}));
+    browser.gallery.stop().await;
+    home.doorway.show(None).await;
+    assert_eq!(std::fs::read(&file).unwrap(), movie(1));
+    assert_eq!(problems().await.unwrap()["values"], json!({"n": 1}));
+    let browser = Browser::of(&home).await;
+    until("it is imported", || !file.exists()).await;
+    assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], 1);
+    assert_eq!(problems().await, None);
+}
+
+#[tokio::test]
+async fn no_batch_pushes_out_another_that_is_not_done() {
+    let home = Home::anna().await;
+    let browser = Browser::of(&home).await;
+    for number in 0..32 {
+        let query = format!("batch=b{number}&name=a.mov");
+        assert_eq!(browser.upload(&query, &movie(number)).await.status, 200);
+    }
+    let late = browser.upload("batch=late&name=a.jpg", &photo(1)).await;
+    assert_eq!(late.error(), (503, "E-TRY-LATER".into()));
+    let lines = browser
+        .post("/api/v1/upload/done?batch=b0", "{}")
+        .await
+        .lines();
+    assert_eq!(lines[0]["outcome"], "added", "{lines:?}");
+    let late = browser.upload("batch=late&name=a.jpg", &photo(1)).await;
+    assert_eq!(late.status, 200);
+    browser.gallery.stop().await;
+    assert_eq!(home.ask("list", json!({})).await.of("asset").len(), 33);
 }

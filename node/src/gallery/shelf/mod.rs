@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::card::Card;
 pub(super) use self::{card::kind, table::Table};
 use crate::{
+    api::ApiError,
     catalog::{Filter, Held, read_like},
     node::Node,
     runtime::{AssetKey, News, RuntimeError, View, decode_asset},
@@ -258,7 +259,8 @@ impl Shelf {
                 continue;
             }
             if let Err(error) = self.take(due).await {
-                tracing::warn!(%error, "the gallery did not see a change");
+                let id = ApiError::from(error).id;
+                tracing::warn!(id, "the gallery did not see a change");
             }
             tokio::select! {
                 () = stop.cancelled() => return,
