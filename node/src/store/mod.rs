@@ -135,6 +135,11 @@ impl Store {
         fs::space(self.home()).map(|(free, _)| free)
     }
 
+    /// Bytes that blobs may still take here, where the system tells.
+    pub(crate) fn room_for_blobs(&self) -> Option<u64> {
+        fs::room(self.home()).map(fs::Room::for_blobs)
+    }
+
     /// Whether another photo would be taken; false on a full disk.
     pub fn has_room(&self) -> bool {
         fs::check_room(self.home(), 0).is_ok()

@@ -6,6 +6,7 @@
 //! direction without harm: at worst something is fetched twice. The leaves
 //! themselves are verified by the caller, who has the list.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -99,6 +100,19 @@ impl BlobStore {
             .iter()
             .filter_map(|name| BlobId::from_hex(name))
             .collect())
+    }
+
+    /// The partial blobs on disk, with the bytes that each takes there: fewer than its length while it
+    /// has holes.
+    pub(crate) fn partial_sizes(&self) -> Result<BTreeMap<BlobId, u64>, StoreError> {
+        let mut sizes = BTreeMap::new();
+        for cid in self.partials()? {
+            // One that was ended meanwhile takes nothing.
+            if let Ok(file) = std::fs::metadata(self.0.partial_path(&cid)) {
+                sizes.insert(cid, fs::taken(&file));
+            }
+        }
+        Ok(sizes)
     }
 
     /// Removes a partial blob that nobody wants any more; one that is open is left alone.
