@@ -281,7 +281,8 @@ fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so()
         let told = problems(&asker);
         let found = problems(&keeper);
         report(&format!("{harm}: exit {exit}; {told}; by itself: {found}"));
-        // A keeper that runs this program finds out itself before it sends what is wrong.
+        // A keeper that runs this program finds out itself before it sends what is wrong. What one is worth
+        // that runs another is tested where it can be made: `who_takes_back_what_it_cannot_show_has_proved_nothing`.
         let is_named = told.contains("attic could not show") || told.contains("attic has sent");
         let is_told = found.contains("damaged") || found.contains("have not arrived");
         assert!(is_named || is_told, "{harm}: {told} {found}");
