@@ -303,6 +303,32 @@ fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so()
 }
 
 #[test]
+fn what_was_begun_counts_against_a_keepers_quota() {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let [laptop, attic] = ["laptop", "attic"].map(|name| homes.device(name));
+    let photos = homes.path().join("photos");
+    laptop.init("Berger", "Anna", "laptop");
+    attic.ok(&["config", "set", "keeper.quota", "2500kB"]);
+    let node = laptop.serve();
+    pair(&laptop, &["--keeper", "attic"], &attic, "attic", link);
+    // As a peer leaves it that begins a movie and never ends it.
+    let partial = attic.home.join("blobs/partial");
+    fs::create_dir_all(&partial).expect("a folder");
+    let begun = partial.join("ab".repeat(32));
+    fs::write(&begun, dice.bytes(2_000_000)).expect("a part");
+    import(&laptop, &photos, "one.bmp", &mut dice);
+    settle(&attic);
+    assert_eq!(copies(&laptop), owned(&[("one.bmp", 1)]));
+    fs::remove_file(&begun).expect("the part");
+    settle(&attic);
+    assert_eq!(copies(&laptop), owned(&[("one.bmp", 2)]));
+    drop(node);
+    attic.never_panicked();
+    laptop.never_panicked();
+}
+
+#[test]
 fn a_keeper_that_was_rolled_back_counts_for_what_it_has() {
     let homes = Homes::new();
     let mut dice = Dice::new();

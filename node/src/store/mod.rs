@@ -52,6 +52,7 @@ pub use commit::Batch;
 pub use error::{Damage, Refusal, StoreError};
 pub use index::Unusable;
 pub use keyring::{KeyFile, Keyring};
+pub(crate) use open::DAMAGED;
 pub use open::Opened;
 pub use partial::PartialBlob;
 pub use read::{BlobState, Head, Order};

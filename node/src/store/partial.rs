@@ -9,13 +9,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use heirloom_protocol::id::BlobId;
 use heirloom_protocol::limits::{BLOB_BYTES, LEAF_BYTES};
 use roaring::RoaringBitmap;
 
 use super::blobs::{BlobPlace, BlobStore, Blobs, Stored, hash, lock};
+use super::collect::Collected;
 use super::error::{Refusal, StoreError};
 use super::fs::{self, Disk};
 use super::pack::SMALL_BYTES;
@@ -113,6 +114,29 @@ impl BlobStore {
             }
         }
         Ok(sizes)
+    }
+
+    /// Removes the partial blobs to which nothing was added since `older`; those that are open stay.
+    pub(crate) fn sweep_partials(&self, older: SystemTime) -> Result<Collected, StoreError> {
+        let mut swept = Collected::default();
+        for cid in self.partials()? {
+            let path = self.0.partial_path(&cid);
+            let Ok(file) = std::fs::metadata(&path) else {
+                continue;
+            };
+            if file.modified().map_err(fs::at(&path))? >= older {
+                continue;
+            }
+            match self.remove_partial(&cid) {
+                Ok(()) => {
+                    swept.blobs += 1;
+                    swept.bytes += fs::taken(&file);
+                }
+                Err(StoreError::Refused(Refusal::Busy { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(swept)
     }
 
     /// Removes a partial blob that nobody wants any more; one that is open is left alone.
