@@ -218,6 +218,9 @@ impl Network {
     pub async fn stop(&self) {
         self.0.cancel.cancel();
         self.0.net.clone().shutdown().await;
+        if let Ok(Err(error)) = self.node().ask(|runtime| runtime.save_claims()).await {
+            tracing::warn!(%error, "what others claim could not be kept");
+        }
     }
 
     /// Lets the guest of an invite in for pairing, announces the invite, and gives its streams.
