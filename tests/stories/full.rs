@@ -387,6 +387,11 @@ fn a_movie_without_room_waits_and_all_else_comes() {
     wait_until("the others hear", patience, || {
         heard().contains("small is full")
     });
+    // Nobody who looks later has forgotten it: it was signed, and has come once all is quiet.
+    laptop.ok(&["sync"]);
+    node.stop();
+    assert!(heard().contains("small is full"), "{}", heard());
+    let node = laptop.serve();
     names.push(import("12.bmp".into(), pictures::bmp(300, &mut dice)));
     wait_until("the new one", patience, || held(&small) == names);
     disk.remount("size=256m");
