@@ -116,7 +116,7 @@ impl Runtime {
                 known.push((log, bits));
                 continue;
             }
-            let (now, later) = self.announced(&log, bits, may);
+            let (now, later) = self.split_claim(&log, bits, may);
             self.claims.wait(peer, log, later);
             if !now.is_empty() {
                 known.push((log, now));
@@ -129,7 +129,7 @@ impl Runtime {
     }
 
     /// What of a claim names blobs that are announced here, and the rest.
-    fn announced(
+    fn split_claim(
         &self,
         log: &LogId,
         bits: RoaringBitmap,
@@ -171,7 +171,7 @@ impl Runtime {
             let mut come: BTreeMap<SpaceId, Vec<(LogId, RoaringBitmap)>> = BTreeMap::new();
             for (log, bits) in early.rows {
                 let may = self.replica.may_replicate(&peer, &log.space);
-                let (now, later) = self.announced(&log, bits, may);
+                let (now, later) = self.split_claim(&log, bits, may);
                 self.claims.wait(peer, log, later);
                 if !now.is_empty() {
                     come.entry(log.space).or_default().push((log, now));
