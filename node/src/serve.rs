@@ -287,7 +287,10 @@ async fn keep_up(node: Node, ending: CancellationToken) {
         let vouch_due = vouch_at.unwrap_or(due);
         let done = tokio::select! {
             () = ending.cancelled() => return,
-            _ = release.tick() => node.ask(|runtime| runtime.release_held()).await,
+            _ = release.tick() => node.ask(|runtime| {
+                runtime.save_claims()?;
+                runtime.release_held()
+            }).await,
             _ = round.tick() => Ok(rounds(&node).await),
             () = sleep_until(due), if tend_at.is_some() => {
                 tend_at = None;

@@ -9,11 +9,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::{
     node::Node,
     runtime::RuntimeError,
-    store::{Batch, Collected, Store, StoreError, Table},
+    store::{Batch, Collected, DAMAGED, Store, StoreError, Table},
 };
 
 /// How old a file must be that nothing names before it is removed: whoever is writing it has long ended.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How long after damage was found no file is removed that nothing names: what the lost entries name may come again.
+const MENDING: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a blob stays that was begun and to which nothing was added. Shorter than a deleted one is kept,
+/// so that no part of it outlives it.
+const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The row that holds when files were last swept, Unix milliseconds.
 const SWEPT: &[u8] = b"swept";
 
@@ -54,21 +59,16 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
     Ok(freed)
 }
 
-/// Removes files that nothing names, once a day: interrupted imports and rounds leave such.
+/// Removes files that nothing names, once a day: interrupted imports and rounds leave such. What was begun and
+/// nobody went on with goes as well.
 ///
-/// Where entries were damaged when the home was opened, what they name is not
-/// known, and nothing is removed.
+/// Where entries were damaged, what they name is not known: nothing is removed while any are stranded or lost, and for
+/// 30 days after damage was found, in this run or an earlier one.
 ///
 /// # Errors
 ///
 /// What the disk says.
 pub async fn sweep(node: &Node) -> Result<Freed, RuntimeError> {
-    let store = node.store().clone();
-    let lost = node.blocking(move || store.lost()).await??;
-    let opened = node.store().opened();
-    if !opened.damages.is_empty() || !opened.stranded.is_empty() || !lost.is_empty() {
-        return Ok(Freed::default());
-    }
     let (store, now) = (node.store().clone(), node.clock().now().0);
     let swept = node.blocking(move || sweep_daily(&store, now)).await??;
     if swept.blobs > 0 {
@@ -81,20 +81,52 @@ pub async fn sweep(node: &Node) -> Result<Freed, RuntimeError> {
     Ok(swept)
 }
 
-fn sweep_daily(store: &Store, now: u64) -> Result<Freed, StoreError> {
+pub(crate) fn sweep_daily(store: &Store, now: u64) -> Result<Freed, StoreError> {
     let last = store.get(Table::Kv, SWEPT)?;
     let last = last
         .and_then(|row| row.try_into().ok())
         .map(u64::from_be_bytes);
-    let day = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-    if last.is_some_and(|last| last <= now && now - last < day) {
+    if last.is_some_and(|last| last <= now && now - last < millis(GRACE)) {
         return Ok(Freed::default());
     }
-    let older = UNIX_EPOCH + Duration::from_millis(now).saturating_sub(GRACE);
-    let swept = store.sweep(older, |_| false)?;
+    let before = |age: Duration| UNIX_EPOCH + Duration::from_millis(now).saturating_sub(age);
+    let mut swept = store.blobs().sweep_partials(before(UNFINISHED))?;
+    if !may_be_damaged(store, now)? {
+        let orphans = store.sweep(before(GRACE), |_| false)?;
+        swept.blobs += orphans.blobs;
+        swept.bytes += orphans.bytes;
+    }
+    note(store, SWEPT, now)?;
+    Ok(swept)
+}
+
+/// Whether damage was found lately. Counts from the first look at it.
+fn may_be_damaged(store: &Store, now: u64) -> Result<bool, StoreError> {
+    let Some(row) = store.get(Table::Kv, DAMAGED)? else {
+        return Ok(false);
+    };
+    let since = row.try_into().map_or(0, u64::from_be_bytes);
+    if since == 0 || since > now {
+        note(store, DAMAGED, now)?;
+        return Ok(true);
+    }
+    if now - since < millis(MENDING) {
+        return Ok(true);
+    }
     store.commit(&Batch {
-        puts: vec![(Table::Kv, SWEPT.to_vec(), now.to_be_bytes().to_vec())],
+        deletes: vec![(Table::Kv, DAMAGED.to_vec())],
         ..Batch::default()
     })?;
-    Ok(swept)
+    Ok(false)
+}
+
+fn note(store: &Store, key: &[u8], now: u64) -> Result<(), StoreError> {
+    store.commit(&Batch {
+        puts: vec![(Table::Kv, key.to_vec(), now.to_be_bytes().to_vec())],
+        ..Batch::default()
+    })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::devices::{Device, Dice, Homes, pictures, report, sha256, skipped, sums};
+use crate::devices::{
+    Device, Dice, Homes, link, pair, pictures, report, sha256, skipped, sums, wait_until,
+};
 use serde_json::Value;
 
 const MIB: u64 = 1024 * 1024;
@@ -47,6 +49,19 @@ impl Disk {
         mounted
             .is_ok_and(|status| status.success())
             .then(|| Self(path.to_owned()))
+    }
+
+    /// A device whose home is here.
+    fn device(&self, homes: &Homes) -> Device {
+        let device = homes.device("aside");
+        let home = self.0.join("home");
+        fs::rename(&device.home, homes.path().join("settings")).expect("a folder");
+        use std::os::unix::fs::DirBuilderExt as _;
+        let mut folder = fs::DirBuilder::new();
+        folder.mode(0o700).create(&home).expect("a folder");
+        let settings = homes.path().join("settings/config.toml");
+        fs::copy(settings, home.join("config.toml")).expect("settings");
+        Device { home, ..device }
     }
 
     fn free(&self) -> u64 {
@@ -103,18 +118,11 @@ struct Home {
 impl Home {
     fn new(homes: &Homes) -> Option<Self> {
         let disk = Disk::new(&homes.path().join("disk"), DISK + cycles() * CYCLE)?;
-        let device = homes.device("aside");
-        let home = disk.0.join("home");
-        fs::rename(&device.home, homes.path().join("settings")).expect("a folder");
-        use std::os::unix::fs::DirBuilderExt as _;
-        let mut folder = fs::DirBuilder::new();
-        folder.mode(0o700).create(&home).expect("a folder");
-        let settings = homes.path().join("settings/config.toml");
-        fs::copy(settings, home.join("config.toml")).expect("settings");
+        let device = disk.device(homes);
         let source = homes.path().join("photos");
         fs::create_dir(&source).expect("a folder");
         Some(Self {
-            device: Device { home, ..device },
+            device,
             disk,
             source,
             made: 0,
@@ -308,4 +316,90 @@ fn a_disk_that_can_only_be_read_is_refused_in_plain_words() {
     home.holds_what_it_told();
     home.device.is_whole();
     home.device.never_panicked();
+}
+
+/// Names of the photos whose originals are on a device.
+fn held(device: &Device) -> Vec<String> {
+    let assets = device.assets();
+    let here = assets
+        .iter()
+        .filter(|asset| asset["here"]["original"] == true);
+    let mut names: Vec<_> = here
+        .map(|asset| asset["name"].as_str().expect("a name").to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// What `status` says of files without room: how many.
+fn without_room(device: &Device) -> Option<u64> {
+    let lines = device.ok(&["status"]);
+    let status = lines.iter().find(|line| line["type"] == "status");
+    let told = status.expect("a status")["problem_details"].clone();
+    let told = told.as_array().expect("a list").clone();
+    let found = told.iter().find(|told| told["id"] == "no-room")?;
+    Some(found["values"]["n"].as_u64().expect("a count"))
+}
+
+#[test]
+fn a_movie_without_room_waits_and_all_else_comes() {
+    let homes = Homes::new();
+    let Some(disk) = Disk::new(&homes.path().join("disk"), 64) else {
+        return skipped("this needs to mount a small disk, which is not allowed here");
+    };
+    let (laptop, small) = (homes.device("laptop"), disk.device(&homes));
+    let mut dice = Dice::new();
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    let import = |name: String, bytes: Vec<u8>| {
+        fs::write(photos.join(&name), bytes).expect("a file");
+        let path = photos.join(&name);
+        laptop.ok(&["import", path.to_str().expect("UTF-8"), "--album", "Summer"]);
+        name
+    };
+    laptop.init("Berger", "Anna", "laptop");
+    let mut names: Vec<_> = (0..12)
+        .map(|n| import(format!("{n:02}.bmp"), pictures::bmp(300, &mut dice)))
+        .collect();
+    // The newest, and more than the other disk has.
+    let movie = import("movie.mp4".into(), pictures::movie(70_000_000, &mut dice));
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &small, "small", link);
+    let synced = small.ok(&["sync"]).pop().expect("a summary");
+    assert_eq!(synced["settled"], true, "{synced}");
+    assert_eq!(held(&small), names);
+    assert_eq!(
+        without_room(&small),
+        None,
+        "what a stopped node tried it does not know"
+    );
+
+    // A node that runs says so, goes on with what is new, and takes the movie once there is room.
+    let aside = small.serve();
+    laptop.ok(&["peer", "add", &aside.addresses()[0]]);
+    let patience = Duration::from_secs(60);
+    wait_until("it is told", patience, || without_room(&small) == Some(1));
+    let heard = || {
+        let lines = laptop.ok(&["status"]);
+        let status = lines.iter().find(|line| line["type"] == "status");
+        status.expect("a status")["problems"].to_string()
+    };
+    wait_until("the others hear", patience, || {
+        heard().contains("small is full")
+    });
+    // Nobody who looks later has forgotten it: it was signed, and has come once all is quiet.
+    laptop.ok(&["sync"]);
+    node.stop();
+    assert!(heard().contains("small is full"), "{}", heard());
+    let node = laptop.serve();
+    names.push(import("12.bmp".into(), pictures::bmp(300, &mut dice)));
+    wait_until("the new one", patience, || held(&small) == names);
+    disk.remount("size=256m");
+    names.push(movie);
+    wait_until("the movie", patience, || held(&small) == names);
+    assert_eq!(without_room(&small), None);
+    drop((aside, node));
+    small.is_whole();
+    small.never_panicked();
+    laptop.never_panicked();
 }

@@ -281,7 +281,8 @@ fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so()
         let told = problems(&asker);
         let found = problems(&keeper);
         report(&format!("{harm}: exit {exit}; {told}; by itself: {found}"));
-        // A keeper that runs this program finds out itself before it sends what is wrong.
+        // A keeper that runs this program finds out itself before it sends what is wrong. What one is worth
+        // that runs another is tested where it can be made: `who_takes_back_what_it_cannot_show_has_proved_nothing`.
         let is_named = told.contains("attic could not show") || told.contains("attic has sent");
         let is_told = found.contains("damaged") || found.contains("have not arrived");
         assert!(is_named || is_told, "{harm}: {told} {found}");
@@ -299,6 +300,32 @@ fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so()
         keeper.never_panicked();
         asker.never_panicked();
     }
+}
+
+#[test]
+fn what_was_begun_counts_against_a_keepers_quota() {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let [laptop, attic] = ["laptop", "attic"].map(|name| homes.device(name));
+    let photos = homes.path().join("photos");
+    laptop.init("Berger", "Anna", "laptop");
+    attic.ok(&["config", "set", "keeper.quota", "2500kB"]);
+    let node = laptop.serve();
+    pair(&laptop, &["--keeper", "attic"], &attic, "attic", link);
+    // As a peer leaves it that begins a movie and never ends it.
+    let partial = attic.home.join("blobs/partial");
+    fs::create_dir_all(&partial).expect("a folder");
+    let begun = partial.join("ab".repeat(32));
+    fs::write(&begun, dice.bytes(2_000_000)).expect("a part");
+    import(&laptop, &photos, "one.bmp", &mut dice);
+    settle(&attic);
+    assert_eq!(copies(&laptop), owned(&[("one.bmp", 1)]));
+    fs::remove_file(&begun).expect("the part");
+    settle(&attic);
+    assert_eq!(copies(&laptop), owned(&[("one.bmp", 2)]));
+    drop(node);
+    attic.never_panicked();
+    laptop.never_panicked();
 }
 
 #[test]

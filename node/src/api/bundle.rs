@@ -98,7 +98,8 @@ async fn read(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
         (true, 1..) => 3,
         (true, 0) => 0,
     };
-    let lacking = node.ask(|runtime| runtime.lacking()).await?;
+    let lacking = node.ask(|runtime| runtime.lacking() + runtime.without_room().blobs);
+    let lacking = lacking.await?;
     Ok(json!({
         "entries": read.entries, "blobs": read.blobs, "bytes": read.bytes,
         "waiting": read.waiting, "not_ours": read.not_ours, "unfinished": read.unfinished,

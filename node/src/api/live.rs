@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heirloom_protocol::{id::DeviceId, replica::KitUse, time::Timestamp};
+use heirloom_protocol::{id::DeviceId, replica::KitUse, sync::want::Lacking, time::Timestamp};
 
 use super::{ApiError, Doorway};
 use crate::{
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) held_back: u64,
     /// What other devices say of themselves.
     pub(super) lore: Lore,
+    /// What there is no room for.
+    pub(super) without_room: Lacking,
     /// Deletions that named what nobody deleted.
     pub(super) wrong_deletions: usize,
     /// Entries that are damaged here and are to come again.
@@ -102,15 +104,21 @@ impl Live {
             let words_used = runtime.words_used()?;
             let here = (runtime.stored()?, runtime.is_full(), runtime.blamed()?);
             let told = (pasts, words_used, here);
-            let waiting = (runtime.lacking(), runtime.held_back());
+            let waiting = (
+                runtime.lacking(),
+                runtime.held_back(),
+                runtime.without_room(),
+            );
             Ok::<_, RuntimeError>((waiting, lore, marred, told))
         });
-        let ((waiting, held_back), lore, (wrong_deletions, broken), told) = asked.await??;
+        let ((waiting, held_back, without_room), lore, (wrong_deletions, broken), told) =
+            asked.await??;
         let (pasts, words_used, (stored, is_full, blamed)) = told;
         let mut live = Self {
             devices: seen.into_iter().map(met).collect(),
             waiting,
             held_back,
+            without_room,
             lore,
             wrong_deletions,
             broken,

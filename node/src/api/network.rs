@@ -296,7 +296,10 @@ impl Watch<'_> {
             runtime.tend()?;
             runtime.vouch_for_forks()
         });
-        Ok(tended.await??)
+        tended.await??;
+        // There may be room now for what there was none before.
+        self.network.fetch_all();
+        Ok(())
     }
 
     /// Calls everybody; a node that has just started waits a little to be found.

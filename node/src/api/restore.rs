@@ -337,7 +337,8 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
     let mut summary = fetched?;
     Restoring::clear(node.store())?;
     let view = node.view().await?;
-    let missing = node.ask(|runtime| runtime.lacking()).await?;
+    let missing = node.ask(|runtime| runtime.lacking() + runtime.without_room().blobs);
+    let missing = missing.await?;
     if let Some(fields) = summary.as_object_mut() {
         let told = json!({
             "family": view.family.to_string(),

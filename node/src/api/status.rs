@@ -251,6 +251,7 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
             text,
         ));
     }
+    problems.extend(without_room(live));
     if live
         .stored
         .as_ref()
@@ -272,6 +273,21 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
         problems.push(Problem::new("home-damaged", json!({}), text));
     }
     problems
+}
+
+/// What others hold and this device would take, had its disk room for it.
+fn without_room(live: &Live) -> Option<Problem> {
+    let left = live.without_room;
+    if left.blobs == 0 || live.stored.is_some() {
+        return None;
+    }
+    let (n, bytes) = (left.blobs, left.kib.saturating_mul(1024));
+    let text = format!(
+        "{n} files have no room on this disk: they take {} MB. All others come, and these as soon as there is room.",
+        bytes.div_ceil(1_000_000)
+    );
+    let values = json!({"n": n, "bytes": bytes});
+    Some(Problem::new("no-room", values, text))
 }
 
 /// What somebody did with recovery words: everybody is to know, for it may have been a thief.

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use heirloom_protocol::{album::asset::BlobRef, crypto::Class, id::DeviceId, sync::want::Path};
 
+#[cfg(test)]
+pub(super) use self::tests::Withholds;
 pub(super) use self::{downloads::Downloads, lists::Lists};
 use super::Network;
 use crate::{net::Stream, runtime::Challenge, store::BlobPlace};
@@ -190,7 +192,7 @@ impl Network {
             let is_lie = blob.class == Class::Original.code() && runtime.claims(&device, &blob);
             let shown = [(Challenge { blob, leaf }, false)];
             is_lie
-                .then(|| runtime.note_audit(device, &shown))
+                .then(|| runtime.note_shown(device, &shown))
                 .transpose()
         });
         if let Ok(Err(error)) = noted.await {

@@ -80,7 +80,8 @@ impl Network {
         }
     }
 
-    /// Tells every session when this device becomes full, or is no longer so.
+    /// Tells every session when this device becomes full, or is no longer so, and signs it: the word lasts
+    /// as long as the session, the beacon until there is a newer one.
     pub(super) async fn tell_room(&self) {
         let Ok(full) = self.node().ask(|runtime| runtime.is_full()).await else {
             return;
@@ -88,6 +89,7 @@ impl Network {
         let before = std::mem::replace(&mut self.state().full, full);
         if before != full {
             self.tell(|_| Some(Input::Room { full }));
+            self.tell_own_beacon().await;
         }
     }
 }

@@ -75,6 +75,9 @@ struct Inner {
     /// After how many leaves this device lies once; never where it is nothing.
     #[cfg(test)]
     lies_after: Mutex<Option<u32>>,
+    /// Whether this device answers no challenge, and whether it takes its claims back as it is asked.
+    #[cfg(test)]
+    withholds: Mutex<Option<blobs::Withholds>>,
     /// Raised whenever sessions, transfers or connections changed.
     stirred: watch::Sender<u64>,
     cancel: tokio_util::sync::CancellationToken,
@@ -172,6 +175,8 @@ impl Network {
             lists: blobs::Lists::default(),
             #[cfg(test)]
             lies_after: Mutex::default(),
+            #[cfg(test)]
+            withholds: Mutex::default(),
             stirred: watch::Sender::new(0),
             cancel: tokio_util::sync::CancellationToken::new(),
         }));
@@ -215,6 +220,9 @@ impl Network {
     pub async fn stop(&self) {
         self.0.cancel.cancel();
         self.0.net.clone().shutdown().await;
+        if let Ok(Err(error)) = self.node().ask(|runtime| runtime.save_claims()).await {
+            tracing::warn!(%error, "what others claim could not be kept");
+        }
     }
 
     /// Lets the guest of an invite in for pairing, announces the invite, and gives its streams.

@@ -321,7 +321,7 @@ impl Network {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), writer).await;
         self.node()
             .ask(move |runtime| runtime.close_session(&session.0, session.1))
-            .await?;
+            .await??;
         Ok(ended)
     }
 

@@ -1,4 +1,7 @@
-//! What a keeper takes: so much from each person and in all, and never the last of its disk.
+//! What a device takes: what fits on its disk; a keeper so much from each person and in all.
+//!
+//! A blob without room is left aside ([`Want::set_aside`]), and the others come. It is wanted again once
+//! the smallest of those would fit, and by a keeper each hour.
 //!
 //! A keeper that is full still takes entries, and gives what it has. What it leaves where it is
 //! counts as a copy for nobody, for it does not say that it holds it; that it is full it tells every
@@ -6,17 +9,17 @@
 //! is erased. Two persons who refer to one blob are both charged for it, and it counts once in all.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
     path::Path,
 };
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::{DeviceId, PersonId},
+    id::{BlobId, DeviceId, PersonId},
     sync::{
         blob::{BlobPlace as Name, blob_bytes},
-        want::Want,
+        want::Lacking,
     },
 };
 use serde::Deserialize;
@@ -118,15 +121,29 @@ pub struct Stored {
     pub turned_away: bool,
 }
 
-/// What is counted while a keeper runs.
+/// What is counted while a node runs.
 #[derive(Default)]
 pub(super) struct Account {
     bounds: Bounds,
     held: Option<Held>,
-    /// Asked of a peer and not here yet: whose it is, and its bytes.
-    asked: BTreeMap<Name, (DeviceId, PersonId, u64)>,
-    turned_away: bool,
+    /// Asked of a peer and not here yet.
+    asked: BTreeMap<Name, Asked>,
+    /// Bytes that the smallest of what was left aside would take.
+    least: Option<u64>,
+    /// The disk refused a blob for which it seemed to have room: none is tried again before the next round.
+    refused: bool,
 }
+
+/// A blob on its way.
+struct Asked {
+    peer: DeviceId,
+    person: PersonId,
+    id: BlobId,
+    bytes: u64,
+}
+
+/// Bytes that partial blobs take on the disk.
+type Partials = BTreeMap<BlobId, u64>;
 
 #[derive(Default)]
 struct Held {
@@ -145,6 +162,26 @@ impl Held {
 }
 
 impl Account {
+    /// Bytes of disk that a blob still takes; nothing where the same is on its way under another name.
+    fn needs(&self, blob: &BlobRef, partials: &Partials) -> u64 {
+        let is_coming = self.asked.values().any(|asked| asked.id == blob.id);
+        match is_coming {
+            true => 0,
+            false => lacks(partials, &blob.id, blob_bytes(blob)),
+        }
+    }
+
+    /// Bytes of disk that what is on its way still takes.
+    fn coming(&self, partials: &Partials) -> u64 {
+        let blobs: BTreeMap<&BlobId, u64> = self
+            .asked
+            .values()
+            .map(|asked| (&asked.id, asked.bytes))
+            .collect();
+        let left = blobs.into_iter();
+        left.map(|(id, bytes)| lacks(partials, id, bytes)).sum()
+    }
+
     pub(super) fn of(home: &Path) -> Self {
         let bounds = Bounds::of_home(home).unwrap_or_else(|error| {
             tracing::error!(
@@ -160,6 +197,10 @@ impl Account {
     }
 }
 
+fn lacks(partials: &Partials, id: &BlobId, bytes: u64) -> u64 {
+    bytes.saturating_sub(partials.get(id).copied().unwrap_or(0))
+}
+
 impl Runtime {
     /// What lies here, if this device is a keeper. Looks through the places of all blobs the first
     /// time, and after some were erased.
@@ -169,7 +210,7 @@ impl Runtime {
         }
         let entries = self.replica.logs().map(|(_, log)| log.chain.len());
         let entries = u64::try_from(entries.sum::<usize>()).unwrap_or(u64::MAX);
-        let (bounds, turned_away) = (self.account.bounds, self.account.turned_away);
+        let (bounds, turned_away) = (self.account.bounds, self.want.aside().blobs > 0);
         let held = self.held()?;
         Ok(Some(Stored {
             all: held.all,
@@ -200,42 +241,106 @@ impl Runtime {
         Ok(self.account.held.get_or_insert_with(Held::default))
     }
 
-    /// Whether this device takes a blob from a peer now; always, if it is no keeper. What it takes
-    /// counts as on its way until it came or did not.
+    /// Whether this device takes a blob from a peer now. What it takes counts as on its way until it
+    /// came or did not.
     pub(super) fn has_room_for(
         &mut self,
         peer: DeviceId,
         blob: &BlobRef,
+        partials: &Partials,
     ) -> Result<bool, RuntimeError> {
-        if self.replica.person().is_some() {
-            return Ok(true);
-        }
-        let (person, bytes) = (self.charged(&blob.log.device), blob_bytes(blob));
-        let free = self.store.free_bytes().unwrap_or(u64::MAX);
-        let bounds = self.account.bounds;
-        let on_its_way = |whose: Option<PersonId>, account: &Account| -> u64 {
-            let asked = account.asked.values();
-            let fits = asked.filter(|(_, of, _)| whose.is_none_or(|person| person == *of));
-            fits.map(|(_, _, bytes)| *bytes).sum()
+        let (person, id) = (self.charged(&blob.log.device), blob.id);
+        let needs = self.account.needs(blob, partials);
+        let coming = self.account.coming(partials);
+        let fits = match self.replica.person() {
+            Some(_) => {
+                let room = self.store.room_for_blobs().unwrap_or(u64::MAX);
+                room >= coming.saturating_add(needs)
+            }
+            None => {
+                let free = self.store.free_bytes().unwrap_or(u64::MAX);
+                let least = self.account.bounds.reserve.saturating_add(coming);
+                free >= least.saturating_add(needs) && self.is_within_bounds(blob, partials)?
+            }
         };
-        let coming = on_its_way(None, &self.account);
-        let of_person = on_its_way(Some(person), &self.account);
-        let held = self.held()?;
-        let all = held.all.bytes + coming + bytes;
-        let theirs = held.persons.get(&person).map_or(0, |sum| sum.bytes) + of_person + bytes;
-        let fits = bounds.all.is_none_or(|most| all <= most)
-            && bounds.person.is_none_or(|most| theirs <= most)
-            && free >= bounds.reserve.saturating_add(coming + bytes);
         if fits {
-            let asked = (peer, person, bytes);
+            let bytes = blob_bytes(blob);
+            let asked = Asked {
+                peer,
+                person,
+                id,
+                bytes,
+            };
             self.account.asked.insert(name_of(blob), asked);
+        } else {
+            self.leave_aside(blob, needs);
         }
-        if !fits && !self.account.turned_away {
-            self.account.turned_away = true;
+        Ok(fits)
+    }
+
+    /// Whether a keeper may take a blob besides what it holds and what is on its way.
+    fn is_within_bounds(
+        &mut self,
+        blob: &BlobRef,
+        partials: &Partials,
+    ) -> Result<bool, RuntimeError> {
+        let (person, bytes) = (self.charged(&blob.log.device), blob_bytes(blob));
+        let bounds = self.account.bounds;
+        let asked = self.account.asked.values();
+        let theirs = asked.clone().filter(|asked| asked.person == person);
+        let of_person: u64 = theirs.map(|asked| asked.bytes).sum();
+        let coming: u64 = asked.clone().map(|asked| asked.bytes).sum();
+        // What was begun and is not on its way now lies here as well.
+        let ids: BTreeSet<BlobId> = asked.map(|asked| asked.id).chain([blob.id]).collect();
+        let begun = partials.iter().filter(|(id, _)| !ids.contains(id));
+        let begun: u64 = begun.map(|(_, bytes)| *bytes).sum();
+        let held = self.held()?;
+        let all = held.all.bytes + coming + begun + bytes;
+        let theirs = held.persons.get(&person).map_or(0, |sum| sum.bytes) + of_person + bytes;
+        Ok(bounds.all.is_none_or(|most| all <= most)
+            && bounds.person.is_none_or(|most| theirs <= most))
+    }
+
+    /// Leaves a blob for which the disk had no room after all.
+    pub(crate) fn no_room_for(&mut self, blob: &BlobRef) {
+        self.count_failed(blob);
+        self.account.refused = true;
+        self.leave_aside(blob, blob_bytes(blob));
+    }
+
+    fn leave_aside(&mut self, blob: &BlobRef, needs: u64) {
+        let is_first = self.want.aside().blobs == 0;
+        self.want.set_aside(&name_of(blob));
+        let least = self.account.least.map_or(needs, |least| least.min(needs));
+        self.account.least = Some(least);
+        if is_first {
+            tracing::info!(bytes = blob_bytes(blob), "there is no room for a blob");
             // Peers are to hear of it.
             self.news.push(News::Peers);
         }
-        Ok(fits)
+    }
+
+    /// Wants again what was left aside, if there is room for the smallest of it.
+    pub(super) fn take_up_what_fits(&mut self, partials: &Partials) {
+        let Some(least) = self.account.least.filter(|_| !self.account.refused) else {
+            return;
+        };
+        let room = self.store.room_for_blobs().unwrap_or(u64::MAX);
+        let coming = self.account.coming(partials);
+        if self.replica.person().is_some() && room >= coming.saturating_add(least) {
+            self.take_up();
+        }
+    }
+
+    fn take_up(&mut self) {
+        self.account.least = None;
+        self.account.refused = false;
+        self.want.take_up();
+    }
+
+    /// What there is no room for.
+    pub fn without_room(&self) -> Lacking {
+        self.want.aside()
     }
 
     /// Counts what came.
@@ -256,15 +361,17 @@ impl Runtime {
 
     /// Nothing that was asked of a peer comes any more.
     pub(super) fn count_lost(&mut self, peer: &DeviceId) {
-        self.account.asked.retain(|_, (from, _, _)| from != peer);
+        self.account.asked.retain(|_, asked| asked.peer != *peer);
     }
 
     /// Counts anew after blobs were erased, and wants again what there was no room for.
     pub fn look_for_room(&mut self) -> Result<(), RuntimeError> {
         self.account.held = None;
-        if std::mem::take(&mut self.account.turned_away) {
-            self.want = Want::new(self.replica.control().policy(&self.device()));
-            self.load_wants()?;
+        if self.replica.person().is_none() || self.account.refused {
+            self.take_up();
+        } else {
+            let partials = self.store.blobs().partial_sizes()?;
+            self.take_up_what_fits(&partials);
         }
         Ok(())
     }
@@ -276,7 +383,7 @@ impl Runtime {
             Some(_) => FULL_BYTES,
             None => self.account.bounds.reserve,
         };
-        self.account.turned_away || free.is_some_and(|free| free < least)
+        self.want.aside().blobs > 0 || free.is_some_and(|free| free < least)
     }
 }
 

@@ -11,6 +11,7 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     crypto::{Class, leaves},
     id::{DeviceId, LogId},
+    limits,
     op::Policy,
     sync::{blob::blob_bytes, keep::Witness},
     time::Timestamp,
@@ -28,7 +29,7 @@ const PREFIX: &[u8] = b"audit/";
 const EVERY_MS: u64 = 24 * 3600 * 1000;
 /// Between two audits of one that did not.
 const AGAIN_MS: u64 = 3600 * 1000;
-/// Originals asked for in one audit, chosen by their bytes.
+/// Originals asked for in one audit, chosen by their bytes; so many more of what was not shown before.
 const SAMPLE: usize = 32;
 /// Claimed blobs looked at to choose from; where there are no more, each is looked at.
 const DRAWS: u64 = 512;
@@ -53,8 +54,11 @@ pub struct Audit {
     pub at: u64,
     /// Leaves asked for that time.
     pub checked: u32,
-    /// Blobs that it claims and could not show, by the names that peers know.
+    /// Blobs that it claims, could not show and has not shown since, by the names that peers know; the
+    /// ones that were asked for last come last.
     pub failing: Vec<(LogId, u32)>,
+    /// It took back what it was asked for: it is asked for something else at once.
+    again: bool,
     /// How many blobs it claimed that time.
     claimed: u64,
 }
@@ -128,7 +132,8 @@ impl Runtime {
         // A clock that was set back makes it due, not overdue for ever.
         let is_old = now < last.at || now - last.at >= every;
         let has_grown = claimed > last.claimed.saturating_mul(2);
-        (claimed > 0 || failed) && (is_old || has_grown || (fresh && failed))
+        let soon = last.again || (fresh && failed);
+        (claimed > 0 || failed) && (is_old || has_grown || soon)
     }
 
     /// What to ask a device for: what it could not show before, then random leaves of originals
@@ -191,36 +196,79 @@ impl Runtime {
             return Ok(None);
         }
         let blob = self.blob_of(log, ordinal)?;
-        Ok(blob.filter(|blob| blob.class == Class::Original.code()))
+        // What is not fetched, nobody has from another.
+        let is_asked = |blob: &BlobRef| {
+            blob.class == Class::Original.code() && blob_bytes(blob) <= limits::FETCH_BLOB_BYTES
+        };
+        Ok(blob.filter(is_asked))
     }
 
-    /// Remembers what a device showed. Durable when it returns.
+    /// Remembers what came of an audit. Durable when it returns.
     ///
-    /// What it could not show and does not claim any more, or what was deleted meanwhile, is no
-    /// failure.
+    /// Whoever showed all has proved itself. One that took back what it could not show has proved
+    /// nothing, and one that took back all is believed nothing, until it has shown something else.
     pub(crate) fn note_audit(
         &mut self,
         peer: DeviceId,
         shown: &[(Challenge, bool)],
     ) -> Result<(), RuntimeError> {
+        self.note(peer, shown, true)
+    }
+
+    /// Remembers what a device showed or did not when it was asked for something besides. Durable when it returns.
+    pub(crate) fn note_shown(
+        &mut self,
+        peer: DeviceId,
+        shown: &[(Challenge, bool)],
+    ) -> Result<(), RuntimeError> {
+        self.note(peer, shown, false)
+    }
+
+    fn note(
+        &mut self,
+        peer: DeviceId,
+        shown: &[(Challenge, bool)],
+        is_audit: bool,
+    ) -> Result<(), RuntimeError> {
+        let mut audit = self.peers.audits.get(&peer).cloned().unwrap_or_default();
+        let name = |asked: &Challenge| (asked.blob.log, asked.blob.ordinal);
+        let (mut right, mut wrong, mut taken_back) = (0_u32, Vec::new(), 0_u32);
+        for (asked, good) in shown {
+            let (log, ordinal) = name(asked);
+            if *good {
+                right += 1;
+            } else if self.auditable(&peer, &log, ordinal)?.is_none() {
+                // It was deleted meanwhile.
+            } else if self.peers.have.holds(&peer, &log, ordinal) {
+                wrong.push((log, ordinal));
+            } else {
+                taken_back += 1;
+            }
+        }
+        let asked: BTreeSet<_> = shown.iter().map(|(asked, _)| name(asked)).collect();
         let mut failing = Vec::new();
-        for (asked, _) in shown.iter().filter(|(_, good)| !good).take(FAILING) {
-            let (log, ordinal) = (asked.blob.log, asked.blob.ordinal);
+        for (log, ordinal) in std::mem::take(&mut audit.failing) {
             let claims = self.peers.have.holds(&peer, &log, ordinal);
-            if claims && self.auditable(&peer, &log, ordinal)?.is_some() {
+            let is_open = !asked.contains(&(log, ordinal));
+            if is_open && claims && self.auditable(&peer, &log, ordinal)?.is_some() {
                 failing.push((log, ordinal));
             }
         }
+        failing.extend(wrong);
+        failing.truncate(FAILING);
         let now = self.now().0;
-        let mut audit = self.peers.audits.get(&peer).cloned().unwrap_or_default();
         audit.at = now;
         audit.checked = u32::try_from(shown.len()).unwrap_or(u32::MAX);
         audit.claimed = self.claimed(&peer);
-        if failing.is_empty() {
-            audit.passed = if shown.is_empty() { audit.passed } else { now };
-        } else {
-            tracing::warn!(device = %peer.short(), failed = failing.len(), "a device could not show what it says it holds");
+        audit.again = taken_back > 0;
+        if !failing.is_empty() || taken_back > 0 {
+            tracing::warn!(device = %peer.short(), failed = failing.len(), taken_back, "a device could not show what it says it holds");
         }
+        audit.passed = match (is_audit, right) {
+            (true, 0) if taken_back > 0 => 0,
+            (true, 1..) if taken_back == 0 && failing.is_empty() => now,
+            _ => audit.passed,
+        };
         audit.failing = failing;
         let row = wire::encode(&audit);
         self.store.commit(&Batch {

@@ -138,15 +138,20 @@ impl Runtime {
     ) -> Result<Vec<BlobRef>, RuntimeError> {
         // A way that costs somebody something is for previews, whatever else is asked.
         let path = path.max(self.way_to(&peer));
+        let partials = self.store.blobs().partial_sizes()?;
+        self.take_up_what_fits(&partials);
         let wanted = self
             .want
             .next_helping(peer, &self.peers.have, path, helping);
         let mut blobs = Vec::with_capacity(wanted.len());
         for Wanted { place, .. } in wanted {
             match self.blob_of(&place.log, place.ordinal)? {
-                Some(blob) if self.has_room_for(peer, &blob)? => blobs.push(blob),
-                // Who is full wants it again once there is room.
-                Some(_) | None => self.want.done(&place),
+                Some(blob) => {
+                    if self.has_room_for(peer, &blob, &partials)? {
+                        blobs.push(blob);
+                    }
+                }
+                None => self.want.done(&place),
             }
         }
         Ok(blobs)
@@ -157,7 +162,7 @@ impl Runtime {
         self.want.is_looked_at(&name_of(blob))
     }
 
-    /// How many blobs are lacking that this device wants by itself.
+    /// How many blobs are lacking that this device wants by itself; without what there is no room for.
     pub fn lacking(&self) -> u64 {
         if self.want.is_empty() {
             return 0;

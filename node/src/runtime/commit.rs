@@ -214,8 +214,13 @@ impl Runtime {
             self.want_blobs_of(entry)?;
         }
         let changes = std::mem::take(&mut stage.changes);
+        let roster = stage.roster;
         self.after_commit(stage);
-        self.after_drops(changes)
+        self.after_drops(changes)?;
+        if roster {
+            self.forget_claims_of_removed()?;
+        }
+        self.hear_early_claims()
     }
 
     fn after_commit(&mut self, stage: Stage) {

@@ -116,6 +116,7 @@ impl Runtime {
             replica,
             albums: BTreeMap::new(),
             peers: Peers::default(),
+            claims: super::claims::Claims::default(),
             want: Want::new(Policy::Archive),
             sessions: BTreeMap::new(),
             news: Vec::new(),

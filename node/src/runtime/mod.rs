@@ -14,6 +14,7 @@ mod audit;
 mod blame;
 mod blobs;
 mod carry;
+mod claims;
 mod collect;
 mod commit;
 mod drops;
@@ -141,6 +142,7 @@ pub struct Runtime {
     replica: Replica,
     albums: BTreeMap<AlbumId, AlbumRow>,
     peers: Peers,
+    claims: claims::Claims,
     want: Want,
     sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,

@@ -98,10 +98,6 @@ pub struct Step {
     pub sent: u64,
 }
 
-fn peers_key(device: &DeviceId, space: &SpaceId) -> Vec<u8> {
-    [b"have/", &device.0[..], &space.0[..]].concat()
-}
-
 impl LogView for Runtime {
     fn spaces_for(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)> {
         let control = self.replica.family().control_space();
@@ -224,9 +220,10 @@ impl Runtime {
         );
     }
 
-    /// Ends a session, if it is the one of this number.
-    pub fn close_session(&mut self, peer: &DeviceId, number: u64) {
+    /// Ends a session, if it is the one of this number. What the peer claimed is durable when it returns.
+    pub fn close_session(&mut self, peer: &DeviceId, number: u64) -> Result<(), RuntimeError> {
         drop(self.take_session(peer, number));
+        self.save_claims()
     }
 
     fn take_session(&mut self, peer: &DeviceId, number: u64) -> Option<Slot> {
@@ -339,37 +336,6 @@ impl Runtime {
         Ok(())
     }
 
-    pub(super) fn peer_has(
-        &mut self,
-        peer: DeviceId,
-        space: SpaceId,
-        mode: HaveMode,
-        rows: Vec<(LogId, RoaringBitmap)>,
-    ) -> Result<(), RuntimeError> {
-        if mode != HaveMode::Removed {
-            for (log, held) in &rows {
-                self.want.told(peer, log, held);
-            }
-        }
-        self.peers.have.apply(peer, space, mode, rows);
-        let rows: Vec<_> = self
-            .peers
-            .have
-            .logs(&peer)
-            .filter(|(log, _)| log.space == space)
-            .map(|(log, bits)| (*log, serde_bytes::ByteBuf::from(have::encode(bits))))
-            .collect();
-        if let Ok(row) = wire::encode_row(&rows) {
-            let puts = vec![(Table::Peers, peers_key(&peer, &space), row)];
-            self.store.commit(&Batch {
-                puts,
-                ..Batch::default()
-            })?;
-        }
-        self.news.push(super::News::Peers);
-        Ok(())
-    }
-
     pub(super) fn load_peers(&mut self) -> Result<(), RuntimeError> {
         let mut have = PeerHaves::default();
         self.store.scan(Table::Peers, b"have/", |key, value| {
@@ -398,7 +364,7 @@ impl Runtime {
             renamed: self.renamed_blobs(),
             audits: audit::load(&self.store)?,
         };
-        Ok(())
+        self.forget_claims_of_removed()
     }
 
     /// Devices and kits that may connect, this one included.

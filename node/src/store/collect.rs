@@ -51,7 +51,8 @@ impl Store {
     /// Erases large blobs and packs that were last written before `older` and that no place
     /// names, unless `keep` says otherwise. Interrupted imports and collections leave such.
     ///
-    /// Refused while entries wait to be taken in: then the index does not know all places.
+    /// Refused while entries wait to be taken in: then the index does not know all places. For the same
+    /// reason nothing goes while entries are stranded behind missing ones, or lost.
     pub fn sweep(
         &self,
         older: SystemTime,
@@ -61,6 +62,9 @@ impl Store {
         if let Some((log, seqs)) = self.unindexed_logs()?.into_iter().next() {
             let seq = seqs.start;
             return Err(Refusal::Unindexed { log, seq }.into());
+        }
+        if !self.stranded().is_empty() || !self.lost()?.is_empty() {
+            return Ok(Collected::default());
         }
         let _turn = lock(&inner.collecting.turn);
         inner.watch_commits();

@@ -444,13 +444,45 @@ pub(crate) fn is_low(path: &Path) -> bool {
 /// and the logs: 64 MiB, or one percent of a small disk, and never less than what the reserve gives
 /// back, so that what is given up for a deletion is not filled with photos.
 pub(crate) fn check_room(path: &Path, wanted: u64) -> io::Result<()> {
-    let Some((free, all)) = space(path) else {
-        return Ok(());
-    };
+    match room(path) {
+        Some(Room { free, least }) if free < least.saturating_add(wanted) => {
+            Err(at(path)(io::ErrorKind::StorageFull.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is free on a disk, and what of it blobs leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    free: u64,
+    least: u64,
+}
+
+impl Room {
+    /// Bytes that blobs may still take.
+    pub(crate) const fn for_blobs(self) -> u64 {
+        self.free.saturating_sub(self.least)
+    }
+}
+
+/// How much room there is under a path; `None` where unknown.
+pub(crate) fn room(path: &Path) -> Option<Room> {
+    let (free, all) = space(path)?;
     let given = reserve_bytes(all) + low_bytes(all);
     let least = FREE_BYTES.min(all / 100).max(given);
-    if free < least.saturating_add(wanted) {
-        return Err(at(path)(io::ErrorKind::StorageFull.into()));
+    Some(Room { free, least })
+}
+
+/// Bytes that a file takes on its disk: fewer than its length where it has holes.
+pub(crate) fn taken(file: &fs::Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        file.blocks().saturating_mul(512)
     }
-    Ok(())
+    #[cfg(not(unix))]
+    {
+        file.len()
+    }
 }

@@ -52,6 +52,7 @@ pub use commit::Batch;
 pub use error::{Damage, Refusal, StoreError};
 pub use index::Unusable;
 pub use keyring::{KeyFile, Keyring};
+pub(crate) use open::DAMAGED;
 pub use open::Opened;
 pub use partial::PartialBlob;
 pub use read::{BlobState, Head, Order};
@@ -133,6 +134,11 @@ impl Store {
     /// Bytes that are free where the home is, where the system tells.
     pub fn free_bytes(&self) -> Option<u64> {
         fs::space(self.home()).map(|(free, _)| free)
+    }
+
+    /// Bytes that blobs may still take here, where the system tells.
+    pub(crate) fn room_for_blobs(&self) -> Option<u64> {
+        fs::room(self.home()).map(fs::Room::for_blobs)
     }
 
     /// Whether another photo would be taken; false on a full disk.

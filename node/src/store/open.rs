@@ -31,6 +31,9 @@ use super::{Collecting, Inner, Logs, Store};
 const VERSION: u32 = 1;
 const VERSION_TEXT: &str = "heirloom store ";
 const STORE_KEY_BYTES: usize = 32;
+/// The row of [`Table::Kv`] that is there since damage was found in logs: eight bytes of whoever looks after it,
+/// zero where it was found anew.
+pub(crate) const DAMAGED: &[u8] = b"damaged";
 
 /// What opening found and did, for people and for the log.
 #[derive(Default, Debug)]
@@ -69,7 +72,7 @@ impl Store {
             new_store_key(&keyring)?;
         }
         write_version(home)?;
-        Self::load(home, lock)
+        Self::load(home, lock).map(Self::remember_what_opening_found)
     }
 
     /// Makes the folder of a home that is not set up, which nobody else may look into. Durable when it
@@ -101,7 +104,7 @@ impl Store {
         if std::fs::read(&path).ok().as_deref() != Some(version_text().as_bytes()) {
             write_version(home)?;
         }
-        Self::load(home, lock)
+        Self::load(home, lock).map(Self::remember_what_opening_found)
     }
 
     /// Has the index made again from the files when the store is opened next.
@@ -139,6 +142,11 @@ impl Store {
         store.note_lost(&shorter)?;
         Ok(store)
     }
+
+    fn remember_what_opening_found(self) -> Self {
+        self.0.remember_damage(&self.0.opened);
+        self
+    }
 }
 
 impl Inner {
@@ -154,8 +162,32 @@ impl Inner {
         let states = present.map(|log| (log, LogState::new(log))).collect();
         let mut found = Opened::default();
         let logs = recover(&self.files, states, Trust::FilesAlone, &mut found)?;
+        self.remember_damage(&found);
         self.survey_if_pending(&logs);
         Ok(logs)
+    }
+
+    /// Notes that logs are damaged: what the damaged entries name is not known, and may be taken for
+    /// what nothing names. The row outlives the index.
+    fn remember_damage(&self, found: &Opened) {
+        if found.damages.is_empty() && found.stranded.is_empty() {
+            return;
+        }
+        let noted = self.sealer.seal(Table::Kv, DAMAGED, &[0; 8]).map(|sealed| {
+            let noted = self.index.write(|write| {
+                let mut values = write
+                    .open_table(Table::Kv.definition())
+                    .map_err(redb_error)?;
+                values
+                    .insert(DAMAGED, sealed.as_slice())
+                    .map_err(redb_error)?;
+                Ok(())
+            });
+            noted.map_err(super::index::Failed::into_error)
+        });
+        if let Err(error) | Ok(Err(error)) = noted {
+            tracing::warn!(%error, "that there is damage could not be noted");
+        }
     }
 
     /// After a failed write: cuts back what it left in the logs, opens the database again and looks

@@ -6,15 +6,17 @@
 //! direction without harm: at worst something is fetched twice. The leaves
 //! themselves are verified by the caller, who has the list.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use heirloom_protocol::id::BlobId;
 use heirloom_protocol::limits::{BLOB_BYTES, LEAF_BYTES};
 use roaring::RoaringBitmap;
 
 use super::blobs::{BlobPlace, BlobStore, Blobs, Stored, hash, lock};
+use super::collect::Collected;
 use super::error::{Refusal, StoreError};
 use super::fs::{self, Disk};
 use super::pack::SMALL_BYTES;
@@ -99,6 +101,42 @@ impl BlobStore {
             .iter()
             .filter_map(|name| BlobId::from_hex(name))
             .collect())
+    }
+
+    /// The partial blobs on disk, with the bytes that each takes there: fewer than its length while it
+    /// has holes.
+    pub(crate) fn partial_sizes(&self) -> Result<BTreeMap<BlobId, u64>, StoreError> {
+        let mut sizes = BTreeMap::new();
+        for cid in self.partials()? {
+            // One that was ended meanwhile takes nothing.
+            if let Ok(file) = std::fs::metadata(self.0.partial_path(&cid)) {
+                sizes.insert(cid, fs::taken(&file));
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Removes the partial blobs to which nothing was added since `older`; those that are open stay.
+    pub(crate) fn sweep_partials(&self, older: SystemTime) -> Result<Collected, StoreError> {
+        let mut swept = Collected::default();
+        for cid in self.partials()? {
+            let path = self.0.partial_path(&cid);
+            let Ok(file) = std::fs::metadata(&path) else {
+                continue;
+            };
+            if file.modified().map_err(fs::at(&path))? >= older {
+                continue;
+            }
+            match self.remove_partial(&cid) {
+                Ok(()) => {
+                    swept.blobs += 1;
+                    swept.bytes += fs::taken(&file);
+                }
+                Err(StoreError::Refused(Refusal::Busy { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(swept)
     }
 
     /// Removes a partial blob that nobody wants any more; one that is open is left alone.

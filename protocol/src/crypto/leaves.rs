@@ -120,19 +120,35 @@ impl LeafList {
     /// for a leaf past the end.
     pub fn verify_leaf(&self, index: u64, bytes: &[u8]) -> Result<(), LeafError> {
         let wrong = LeafError::WrongLeaf(index);
-        let start = index.checked_mul(LEAF).ok_or(wrong)?;
-        let expected = self.len.saturating_sub(start).min(LEAF);
-        if expected == 0 || u64::try_from(bytes.len()) != Ok(expected) {
-            return Err(wrong);
-        }
-        let right = if self.values.is_empty() {
-            blake3::hash(bytes) == self.blob.0
-        } else {
-            let index = usize::try_from(index).map_err(|_| wrong)?;
-            self.values.get(index) == Some(&chaining_value(start, bytes))
+        let line = match self.values.is_empty() {
+            true => None,
+            false => {
+                let at = usize::try_from(index).map_err(|_| wrong)?;
+                Some(self.values.get(at).ok_or(wrong)?)
+            }
         };
-        if right { Ok(()) } else { Err(wrong) }
+        is_leaf(self.blob, self.len, line, index, bytes)
     }
+}
+
+fn is_leaf(
+    blob: BlobId,
+    len: u64,
+    line: Option<&[u8; VALUE_BYTES]>,
+    index: u64,
+    bytes: &[u8],
+) -> Result<(), LeafError> {
+    let wrong = LeafError::WrongLeaf(index);
+    let start = index.checked_mul(LEAF).ok_or(wrong)?;
+    let expected = len.saturating_sub(start).min(LEAF);
+    if expected == 0 || u64::try_from(bytes.len()) != Ok(expected) {
+        return Err(wrong);
+    }
+    let right = match line {
+        None => blake3::hash(bytes) == blob.0,
+        Some(line) => *line == chaining_value(start, bytes),
+    };
+    if right { Ok(()) } else { Err(wrong) }
 }
 
 fn check_count(len: u64, lines: usize) -> Result<(), LeafError> {
@@ -177,6 +193,129 @@ fn subtree(values: &[[u8; VALUE_BYTES]]) -> [u8; VALUE_BYTES] {
 /// The largest power of two below `count`: the left side of a BLAKE3 tree is always full.
 const fn left_count(count: usize) -> usize {
     1 << (count - 1).ilog2()
+}
+
+/// Checks a list whose lines pass by, to learn one of them, in memory that does not grow with the list.
+#[derive(Debug)]
+pub struct LeafFinder {
+    blob: BlobId,
+    len: u64,
+    index: u64,
+    seen: u64,
+    line: Option<[u8; VALUE_BYTES]>,
+    /// Full subtrees that are not merged yet, the largest first.
+    subtrees: Vec<[u8; VALUE_BYTES]>,
+}
+
+impl LeafFinder {
+    /// Looks for the line of one leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`LeafError::BlobLength`] and, for a leaf past the end, [`LeafError::WrongLeaf`].
+    pub const fn new(blob: BlobId, len: u64, index: u64) -> Result<Self, LeafError> {
+        if len == 0 || len > BLOB_BYTES {
+            return Err(LeafError::BlobLength(len));
+        }
+        if index >= leaf_count(len) {
+            return Err(LeafError::WrongLeaf(index));
+        }
+        Ok(Self {
+            blob,
+            len,
+            index,
+            seen: 0,
+            line: None,
+            subtrees: Vec::new(),
+        })
+    }
+
+    /// Takes the next lines, whole ones, in their byte form.
+    ///
+    /// # Errors
+    ///
+    /// [`LeafError::Count`] for more than the length asks for, or a part of a line.
+    pub fn take(&mut self, lines: &[u8]) -> Result<(), LeafError> {
+        let (values, rest) = lines.as_chunks::<VALUE_BYTES>();
+        let expected = list_count(self.len);
+        let more = u64::try_from(values.len()).unwrap_or(u64::MAX);
+        let found = self.seen.saturating_add(more);
+        if found > expected || !rest.is_empty() {
+            return Err(LeafError::Count { found, expected });
+        }
+        for value in values {
+            self.merge_full();
+            if self.seen == self.index {
+                self.line = Some(*value);
+            }
+            self.subtrees.push(*value);
+            self.seen += 1;
+        }
+        Ok(())
+    }
+
+    /// Merges what is full now that another line follows: so many subtrees are left as the count has ones.
+    fn merge_full(&mut self) {
+        let left = usize::try_from(self.seen.count_ones()).expect("at most 64");
+        while self.subtrees.len() > left
+            && let (Some(right), Some(left)) = (self.subtrees.pop(), self.subtrees.pop())
+        {
+            let merged = hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash);
+            self.subtrees.push(merged);
+        }
+    }
+
+    /// The leaf, once all lines have passed.
+    ///
+    /// # Errors
+    ///
+    /// [`LeafError::Count`] where some are lacking, [`LeafError::WrongRoot`] where they are of another blob.
+    pub fn finish(mut self) -> Result<KnownLeaf, LeafError> {
+        let (found, expected) = (self.seen, list_count(self.len));
+        if found != expected {
+            return Err(LeafError::Count { found, expected });
+        }
+        while let Some(right) = self.subtrees.pop()
+            && let Some(left) = self.subtrees.pop()
+        {
+            if self.subtrees.is_empty() {
+                let root = hazmat::merge_subtrees_root(&left, &right, Mode::Hash);
+                if root != self.blob.0 {
+                    return Err(LeafError::WrongRoot);
+                }
+                break;
+            }
+            let merged = hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash);
+            self.subtrees.push(merged);
+        }
+        Ok(KnownLeaf {
+            blob: self.blob,
+            len: self.len,
+            index: self.index,
+            line: self.line,
+        })
+    }
+}
+
+/// One leaf of a blob, by which its bytes can be checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownLeaf {
+    blob: BlobId,
+    len: u64,
+    index: u64,
+    /// None for a blob of one leaf.
+    line: Option<[u8; VALUE_BYTES]>,
+}
+
+impl KnownLeaf {
+    /// Checks the bytes of the leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`LeafError::WrongLeaf`] for other bytes, or a wrong number of them.
+    pub fn verify(&self, bytes: &[u8]) -> Result<(), LeafError> {
+        is_leaf(self.blob, self.len, self.line.as_ref(), self.index, bytes)
+    }
 }
 
 /// Hashes a ciphertext as it streams by, into its id and its leaves at once.
@@ -296,6 +435,41 @@ mod tests {
             for (index, leaf) in chunks(&data) {
                 assert_eq!(list.verify_leaf(index, leaf), Ok(()));
             }
+        }
+    }
+
+    #[test]
+    fn a_list_that_passes_by_is_checked_in_little_memory() {
+        for leaves in 1..=40 {
+            let data = bytes(leaves * LEAF_BYTES - 7);
+            let list = list(&data);
+            let (blob, len) = (list.blob(), list.blob_bytes());
+            for (index, leaf) in chunks(&data) {
+                let found = |lines: &[u8]| {
+                    let mut finder = LeafFinder::new(blob, len, index)?;
+                    for piece in lines.chunks(3 * VALUE_BYTES) {
+                        finder.take(piece)?;
+                        assert!(finder.subtrees.len() <= 7, "of 40 lines");
+                    }
+                    finder.finish()
+                };
+                let known = found(list.as_bytes()).unwrap();
+                assert_eq!(known.verify(leaf), Ok(()));
+                assert_eq!(known.verify(&leaf[1..]), Err(LeafError::WrongLeaf(index)));
+                if let Some(last) = list.as_bytes().len().checked_sub(1) {
+                    let mut wrong = list.as_bytes().to_vec();
+                    wrong[last / 2] ^= 1;
+                    assert_eq!(found(&wrong), Err(LeafError::WrongRoot));
+                    assert!(matches!(
+                        found(&wrong[..last]),
+                        Err(LeafError::Count { .. })
+                    ));
+                }
+                let more = [list.as_bytes(), &[0; VALUE_BYTES]].concat();
+                assert!(matches!(found(&more), Err(LeafError::Count { .. })));
+            }
+            let past = u64::try_from(leaves).unwrap();
+            assert!(LeafFinder::new(blob, len, past).is_err());
         }
     }
 

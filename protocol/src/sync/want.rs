@@ -126,6 +126,8 @@ struct Log {
     batches: BTreeMap<u32, Batch>,
     missing: [RoaringBitmap; 3],
     taken: RoaringBitmap,
+    /// Lacking, and not to be got for now.
+    aside: RoaringBitmap,
 }
 
 /// The blobs that this device lacks.
@@ -134,6 +136,7 @@ pub struct Want {
     policy: Policy,
     logs: BTreeMap<LogId, Log>,
     lacking: [Lacking; 3],
+    aside: Lacking,
     taken: BTreeMap<BlobPlace, DeviceId>,
     urgent: VecDeque<BlobPlace>,
     shunned: BTreeSet<(DeviceId, BlobPlace)>,
@@ -161,12 +164,17 @@ fn unpack(line: u32) -> (Class, u32) {
 
 impl Log {
     fn line(&self, ordinal: u32) -> Option<(Class, u32, Hlc)> {
+        let (class, kib, hlc) = self.said_of(ordinal)?;
+        self.missing[slot(class)]
+            .contains(ordinal)
+            .then_some((class, kib, hlc))
+    }
+
+    fn said_of(&self, ordinal: u32) -> Option<(Class, u32, Hlc)> {
         let (first, batch) = self.batches.range(..=ordinal).next_back()?;
         let at = usize::try_from(ordinal - first).ok()?;
         let (class, kib) = unpack(*batch.lines.get(at)?);
-        self.missing[slot(class)]
-            .contains(ordinal)
-            .then_some((class, kib, batch.hlc))
+        Some((class, kib, batch.hlc))
     }
 }
 
@@ -177,6 +185,7 @@ impl Want {
             policy,
             logs: BTreeMap::new(),
             lacking: Default::default(),
+            aside: Lacking::default(),
             taken: BTreeMap::new(),
             urgent: VecDeque::new(),
             shunned: BTreeSet::new(),
@@ -227,6 +236,7 @@ impl Want {
     /// Wants a blob no more: it is here, or nobody needs it.
     pub fn done(&mut self, place: &BlobPlace) {
         self.taken.remove(place);
+        self.readmit(place);
         let Some(log) = self.logs.get_mut(&place.log) else {
             return;
         };
@@ -247,6 +257,59 @@ impl Want {
         if log.batches.is_empty() {
             self.logs.remove(&place.log);
         }
+    }
+
+    /// Leaves a blob aside that there is no room for: it is asked of nobody and counts as lacking no
+    /// more, until [`Self::take_up`]. A wish of a screen for it ends.
+    pub fn set_aside(&mut self, place: &BlobPlace) {
+        self.release(place);
+        let Some(log) = self.logs.get_mut(&place.log) else {
+            return;
+        };
+        let Some((class, kib, _)) = log.line(place.ordinal) else {
+            return;
+        };
+        log.missing[slot(class)].remove(place.ordinal);
+        log.aside.insert(place.ordinal);
+        self.lacking[slot(class)].blobs -= 1;
+        self.lacking[slot(class)].kib -= u64::from(kib);
+        self.aside.blobs += 1;
+        self.aside.kib += u64::from(kib);
+    }
+
+    /// What was left aside.
+    pub const fn aside(&self) -> Lacking {
+        self.aside
+    }
+
+    /// Wants again all that was left aside.
+    pub fn take_up(&mut self) {
+        let aside = |(log, state): (&LogId, &Log)| {
+            let places = state.aside.iter();
+            let place = |ordinal| BlobPlace { log: *log, ordinal };
+            places.map(place).collect::<Vec<_>>()
+        };
+        let places: Vec<BlobPlace> = self.logs.iter().flat_map(aside).collect();
+        for place in places {
+            self.readmit(&place);
+        }
+    }
+
+    fn readmit(&mut self, place: &BlobPlace) {
+        let Some(log) = self.logs.get_mut(&place.log) else {
+            return;
+        };
+        if !log.aside.remove(place.ordinal) {
+            return;
+        }
+        let Some((class, kib, _)) = log.said_of(place.ordinal) else {
+            return;
+        };
+        log.missing[slot(class)].insert(place.ordinal);
+        self.lacking[slot(class)].blobs += 1;
+        self.lacking[slot(class)].kib += u64::from(kib);
+        self.aside.blobs -= 1;
+        self.aside.kib -= u64::from(kib);
     }
 
     /// Wants the blob still, but did not get it from this peer.
@@ -330,7 +393,7 @@ impl Want {
         offered.saturating_sub(u64::try_from(shunned.count()).unwrap_or(u64::MAX))
     }
 
-    /// How much of a class is lacking, wanted or not.
+    /// How much of a class is lacking, wanted or not; without what was left aside.
     pub fn lacking(&self, class: Class) -> Lacking {
         self.lacking[slot(class)]
     }

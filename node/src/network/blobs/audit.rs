@@ -2,9 +2,11 @@
 //!
 //! The questions are ordinary requests for a range and for a list of leaves. All
 //! of a round are asked at once, so that a round takes no longer than its answers.
+//! Of a list one line is kept; a hostile peer can make this device read the lists of
+//! what it claims, which are as long as signed headers say, and keep nothing of them.
 
 use heirloom_protocol::{
-    crypto::{LeafList, leaves},
+    crypto::leaves::{self, KnownLeaf, LeafFinder},
     id::DeviceId,
     limits,
     sync::blob::{AnswerKind, GetLeaves, GetRange, Request, blob_bytes},
@@ -17,14 +19,14 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Challenges on their way at once: their requests fit into what a stream takes unread.
-const ROUND: usize = 32;
+/// Requests on their way at once: they fit into what a stream takes unread. A blob with more is asked for alone.
+const ROUND: usize = 128;
 
 /// What was asked for one challenge.
 struct Asked {
     challenge: Challenge,
-    /// The list of leaves, where it is kept here.
-    kept: Option<LeafList>,
+    /// The leaf, where the list is kept here.
+    kept: Option<KnownLeaf>,
     /// Requests for pages of the list, and how many lines each has.
     pages: Vec<(u32, u32)>,
     range: u32,
@@ -45,7 +47,10 @@ pub(super) async fn challenge(
         return Ok(good);
     }
     let mut line = Line::open(network, device, CHALLENGES).await?;
-    for round in challenges.chunks(ROUND) {
+    let mut left = challenges;
+    while !left.is_empty() {
+        let (round, rest) = left.split_at(fitting(left));
+        left = rest;
         let (store, some) = (network.node().store().clone(), round.to_vec());
         let lists = network.node().blocking(move || kept(&store, &some));
         let mut asked = Vec::with_capacity(round.len());
@@ -61,25 +66,45 @@ pub(super) async fn challenge(
     Ok(good)
 }
 
-/// The lists of leaves that are kept here: those of large blobs that are here as well.
-fn kept(store: &Store, challenges: &[Challenge]) -> Result<Vec<Option<LeafList>>, StoreError> {
-    let mut lists = Vec::with_capacity(challenges.len());
-    for Challenge { blob, .. } in challenges {
-        let total = blob_bytes(blob);
-        let limit = leaves::list_count(total).saturating_mul(32);
+/// How many challenges make a round: at least one.
+fn fitting(challenges: &[Challenge]) -> usize {
+    let mut requests = 0;
+    let fit = challenges.iter().take_while(|challenge| {
+        let lines = leaves::list_count(blob_bytes(&challenge.blob));
+        requests += 1 + usize::try_from(lines.div_ceil(u64::from(limits::LEAF_PAGE)))
+            .unwrap_or(usize::MAX - ROUND);
+        requests <= ROUND
+    });
+    fit.count().max(1)
+}
+
+/// The leaves of which the list is kept here: those of large blobs that are here as well.
+fn kept(store: &Store, challenges: &[Challenge]) -> Result<Vec<Option<KnownLeaf>>, StoreError> {
+    let mut known = Vec::with_capacity(challenges.len());
+    for challenge in challenges {
+        let limit = leaves::list_count(blob_bytes(&challenge.blob)).saturating_mul(32);
         let kept = match limit {
             0 => None,
-            _ => store.blobs().leaves(&blob.id, limit)?,
+            _ => store.blobs().leaves(&challenge.blob.id, limit)?,
         };
-        lists.push(kept.and_then(|bytes| LeafList::from_bytes(blob.id, total, &bytes).ok()));
+        known.push(kept.and_then(|bytes| {
+            let mut finder = finder(challenge)?;
+            finder.take(&bytes).ok()?;
+            finder.finish().ok()
+        }));
     }
-    Ok(lists)
+    Ok(known)
+}
+
+fn finder(challenge: &Challenge) -> Option<LeafFinder> {
+    let (blob, leaf) = (&challenge.blob, u64::from(challenge.leaf));
+    LeafFinder::new(blob.id, blob_bytes(blob), leaf).ok()
 }
 
 async fn ask(
     line: &mut Line,
     challenge: Challenge,
-    kept: Option<LeafList>,
+    kept: Option<KnownLeaf>,
 ) -> Result<Asked, Ended> {
     let blob = name_of(&challenge.blob);
     let lines = match &kept {
@@ -121,38 +146,41 @@ async fn ask(
 async fn take(line: &mut Line, asked: Asked) -> Result<bool, Ended> {
     let blob = asked.challenge.blob;
     let total = blob_bytes(&blob);
-    let mut lines = Some(Vec::new());
+    let mut passing = finder(&asked.challenge);
     for (id, count) in asked.pages {
         let bytes = usize::try_from(count).unwrap_or(0).saturating_mul(32);
-        let page = answer(line, id, AnswerKind::Leaves, bytes).await?;
-        lines = lines.zip(page).map(|(mut all, page)| {
-            all.extend(page);
-            all
+        let is_whole = answer(line, id, AnswerKind::Leaves, bytes, |piece| {
+            passing = passing.take().and_then(|mut passing| {
+                passing.take(&piece).ok()?;
+                Some(passing)
+            });
         });
+        if !is_whole.await? {
+            passing = None;
+        }
     }
     let at = u64::from(asked.challenge.leaf).saturating_mul(LEAF);
     let len = usize::try_from(total.saturating_sub(at).min(LEAF)).unwrap_or(0);
-    let leaf = answer(line, asked.range, AnswerKind::Data, len).await?;
-    let list = match asked.kept {
-        Some(list) => Some(list),
-        None => lines.and_then(|lines| LeafList::from_bytes(blob.id, total, &lines).ok()),
+    let mut leaf = Vec::with_capacity(len);
+    let take = |piece: Vec<u8>| leaf.extend(piece);
+    let is_whole = answer(line, asked.range, AnswerKind::Data, len, take).await?;
+    let known = match asked.kept {
+        Some(known) => Some(known),
+        None => passing.and_then(|passing| passing.finish().ok()),
     };
-    let is_right = |(list, leaf): (LeafList, Vec<u8>)| {
-        let index = u64::from(asked.challenge.leaf);
-        list.verify_leaf(index, &leaf).is_ok()
-    };
-    Ok(list.zip(leaf).is_some_and(is_right))
+    Ok(is_whole && known.is_some_and(|known| known.verify(&leaf).is_ok()))
 }
 
-/// The whole answer to one request; `None` where the peer has none or it is of another length.
+/// Takes the answer to one request, piece by piece; false where the peer has none.
 async fn answer(
     line: &mut Line,
     id: u32,
     kind: AnswerKind,
     bytes: usize,
-) -> Result<Option<Vec<u8>>, Ended> {
-    let mut all: Vec<u8> = Vec::new();
-    while all.len() < bytes {
+    mut take: impl FnMut(Vec<u8>),
+) -> Result<bool, Ended> {
+    let mut came = 0;
+    while came < bytes {
         let head = line.head().await?;
         let payload = line.payload(&head).await?;
         if head.kind == AnswerKind::Unknown {
@@ -162,14 +190,15 @@ async fn answer(
             return Err(Ended::Misbehaved);
         }
         if head.kind == AnswerKind::Gone {
-            return Ok(None);
+            return Ok(false);
         }
-        if head.kind != kind || payload.is_empty() || all.len() + payload.len() > bytes {
+        if head.kind != kind || payload.is_empty() || came + payload.len() > bytes {
             return Err(Ended::Misbehaved);
         }
-        all.extend(payload);
+        came += payload.len();
+        take(payload);
     }
-    Ok(Some(all))
+    Ok(true)
 }
 
 const LEAF: u64 = 65_536;
@@ -225,7 +254,7 @@ impl Network {
     }
 
     /// Whether an audit was due.
-    async fn audit_once(&self, device: DeviceId, fresh: bool) -> Result<bool, Ended> {
+    pub(super) async fn audit_once(&self, device: DeviceId, fresh: bool) -> Result<bool, Ended> {
         let plan = self
             .node()
             .ask(move |runtime| match runtime.audit_due(&device, fresh) {
@@ -267,7 +296,7 @@ impl Network {
         if shown.iter().any(|(_, good)| !good) {
             let noted = shown.clone();
             self.node()
-                .ask(move |runtime| runtime.note_audit(device, &noted))
+                .ask(move |runtime| runtime.note_shown(device, &noted))
                 .await??;
         }
         Ok(shown)

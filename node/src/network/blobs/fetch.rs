@@ -252,7 +252,12 @@ impl Fetching {
 
     /// Begins a large blob, or adds to one that others send.
     async fn begin(&mut self, blob: BlobRef) -> Result<(), Ended> {
-        match self.network.open_download(blob).await? {
+        let opened = match self.network.open_download(blob).await {
+            // Others fit.
+            Err(Ended::Store(StoreError::DiskFull)) => return self.no_room(blob).await,
+            opened => opened?,
+        };
+        match opened {
             Opened::Refused => self.failed(vec![blob], Failure::Lacking).await,
             Opened::Named => Ok(()),
             Opened::Open(download) if download.is_whole() => {
@@ -543,6 +548,13 @@ impl Fetching {
             }
         }
         Ok(())
+    }
+
+    async fn no_room(&self, blob: BlobRef) -> Result<(), Ended> {
+        let told = self.network.node().ask(move |runtime| {
+            runtime.no_room_for(&blob);
+        });
+        Ok(told.await?)
     }
 
     async fn failed(&self, blobs: Vec<BlobRef>, failure: Failure) -> Result<(), Ended> {

@@ -71,6 +71,10 @@ async fn answer(
     request: Request,
     write: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), Ended> {
+    #[cfg(test)]
+    if let Some(gone) = network.withhold(&request) {
+        return Ok(write.write_all(&gone).await?);
+    }
     match request {
         Request::Many(many) => many_blobs(network, device, many, write).await,
         Request::Range(range) => leaves(network, device, range, write).await,

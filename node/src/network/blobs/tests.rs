@@ -1,6 +1,6 @@
-//! A large blob that comes from several real nodes, one of which lies or has a bad disk.
+//! Real nodes, one of which lies, has a bad disk, or shows nothing of what it says it holds.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use heirloom_protocol::{
     album::asset::BlobRef,
@@ -9,16 +9,19 @@ use heirloom_protocol::{
     log::entry::BlobLine,
     op::{AddItem, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Subject},
     replica::sign_device,
+    sync::blob::{AnswerHead, Gone, Request},
+    time::Timestamp,
     wire,
 };
+use roaring::RoaringBitmap;
 
-use super::Network;
+use super::{CHALLENGES, Network};
 use crate::{
     net::Address,
     network::{NetworkOptions, remember},
     node::{FamilyNames, Node, Options},
-    runtime::{Identity, system_rng},
-    store::Store,
+    runtime::{Audit, Identity, system_rng},
+    store::{BlobPlace, Store},
 };
 
 impl Network {
@@ -30,6 +33,38 @@ impl Network {
             bytes[70] ^= 1;
         }
     }
+
+    /// What a node that withholds answers a challenge with. Nothing of this program looks at the
+    /// other's intentions, so that is all that an auditor sees of a keeper that holds nothing.
+    pub(super) fn withhold(&self, request: &Request) -> Option<Vec<u8>> {
+        let how = (*self.0.withholds.lock().unwrap())?;
+        let (id, blob) = match request {
+            Request::Range(range) => (range.id, range.blob),
+            Request::Leaves(list) => (list.id, list.blob),
+            _ => return None,
+        };
+        if id < CHALLENGES {
+            return None;
+        }
+        if how == Withholds::AndTakesBack {
+            let gone = RoaringBitmap::from_iter([blob.ordinal]);
+            self.tell_have(&BTreeMap::from([(blob.log, gone)]), false);
+        }
+        Some(AnswerHead::gone(id, None, Gone::Absent))
+    }
+
+    fn be(&self, how: Option<Withholds>) {
+        *self.0.withholds.lock().unwrap() = how;
+    }
+}
+
+/// How a node answers challenges with nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::network) enum Withholds {
+    /// And stands by what it claims.
+    Plainly,
+    /// And says then that it does not hold what it was asked for.
+    AndTakesBack,
 }
 
 /// A device on loopback.
@@ -119,16 +154,53 @@ impl Home {
 
     /// Records an original of so many leaves.
     async fn movie(&self, leaves: usize) -> BlobRef {
-        let album: AlbumId = self.node.view().await.unwrap().library().unwrap().id;
         let plain: Vec<u8> = (0..leaves * 65_520)
             .map(|at| u8::try_from(at / 7 % 251).unwrap())
             .collect();
+        self.record(vec![plain]).await[0]
+    }
+
+    /// Records so many small originals.
+    async fn photos(&self, count: u8) -> Vec<BlobRef> {
+        self.record((0..count).map(|n| vec![n; 3000]).collect())
+            .await
+    }
+
+    /// Records originals in one entry, the first of the album's log.
+    async fn record(&self, plains: Vec<Vec<u8>>) -> Vec<BlobRef> {
+        let album: AlbumId = self.node.view().await.unwrap().library().unwrap().id;
+        let count = u32::try_from(plains.len()).unwrap();
+        let (mut ops, mut lines, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, plain) in (0_u32..).zip(plains) {
+            let (add, line, place) = self.encrypt(&plain, at);
+            ops.push(Op::AddItem(add));
+            lines.push(line);
+            places.push(place);
+        }
+        let recorded = self
+            .node
+            .ask(move |runtime| runtime.record(album, ops, lines, &places));
+        recorded.await.unwrap().unwrap();
+        let logs = self.node.store().logs(album);
+        let mut blobs = Vec::new();
+        for head in logs {
+            for ordinal in 0..count {
+                let blob = self
+                    .node
+                    .ask(move |runtime| runtime.blob_of(&head.log, ordinal));
+                blobs.extend(blob.await.unwrap().unwrap());
+            }
+        }
+        blobs
+    }
+
+    fn encrypt(&self, plain: &[u8], blob: u32) -> (AddItem, BlobLine, BlobPlace) {
         let key = BlobKey::from_bytes([9; 32]);
         let len = u64::try_from(plain.len()).unwrap();
         let shape = Shape::padded(Class::Original, 0, len).unwrap();
         let mut encryptor = Encryptor::new(&key, shape);
         let mut writer = self.node.store().blobs().writer();
-        let mut rest = &plain[..];
+        let mut rest = plain;
         for index in 0..shape.segments() {
             let (now, later) = rest.split_at(shape.data_bytes(index));
             rest = later;
@@ -148,9 +220,9 @@ impl Home {
             role: PartRole::Still,
             name: "movie".into(),
             len,
-            pt_hash: PlainHash(*blake3::hash(&plain).as_bytes()),
+            pt_hash: PlainHash(*blake3::hash(plain).as_bytes()),
             key,
-            blob: 0,
+            blob,
         };
         let item = AddItem {
             kind: ItemKind::Photo,
@@ -167,17 +239,30 @@ impl Home {
             camera: None,
             parts: vec![part],
         };
-        let recorded = self.node.ask(move |runtime| {
-            runtime.record(album, vec![Op::AddItem(item)], vec![line], &[stored.place])
+        (item, line, stored.place)
+    }
+
+    /// What this device remembers of the audits of another.
+    async fn audit(&self, device: DeviceId) -> Audit {
+        let view = self.node.view().await.unwrap();
+        view.peers.audit(&device).cloned().unwrap_or_default()
+    }
+
+    /// How many of some blobs another says it holds.
+    async fn claims(&self, device: DeviceId, blobs: &[BlobRef]) -> usize {
+        let blobs = blobs.to_vec();
+        let claims = self.node.ask(move |runtime| {
+            let claimed = blobs.iter().filter(|blob| runtime.claims(&device, blob));
+            claimed.count()
         });
-        recorded.await.unwrap().unwrap();
-        let logs = self.node.store().logs(album);
-        let mut blobs = Vec::new();
-        for head in logs {
-            let blob = self.node.ask(move |runtime| runtime.blob_of(&head.log, 0));
-            blobs.extend(blob.await.unwrap().unwrap());
-        }
-        blobs[0]
+        claims.await.unwrap()
+    }
+
+    /// Makes it so much later for this device; what time it is then.
+    fn later(&self, hours: u64) -> u64 {
+        let now = self.node.clock().now().0 + hours * 3_600_000;
+        self.node.clock().set(Timestamp(now));
+        now
     }
 
     async fn has(&self, blob: BlobRef) -> bool {
@@ -244,4 +329,102 @@ async fn a_device_that_lies_in_one_leaf_is_named_and_the_blob_comes_from_another
         network.stop().await;
     }
     drop((laptop.folder, desktop.folder, asker.folder));
+}
+
+/// A laptop and an attic that has fetched all of so many photos from it, and was audited once.
+async fn kept(count: u8) -> ([Home; 2], [Network; 2], Vec<BlobRef>, DeviceId) {
+    let laptop = Home::found().await;
+    let attic = laptop.join("attic").await;
+    let blobs = laptop.photos(count).await;
+    let (ours, theirs) = (laptop.network().await, attic.network().await);
+    attic.knows(&laptop, &ours).await;
+    theirs.call_round().await.unwrap();
+    let device = attic.device().await;
+    until(async || laptop.claims(device, &blobs).await == blobs.len()).await;
+    until(async || laptop.audit(device).await.passed > 0).await;
+    // What the first audit asked while the claims came in does not matter here.
+    until(async || ours.is_audited(device).await).await;
+    ([laptop, attic], [ours, theirs], blobs, device)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_back_what_it_cannot_show_has_proved_nothing() {
+    let ([laptop, attic], [ours, theirs], blobs, device) = kept(80).await;
+    let honest = laptop.audit(device).await;
+    assert!(honest.failing.is_empty() && honest.proved().is_some());
+
+    // It lost everything, says of each that it is gone as it is asked, and claims the rest.
+    theirs.be(Some(Withholds::AndTakesBack));
+    let now = laptop.later(25);
+    assert!(ours.audit_once(device, false).await.unwrap());
+    let after = laptop.audit(device).await;
+    assert_ne!(after.passed, now, "{after:?}");
+    assert!(after.proved().is_none() || !after.failing.is_empty());
+    until(async || laptop.claims(device, &blobs).await < 80).await;
+    assert!(laptop.claims(device, &blobs).await >= 80 - 32);
+    // It is asked for more at once, until it claims nothing that it cannot show.
+    let mut rounds = 0;
+    while laptop.claims(device, &blobs).await > 0 {
+        assert!(ours.audit_once(device, true).await.unwrap(), "it is due");
+        rounds += 1;
+        assert!(rounds < 20);
+    }
+    let after = laptop.audit(device).await;
+    assert!(after.passed != now && (after.proved().is_none() || !after.failing.is_empty()));
+
+    // Once it has all again and shows it, it counts.
+    theirs.be(None);
+    let all: RoaringBitmap = blobs.iter().map(|blob| blob.ordinal).collect();
+    theirs.tell_have(&BTreeMap::from([(blobs[0].log, all)]), true);
+    until(async || laptop.claims(device, &blobs).await == 80).await;
+    let now = laptop.later(25);
+    assert!(ours.audit_once(device, true).await.unwrap());
+    let after = laptop.audit(device).await;
+    assert_eq!(
+        (after.passed, after.failing.len()),
+        (now, 0),
+        "it showed all"
+    );
+    for network in [ours, theirs] {
+        network.stop().await;
+    }
+    drop((laptop.folder, attic.folder));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_shown_counts_as_not_shown_until_it_was() {
+    let ([laptop, attic], [ours, theirs], blobs, device) = kept(100).await;
+    let before = laptop.audit(device).await.passed;
+    let now = laptop.later(1);
+    theirs.be(Some(Withholds::Plainly));
+    let asked = blobs.clone();
+    let asked = laptop.node.ask(move |runtime| runtime.challenges(&asked));
+    let asked = asked.await.unwrap().unwrap();
+    let shown = ours.prove(device, asked).await.unwrap();
+    assert!(shown.len() == 100 && shown.iter().all(|(_, good)| !good));
+    let failed = laptop.audit(device).await;
+    assert_eq!((failed.failing.len(), failed.passed), (100, before));
+
+    // At most 64 are asked for in one audit: those that were not are not forgotten.
+    theirs.be(None);
+    let mut left = 100;
+    loop {
+        assert!(ours.audit_once(device, true).await.unwrap(), "it is due");
+        let audit = laptop.audit(device).await;
+        assert!(
+            audit.failing.len() >= left - 64_usize.min(left),
+            "{left}: {audit:?}"
+        );
+        assert!(audit.failing.len() < left);
+        left = audit.failing.len();
+        if left == 0 {
+            assert_eq!(audit.passed, now);
+            break;
+        }
+        assert_eq!(audit.passed, before, "{left} are not shown yet");
+    }
+    for network in [ours, theirs] {
+        network.stop().await;
+    }
+    drop((laptop.folder, attic.folder));
 }

@@ -284,6 +284,53 @@ fn what_is_here_takes_no_room() {
 }
 
 #[test]
+fn what_there_is_no_room_for_is_left_aside_and_the_rest_comes() {
+    let mut want = library(Policy::Archive);
+    let haves = haves(&[(9, 1, 0..12), (9, 2, 0..12)]);
+    let originals = want.lacking(Class::Original);
+    let of_originals = |want: &mut Want| loop {
+        let next = want.next(peer(9), &haves, Path::Free, 1);
+        match next.first() {
+            Some(next) if next.class == Class::Original => return Some(next.place),
+            Some(next) => want.done(&next.place),
+            None => return None,
+        }
+    };
+    let large = of_originals(&mut want).unwrap();
+    want.look_at(large);
+    want.set_aside(&large);
+    want.set_aside(&large);
+    assert_eq!(
+        want.aside(),
+        Lacking {
+            blobs: 1,
+            kib: 2930
+        }
+    );
+    assert_eq!(want.lacking(Class::Original).blobs, originals.blobs - 1);
+    assert!(!want.is_wanted(&large));
+    let mut others = 0;
+    while let Some(place) = of_originals(&mut want) {
+        assert_ne!(place, large);
+        want.done(&place);
+        others += 1;
+    }
+    assert_eq!((others, want.is_empty()), (7, true));
+    assert_eq!(want.offered(peer(9), &haves, Path::Free), 0);
+    want.take_up();
+    assert_eq!(want.aside(), Lacking::default());
+    assert_eq!(of_originals(&mut want), Some(large));
+    // What came by another way meanwhile is lacking no more.
+    want.set_aside(&large);
+    want.done(&large);
+    want.take_up();
+    assert!(want.logs.is_empty() && want.aside() == Lacking::default());
+    for class in ORDER {
+        assert_eq!(want.lacking(class), Lacking::default());
+    }
+}
+
+#[test]
 fn three_hundred_thousand_blobs_are_quickly_chosen_from() {
     let mut want = Want::new(Policy::Archive);
     let none = RoaringBitmap::new();
