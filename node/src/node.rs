@@ -255,12 +255,13 @@ fn no_family(damage: Damage) -> ApiError {
 
 /// A store without a family: a new one, or what an interrupted attempt left.
 pub(crate) fn open_empty(home: &Path) -> Result<Store, ApiError> {
-    match Store::open(home) {
-        Err(StoreError::NotSetUp) => Ok(Store::create(home)?),
-        Err(error) => Err(error.into()),
-        Ok(store) => match Identity::load(&store)? {
-            Some(_) => Err(ApiError::already_set_up()),
-            None => Ok(store),
-        },
+    let store = match Store::open(home) {
+        Err(StoreError::NotSetUp) => Store::create(home)?,
+        opened => opened?,
+    };
+    // Whatever else a home has lost: a key that is there is not written over.
+    match Identity::load(&store)? {
+        Some(_) => Err(ApiError::already_set_up()),
+        None => Ok(store),
     }
 }

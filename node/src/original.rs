@@ -8,7 +8,7 @@ use heirloom_protocol::{
     limits,
 };
 
-use crate::store::{BlobReader, BlobState, Damage, Store, StoreError};
+use crate::store::{BlobPlace, BlobReader, BlobState, Damage, Store, StoreError};
 
 /// A blob's plaintext. Every byte it gives was authenticated with its segment.
 pub struct Plain {
@@ -36,6 +36,18 @@ impl Plain {
         let BlobState::Here(place) = store.blob_state(&blob.log, blob.ordinal)? else {
             return Err(gone());
         };
+        Self::open_at(store, blob, &place, key, len)
+    }
+
+    /// Opens a blob that lies at a place.
+    pub(crate) fn open_at(
+        store: &Store,
+        blob: &BlobRef,
+        place: &BlobPlace,
+        key: &BlobKey,
+        len: u64,
+    ) -> Result<Self, StoreError> {
+        let gone = || StoreError::Damaged(Damage::Blob { cid: blob.id });
         let class = match blob.class {
             0 => Class::Original,
             1 => Class::Preview,
@@ -43,7 +55,7 @@ impl Plain {
             _ => return Err(gone()),
         };
         let shape = Shape::signed(class, blob.part, blob.padded, len).map_err(|_| gone())?;
-        let reader = store.blobs().open_blob(&blob.id, &place)?;
+        let reader = store.blobs().open_blob(&blob.id, place)?;
         if reader.len() != shape.ciphertext_len() {
             return Err(gone());
         }

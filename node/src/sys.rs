@@ -27,6 +27,12 @@ pub fn extend_cpu(more: Duration) {
     os::extend_cpu(more);
 }
 
+/// Whether a read failed because the disk does not give what lies there: a bad sector, or bytes that
+/// the file system's own checksum refuses. What was to be read is damaged then, and nothing else.
+pub fn is_unreadable(error: &std::io::Error) -> bool {
+    os::is_unreadable(error)
+}
+
 #[cfg(unix)]
 mod os {
     use std::time::Duration;
@@ -64,6 +70,21 @@ mod os {
         best_effort(setrlimit(Resource::Cpu, Rlimit { current, maximum }));
     }
 
+    pub(super) fn is_unreadable(error: &std::io::Error) -> bool {
+        use rustix::io::Errno;
+
+        let is_structure = |errno| {
+            #[cfg(target_os = "linux")]
+            return errno == Errno::UCLEAN;
+            #[cfg(not(target_os = "linux"))]
+            return errno == Errno::IO;
+        };
+        let errno = Errno::from_io_error(error);
+        errno.is_some_and(|errno| {
+            errno == Errno::IO || errno == Errno::BADMSG || is_structure(errno)
+        })
+    }
+
     /// Lowers a limit, never raises it.
     fn cap(resource: Resource, most: u64) {
         let allowed = getrlimit(resource).maximum.map_or(most, |m| m.min(most));
@@ -89,6 +110,14 @@ mod os {
     pub(super) fn confine_worker(_: WorkerLimits) {}
 
     pub(super) fn extend_cpu(_: Duration) {}
+
+    /// A wrong checksum, a missing sector, a fault of reading or of the device, as Windows numbers them.
+    const UNREADABLE: [i32; 4] = [23, 27, 30, 1117];
+
+    pub(super) fn is_unreadable(error: &std::io::Error) -> bool {
+        let code = error.raw_os_error();
+        cfg!(windows) && code.is_some_and(|code| UNREADABLE.contains(&code))
+    }
 }
 
 /// Opens a regular file for reading: no link is followed, and nothing that is no file is waited for.

@@ -114,6 +114,11 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
     for asset in laptop.assets() {
         assert_eq!(asset["copies"], 2, "{asset}");
     }
+    // What others hold and have just proved needs no room here to be safe.
+    let pictures = source.to_str().expect("text");
+    let told = laptop.ok(&["import", pictures, "--album", "Summer"]);
+    assert_eq!(told.last().expect("a summary")["present"], 6, "{told:?}");
+    assert_eq!(is_here(&laptop), [false; 6]);
 
     // Nobody in reach: it is said where they are. Somebody in reach: they come.
     let ids: Vec<String> = laptop

@@ -19,6 +19,7 @@ use crate::devices::{Device, Dice, Homes, Running, files, link, pair, pictures, 
 use heirloom_node::{
     api::{Doorway, router},
     node::Options,
+    store::{KeyFile, Keyring},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, body::Bytes};
@@ -517,4 +518,43 @@ fn a_damaged_photo_waits_in_quarantine_until_a_device_is_in_reach() {
     );
     let seen = look_by_program(&device);
     assert!(!seen.is_named && seen.is_whole(&base), "{seen:?}");
+}
+
+#[test]
+fn a_key_of_a_newer_version_is_never_written_over() {
+    let homes = Homes::new();
+    let device = homes.device("laptop");
+    device.init("Berger", "Anna", "laptop");
+    let keyring = Keyring::open(&device.home).expect("its keys");
+    let mut secret = keyring.read(KeyFile::Device).expect("its key").to_vec();
+    secret.push(7);
+    keyring.write(KeyFile::Device, &secret).expect("written");
+    let key = fs::read(keyring.path(KeyFile::Device)).expect("a file");
+    let init = [
+        "init",
+        "--no-recovery",
+        "--family",
+        "Meier",
+        "--person",
+        "Eva",
+        "--device",
+        "new",
+    ];
+    // The second time the file that says which version wrote the home is gone as well.
+    for _ in 0..2 {
+        for args in [&init[..], &["list"], &["verify"]] {
+            let (error, exit) = device.run(args, "");
+            let said = (exit, &error["id"]);
+            assert_eq!(said, (1, &"E-NEWER-FORMAT".into()), "{args:?}: {error}");
+            let now = fs::read(keyring.path(KeyFile::Device)).expect("a file");
+            assert!(now == key, "{args:?}");
+        }
+        fs::remove_file(device.home.join("version")).expect("it was there");
+    }
+    let (error, _) = device.run(&init, "");
+    assert_eq!(error["id"], "E-NEWER-FORMAT", "{error}");
+    secret.pop();
+    keyring.write(KeyFile::Device, &secret).expect("written");
+    device.is_whole();
+    device.never_panicked();
 }

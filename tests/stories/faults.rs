@@ -474,3 +474,104 @@ fn a_device_killed_at_any_call_of_a_sync_gets_the_rest_later() {
     assert!(bench.faults >= 5, "only {} kills", bench.faults);
     bench.report("kills of a sync at calls that change the disk");
 }
+
+/// Two devices that hold the same photos, the second one served and known to the first.
+fn pair_of(homes: &Homes, photos: &Path) -> (Device, Device, Running) {
+    let [a, b] = ["a", "b"].map(|name| homes.device(name));
+    let mut dice = Dice::new();
+    fs::create_dir(photos).expect("a folder");
+    // Packed, and files of their own.
+    for (name, side) in [("small.bmp", 200), ("large.bmp", 500), ("other.bmp", 600)] {
+        let photo = pictures::bmp(side, &mut dice);
+        fs::write(photos.join(name), photo).expect("a photo");
+    }
+    a.init("Berger", "Anna", "laptop");
+    let node = a.serve();
+    pair(&a, &["--device"], &b, "pi", link);
+    a.ok(&["import", photos.to_str().expect("UTF-8"), "--album", "Rot"]);
+    b.ok(&["sync"]);
+    node.stop();
+    let served = b.serve();
+    a.forget_all();
+    a.ok(&["peer", "add", &served.addresses()[0]]);
+    a.ok(&["sync"]);
+    (a, b, served)
+}
+
+#[test]
+fn a_bad_sector_costs_one_blob_which_is_named_and_got_again() {
+    if is_left_out() {
+        return;
+    }
+    let homes = Homes::new();
+    let photos = homes.path().join("photos");
+    let (a, b, served) = pair_of(&homes, &photos);
+    let whole = a.ok(&["verify", "--read-data"]).pop().expect("a summary");
+    let blobs = crate::devices::files(&a.home.join("blobs"));
+    let is_large = |path: &&PathBuf| path.file_name().is_some_and(|name| name.len() == 64);
+    let large = blobs.iter().find(is_large).expect("a large blob").clone();
+    let bad = |harm, at: &Path| {
+        let mut sick = a.clone();
+        let fault = Fault {
+            call: "pread64",
+            harm,
+            nth: 1,
+            at: Some(at.to_owned()),
+        };
+        Trace::arm(&mut sick, &fault, &homes.path().join("trace"));
+        sick
+    };
+    let aside = a.home.join("blobs/quarantine");
+
+    // Everything else is read all the same, and nothing is moved by looking.
+    let looking = bad(Harm::ErrorsFrom("EIO"), &large);
+    let (lines, exit) = looking.start(&["verify", "--read-data"]).all();
+    let summary = lines.last().expect("a summary");
+    assert_eq!((exit, &summary["damaged"]), (9, &1.into()), "{lines:?}");
+    assert_eq!(summary["checked"], whole["checked"], "{lines:?}");
+    assert!(Trace::read(&homes.path().join("trace")).is_injected());
+    let damage = lines.iter().find(|line| line["type"] == "damage");
+    let damage = damage.expect("it is named");
+    assert_eq!(damage["what"], "blob", "{damage}");
+    assert!(damage["asset"].is_string(), "{damage}");
+    assert!(large.exists() && !aside.exists());
+    a.is_whole();
+
+    // The good copy lies elsewhere on the disk, where each thread's first read alone fails.
+    let repairing = bad(Harm::Error("EIO"), &large);
+    let (lines, exit) = repairing
+        .start(&["verify", "--read-data", "--repair"])
+        .all();
+    let summary = lines.last().expect("a summary");
+    let counts = (exit, &summary["damaged"], &summary["repaired"]);
+    assert_eq!(counts, (0, &1.into(), &1.into()), "{lines:?}");
+    assert!(Trace::read(&homes.path().join("trace")).is_injected());
+    assert!(large.exists());
+    assert!(crate::devices::files(&aside).is_empty());
+    a.is_whole();
+
+    // Of a pack nothing can be read any more: its blobs come again into another place.
+    let pack = blobs
+        .iter()
+        .find(|path| path.extension().is_some_and(|e| e == "pack"));
+    let pack = pack.expect("a pack");
+    let repairing = bad(Harm::ErrorsFrom("EIO"), pack);
+    let (lines, _) = repairing
+        .start(&["verify", "--read-data", "--repair"])
+        .all();
+    let summary = lines.last().expect("a summary");
+    assert!(summary["damaged"].as_u64() > Some(2), "{lines:?}");
+    a.ok(&["sync"]);
+    a.is_whole();
+    for asset in a.assets() {
+        assert_eq!(asset["here"]["original"], true, "{asset}");
+    }
+    let out = homes.path().join("out");
+    a.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+    let contents =
+        |folder| -> BTreeSet<String> { crate::devices::sums(folder).into_keys().collect() };
+    assert_eq!(contents(&out), contents(&photos));
+    served.stop();
+    a.never_panicked();
+    b.never_panicked();
+}

@@ -10,6 +10,7 @@ mod between_homes;
 mod buckets;
 mod caches;
 mod canary;
+mod cards;
 mod carried;
 mod copies;
 mod cuts;

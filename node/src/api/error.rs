@@ -139,7 +139,7 @@ impl From<StoreError> for ApiError {
             StoreError::NotSetUp => Self::not_set_up(),
             StoreError::Locked => Self::new("E-LOCKED", 7, "another heirloom works on this home")
                 .hint("wait for it to finish, or stop it"),
-            StoreError::Newer { .. } => Self::new("E-NEWER-FORMAT", 1, text)
+            StoreError::Newer { .. } | StoreError::NewerKey { .. } => Self::new("E-NEWER-FORMAT", 1, text)
                 .safe("Nothing was touched.")
                 .hint("update heirloom"),
             StoreError::Permissions { fix, .. } => {

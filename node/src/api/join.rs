@@ -104,12 +104,7 @@ impl Pending {
     }
 
     fn load(store: &Store) -> Result<Option<Self>, ApiError> {
-        let keyring = store.keyring()?;
-        if !keyring.holds(KeyFile::Pending) {
-            return Ok(None);
-        }
-        let bytes = keyring.read(KeyFile::Pending)?;
-        Ok(wire::decode(&bytes, wire::MAX_BYTES).ok())
+        Ok(store.keyring()?.load(KeyFile::Pending)?)
     }
 
     fn clear(store: &Store) -> Result<(), ApiError> {

@@ -76,12 +76,7 @@ impl Restoring {
     }
 
     fn load(store: &Store) -> Result<Option<Self>, ApiError> {
-        let keyring = store.keyring()?;
-        if !keyring.holds(KeyFile::Restoring) {
-            return Ok(None);
-        }
-        let bytes = keyring.read(KeyFile::Restoring)?;
-        Ok(wire::decode(&bytes, wire::MAX_BYTES).ok())
+        Ok(store.keyring()?.load(KeyFile::Restoring)?)
     }
 
     fn clear(store: &Store) -> Result<(), ApiError> {

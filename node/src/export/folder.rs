@@ -4,6 +4,11 @@
 //! followed below the folder that the person named, nothing is overwritten, and
 //! what has its name is whole and durable.
 
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
 #[cfg(unix)]
 pub(crate) use unix::Folder;
 
@@ -14,6 +19,24 @@ pub(crate) use other::Folder;
 const UNFINISHED: &str = ".heirloom-part-";
 /// How old an unfinished file is that nobody works on any more.
 const STALE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Makes a folder and what is missing above it; each name is durable when it returns.
+fn make(path: &Path) -> io::Result<()> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing = path.ancestors().take_while(is_missing);
+    let above: Vec<PathBuf> = missing
+        .filter_map(Path::parent)
+        .map(|above| match above.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => above.to_owned(),
+        })
+        .collect();
+    std::fs::create_dir_all(path)?;
+    for above in above {
+        crate::store::fs::sync_folder(&above)?;
+    }
+    Ok(())
+}
 
 #[cfg(unix)]
 mod unix {
@@ -29,7 +52,7 @@ mod unix {
         io::Errno,
     };
 
-    use super::{STALE, UNFINISHED};
+    use super::{STALE, UNFINISHED, make};
 
     /// A folder held open.
     pub(crate) struct Folder {
@@ -43,9 +66,9 @@ mod unix {
         .union(OFlags::CLOEXEC);
 
     impl Folder {
-        /// Opens the folder that the person named, made where it is missing.
+        /// Opens the folder that the person named, made durably with all above it where it is missing.
         pub(crate) fn root(path: &Path) -> io::Result<Self> {
-            std::fs::create_dir_all(path)?;
+            make(path)?;
             let fd = rustix::fs::open(path, FOLDER, Mode::empty())?;
             Ok(Self::of(fd, path.to_owned()))
         }
@@ -181,7 +204,7 @@ mod other {
         path::{Path, PathBuf},
     };
 
-    use super::{STALE, UNFINISHED};
+    use super::{STALE, UNFINISHED, make};
 
     /// A folder by its path.
     pub(crate) struct Folder {
@@ -190,9 +213,9 @@ mod other {
     }
 
     impl Folder {
-        /// Opens the folder that the person named, made where it is missing.
+        /// Opens the folder that the person named, made durably with all above it where it is missing.
         pub(crate) fn root(path: &Path) -> io::Result<Self> {
-            fs::create_dir_all(path)?;
+            make(path)?;
             Ok(Self::of(path.to_owned()))
         }
 
@@ -293,5 +316,38 @@ mod other {
             }
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+    use crate::store::fs::{Change, hook};
+
+    #[test]
+    fn a_folder_is_made_with_durable_names_up_to_what_was_there() {
+        let there = tempfile::tempdir().unwrap();
+        let synced = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&synced);
+        let look = move |change: &Change<'_>| {
+            if let Change::SyncFolder(folder) = change {
+                seen.borrow_mut().push(folder.to_path_buf());
+            }
+            Ok(())
+        };
+        let path = there.path().join("a/b/c");
+        hook::with(look, || {
+            Folder::root(&path).unwrap();
+            Folder::root(&path).unwrap();
+        });
+        let mut synced = synced.take();
+        synced.sort();
+        let wanted = ["", "a", "a/b"].map(|name| match name {
+            "" => there.path().to_owned(),
+            name => there.path().join(name),
+        });
+        assert_eq!(synced, wanted);
     }
 }

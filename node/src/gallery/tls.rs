@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::Path,
     sync::Arc,
@@ -21,7 +20,10 @@ use tokio_rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::{api::ApiError, store::StoreError};
+use crate::{
+    api::ApiError,
+    store::{StoreError, fs as disk},
+};
 
 /// Folder below the home.
 const FOLDER: &str = "gallery";
@@ -113,32 +115,20 @@ fn make(folder: &Path) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ApiError> {
     let certificate = params.self_signed(&key).map_err(wrong)?;
     let key = Zeroizing::new(key.serialize_der());
     let certificate = certificate.der().to_vec();
-    private_folder(folder).map_err(StoreError::Io)?;
+    private_folder(folder).map_err(StoreError::from)?;
     for (name, bytes) in [(CERTIFICATE, &certificate), (KEY, &*key)] {
-        write(folder, name, bytes).map_err(StoreError::Io)?;
+        disk::write_whole(&folder.join(name), bytes).map_err(StoreError::from)?;
     }
     Ok((certificate, key))
 }
 
 fn private_folder(folder: &Path) -> std::io::Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
+    disk::create_folder(folder)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
     }
-    Ok(())
-}
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    // Made for its owner alone.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(name))?;
     Ok(())
 }
 
@@ -192,4 +182,40 @@ pub(super) fn qr(text: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
     let mut picture = code.render::<svg::Color<'_>>();
     Some(picture.min_dimensions(240, 240).quiet_zone(true).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+    use crate::store::fs::{Change, hook};
+
+    #[test]
+    fn a_certificate_that_was_made_is_there_after_a_loss_of_power() {
+        let home = tempfile::tempdir().unwrap();
+        let changes = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&changes);
+        let look = move |change: &Change<'_>| {
+            seen.borrow_mut().push(match change {
+                Change::Rename(_, to) => format!("named {}", to.display()),
+                Change::SyncFolder(folder) => format!("durable in {}", folder.display()),
+                _ => return Ok(()),
+            });
+            Ok(())
+        };
+        let made = hook::with(look, || Identity::of_home(home.path()).unwrap());
+        let (home, folder) = (home.path().display(), home.path().join(FOLDER));
+        let folder = folder.display();
+        let wanted = [
+            format!("durable in {home}"),
+            format!("named {folder}/{CERTIFICATE}"),
+            format!("durable in {folder}"),
+            format!("named {folder}/{KEY}"),
+            format!("durable in {folder}"),
+        ];
+        assert_eq!(changes.take(), wanted);
+        let kept = Identity::of_home(std::path::Path::new(&home.to_string())).unwrap();
+        assert_eq!(kept.fingerprint(), made.fingerprint());
+    }
 }

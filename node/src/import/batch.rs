@@ -16,7 +16,8 @@ use heirloom_protocol::{
 
 use super::{
     Outcome, Ready, Report, Shared,
-    prepare::{Prepared, source_row},
+    known::{Remade, Then},
+    prepare::{Again, Photo, source_row},
     previews::{self, Due},
 };
 use crate::{
@@ -32,10 +33,11 @@ const WAIT: Duration = Duration::from_millis(250);
 /// Collects prepared files.
 pub(super) struct Batcher<'a, 's> {
     shared: &'a Shared<'s>,
-    waiting: Vec<Prepared>,
+    waiting: Vec<Photo>,
     /// Movies of live photos that came before their stills: a short movie is read sooner than a large still.
-    motions: Vec<Prepared>,
+    motions: Vec<Photo>,
     since: Option<Instant>,
+    again: Vec<Again>,
     twins: Vec<(PathBuf, AlbumId, PlainHash, u64)>,
     restored: Vec<(PathBuf, AssetKey, u64)>,
     added: BTreeMap<(AlbumId, PlainHash), OpId>,
@@ -56,6 +58,7 @@ impl<'a, 's> Batcher<'a, 's> {
             waiting: Vec::new(),
             motions: Vec::new(),
             since: None,
+            again: Vec::new(),
             twins: Vec::new(),
             restored: Vec::new(),
             added: BTreeMap::new(),
@@ -87,6 +90,13 @@ impl<'a, 's> Batcher<'a, 's> {
                         self.flush()?;
                     }
                 }
+                Ok(Ready::Again(again)) => {
+                    self.since.get_or_insert_with(Instant::now);
+                    self.again.push(*again);
+                    if self.again.len() >= limits::BATCH_ITEMS {
+                        self.flush()?;
+                    }
+                }
                 Ok(Ready::Told(report)) => self.shared.report(report),
                 Ok(Ready::Ended(error)) => {
                     // What was prepared before is on the disk, and its entry has room.
@@ -102,7 +112,7 @@ impl<'a, 's> Batcher<'a, 's> {
         }
     }
 
-    fn take(&mut self, prepared: Prepared) -> Result<(), ApiError> {
+    fn take(&mut self, prepared: Photo) -> Result<(), ApiError> {
         let other_album = self
             .waiting
             .first()
@@ -139,7 +149,7 @@ impl<'a, 's> Batcher<'a, 's> {
         self.flush()
     }
 
-    fn wait(&mut self, prepared: Prepared) -> Result<(), ApiError> {
+    fn wait(&mut self, prepared: Photo) -> Result<(), ApiError> {
         self.since.get_or_insert_with(Instant::now);
         self.waiting.push(prepared);
         if self.waiting.len() >= limits::BATCH_ITEMS {
@@ -150,7 +160,7 @@ impl<'a, 's> Batcher<'a, 's> {
     }
 
     /// The photo that a live photo's movie belongs to.
-    fn still_of(&self, movie: &Prepared) -> Result<Option<AssetKey>, StoreError> {
+    fn still_of(&self, movie: &Photo) -> Result<Option<AssetKey>, StoreError> {
         let store = self.shared.node.store();
         let Some(live_id) = &movie.live_id else {
             return Ok(None);
@@ -166,7 +176,7 @@ impl<'a, 's> Batcher<'a, 's> {
         Ok((asset.added.is_some() && !asset.is_purged() && !has_motion).then_some(key))
     }
 
-    fn pair(&mut self, movie: Prepared, still: AssetKey) -> Result<(), ApiError> {
+    fn pair(&mut self, movie: Photo, still: AssetKey) -> Result<(), ApiError> {
         self.shared.node.store().blobs().sync()?;
         let mut part = movie.item.parts[0].clone();
         part.role = PartRole::Motion;
@@ -189,6 +199,44 @@ impl<'a, 's> Batcher<'a, 's> {
             bytes: movie.bytes,
         });
         self.tell_twins();
+        Ok(())
+    }
+
+    /// Gives items the originals that were made again, and tells of them.
+    fn put_back(&mut self) -> Result<(), ApiError> {
+        if self.again.is_empty() {
+            return Ok(());
+        }
+        let store = self.shared.node.store();
+        store.blobs().sync()?;
+        let remade = self.again.iter().map(|again| &again.remade);
+        let places: Vec<_> = remade.map(|one| (one.lost.blob, one.place)).collect();
+        self.shared
+            .node
+            .ask_blocking(move |runtime| runtime.put_back(&places))??;
+        let rows = self.again.iter();
+        let rows = rows.map(|one| source_row(store, &one.path, &one.stamp, one.hash));
+        store.commit(&Batch {
+            puts: rows.collect(),
+            ..Batch::default()
+        })?;
+        for again in std::mem::take(&mut self.again) {
+            let Remade { lost, .. } = again.remade;
+            let content = (again.album, again.hash);
+            self.shared.in_work().remove(&content);
+            self.added.insert(content, lost.key.item);
+            match lost.then {
+                Then::Restore => self.restored.push((again.path, lost.key, again.bytes)),
+                Then::Present(reason) => self.shared.report(Report {
+                    path: again.path,
+                    outcome: Outcome::Present,
+                    asset: Some(lost.key.item),
+                    reason: reason
+                        .or_else(|| Some("its original was missing and is kept again".into())),
+                    bytes: again.bytes,
+                }),
+            }
+        }
         Ok(())
     }
 
@@ -218,6 +266,7 @@ impl<'a, 's> Batcher<'a, 's> {
 
     fn flush(&mut self) -> Result<(), ApiError> {
         self.since = None;
+        self.put_back()?;
         self.restore()?;
         let waiting = std::mem::take(&mut self.waiting);
         let Some(first) = waiting.first() else {
@@ -274,7 +323,7 @@ impl<'a, 's> Batcher<'a, 's> {
     }
 
     /// Remembers files and live photos, for the next import and for movies still to come.
-    fn keep_sources(&self, recorded: &[Prepared], ids: &[OpId]) -> Result<(), StoreError> {
+    fn keep_sources(&self, recorded: &[Photo], ids: &[OpId]) -> Result<(), StoreError> {
         let store = self.shared.node.store();
         let mut batch = Batch::default();
         for (index, prepared) in recorded.iter().enumerate() {

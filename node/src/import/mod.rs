@@ -7,11 +7,14 @@
 //!
 //! Every queue is bounded and files are read in pieces, so memory does not grow
 //! with what is imported. A file is told as added only when its entry is
-//! durable. Interrupted at any point, the next import goes on: what is here is
-//! found by content.
+//! durable, and as present only when its bytes are safe without it (`known.rs`).
+//! Interrupted at any point, the next import goes on: what is here is found by
+//! content.
 
 mod batch;
 mod deleted;
+mod encrypt;
+mod known;
 pub mod metadata;
 mod prepare;
 pub mod previews;
@@ -29,7 +32,11 @@ use std::{
 
 use heirloom_protocol::id::{AlbumId, OpId, PlainHash};
 
-use self::{batch::Batcher, prepare::Prepared, scan::Found};
+use self::{
+    batch::Batcher,
+    prepare::{Again, Photo},
+    scan::Found,
+};
 use crate::{
     api::ApiError,
     media::Pool,
@@ -73,7 +80,7 @@ pub enum Target {
 pub enum Outcome {
     /// It is a new asset.
     Added,
-    /// The album has its content already.
+    /// The album has its content already, and its bytes are on this device or proved on an archive.
     Present,
     /// The album had its content in the trash, and it was brought back.
     Restored,
@@ -180,7 +187,9 @@ impl Shared<'_> {
 /// What goes from the preparing stage to the batching one.
 enum Ready {
     /// A photo with its blob written, not yet durable.
-    Photo(Box<Prepared>),
+    Photo(Box<Photo>),
+    /// The missing original of an item, written again and not yet durable.
+    Again(Box<Again>),
     /// The same content is being added by another file: to be told once that one is recorded.
     Twin {
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! One file: is it a photo, is it here already, what does it say, its ciphertext.
+//! One file: is it a photo, is it safe already, what does it say, its ciphertext.
 
 use std::{
     fs::{File, Metadata as FileMetadata},
@@ -7,8 +7,7 @@ use std::{
 };
 
 use heirloom_protocol::{
-    album::asset::Asset,
-    crypto::{BlobKey, Class, Encryptor, LeafHasher, Purpose, SeededRng, Shape},
+    crypto::{BlobKey, Class, Purpose, SeededRng, Shape},
     id::{AlbumId, OpId, PlainHash},
     limits,
     log::entry::BlobLine,
@@ -17,23 +16,22 @@ use heirloom_protocol::{
 use zeroize::Zeroizing;
 
 use super::{
-    Outcome, Ready, Report, Shared, Target, album_of_folder, deleted,
+    Outcome, Ready, Report, Shared, Target, album_of_folder,
+    encrypt::seal,
+    known::{self, Known, Look, Remade, remake},
     metadata::{CaptureSource, Metadata, name},
     scan::Found,
 };
 use crate::{
     media::{MediaKind, MediaType, Take},
-    runtime::{AssetKey, Runtime, RuntimeError, items_with},
-    store::{BlobPlace, BlobState, Store, StoreError, Table},
+    runtime::{AssetKey, Runtime, RuntimeError},
+    store::{BlobPlace, Store, StoreError, Table},
 };
 
 /// First bytes by which a file is recognised.
 const HEAD_BYTES: usize = 4096;
-/// Bytes hashed at once.
-const HASH_BYTES: usize = 256 * 1024;
-
 /// A file ready to be recorded: its blob is written, not yet durable.
-pub(super) struct Prepared {
+pub(super) struct Photo {
     pub(super) path: PathBuf,
     pub(super) album: AlbumId,
     pub(super) hash: PlainHash,
@@ -47,8 +45,26 @@ pub(super) struct Prepared {
     pub(super) stamp: Vec<u8>,
 }
 
+/// A file out of which an original was made again: written, not yet durable.
+pub(super) struct Again {
+    pub(super) path: PathBuf,
+    pub(super) album: AlbumId,
+    pub(super) hash: PlainHash,
+    pub(super) bytes: u64,
+    pub(super) remade: Remade,
+    pub(super) stamp: Vec<u8>,
+}
+
+/// What became of a file that is taken.
+enum Prepared {
+    Photo(Box<Photo>),
+    Again(Box<Again>),
+    /// It would be taken, and nothing is to be done.
+    Planned,
+}
+
 /// Why a file was not prepared.
-enum Refused {
+pub(super) enum Refused {
     Skipped(&'static str),
     Failed(String),
     /// The disk takes nothing more, this file and those after it.
@@ -104,8 +120,9 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         })
     };
     match try_prepare(shared, &found) {
-        Ok(Some(prepared)) => Ready::Photo(Box::new(prepared)),
-        Ok(None) => told(
+        Ok(Prepared::Photo(photo)) => Ready::Photo(photo),
+        Ok(Prepared::Again(again)) => Ready::Again(again),
+        Ok(Prepared::Planned) => told(
             Outcome::Added,
             None,
             Some("would be added".into()),
@@ -126,7 +143,7 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
     }
 }
 
-fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Option<Prepared>, Refused> {
+fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> {
     let name = found
         .path
         .file_name()
@@ -147,29 +164,51 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Option<Prepared>, R
     let album = target(shared, &found.path)?;
     let store = shared.node.store();
     let stamp = stamp_of(&before);
-    if let Some(hash) = known_source(store, &found.path, &stamp)?
-        && let Some(refused) = present(shared, album, hash, before.len())?
-    {
-        return Err(refused);
+    if let Some(hash) = known_source(store, &found.path, &stamp)? {
+        let known = known::find(shared, album, hash, before.len(), Look::Quick)?;
+        if known.lost.is_empty()
+            && let Some(refused) = known.refused
+        {
+            return Err(refused);
+        }
     }
     let hash = hash_file(&mut file)?;
-    if let Some(refused) = present(shared, album, hash, before.len())? {
+    let known = known::find(shared, album, hash, before.len(), Look::Close)?;
+    if known.lost.is_empty()
+        && let Some(refused) = known.refused
+    {
         remember_source(store, &found.path, &stamp, hash)?;
         return Err(refused);
     }
     if shared.request.dry_run {
-        return Ok(None);
+        return Ok(Prepared::Planned);
     }
     if !shared.in_work().insert((album, hash)) {
         return Err(Refused::Twin(album, hash, before.len()));
     }
-    let prepared = add(
-        shared, found, &mut file, &before, media, &name, album, hash, stamp,
-    );
+    let Known { refused, lost } = known;
+    let prepared = match remake(store, &mut file, before.len(), lost) {
+        Ok(Some(remade)) => Ok(Prepared::Again(Box::new(Again {
+            path: found.path.clone(),
+            album,
+            hash,
+            bytes: before.len(),
+            remade,
+            stamp,
+        }))),
+        Ok(None) => match refused {
+            Some(refused) => Err(refused),
+            None => add(
+                shared, found, &mut file, &before, media, &name, album, hash, stamp,
+            )
+            .map(|photo| Prepared::Photo(Box::new(photo))),
+        },
+        Err(refused) => Err(refused),
+    };
     if prepared.is_err() {
         shared.in_work().remove(&(album, hash));
     }
-    prepared.map(Some)
+    prepared
 }
 
 #[expect(
@@ -186,7 +225,7 @@ fn add(
     album: AlbumId,
     hash: PlainHash,
     stamp: Vec<u8>,
-) -> Result<Prepared, Refused> {
+) -> Result<Photo, Refused> {
     file.seek(SeekFrom::Start(0))?;
     // A file that says nothing, or on which the worker dies, is kept all the same.
     let metadata = shared.pool.metadata(file, media).unwrap_or_default();
@@ -208,7 +247,7 @@ fn add(
     };
     let live_id = metadata.live_id.clone();
     let item = item_of(&metadata, media, name, part);
-    Ok(Prepared {
+    Ok(Photo {
         path: found.path.clone(),
         album,
         hash,
@@ -234,65 +273,6 @@ fn target(shared: &Shared<'_>, path: &Path) -> Result<AlbumId, Refused> {
             Ok(album_of_folder(shared, &name)?)
         }
     }
-}
-
-/// What the album knows of this content, if it has it or had it.
-fn present(
-    shared: &Shared<'_>,
-    album: AlbumId,
-    hash: PlainHash,
-    bytes: u64,
-) -> Result<Option<Refused>, Refused> {
-    let store = shared.node.store();
-    let keys = items_with(store, hash)?.into_iter();
-    let mut gone = None;
-    for key in keys.filter(|key| key.album == album) {
-        let asset = key.load(store)?;
-        if asset.added.is_none() || !is_proven(shared, &asset, hash)? {
-            continue;
-        }
-        if asset.is_purged() {
-            gone = gone.or(Some((key, asset)));
-        } else if asset.trashed().is_some() {
-            return deleted::in_trash(shared, key, &asset)
-                .map(|trash| Some(trash_refusal(shared, key, trash, bytes)))
-                .map_err(Refused::from);
-        } else {
-            return Ok(Some(Refused::Present(Some(key.item), None, bytes)));
-        }
-    }
-    match gone {
-        Some((key, asset)) if !shared.request.restore => {
-            let reason = deleted::for_good(shared, &asset)?;
-            Ok(Some(Refused::Purged(key.item, reason)))
-        }
-        _ => Ok(None),
-    }
-}
-
-fn trash_refusal(shared: &Shared<'_>, key: AssetKey, trash: deleted::Trash, bytes: u64) -> Refused {
-    if !trash.may_restore || !shared.request.restore || shared.request.dry_run {
-        return Refused::Present(Some(key.item), Some(trash.reason), bytes);
-    }
-    Refused::Restore(key, bytes)
-}
-
-/// Whether an item's hash is more than a claim of whoever added it: this person added it, or its
-/// bytes came here and were checked against it. Else a stranger's claim would keep a photo out.
-fn is_proven(shared: &Shared<'_>, asset: &Asset, hash: PlainHash) -> Result<bool, Refused> {
-    let me = shared
-        .node
-        .ask_blocking(|runtime| runtime.replica().person())?;
-    if asset.owner() == me {
-        return Ok(true);
-    }
-    for (_, blob) in asset.all_parts().filter(|(part, _)| part.pt_hash == hash) {
-        let state = shared.node.store().blob_state(&blob.log, blob.ordinal)?;
-        if !matches!(state, BlobState::Absent) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -> AddItem {
@@ -385,17 +365,10 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
 
 fn hash_file(file: &mut File) -> std::io::Result<PlainHash> {
     file.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; HASH_BYTES];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(PlainHash(*hasher.finalize().as_bytes())),
-            count => hasher.update(&buffer[..count]),
-        };
-    }
+    known::hash_of(file)
 }
 
-/// Encrypts a file a segment at a time; fails when its bytes are no longer those that were hashed.
+/// The file's ciphertext under a key of its own.
 fn encrypt(
     store: &Store,
     file: &mut File,
@@ -406,34 +379,7 @@ fn encrypt(
     let shape =
         Shape::padded(Class::Original, 0, len).map_err(|_| Refused::Failed("too large".into()))?;
     file.seek(SeekFrom::Start(0))?;
-    let mut hasher = blake3::Hasher::new();
-    let mut writer = store.blobs().writer();
-    let mut leaves = LeafHasher::new();
-    let mut encryptor = Encryptor::new(key, shape);
-    let mut buffer = Vec::with_capacity(limits::LEAF_BYTES);
-    for index in 0..shape.segments() {
-        buffer.clear();
-        buffer.resize(shape.data_bytes(index), 0);
-        let changed = || Refused::Failed("it changed while it was read; import it again".into());
-        file.read_exact(&mut buffer).map_err(|_| changed())?;
-        hasher.update(&buffer);
-        encryptor
-            .seal_segment(index, &mut buffer)
-            .map_err(|_| changed())?;
-        leaves.update(&buffer).map_err(|_| changed())?;
-        writer.write(&buffer)?;
-    }
-    if *hasher.finalize().as_bytes() != hash.0 {
-        return Err(Refused::Failed(
-            "it changed while it was read; import it again".into(),
-        ));
-    }
-    let stored = writer.finish()?;
-    if shape.ciphertext_len() > limits::LEAF_LIST_STORED_ABOVE_BYTES
-        && let Ok(list) = leaves.finish()
-    {
-        store.blobs().put_leaves(&stored.cid, list.as_bytes())?;
-    }
+    let stored = seal(store, file, shape, hash, key)?;
     let line = BlobLine {
         part: 0,
         class: Class::Original.code(),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use heirloom_protocol::{
+    album::asset::{Asset, BlobRef},
     id::{BlobId, LogId},
     log::entry::Entry,
     sync::Head,
@@ -19,7 +20,7 @@ use super::{
     News, Runtime, RuntimeError,
     commit::{Stage, record_of},
 };
-use crate::store::{Batch, BlobState, Damage, EntryRecord, Finding, StoreError, Table};
+use crate::store::{Batch, BlobPlace, BlobState, Damage, EntryRecord, Finding, StoreError, Table};
 
 /// Damaged entries that are put right one after another before opening gives up.
 const MENDS: usize = 256;
@@ -29,6 +30,19 @@ const PREFIX: &[u8] = b"broken/";
 
 fn key(log: &LogId, seq: u32) -> Vec<u8> {
     [PREFIX, &wire::encode(&(*log, seq))].concat()
+}
+
+/// Where the bytes of an original are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kept {
+    /// Here, as the index says.
+    Here(BlobPlace),
+    /// On an archive that says so and has proved lately what it says.
+    Elsewhere,
+    /// Nowhere for long: references to it have ended.
+    Ended,
+    /// On no device whose word counts.
+    Nowhere,
 }
 
 impl Runtime {
@@ -138,6 +152,34 @@ impl Runtime {
             Ok(_) => self.drops.has_ended(log, ordinal),
             Err(_) => false,
         }
+    }
+
+    /// How much of an original there is if what a person has in hand goes: one part of an asset.
+    pub(crate) fn original_kept(&self, asset: &Asset, blob: &BlobRef) -> Result<Kept, StoreError> {
+        if self.drops.has_ended(&blob.log, blob.ordinal) {
+            return Ok(Kept::Ended);
+        }
+        if let BlobState::Here(place) = self.store.blob_state(&blob.log, blob.ordinal)? {
+            return Ok(Kept::Here(place));
+        }
+        let holders = self.peers.holders_of(std::iter::once(asset));
+        let (witnesses, now) = (self.witnesses(), self.now());
+        let mut witnesses = witnesses
+            .iter()
+            .filter(|(device, _)| holders.contains(device));
+        Ok(match witnesses.any(|(_, witness)| witness.counts(now)) {
+            true => Kept::Elsewhere,
+            false => Kept::Nowhere,
+        })
+    }
+
+    /// Notes where originals lie that were made again out of the files they came from; they are
+    /// durable, and named as they are kept. Durable when it returns.
+    pub(crate) fn put_back(&mut self, made: &[(BlobRef, BlobPlace)]) -> Result<(), RuntimeError> {
+        let (blobs, places): (Vec<_>, Vec<_>) = made.iter().copied().unzip();
+        let named = self.named_blobs(&blobs);
+        let came: Vec<_> = named.into_iter().zip(places).collect();
+        self.blobs_came(&came)
     }
 
     /// Entries that are damaged here and are to come again.

@@ -77,17 +77,20 @@ impl Identity {
     /// Reads the key file; `None` on a home whose setting up was interrupted.
     ///
     /// A home with photos and without the key is damaged: nobody may set it up anew over them.
+    ///
+    /// # Errors
+    ///
+    /// What [`crate::store::Keyring::load`] says of a key that is there and cannot be used.
     pub fn load(store: &Store) -> Result<Option<Self>, RuntimeError> {
         let keyring = store.keyring()?;
-        if !keyring.holds(KeyFile::Device) {
-            let path = keyring.path(KeyFile::Device);
-            return match store.holds_blobs()? {
-                true => Err(StoreError::Damaged(Damage::Key { path }).into()),
-                false => Ok(None),
-            };
+        if let Some(identity) = keyring.load(KeyFile::Device)? {
+            return Ok(Some(identity));
         }
-        let bytes = keyring.read(KeyFile::Device)?;
-        Ok(wire::decode(&bytes, wire::MAX_BYTES).ok())
+        let path = keyring.path(KeyFile::Device);
+        match store.holds_blobs()? {
+            true => Err(StoreError::Damaged(Damage::Key { path }).into()),
+            false => Ok(None),
+        }
     }
 }
 

@@ -88,6 +88,7 @@ pub(crate) use self::{
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
     gossip::is_beacon,
+    heal::Kept,
     hold::Leaving,
     seen::note_seen,
     settled::{confirm_kit, confirmed_kit, want_copies},

@@ -24,7 +24,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 
 use super::{Audit, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of};
-use crate::store::{Batch, Table};
+use crate::store::Table;
 
 /// Which blobs other devices say they hold.
 #[derive(Clone, Debug, Default)]

@@ -288,15 +288,23 @@ impl BlobStore {
         Ok(whole)
     }
 
-    /// Reads a blob of any size and says whether it still has its name.
+    /// Reads a blob of any size and says whether it still has its name. What the disk cannot read
+    /// has not.
     pub fn is_whole(&self, cid: &BlobId, place: &BlobPlace) -> Result<bool, StoreError> {
-        match self.0.reader(cid, place)? {
-            None => Ok(false),
-            Some(reader) => reader.hash().map(|hash| hash == *cid),
+        let reader = self.0.reader(cid, place);
+        let hash = reader.and_then(|reader| reader.map(|reader| reader.hash()).transpose());
+        match hash {
+            Ok(hash) => Ok(hash == Some(*cid)),
+            Err(StoreError::Damaged(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// The name of the blob at a place, or nothing where none lies.
+    ///
+    /// # Errors
+    ///
+    /// [`Damage::Blob`] and [`Damage::Pack`] where the disk cannot read it.
     pub fn name(&self, place: &BlobPlace) -> Result<Option<BlobId>, StoreError> {
         match place {
             BlobPlace::File { cid, .. } => Ok(self.0.reader(cid, place)?.map(|_| *cid)),
@@ -314,20 +322,16 @@ impl BlobStore {
     }
 
     /// The leaf list of a large blob as it was kept, unverified, if it is not longer than
-    /// `max_bytes`.
+    /// `max_bytes`. None where the disk cannot read it: it can be made again.
     pub fn leaves(&self, cid: &BlobId, max_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.0.leaves_path(cid);
         if !path.exists() {
             return Ok(None);
         }
-        let disk = Disk::open(&path)?;
-        let bytes = disk.len()?;
-        if bytes > max_bytes {
-            return Ok(None);
+        match read_list(&path, max_bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+            list => Ok(list?),
         }
-        let mut list = vec![0; usize::try_from(bytes).unwrap_or(0)];
-        disk.read_at(0, &mut list)?;
-        Ok(Some(list))
     }
 }
 
@@ -376,6 +380,11 @@ impl Blobs {
     }
 
     fn reader(&self, cid: &BlobId, place: &BlobPlace) -> Result<Option<BlobReader>, StoreError> {
+        let reader = self.open_at(cid, place);
+        reader.map_err(|error| error.or_damage(|| Damage::Blob { cid: *cid }))
+    }
+
+    fn open_at(&self, cid: &BlobId, place: &BlobPlace) -> Result<Option<BlobReader>, StoreError> {
         match place {
             BlobPlace::File { cid: named, len } => {
                 let path = self.path(cid);
@@ -384,11 +393,11 @@ impl Blobs {
                 }
                 let disk = Arc::new(Disk::open(&path)?);
                 let whole = disk.len()? == *len;
-                Ok(whole.then(|| BlobReader::new(disk, 0, *len)))
+                Ok(whole.then(|| BlobReader::new(*cid, disk, 0, *len)))
             }
             BlobPlace::Pack { pack, offset, len } => {
                 let found = self.packs.locate(Some(cid), *pack, *offset, *len)?;
-                Ok(found.map(|(disk, start)| BlobReader::new(disk, start, u64::from(*len))))
+                Ok(found.map(|(disk, start)| BlobReader::new(*cid, disk, start, u64::from(*len))))
             }
         }
     }
@@ -569,14 +578,20 @@ impl Drop for BlobWriter {
 /// A blob open for reading. Goes on working while the blob is being dropped.
 #[derive(Clone, Debug)]
 pub struct BlobReader {
+    cid: BlobId,
     disk: Arc<Disk>,
     start: u64,
     len: u64,
 }
 
 impl BlobReader {
-    fn new(disk: Arc<Disk>, start: u64, len: u64) -> Self {
-        Self { disk, start, len }
+    fn new(cid: BlobId, disk: Arc<Disk>, start: u64, len: u64) -> Self {
+        Self {
+            cid,
+            disk,
+            start,
+            len,
+        }
     }
 
     /// The blob's length.
@@ -589,25 +604,46 @@ impl BlobReader {
         self.len == 0
     }
 
-    /// Fills the buffer from an offset; what lies beyond the end is an error.
+    /// Fills the buffer from an offset; what lies beyond the end is an error, and what the disk
+    /// cannot read is [`Damage::Blob`].
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
         let wanted = u64::try_from(buffer.len()).expect("usize is at most 64 bits");
         let end = offset.checked_add(wanted).filter(|end| *end <= self.len);
         if end.is_none() {
             return Err(StoreError::Io(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        Ok(self.disk.read_at(self.start + offset, buffer)?)
+        let read = self.disk.read_at(self.start + offset, buffer);
+        read.map_err(|error| self.damaged(error))
     }
 
     /// BLAKE3 of the whole blob as it lies on disk.
     pub fn hash(&self) -> Result<BlobId, StoreError> {
-        Ok(hash(&self.disk, self.start, self.len)?)
+        let hash = hash(&self.disk, self.start, self.len);
+        hash.map_err(|error| self.damaged(error))
+    }
+
+    fn damaged(&self, error: std::io::Error) -> StoreError {
+        StoreError::from(error).or_damage(|| Damage::Blob { cid: self.cid })
     }
 }
 
 fn is_whole(path: &Path, cid: &BlobId) -> std::io::Result<bool> {
     let disk = Disk::open(path)?;
-    Ok(hash(&disk, 0, disk.len()?)? == *cid)
+    match hash(&disk, 0, disk.len()?) {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(false),
+        hash => Ok(hash? == *cid),
+    }
+}
+
+fn read_list(path: &Path, max_bytes: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let disk = Disk::open(path)?;
+    let bytes = disk.len()?;
+    if bytes > max_bytes {
+        return Ok(None);
+    }
+    let mut list = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    disk.read_at(0, &mut list)?;
+    Ok(Some(list))
 }
 
 /// BLAKE3 of a part of a file.

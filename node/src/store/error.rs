@@ -25,6 +25,12 @@ pub enum StoreError {
         /// The newest version this program writes.
         known: u32,
     },
+    /// A key file is whole and says what this version does not understand; nothing was touched.
+    #[error("the key file {path} is of a newer version than this program")]
+    NewerKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// Others could read a secret or the home.
     #[error("{path} has mode {mode:04o}: others could get at it; run: {fix}")]
     Permissions {
@@ -62,7 +68,7 @@ pub enum StoreError {
 /// What was found broken.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum Damage {
-    /// The record of an entry does not match its checksum, or is missing from its file.
+    /// The record of an entry does not match its checksum, cannot be read, or is missing from its file.
     #[error("entry {seq} of a log of device {}", .log.device.short())]
     Entry {
         /// The log.
@@ -82,7 +88,7 @@ pub enum Damage {
         /// How many.
         bytes: u64,
     },
-    /// A blob that the index lists is missing, short or does not hash to its name.
+    /// A blob that the index lists is missing, short, unreadable or does not hash to its name.
     #[error("blob {cid}")]
     Blob {
         /// The blob.
@@ -187,6 +193,16 @@ pub enum Refusal {
         /// The blob.
         cid: BlobId,
     },
+}
+
+impl StoreError {
+    /// The same, or damage where the disk could not give what was to be read.
+    pub(super) fn or_damage(self, damage: impl FnOnce() -> Damage) -> Self {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::InvalidData => damage().into(),
+            other => other,
+        }
+    }
 }
 
 impl From<io::Error> for StoreError {

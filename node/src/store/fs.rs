@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that blobs leave free for the index and the logs.
 const FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// What is read at once where a larger read fails: no disk has larger sectors.
+const PIECE_BYTES: usize = 4096;
 /// Bytes below which a commit may not find the room it needs.
 const LOW_BYTES: u64 = 2 * 1024 * 1024;
 
@@ -40,6 +42,18 @@ pub(crate) fn note(_: Change<'_>) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the tests' version of this can fail"
+)]
+fn note_read(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+use hook::note_read;
+
 #[cfg(test)]
 pub(crate) use hook::note;
 
@@ -47,13 +61,35 @@ pub(crate) use hook::note;
 pub(crate) mod hook {
     use std::cell::RefCell;
     use std::io;
+    use std::path::Path;
 
     use super::Change;
 
     type Hook = Box<dyn FnMut(&Change<'_>) -> io::Result<()>>;
 
+    type Reads = Box<dyn FnMut(&Path) -> io::Result<()>>;
+
     thread_local! {
         static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+        static READS: RefCell<Option<Reads>> = const { RefCell::new(None) };
+    }
+
+    /// Lets `hook` see of which file each read of this thread is while `act` runs.
+    pub(crate) fn with_reads<R>(
+        hook: impl FnMut(&Path) -> io::Result<()> + 'static,
+        act: impl FnOnce() -> R,
+    ) -> R {
+        READS.with(|slot| *slot.borrow_mut() = Some(Box::new(hook)));
+        let result = act();
+        READS.with(|slot| *slot.borrow_mut() = None);
+        result
+    }
+
+    pub(super) fn note_read(path: &Path) -> io::Result<()> {
+        READS.with(|slot| {
+            let mut hook = slot.borrow_mut();
+            hook.as_mut().map_or(Ok(()), |hook| hook(path))
+        })
     }
 
     /// Lets `hook` see each change that this thread makes while `act` runs.
@@ -80,6 +116,15 @@ pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
+/// The same for reads. What the disk cannot give, as with a bad sector, is data that is not as it was
+/// written: [`io::ErrorKind::InvalidData`].
+fn at_read(path: &Path) -> impl FnOnce(io::Error) -> io::Error + '_ {
+    move |error| match crate::sys::is_unreadable(&error) {
+        true => at(path)(io::Error::new(io::ErrorKind::InvalidData, error)),
+        false => at(path)(error),
+    }
+}
+
 /// An open file that remembers its path.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -90,7 +135,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens an existing file for reading.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path).map_err(at(path))?;
+        let file = File::open(path).map_err(at_read(path))?;
         Ok(Self::of(file, path))
     }
 
@@ -123,12 +168,31 @@ impl Disk {
     }
 
     pub(crate) fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata().map_err(at(&self.path))?.len())
+        Ok(self.file.metadata().map_err(at_read(&self.path))?.len())
     }
 
     /// Fills the buffer from an offset, or fails with `UnexpectedEof`.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        read_exact_at(&self.file, offset, buffer).map_err(at(&self.path))
+        note_read(&self.path)
+            .and_then(|()| read_exact_at(&self.file, offset, buffer))
+            .map_err(at_read(&self.path))
+    }
+
+    /// Fills the buffer from an offset with what the disk gives, and with zeros where it gives nothing.
+    pub(crate) fn read_what_there_is(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let read = self.read_at(offset, buffer);
+        if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::InvalidData) {
+            return read;
+        }
+        let mut at = offset;
+        for piece in buffer.chunks_mut(PIECE_BYTES) {
+            match self.read_at(at, piece) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => piece.fill(0),
+                other => other?,
+            }
+            at += u64::try_from(piece.len()).expect("a piece fits");
+        }
+        Ok(())
     }
 
     /// Writes all bytes at an offset. Not durable before [`sync`](Self::sync).

@@ -451,7 +451,16 @@ impl StorageBackend for IndexFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
+        match self.inner.read(offset, out) {
+            // An error would keep the database from reading anything more. Zeros have no checksum that
+            // fits, and are found like other rot.
+            Err(error) if crate::sys::is_unreadable(&error) => {
+                tracing::warn!(%error, offset, "the disk cannot read a part of the index");
+                out.fill(0);
+                Ok(())
+            }
+            read => read,
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use heirloom_protocol::wire;
 use zeroize::Zeroizing;
 
 use super::error::{Damage, Refusal, StoreError};
@@ -52,18 +53,23 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Opens the folder; refuses one that others can look into. Clears what an interrupted write
-    /// left.
+    /// Opens the folder; refuses one that others can look into.
     pub fn open(home: &Path) -> Result<Self, StoreError> {
         let folder = home.join("keys");
         fs::create_folder(&folder)?;
         check_private(&folder)?;
-        for name in fs::list(&folder)? {
+        Ok(Self { folder })
+    }
+
+    /// Clears what an interrupted write left. For who has just taken the home: later it could be what
+    /// another thread is writing.
+    pub(super) fn clear(&self) -> Result<(), StoreError> {
+        for name in fs::list(&self.folder)? {
             if name.ends_with(".tmp") {
-                fs::remove(&folder.join(name))?;
+                fs::remove(&self.folder.join(name))?;
             }
         }
-        Ok(Self { folder })
+        Ok(())
     }
 
     /// Where a secret lies.
@@ -94,11 +100,35 @@ impl Keyring {
         Ok(fs::write_whole(&self.path(key), &bytes)?)
     }
 
-    /// Removes a secret, if it is there.
+    /// Removes a secret, if it is there. Durable when it returns.
     pub fn remove(&self, key: KeyFile) -> Result<(), StoreError> {
-        match self.holds(key) {
-            true => Ok(fs::remove(&self.path(key))?),
-            false => Ok(()),
+        if !self.holds(key) {
+            return Ok(());
+        }
+        let path = self.path(key);
+        fs::remove(&path)?;
+        Ok(fs::sync_folder_of(&path)?)
+    }
+
+    /// Reads and decodes a secret; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NewerKey`] for one that is whole and not to be decoded: it is somebody's only
+    /// copy, and never to be taken for none.
+    pub fn load<T: serde::Serialize + serde::de::DeserializeOwned>(
+        &self,
+        key: KeyFile,
+    ) -> Result<Option<T>, StoreError> {
+        if !self.holds(key) {
+            return Ok(None);
+        }
+        let bytes = self.read(key)?;
+        match wire::decode(&bytes, wire::MAX_BYTES) {
+            Ok(secret) => Ok(Some(secret)),
+            Err(_) => Err(StoreError::NewerKey {
+                path: self.path(key),
+            }),
         }
     }
 
@@ -123,13 +153,11 @@ impl Keyring {
         }
         match body[MAGIC.len()] {
             KDF_NONE => Ok(Zeroizing::new(body[HEADER_BYTES..].to_vec())),
-            kdf => Err(StoreError::Io(std::io::Error::new(
+            KDF_ARGON2ID => Err(StoreError::Io(std::io::Error::new(
                 std::io::ErrorKind::Unsupported,
-                match kdf {
-                    KDF_ARGON2ID => "the key file is closed with a passphrase",
-                    _ => "the key file is of a newer kind",
-                },
+                "the key file is closed with a passphrase",
             ))),
+            _ => Err(StoreError::NewerKey { path }),
         }
     }
 }

@@ -165,7 +165,8 @@ impl LogFiles {
         lock(&self.open).remove(log);
     }
 
-    /// Reads the record at a place the index gave, or nothing if it is not there.
+    /// Reads the record at a place the index gave, or nothing if it is not there or the disk cannot
+    /// read it.
     pub(crate) fn read(
         &self,
         log: &LogId,
@@ -181,7 +182,9 @@ impl LogFiles {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidData
                 ) =>
             {
                 Ok(None)
@@ -205,8 +208,13 @@ impl LogFiles {
         if offset.saturating_add(u64::from(len)) > file.len()? {
             return Ok(None);
         }
-        file.read_at(offset, &mut raw)?;
-        Ok(record::mend(log, &raw))
+        match file.read_at(offset, &mut raw) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            read => {
+                read?;
+                Ok(record::mend(log, &raw))
+            }
+        }
     }
 
     /// Whether a log's file begins as its name says.
@@ -217,8 +225,13 @@ impl LogFiles {
             return Ok(false);
         }
         let mut header = vec![0; good.len()];
-        file.read_at(0, &mut header)?;
-        Ok(header == good)
+        match file.read_at(0, &mut header) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            read => {
+                read?;
+                Ok(header == good)
+            }
+        }
     }
 
     /// Writes a damaged header again: the file's name holds all that it says.

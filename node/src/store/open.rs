@@ -68,6 +68,7 @@ impl Store {
             fs::create_folder(&home.join(folder))?;
         }
         let keyring = Keyring::open(home)?;
+        keyring.clear()?;
         if !keyring.holds(KeyFile::Store) {
             new_store_key(&keyring)?;
         }
@@ -315,6 +316,7 @@ fn new_store_key(keyring: &Keyring) -> Result<Zeroizing<Vec<u8>>, StoreError> {
 /// replaced and the index with it.
 fn store_key(home: &Path, opened: &mut Opened) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let keyring = Keyring::open(home)?;
+    keyring.clear()?;
     if keyring.holds(KeyFile::Store) {
         match keyring.read(KeyFile::Store) {
             Ok(key) => return Ok(key),

@@ -257,6 +257,17 @@ impl Packs {
 
     /// The name of the blob at a place, or nothing where none lies.
     pub(crate) fn name(&self, pack: u32, offset: u32) -> Result<Option<BlobId>, StoreError> {
+        let (at, bytes) = (u64::from(offset), HEAD_BYTES);
+        let damage = || Damage::Pack {
+            pack,
+            offset: at,
+            bytes,
+        };
+        self.head_at(pack, offset)
+            .map_err(|error| error.or_damage(damage))
+    }
+
+    fn head_at(&self, pack: u32, offset: u32) -> Result<Option<BlobId>, StoreError> {
         if !self.path(pack).exists() {
             return Ok(None);
         }
@@ -310,9 +321,14 @@ impl Packs {
         }
         let disk = self.file(pack)?;
         let start = u64::from(offset) + HEAD_BYTES;
-        if start + u64::from(len) > disk.len()?
-            || super::blobs::hash(&disk, start, u64::from(len))? != *cid
-        {
+        if start + u64::from(len) > disk.len()? {
+            return Ok(false);
+        }
+        let whole = match super::blobs::hash(&disk, start, u64::from(len)) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => false,
+            hash => hash? == *cid,
+        };
+        if !whole {
             return Ok(false);
         }
         disk.write_at(u64::from(offset), &header(*cid, len))?;
@@ -320,7 +336,8 @@ impl Packs {
         Ok(true)
     }
 
-    /// The bytes of a blob as they lie there, whatever they are, as far as they do.
+    /// The bytes of a blob as they lie there, whatever they are, as far as they do; zeros for what
+    /// the disk cannot read.
     pub(crate) fn raw(&self, pack: u32, offset: u32, len: u32) -> Result<Vec<u8>, StoreError> {
         if !self.path(pack).exists() {
             return Ok(Vec::new());
@@ -329,7 +346,7 @@ impl Packs {
         let start = u64::from(offset) + HEAD_BYTES;
         let there = disk.len()?.saturating_sub(start).min(u64::from(len));
         let mut bytes = vec![0; usize::try_from(there).expect("small blobs are below 256 KiB")];
-        disk.read_at(start, &mut bytes)?;
+        disk.read_what_there_is(start, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -468,7 +485,7 @@ fn walk_pack(
     let mut damaged = None;
     while at + HEAD_BYTES <= end {
         let mut head = [0; HEAD];
-        disk.read_at(at, &mut head)?;
+        disk.read_what_there_is(at, &mut head)?;
         let found = parse(&head).filter(|head| at + HEAD_BYTES + u64::from(head.len) <= end);
         let Some(head) = found else {
             damaged.get_or_insert(at);
@@ -509,7 +526,7 @@ fn resume(disk: &Disk, from: u64, end: u64) -> Result<Option<u64>, StoreError> {
     while at + HEAD_BYTES <= end {
         let left = usize::try_from(end - at).unwrap_or(window.len());
         let left = left.min(window.len());
-        disk.read_at(at, &mut window[..left])?;
+        disk.read_what_there_is(at, &mut window[..left])?;
         for (index, head) in window[..left].windows(HEAD).enumerate() {
             let head: &[u8; HEAD] = head.try_into().expect("windows of this size");
             if head.starts_with(&MAGIC) && parse(head).is_some() {

@@ -1,5 +1,7 @@
 //! Looking for rot: every checksum of the store, and with the data every hash.
 //!
+//! What the disk cannot read is damage like what it gives wrong, and the walk goes on behind it.
+//!
 //! Finding is all that happens here; `repair.rs` puts right what was found.
 
 use std::ops::{Bound, ControlFlow};
@@ -357,7 +359,10 @@ impl<'a> Walk<'a> {
         }
         let known = match name(log, ordinal) {
             Some(cid) => Some(cid),
-            None => self.inner.blobs.name(place)?,
+            None => match self.inner.blobs.name(place) {
+                Ok(name) => name,
+                Err(error) => return self.found(error, blob),
+            },
         };
         let damage = match known {
             None => Some(Damage::Place { log: *log, ordinal }),

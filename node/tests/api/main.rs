@@ -16,6 +16,7 @@ mod forks;
 mod gossip;
 mod holds;
 mod people;
+mod present;
 mod scrub;
 mod sync;
 mod undo;

@@ -210,6 +210,23 @@ impl Home {
         wall: Option<i64>,
         files: &[(PartRole, &str, &[u8])],
     ) -> OpId {
+        self.record_parts(album, wall, files, None).await
+    }
+
+    /// Puts a photo into an album that is said to be another one.
+    pub async fn add_claiming(&self, album: &str, name: &str, bytes: &[u8], said: &[u8]) -> OpId {
+        let files = [(PartRole::Still, name, bytes)];
+        let claim = PlainHash(*blake3::hash(said).as_bytes());
+        self.record_parts(album, None, &files, Some(claim)).await
+    }
+
+    async fn record_parts(
+        &self,
+        album: &str,
+        wall: Option<i64>,
+        files: &[(PartRole, &str, &[u8])],
+        claim: Option<PlainHash>,
+    ) -> OpId {
         let (node, album) = (self.node().await, self.album(album).await);
         let (mut parts, mut lines, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (role, name, bytes)) in files.iter().enumerate() {
@@ -227,7 +244,7 @@ impl Home {
                 role: *role,
                 name: (*name).to_owned(),
                 len: sealed.shape.len(),
-                pt_hash: PlainHash(*blake3::hash(bytes).as_bytes()),
+                pt_hash: claim.unwrap_or(PlainHash(*blake3::hash(bytes).as_bytes())),
                 key: sealed.key,
                 blob: u32::from(number),
             });

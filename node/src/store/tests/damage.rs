@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use heirloom_protocol::id::SpaceId;
 
-use super::super::{Batch, BlobState, Depth, Store, StoreError, Table};
+use super::super::fs::hook;
+use super::super::{Batch, BlobState, Cursor, Damage, Depth, Finding, Store, StoreError, Table};
 use super::{bytes, copy, entry, home, log, places, take_in};
 
 /// A small deterministic generator; the seed is what a failure is repeated with.
@@ -147,4 +148,145 @@ fn a_flipped_bit_in_a_log_is_named_and_spares_the_other_entries() {
             assert!(missed >= 2, "byte {at}: {missed}");
         }
     }
+}
+
+/// Reads of these files fail as they do on a bad sector.
+fn bad_sector(path: std::path::PathBuf) -> impl FnMut(&std::path::Path) -> std::io::Result<()> {
+    move |read: &std::path::Path| match read == path {
+        true => Err(std::io::Error::from_raw_os_error(
+            rustix::io::Errno::IO.raw_os_error(),
+        )),
+        false => Ok(()),
+    }
+}
+
+#[test]
+fn a_bad_sector_in_a_blob_is_damage_and_what_lies_behind_it_is_read() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored: Vec<_> = (0..4)
+        .map(|seed| store.blobs().put(&bytes(seed, 300_000)).unwrap())
+        .collect();
+    store.commit(&places(&stored)).unwrap();
+    store
+        .commit(&Batch {
+            entries: vec![entry(log(1, 1), 1)],
+            ..Batch::default()
+        })
+        .unwrap();
+    let bad = store.blobs().0.path(&stored[1].cid);
+    let wanted = Damage::Blob { cid: stored[1].cid };
+    let scrubbed = hook::with_reads(bad_sector(bad), || {
+        assert!(
+            !store
+                .blobs()
+                .is_whole(&stored[1].cid, &stored[1].place)
+                .unwrap()
+        );
+        let error = store
+            .blobs()
+            .read(&stored[1].cid, &stored[1].place)
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(damage) if damage == wanted));
+        let (mut at, mut seen) = (Cursor::default(), Vec::new());
+        let mut bytes = 0;
+        // A little at a time, as a node does: no step may come to the same place again.
+        for _ in 0..100 {
+            let read = store.scrub(&mut at, 100_000, |_, ordinal| {
+                Some(stored[usize::try_from(ordinal).unwrap()].cid)
+            });
+            let read = read.unwrap();
+            seen.extend(read.findings.into_iter().map(|found| found.damage));
+            bytes += read.bytes;
+            if at.is_at_start() {
+                return (seen, bytes);
+            }
+        }
+        panic!("no end");
+    });
+    assert_eq!(scrubbed, (vec![wanted], 4 * 300_000));
+    store
+        .blobs()
+        .quarantine(&stored[1].cid, &stored[1].place)
+        .unwrap();
+    assert_eq!(store.blobs().quarantined().len(), 1);
+    // A good copy takes its place, whatever the old one still says.
+    let again = store.blobs().put(&bytes(1, 300_000)).unwrap();
+    store.blobs().sync().unwrap();
+    assert!(store.blobs().is_whole(&again.cid, &again.place).unwrap());
+}
+
+#[test]
+fn a_bad_copy_under_a_blobs_name_gives_way_to_a_good_one() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = store.blobs().put(&bytes(1, 300_000)).unwrap();
+    store.blobs().sync().unwrap();
+    let bad = store.blobs().0.path(&stored.cid);
+    hook::with_reads(bad_sector(bad), || {
+        store.blobs().put(&bytes(1, 300_000)).unwrap();
+        store.blobs().sync().unwrap();
+    });
+    assert!(store.blobs().is_whole(&stored.cid, &stored.place).unwrap());
+    assert_eq!(store.blobs().quarantined().len(), 1);
+}
+
+#[test]
+fn bad_sectors_of_a_pack_and_of_a_log_are_named_and_end_nothing() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored: Vec<_> = (0..3)
+        .map(|seed| store.blobs().put(&bytes(seed, 900)).unwrap())
+        .collect();
+    store.commit(&places(&stored)).unwrap();
+    let entries = (1..4).map(|seq| entry(log(1, 1), seq)).collect();
+    store
+        .commit(&Batch {
+            entries,
+            ..Batch::default()
+        })
+        .unwrap();
+    let name = |at: u32| Some(stored[usize::try_from(at).unwrap()].cid);
+    let verify = || {
+        let verified = store.verify(Depth::Data, |_, at| name(at), |_| ControlFlow::Continue(()));
+        verified.unwrap()
+    };
+    assert_eq!(verify().findings, []);
+    let pack = home.path().join("blobs/packs/000001.pack");
+    assert!(pack.exists());
+    let found = hook::with_reads(bad_sector(pack.clone()), verify);
+    let damages: Vec<_> = found.findings.iter().map(|found| &found.damage).collect();
+    for blob in &stored {
+        assert!(
+            damages.contains(&&Damage::Blob { cid: blob.cid }),
+            "{damages:?}"
+        );
+    }
+    // Nothing is written over that may yet be read.
+    let finding = |damage| Finding {
+        damage,
+        blob: Some((log(1, 1), 0)),
+    };
+    hook::with_reads(bad_sector(pack), || {
+        let (cid, place) = (stored[0].cid, stored[0].place);
+        assert!(!store.mend(&finding(Damage::Blob { cid })).unwrap());
+        store.blobs().quarantine(&cid, &place).unwrap();
+    });
+    let path = store.0.files.path(&log(1, 1));
+    let found = hook::with_reads(bad_sector(path.clone()), verify);
+    let named = |seq| {
+        let mut damages = found.findings.iter().map(|found| &found.damage);
+        damages.any(|damage| matches!(damage, Damage::Entry { seq: named, .. } if *named == seq))
+    };
+    assert!((0..4).all(named), "{:?}", found.findings);
+    let id = None;
+    hook::with_reads(bad_sector(path), || {
+        let damage = Damage::Entry {
+            log: log(1, 1),
+            seq: 2,
+            id,
+        };
+        assert!(!store.mend(&finding(damage)).unwrap());
+    });
+    assert_eq!(verify().findings, []);
 }

@@ -1,8 +1,11 @@
 //! Secrets at rest: written whole, read whole, by nobody else.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::rc::Rc;
 
+use super::super::fs::{Change, hook};
 use super::super::{Damage, KeyFile, Keyring, Refusal, Store, StoreError};
 use super::{everything, filled, home, take_in};
 
@@ -78,6 +81,58 @@ fn what_an_interrupted_write_left_is_cleared() {
     fs::write(&left, b"half a secret").unwrap();
     drop(Store::open(home.path()).unwrap());
     assert!(!left.exists());
+}
+
+#[test]
+fn what_another_thread_is_writing_is_left_alone() {
+    let home = home();
+    let store = filled(home.path(), 1);
+    let half = home.path().join("keys/pending.tmp");
+    fs::write(&half, b"half a secret").unwrap();
+    let keyring = store.keyring().unwrap();
+    assert!(half.exists());
+    assert!(keyring.holds(KeyFile::Store));
+}
+
+#[test]
+fn a_secret_that_was_removed_does_not_come_back() {
+    let home = home();
+    let keyring = Keyring::open(home.path()).unwrap();
+    keyring.write(KeyFile::Pending, b"secret").unwrap();
+    let changes = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&changes);
+    let look = move |change: &Change<'_>| {
+        match change {
+            Change::Remove(path) => seen.borrow_mut().push(path.to_path_buf()),
+            Change::SyncFolder(folder) => seen.borrow_mut().push(folder.to_path_buf()),
+            _ => {}
+        }
+        Ok(())
+    };
+    hook::with(look, || {
+        keyring.remove(KeyFile::Pending).unwrap();
+        keyring.remove(KeyFile::Pending).unwrap();
+    });
+    let folder = home.path().join("keys");
+    assert_eq!(changes.take(), [folder.join("pending.key"), folder]);
+}
+
+#[test]
+fn a_secret_of_a_newer_version_is_not_taken_for_none() {
+    let home = home();
+    let keyring = Keyring::open(home.path()).unwrap();
+    assert_eq!(keyring.load::<[u8; 4]>(KeyFile::Device).unwrap(), None);
+    keyring.write(KeyFile::Device, &[1, 2, 3, 4]).unwrap();
+    let read = keyring.load::<[u8; 4]>(KeyFile::Device).unwrap();
+    assert_eq!(read, Some([1, 2, 3, 4]));
+    // As it would be with a field more, and with one less.
+    for secret in [&[1, 2, 3, 4, 5][..], &[1, 2, 3]] {
+        keyring.write(KeyFile::Device, secret).unwrap();
+        assert!(matches!(
+            keyring.load::<[u8; 4]>(KeyFile::Device),
+            Err(StoreError::NewerKey { path }) if path == keyring.path(KeyFile::Device)
+        ));
+    }
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! `present`: said of a file only where its bytes would be safe without it.
+
+use std::path::Path;
+
+use heirloom_node::store::BlobState;
+use heirloom_protocol::op::Role;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::world::{Home, Told, listed};
+
+/// The bytes of a photo: large enough that a blob of it is a file of its own.
+fn photo(seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 300_000];
+    blake3::Hasher::new()
+        .update(&seed.to_be_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes[..4].copy_from_slice(&[0xff, 0xd8, 0xff, 0xe0]);
+    bytes
+}
+
+fn card(photos: &[Vec<u8>]) -> TempDir {
+    let card = tempfile::tempdir().unwrap();
+    for (nth, bytes) in photos.iter().enumerate() {
+        std::fs::write(card.path().join(format!("{nth}.jpg")), bytes).unwrap();
+    }
+    card
+}
+
+async fn import(home: &Home, from: &Path, more: Value) -> Told {
+    let mut body = json!({"paths": [from.to_str().unwrap()], "album": "Family"});
+    let fields = body.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    home.ask("import", body).await
+}
+
+fn counts(told: &Told) -> [u64; 3] {
+    ["added", "present", "failed"].map(|field| told.last()[field].as_u64().unwrap())
+}
+
+async fn is_here(home: &Home) -> Vec<bool> {
+    let told = home.ask("list", json!({})).await;
+    let assets = told.of("asset");
+    let here = assets.iter().map(|asset| &asset["here"]["original"]);
+    here.map(|here| here.as_bool().unwrap()).collect()
+}
+
+/// What an export gives, by content.
+async fn exported(home: &Home) -> Vec<Vec<u8>> {
+    let out = tempfile::tempdir().unwrap();
+    let to = out.path().join("out");
+    let body = json!({"dir": to.to_str().unwrap(), "sidecars": "none"});
+    home.ask("export", body).await.done();
+    let mut all = Vec::new();
+    for file in walkdir::WalkDir::new(&to) {
+        let file = file.unwrap();
+        if file.file_type().is_file() {
+            all.push(std::fs::read(file.path()).unwrap());
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Anna's laptop, and a phone of Ben, who may add to the family's album.
+async fn two() -> (Home, Home) {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "bens phone").await;
+    let body = json!({"album": "Family", "person": "Ben", "role": "contributor"});
+    home.ask("share", body).await.done();
+    phone.take_from(&home).await;
+    (home, phone)
+}
+
+#[tokio::test]
+async fn a_photo_that_another_device_alone_speaks_of_is_stored() {
+    let home = Home::anna().await;
+    let me = home.node().await.view().await.unwrap().person.unwrap();
+    let desktop = home.join(me, "desktop").await;
+    let photos: Vec<_> = (0..3).map(photo).collect();
+    let card = card(&photos);
+    assert_eq!(
+        counts(&import(&home, card.path(), json!({})).await),
+        [3, 0, 0]
+    );
+    desktop.take_from(&home).await;
+    assert_eq!(is_here(&desktop).await, [false; 3]);
+    let before = listed(&desktop, json!({})).await;
+
+    // Of what would be done nothing is.
+    let planned = import(&desktop, card.path(), json!({"dry_run": true})).await;
+    assert_eq!(counts(&planned), [3, 0, 0]);
+    assert_eq!(is_here(&desktop).await, [false; 3]);
+
+    std::fs::copy(card.path().join("0.jpg"), card.path().join("twin.jpg")).unwrap();
+    let told = import(&desktop, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [0, 4, 0]);
+    assert_eq!(is_here(&desktop).await, [true; 3]);
+    assert_eq!(listed(&desktop, json!({})).await, before);
+    let mut wanted = photos.clone();
+    wanted.sort();
+    assert_eq!(exported(&desktop).await, wanted);
+    let verified = desktop.ask("verify", json!({"read_data": true})).await;
+    assert_eq!(verified.done()["damaged"], 0);
+    // It gives them to the others like what it got.
+    home.ask("verify", json!({})).await.done();
+    let again = import(&desktop, card.path(), json!({})).await;
+    assert_eq!(counts(&again), [0, 4, 0]);
+    let reasons = again.of("file");
+    assert!(reasons.iter().all(|line| line["reason"].is_null()));
+}
+
+#[tokio::test]
+async fn what_a_person_claims_of_a_photo_keeps_nobody_elses_out() {
+    let (home, phone) = two().await;
+    let photo = photo(1);
+    let other = self::photo(2);
+    phone
+        .add_claiming("Family", "mine.jpg", &other, &photo)
+        .await;
+    home.take_from(&phone).await;
+    home.take_blobs_from(&phone).await;
+    let card = card(&[photo.clone()]);
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    let again = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&again), [0, 1, 0]);
+    assert_eq!(again.of("file")[0]["asset"], told.of("file")[0]["asset"]);
+}
+
+#[tokio::test]
+async fn a_claim_with_a_length_or_a_key_that_is_not_the_photos_keeps_nothing_out() {
+    let (home, phone) = two().await;
+    let photo = photo(1);
+    // Neither its bytes nor those that were meant are here.
+    for (name, other) in [("same.jpg", self::photo(2)), ("short.jpg", vec![7; 1000])] {
+        phone.add_claiming("Family", name, &other, &photo).await;
+    }
+    home.take_from(&phone).await;
+    let card = card(&[photo]);
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_photo_of_another_person_counts_once_its_bytes_are_here() {
+    let (home, phone) = two().await;
+    let photo = photo(1);
+    let theirs = phone.add("Family", "theirs.jpg", &photo).await;
+    home.take_from(&phone).await;
+    assert_eq!(is_here(&home).await, [false]);
+    let card = card(&[photo.clone()]);
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [0, 1, 0]);
+    assert_eq!(told.of("file")[0]["asset"], theirs.to_string());
+    assert_eq!(is_here(&home).await, [true]);
+    assert_eq!(exported(&home).await, [photo]);
+    let again = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&again), [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn what_is_gone_from_this_disk_is_put_back_even_for_the_trash() {
+    let home = Home::anna().await;
+    let photo = photo(1);
+    let card = card(&[photo.clone()]);
+    let first = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&first), [1, 0, 0]);
+    let id = first.of("file")[0]["asset"].clone();
+    let lose = async || {
+        let store = home.node().await.store().clone();
+        let space = store.spaces().into_iter();
+        let heads = space.flat_map(|space| store.logs(space));
+        for head in heads.filter(|head| head.blobs > 0) {
+            let state = store.blob_state(&head.log, 0).unwrap();
+            let BlobState::Here(place) = state else {
+                panic!("{state:?}")
+            };
+            let blob = store.blobs().name(&place).unwrap().unwrap().to_string();
+            let folder = home.doorway.home().join("blobs");
+            let path = folder.join(&blob[..2]).join(&blob[2..4]).join(&blob);
+            std::fs::remove_file(path).unwrap();
+        }
+    };
+    lose().await;
+    assert_eq!(
+        home.ask("verify", json!({})).await.last()["damaged"],
+        1,
+        "it was there"
+    );
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [0, 1, 0]);
+    assert_eq!(
+        told.of("file")[0]["reason"],
+        "its original was missing and is kept again"
+    );
+    assert_eq!(exported(&home).await, [photo.clone()]);
+
+    lose().await;
+    home.ask("trash", json!({"ids": [id]})).await.done();
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [0, 1, 0]);
+    let reason = told.of("file")[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("is in the trash"), "{reason}");
+    home.ask("verify", json!({"read_data": true})).await.done();
+
+    lose().await;
+    let told = import(&home, card.path(), json!({"restore": true})).await;
+    assert_eq!(told.done()["restored"], 1);
+    assert_eq!(exported(&home).await, [photo]);
+}
