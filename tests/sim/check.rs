@@ -4,6 +4,8 @@
 //! durable, who was ever given what, and what an author knew when it wrote.
 
 pub(crate) mod forks;
+mod holes;
+mod secrets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +20,11 @@ use heirloom_protocol::{
     sync::{blob::BlobPlace, message::Message, session::CloseReason},
 };
 
+pub(crate) use self::secrets::Views;
+use self::{
+    holes::{Hole, Holes},
+    secrets::{LetIn, nobody_reads_what_is_secret, nothing_leaked},
+};
 use crate::{
     blobs::decrypt,
     device::{Device, LATE, Stage, announced},
@@ -34,17 +41,6 @@ struct Written {
     lost: BTreeMap<DeviceId, u64>,
 }
 
-/// Who reads which album, as one device sees it.
-pub(crate) type Views = BTreeMap<SpaceId, View>;
-
-/// Who reads an album, as one device sees it.
-#[derive(Clone, Default)]
-pub(crate) struct View {
-    reads: BTreeSet<DeviceId>,
-    /// Who could read it before, and since when this device knows better.
-    lost: BTreeMap<DeviceId, u64>,
-}
-
 /// What the world knows of all devices.
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -54,10 +50,9 @@ pub(crate) struct Ledger {
     taken: BTreeMap<(LogId, u32), EntryId>,
     written: Vec<Written>,
     views: BTreeMap<usize, Views>,
-    /// Who ever could read an album, as any device saw it.
-    ever: BTreeMap<SpaceId, BTreeSet<DeviceId>>,
-    /// When somebody could read an album again, as some device saw it.
-    returned: Vec<(u64, SpaceId, DeviceId)>,
+    let_in: LetIn,
+    /// Whom devices that mean ill let in.
+    betrayed_to: LetIn,
     pub(crate) keepers: BTreeSet<DeviceId>,
     /// Whose level in an album was ever lowered.
     pub(crate) lowered: BTreeSet<(SpaceId, PersonId)>,
@@ -68,6 +63,8 @@ pub(crate) struct Ledger {
     pub(crate) twice: BTreeSet<DeviceId>,
     /// Devices that sign for two and mean ill.
     pub(crate) bad: BTreeSet<DeviceId>,
+    /// What those gave to whom: they tell what they know to whom they like.
+    betrayed: BTreeSet<(DeviceId, EntryId)>,
     /// Places in logs that more than one entry took.
     forks: BTreeMap<(LogId, u32), BTreeSet<EntryId>>,
     /// What a restored device had and its backup did not.
@@ -109,6 +106,14 @@ impl Ledger {
         }
     }
 
+    /// A device takes entries from another.
+    pub(crate) fn given(&mut self, from: &DeviceId, to: &DeviceId, records: &[Record]) {
+        if self.bad.contains(from) {
+            let ids = records.iter().map(|record| (*to, record.entry.id()));
+            self.betrayed.extend(ids);
+        }
+    }
+
     /// This device wrote something that is durable now.
     pub(crate) fn wrote(&mut self, at: usize, device: &Device, stage: &Stage) {
         if device.bad {
@@ -134,36 +139,8 @@ impl Ledger {
         }
     }
 
-    /// Looks again at who may read what, as a device sees it.
-    pub(crate) fn look(&mut self, at: usize, device: &Device, now: u64) {
-        if device.bad {
-            return;
-        }
-        if !device.is_whole() {
-            // What it has forgotten for now takes nothing away; whom it lets in is let in.
-            for (space, reads) in device.readers() {
-                self.ever.entry(space).or_default().extend(reads);
-            }
-            return;
-        }
-        for (space, reads) in device.readers() {
-            let view = self.views.entry(at).or_default().entry(space).or_default();
-            for reader in &reads {
-                if view.lost.remove(reader).is_some() {
-                    self.returned.push((now, space, *reader));
-                }
-            }
-            let gone = view.reads.difference(&reads).copied();
-            let gone: Vec<_> = gone.map(|reader| (reader, now)).collect();
-            view.lost.extend(gone);
-            self.ever.entry(space).or_default().extend(&reads);
-            view.reads = reads;
-        }
-    }
-
     fn was_entitled(&self, device: &DeviceId, space: &SpaceId) -> bool {
-        let ever = self.ever.get(space);
-        self.keepers.contains(device) || ever.is_some_and(|ever| ever.contains(device))
+        self.keepers.contains(device) || self.let_in.contains(space, device)
     }
 
     /// A session sends nothing of a space to a peer that may not replicate it.
@@ -190,14 +167,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// A blob is given to nobody who was never entitled to its album.
+    /// A blob is given to nobody who was never entitled to its album, but by who means ill.
     pub(crate) fn may_serve(
         &self,
         device: &Device,
         peer: &DeviceId,
         place: &BlobPlace,
     ) -> Result<(), String> {
-        if self.was_entitled(peer, &place.log.space) {
+        if device.bad || self.was_entitled(peer, &place.log.space) {
             return Ok(());
         }
         let (from, to) = (&device.label, peer.short());
@@ -251,27 +228,6 @@ impl Ledger {
     /// A session ended by itself.
     pub(crate) fn closed(&mut self, reason: CloseReason) {
         *self.closed.entry(reason).or_default() += 1;
-    }
-
-    /// Entries that a device must never open.
-    fn secrets_from(&self, device: &DeviceId) -> Vec<Arc<Entry>> {
-        let is_secret = |written: &&Written| {
-            let space = written.entry.header().space;
-            let never = self
-                .ever
-                .get(&space)
-                .is_none_or(|ever| !ever.contains(device));
-            // Whoever was let in again since its author knew of the loss got the keys until then,
-            // and its author need not have heard of what came after.
-            let returned = |lost: &u64| {
-                self.returned
-                    .iter()
-                    .any(|(when, there, who)| (*there, *who) == (space, *device) && *when >= *lost)
-            };
-            never || written.lost.get(device).is_some_and(|lost| !returned(lost))
-        };
-        let secrets = self.written.iter().filter(is_secret);
-        secrets.map(|written| written.entry.clone()).collect()
     }
 }
 
@@ -346,71 +302,50 @@ pub(crate) fn converged(world: &World) -> Result<(), String> {
     }
     for space in spaces {
         let members = holders(world, &family, space);
-        if is_holed(&members, space) {
-            what_can_be_given_is_here(&members, space)?;
-            continue;
+        if let Some(hole) = Hole::of(&members, space) {
+            hole.what_can_be_given_is_here(&members)?;
+        } else {
+            same_entries(&members, space, space == control)?;
         }
-        for pair in members.windows(2) {
-            if pair[0].digest(space) != pair[1].digest(space) {
-                let (a, b) = (&pair[0].label, &pair[1].label);
-                let what = if space == control {
-                    "the control space"
-                } else {
-                    "an album"
-                };
-                return Err(format!(
-                    "{a} and {b} hold different entries of {what}, {space}"
-                ));
-            }
-        }
-        for device in &members {
-            for (log, ordinal) in device.lacking() {
-                let holds = |other: &Device| other.holds_blob(&log, ordinal);
-                if log.space == space && members.iter().any(|other| holds(other)) {
-                    let wants = device.wants(log, ordinal);
-                    let label = &device.label;
-                    let said = members.iter().map(|other| {
-                        let says = device.disk.haves.holds(&other.id, &log, ordinal);
-                        let (name, has) = (&other.label, holds(other));
-                        format!(" {name}: has {has}, said {says}")
-                    });
-                    let said: String = said.collect();
-                    return Err(format!(
-                        "{label} lacks blob {ordinal} of {}, on its list: {wants};{said}",
-                        log.device.short()
-                    ));
-                }
-            }
+        blobs_are_everywhere(&members, space)?;
+    }
+    Ok(())
+}
+
+fn same_entries(members: &[&Device], space: SpaceId, is_control: bool) -> Result<(), String> {
+    for pair in members.windows(2) {
+        if pair[0].digest(space) != pair[1].digest(space) {
+            let (a, b) = (&pair[0].label, &pair[1].label);
+            let what = match is_control {
+                true => "the control space",
+                false => "an album",
+            };
+            return Err(format!(
+                "{a} and {b} hold different entries of {what}, {space}"
+            ));
         }
     }
     Ok(())
 }
 
-/// Whether an entry of a space rotted on a disk and reads on none: its other copies left the
-/// family or were set back. What follows it in its log can be given to nobody any more.
-fn is_holed(members: &[&Device], space: SpaceId) -> bool {
-    let reads = |id: &EntryId| {
-        let mut others = members.iter();
-        others.any(|other| {
-            other
-                .disk
-                .by_id(id)
-                .is_some_and(|record| other.disk.reads(record))
-        })
-    };
-    members.iter().any(|device| {
-        let mut records = device.disk.entries_of(space);
-        records.any(|record| !device.disk.reads(record) && !reads(&record.entry.id()))
-    })
-}
-
-/// In a space with such a hole: all that anybody can give is on every disk.
-fn what_can_be_given_is_here(members: &[&Device], space: SpaceId) -> Result<(), String> {
-    for from in members {
-        for id in from.gives(space) {
-            if let Some(lacks) = members.iter().find(|device| !device.disk.holds(&id)) {
-                let (a, b, id) = (&from.label, &lacks.label, id.short());
-                return Err(format!("{b} lacks {id} of {space}, and {a} can give it"));
+/// What one holds, all hold that know of it.
+fn blobs_are_everywhere(members: &[&Device], space: SpaceId) -> Result<(), String> {
+    for device in members {
+        for (log, ordinal) in device.lacking() {
+            let holds = |other: &Device| other.holds_blob(&log, ordinal);
+            if log.space == space && members.iter().any(|other| holds(other)) {
+                let wants = device.wants(log, ordinal);
+                let label = &device.label;
+                let said = members.iter().map(|other| {
+                    let says = device.disk.haves.holds(&other.id, &log, ordinal);
+                    let (name, has) = (&other.label, holds(other));
+                    format!(" {name}: has {has}, said {says}")
+                });
+                let said: String = said.collect();
+                return Err(format!(
+                    "{label} lacks blob {ordinal} of {}, on its list: {wants};{said}",
+                    log.device.short()
+                ));
             }
         }
     }
@@ -478,14 +413,18 @@ fn albums_of(world: &World, family: &[usize]) -> BTreeSet<SpaceId> {
 fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
     for space in albums_of(world, family) {
         let readers = readers_of(world, family, space);
-        if is_holed(&holders(world, family, space), space) {
+        let hole = Hole::of(&holders(world, family, space), space);
+        if hole.as_ref().is_some_and(|hole| !hole.all_know_the_same) {
             continue;
         }
         let mut first = None;
         for device in readers {
             let people: Vec<_> = device.replica().album(&space).into_iter().collect();
             let levels: Vec<_> = people.iter().flat_map(|album| album.people()).collect();
-            let view = (levels, device.view(space).canonical(space));
+            let shown = device.view(space, |id| {
+                hole.as_ref().is_none_or(|hole| hole.given.contains(id))
+            });
+            let view = (levels, shown.canonical(space));
             let (label, there) = first.get_or_insert((&device.label, view.clone()));
             if view != *there {
                 let ours = &device.label;
@@ -546,6 +485,7 @@ fn items_of(device: &Device, entry: &Entry) -> Vec<OpId> {
 }
 
 fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), String> {
+    let mut holes = Holes::default();
     for written in &world.ledger.written {
         let author = &world.seats[written.at].device;
         let space = written.entry.header().space;
@@ -557,11 +497,11 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
         }
         let readers = readers_of(world, family, space);
         let is_among_them = readers.iter().any(|device| std::ptr::eq(*device, author));
-        if !is_among_them || is_holed(&holders(world, family, space), space) {
+        let id = written.entry.id();
+        if !is_among_them || !holes.gives(world, family, space, &id) {
             continue;
         }
         // A backup that was older than this, and nobody else has it: it is gone, and nobody says else.
-        let id = written.entry.id();
         let is_here = readers.iter().any(|device| device.disk.holds(&id));
         if !is_here && world.ledger.lost.contains(&id) {
             continue;
@@ -615,90 +555,6 @@ fn pictures_come_out(world: &mut World, family: &[usize]) -> Result<(), String> 
             if hash != Some(part.pt_hash.0) {
                 let label = &device.label;
                 return Err(format!("{label} does not get a picture out again"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// No disk holds anything of an album that was never for its device.
-fn nothing_leaked(world: &World) -> Result<(), String> {
-    for seat in world.seats.iter().filter(|seat| !seat.device.bad) {
-        let device = &seat.device;
-        for record in device.disk.entries() {
-            let space = record.kept.space;
-            let control = space == device.control_space();
-            if !control && !world.ledger.was_entitled(&device.id, &space) {
-                let label = &device.label;
-                return Err(format!("{label} holds entries of {space}, never for it"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whoever lost access, or never had it, tries every key on everything, with the help of all others.
-fn nobody_reads_what_is_secret(world: &mut World) -> Result<(), String> {
-    let mut attackers: Vec<(usize, Vec<Arc<Entry>>)> = (0..world.seats.len())
-        .map(|at| (at, world.ledger.secrets_from(&world.seats[at].device.id)))
-        .filter(|(at, secrets)| !secrets.is_empty() && world.seats[*at].device.is_on())
-        .collect();
-    let most = if world.sabotage.is_some() { 9 } else { 2 };
-    while attackers.len() > most {
-        let at = world.dice.index(attackers.len());
-        attackers.swap_remove(at);
-    }
-    let mut all: BTreeMap<EntryId, Arc<Entry>> = BTreeMap::new();
-    for seat in &world.seats {
-        let entries = seat.device.disk.entries().map(|record| &record.entry);
-        let control = entries.filter(|entry| entry.header().is_control());
-        all.extend(control.map(|entry| (entry.id(), entry.clone())));
-    }
-    // A loss that its author knew of may turn out not to count, as when its own right was taken.
-    let mut readers_in_the_end: BTreeSet<(SpaceId, DeviceId)> = BTreeSet::new();
-    for at in family(world) {
-        for (space, readers) in world.seats[at].device.readers() {
-            readers_in_the_end.extend(readers.into_iter().map(|id| (space, id)));
-        }
-    }
-    for (at, secrets) in attackers {
-        if world.sabotage == Some(Sabotage::StolenKey) {
-            let moment = world.moment(at);
-            let victim = (0..world.seats.len()).find(|other| {
-                let id = &world.seats[*other].device.id;
-                world.ledger.secrets_from(id).is_empty()
-            });
-            let Some(victim) = victim else { continue };
-            let disk = world.seats[victim].device.disk.clone();
-            let (low, high) = (at.min(victim), at.max(victim));
-            let (left, right) = world.seats.split_at_mut(high);
-            let (a, b) = (&mut left[low].device, &mut right[0].device);
-            if at < victim {
-                a.steal(b)
-            } else {
-                b.steal(a)
-            }
-            world.seats[at].device.disk = disk;
-            world.seats[at].device.start(moment)?;
-        }
-        let device = &mut world.seats[at].device;
-        let mut left: Vec<&Arc<Entry>> = all
-            .values()
-            .filter(|entry| !device.disk.holds(&entry.id()))
-            .collect();
-        loop {
-            let before = left.len();
-            left.retain(|entry| !device.swallow(entry));
-            if left.len() == before {
-                break;
-            }
-        }
-        for entry in secrets {
-            let may_read =
-                |id: &DeviceId| readers_in_the_end.contains(&(entry.header().space, *id));
-            if device.opens(&entry) && !may_read(&device.id) {
-                let (label, id) = (&device.label, entry.id().short());
-                return Err(format!("{label} reads {id}, which is not for it"));
             }
         }
     }

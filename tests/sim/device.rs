@@ -545,13 +545,14 @@ impl Device {
 
     /// An album as all its entries make it, at a moment, and as this device stores it.
     pub(crate) fn project_all(&self, space: SpaceId, now: Timestamp) -> Catalog {
-        self.project_as(space, now, |record| record.kept)
+        self.project_as(space, now, |record| Some(record.kept))
     }
 
-    /// An album as everybody sees it, with blobs under the names that all know.
-    pub(crate) fn view(&self, space: SpaceId) -> Catalog {
+    /// What some entries make of an album, as everybody sees it, with blobs under the names that all know.
+    pub(crate) fn view(&self, space: SpaceId, counts: impl Fn(&EntryId) -> bool) -> Catalog {
         self.project_as(space, LATE, |record| {
-            place_of(self.replica(), &record.entry).log
+            let counts = counts(&record.entry.id());
+            counts.then(|| place_of(self.replica(), &record.entry).log)
         })
     }
 
@@ -559,12 +560,13 @@ impl Device {
         &self,
         space: SpaceId,
         now: Timestamp,
-        log: impl Fn(&Record) -> LogId,
+        log: impl Fn(&Record) -> Option<LogId>,
     ) -> Catalog {
         let mut catalog = Catalog::default();
         for record in self.disk.readable_of(space) {
+            let Some(log) = log(record) else { continue };
             let projection = self.replica().project(&record.entry, now);
-            catalog.take(log(record), &record.entry, &projection);
+            catalog.take(log, &record.entry, &projection);
         }
         catalog
     }

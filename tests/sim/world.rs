@@ -489,6 +489,7 @@ impl World {
                 let now = self.moment(at);
                 let device = &mut self.seats[at].device;
                 let (mut stage, verdicts) = device.take(peer, entries, &mut self.verified, now);
+                self.ledger.given(&peer, &device.id, &stage.records);
                 self.note(at, &format_args!("takes {} entries", stage.records.len()));
                 if self.sabotage == Some(Sabotage::LoseEntry) && at == 1 && self.now > 60_000 {
                     self.ledger.durable(at, &stage.records);

@@ -426,7 +426,8 @@ impl Many {
     ///
     /// # Errors
     ///
-    /// [`Misbehaved`] for bytes of another blob, too many of them, or such as do not hash to the blob's name.
+    /// [`Misbehaved`] for bytes of another blob, too many of them, a frame that is not full and does not
+    /// end the blob, or bytes that do not hash to the blob's name.
     pub fn data(
         &mut self,
         index: u32,
@@ -442,7 +443,9 @@ impl Many {
         }
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() < wanted {
-            return Ok(None);
+            // The end of a shorter blob: nothing follows that one could wait for.
+            let is_full = bytes.len() == limits::DATA_BYTES;
+            return is_full.then_some(None).ok_or(Misbehaved);
         }
         let whole = std::mem::take(&mut self.bytes);
         if *blake3::hash(&whole).as_bytes() != blob.id.0 {
@@ -654,6 +657,17 @@ mod tests {
         let mut many = start();
         assert_eq!(many.gone(None), Ok(vec![first, second]));
         assert_eq!(many.data(0, &good), Err(Misbehaved));
+    }
+
+    #[test]
+    fn another_blob_that_is_shorter_is_found_out_with_its_last_frame() {
+        for (wanted, other) in [(5000, 100), (700_000, 5000), (700_000, 300_000)] {
+            let [(wanted, _), (_, other)] = [blob(0, wanted), blob(1, other)];
+            let mut many = Many::new(vec![wanted]).0;
+            let pieces = other.chunks(limits::DATA_BYTES);
+            let answers: Vec<_> = pieces.map(|piece| many.data(0, piece)).collect();
+            assert_eq!(answers.last(), Some(&Err(Misbehaved)));
+        }
     }
 
     #[test]
