@@ -246,6 +246,7 @@ impl Runtime {
         device: DeviceId,
         rows: &[SpaceRow],
     ) -> Result<(), RuntimeError> {
+        // The command that reads a disk ends soon: nothing may wait for a later commit.
         if !self.is_live(&device) || device == self.device() {
             return Ok(());
         }
@@ -261,7 +262,7 @@ impl Runtime {
                 self.peer_has(device, row.space, HaveMode::Added, logs)?;
             }
         }
-        Ok(())
+        self.save_claims()
     }
 
     /// Takes entries that were carried here, as if a peer had sent them. Durable when it returns.

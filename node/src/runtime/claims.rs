@@ -207,13 +207,17 @@ impl Runtime {
         Ok(self.store.commit(&batch)?)
     }
 
-    /// Forgets what devices claimed that belong to the family no more. Durable when it returns.
+    /// Forgets what devices claimed that were removed from the family. Durable when it returns.
+    ///
+    /// Of one that is not known nothing is forgotten: what let it in may be on its way back.
     pub(super) fn forget_claims_of_removed(&mut self) -> Result<(), RuntimeError> {
-        let live: BTreeSet<DeviceId> = self.live_keys().into_iter().collect();
-        self.claims.early.retain(|peer, _| live.contains(peer));
+        let rows = self.replica.devices().into_iter();
+        let removed: BTreeSet<DeviceId> =
+            rows.filter(|row| row.removed).map(|row| row.id).collect();
+        self.claims.early.retain(|peer, _| !removed.contains(peer));
         let gone: Vec<DeviceId> = self.peers.have.peers().copied().collect();
         let mut deletes = Vec::new();
-        for peer in gone.into_iter().filter(|peer| !live.contains(peer)) {
+        for peer in gone.into_iter().filter(|peer| removed.contains(peer)) {
             self.peers.have.forget(&peer);
             self.claims.unsaved.retain(|(of, _)| *of != peer);
             let prefix = [b"have/", &peer.0[..]].concat();
