@@ -14,7 +14,10 @@ use super::values;
   heirloom import ~/Pictures --dry-run
 
 Files are copied, never moved or changed. It is safe to interrupt and to repeat: what is already
-here is not added twice.")]
+here is not added twice.
+
+What lies beside a photo in the JSON of Google Takeout, in XMP or in an export of Heirloom comes
+with it: words, times, places and albums.")]
 pub(crate) struct Import {
     /// Files, folders or archives
     #[arg(required = true, value_name = "PATH")]

@@ -57,13 +57,15 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
     if present > 0 {
         rest.push(format!("{} already here", text::thousands(present)));
     }
-    for (field, words) in [
-        ("paired", "joined to another as its part"),
-        ("skipped", "left out"),
-        ("failed", "not readable"),
+    let skipped = line.count("skipped").saturating_sub(line.count("sidecars"));
+    for (count, words) in [
+        (line.count("paired"), "joined to another as its part"),
+        (line.count("sidecars"), "read for what they say of photos"),
+        (skipped, "left out"),
+        (line.count("failed"), "not readable"),
     ] {
-        if line.count(field) > 0 {
-            rest.push(format!("{} {words}", text::thousands(line.count(field))));
+        if count > 0 {
+            rest.push(format!("{} {words}", text::thousands(count)));
         }
     }
     let rest = if rest.is_empty() {
@@ -80,7 +82,7 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
     }
     if line.count("failed") > 0 {
         ui.hint("what failed was left as it is; run the same import again, nothing is added twice");
-    } else if line.count("skipped") > 0 && !ui.manner.verbose {
+    } else if skipped > 0 && !ui.manner.verbose {
         ui.hint("heirloom import -v says of each file why it was left out");
     }
 }

@@ -3,7 +3,7 @@
 //! Hidden from the documentation: no interface, and free to change.
 
 use crate::{
-    catalog, export, forms,
+    catalog, export, forms, import,
     media::{Made, worker},
     net::{self, Sighting},
     network::NetworkOptions,
@@ -37,4 +37,9 @@ pub fn seconds(text: &str) -> Option<u64> {
 /// The names under which a file that a peer calls so is written, alone and as the n-th of its name.
 pub fn export_names(name: &str, n: u32) -> [String; 2] {
     export::names(name, n)
+}
+
+/// How many files of a folder with these names, one a line, have a sidecar.
+pub fn beside(names: &str) -> usize {
+    import::sidecar::matched(names.lines())
 }

@@ -33,5 +33,6 @@ mod service;
 mod six;
 mod sources;
 mod strangers;
+mod takeout;
 mod two_homes;
 mod watch;

@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 6],
+    by_outcome: [u64; 7],
     bytes: u64,
 }
 
@@ -91,6 +91,7 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Skipped => 3,
         Outcome::Failed => 4,
         Outcome::Restored => 5,
+        Outcome::Sidecar => 6,
     }
 }
 
@@ -111,10 +112,10 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     let totals = node
         .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
         .await??;
-    let [added, present, paired, skipped, failed, restored] = totals.by_outcome;
+    let [added, present, paired, skipped, failed, restored, sidecars] = totals.by_outcome;
     Ok(json!({
-        "added": added, "present": present + restored, "paired": paired, "skipped": skipped,
-        "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
+        "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars,
+        "sidecars": sidecars, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
         "exit": if failed > 0 { 3 } else { 0 },
     }))
 }
@@ -213,6 +214,7 @@ async fn request(
     Ok((
         Request {
             paths,
+            titled: name.is_none(),
             target,
             since,
             dry_run,

@@ -73,7 +73,7 @@ pub use self::{
 };
 pub(crate) use self::{
     family::host_name, import::album_to_add_to, offload::keep_within_limit, past::listen_first,
-    pick::album_id, talk::comments,
+    pick::album_id, talk::comments, write::entries,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;

@@ -53,7 +53,7 @@ impl Edits {
 }
 
 /// Parts ops so that each part fits into an entry.
-pub(super) fn entries(ops: Vec<Op>) -> Vec<Vec<Op>> {
+pub(crate) fn entries(ops: Vec<Op>) -> Vec<Vec<Op>> {
     let mut parts: Vec<Vec<Op>> = Vec::new();
     let mut bytes = 0;
     for op in ops {

@@ -21,7 +21,7 @@ use super::{
     previews::{self, Due},
 };
 use crate::{
-    api::ApiError,
+    api::{ApiError, entries},
     media::MediaKind,
     runtime::AssetKey,
     store::{Batch, BlobPlace, Store, StoreError, Table},
@@ -40,6 +40,8 @@ pub(super) struct Batcher<'a, 's> {
     again: Vec<Again>,
     twins: Vec<(PathBuf, AlbumId, PlainHash, u64)>,
     restored: Vec<(PathBuf, AssetKey, u64)>,
+    /// What is to be said of photos that are here, and their lines.
+    known: Vec<(AlbumId, Vec<Op>, Report)>,
     added: BTreeMap<(AlbumId, PlainHash), OpId>,
     due: Vec<Due>,
     /// Of how many of these pictures were made.
@@ -61,6 +63,7 @@ impl<'a, 's> Batcher<'a, 's> {
             again: Vec::new(),
             twins: Vec::new(),
             restored: Vec::new(),
+            known: Vec::new(),
             added: BTreeMap::new(),
             due: Vec::new(),
             shown: 0,
@@ -94,6 +97,13 @@ impl<'a, 's> Batcher<'a, 's> {
                     self.since.get_or_insert_with(Instant::now);
                     self.again.push(*again);
                     if self.again.len() >= limits::BATCH_ITEMS {
+                        self.flush()?;
+                    }
+                }
+                Ok(Ready::Known { album, ops, report }) => {
+                    self.since.get_or_insert_with(Instant::now);
+                    self.known.push((album, ops, report));
+                    if self.known.len() >= limits::BATCH_ITEMS {
                         self.flush()?;
                     }
                 }
@@ -264,10 +274,37 @@ impl<'a, 's> Batcher<'a, 's> {
         Ok(())
     }
 
+    /// Says what sidecars say of photos that are here.
+    fn say_of_known(&mut self) -> Result<(), ApiError> {
+        let mut words: BTreeMap<AlbumId, Vec<Op>> = BTreeMap::new();
+        let mut reports = Vec::with_capacity(self.known.len());
+        for (album, ops, report) in self.known.drain(..) {
+            words.entry(album).or_default().extend(ops);
+            reports.push(report);
+        }
+        for (album, ops) in words {
+            self.say(album, ops)?;
+        }
+        for report in reports {
+            self.shared.report(report);
+        }
+        Ok(())
+    }
+
+    fn say(&self, album: AlbumId, ops: Vec<Op>) -> Result<(), ApiError> {
+        for ops in entries(ops) {
+            self.shared
+                .node
+                .ask_blocking(move |runtime| runtime.record(album, ops, Vec::new(), &[]))??;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), ApiError> {
         self.since = None;
         self.put_back()?;
         self.restore()?;
+        self.say_of_known()?;
         let waiting = std::mem::take(&mut self.waiting);
         let Some(first) = waiting.first() else {
             self.tell_twins();
@@ -289,6 +326,12 @@ impl<'a, 's> Batcher<'a, 's> {
             .shared
             .node
             .ask_blocking(move |runtime| runtime.record(album, ops, lines, &places))??;
+        let said = waiting.iter().zip(&ids).filter_map(|(prepared, id)| {
+            let said = prepared.said.as_ref()?;
+            Some(said.ops(*id, None))
+        });
+        // Interrupted here, the next import says of each photo what was not said.
+        self.say(album, said.flatten().collect())?;
         self.keep_sources(&waiting, &ids)?;
         for (prepared, id) in waiting.into_iter().zip(ids) {
             self.shared.in_work().remove(&(album, prepared.hash));
@@ -301,7 +344,7 @@ impl<'a, 's> Batcher<'a, 's> {
                 path: prepared.path,
                 outcome: Outcome::Added,
                 asset: Some(id),
-                reason: None,
+                reason: prepared.note,
                 bytes: prepared.bytes,
             });
         }

@@ -9,8 +9,9 @@
 //! with what is imported. A file is told as added only when its entry is
 //! durable, and as present only when its bytes are safe without it (`known.rs`).
 //! Interrupted at any point, the next import goes on: what is here is found by
-//! content.
+//! content. What sidecars beside a file say of it goes with it (`sidecar`).
 
+mod albums;
 mod batch;
 mod deleted;
 mod encrypt;
@@ -19,6 +20,7 @@ pub mod metadata;
 mod prepare;
 pub mod previews;
 mod scan;
+pub mod sidecar;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -30,20 +32,18 @@ use std::{
     },
 };
 
-use heirloom_protocol::id::{AlbumId, OpId, PlainHash};
+use heirloom_protocol::{
+    id::{AlbumId, OpId, PlainHash},
+    op::Op,
+};
 
 use self::{
+    albums::Aim,
     batch::Batcher,
     prepare::{Again, Photo},
     scan::Found,
 };
-use crate::{
-    api::ApiError,
-    media::Pool,
-    node::Node,
-    runtime::{AssetKey, RuntimeError},
-    store::StoreError,
-};
+use crate::{api::ApiError, media::Pool, node::Node, runtime::AssetKey, store::StoreError};
 
 /// Files that wait between two stages.
 const QUEUE: usize = 64;
@@ -55,6 +55,8 @@ pub struct Request {
     pub paths: Vec<PathBuf>,
     /// The album.
     pub target: Target,
+    /// Albums that sidecars name are made, or used where nobody else sees them.
+    pub titled: bool,
     /// Only files changed since then, Unix milliseconds.
     pub since: Option<i64>,
     /// Only say what would happen.
@@ -88,6 +90,8 @@ pub enum Outcome {
     Paired,
     /// It is no photo or movie.
     Skipped,
+    /// It is no photo either: it says something of one.
+    Sidecar,
     /// It could not be read, or changed meanwhile.
     Failed,
 }
@@ -99,7 +103,7 @@ impl Outcome {
             Self::Added => "added",
             Self::Present | Self::Restored => "present",
             Self::Paired => "paired",
-            Self::Skipped => "skipped",
+            Self::Skipped | Self::Sidecar => "skipped",
             Self::Failed => "failed",
         }
     }
@@ -158,7 +162,7 @@ struct Shared<'a> {
     node: &'a Node,
     pool: Arc<Pool>,
     request: &'a Request,
-    albums: Mutex<BTreeMap<String, AlbumId>>,
+    albums: Mutex<BTreeMap<String, Aim>>,
     in_work: Mutex<HashSet<(AlbumId, PlainHash)>>,
     counters: Counters,
     cancelled: &'a AtomicBool,
@@ -202,6 +206,12 @@ enum Ready {
         path: PathBuf,
         key: AssetKey,
         bytes: u64,
+    },
+    /// It is here, and a sidecar says of it what nobody has said so far.
+    Known {
+        album: AlbumId,
+        ops: Vec<Op>,
+        report: Report,
     },
     /// Nothing to record.
     Told(Report),
@@ -269,29 +279,4 @@ pub fn run(
         }
         recorded
     })
-}
-
-/// The album for a folder's name: the one there is, or a new one.
-fn album_of_folder(shared: &Shared<'_>, name: &str) -> Result<AlbumId, RuntimeError> {
-    use heirloom_protocol::op::{AlbumUse, Level};
-
-    let mut albums = shared.albums.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(album) = albums.get(name) {
-        return Ok(*album);
-    }
-    let wanted = name.to_owned();
-    let album = shared.node.ask_blocking(move |runtime| {
-        let view = runtime.view();
-        let fits = |album: &&crate::runtime::SeenAlbum| {
-            album.row.name() == Some(&wanted[..])
-                && album.row.purpose() == AlbumUse::Album
-                && album.level >= Level::Contributor
-        };
-        match view.albums.values().find(fits) {
-            Some(album) => Ok(album.id),
-            None => runtime.make_album(&wanted, AlbumUse::Album),
-        }
-    })??;
-    albums.insert(name.to_owned(), album);
-    Ok(album)
 }

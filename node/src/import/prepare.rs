@@ -4,6 +4,7 @@ use std::{
     fs::{File, Metadata as FileMetadata},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use heirloom_protocol::{
@@ -11,16 +12,17 @@ use heirloom_protocol::{
     id::{AlbumId, OpId, PlainHash},
     limits,
     log::entry::BlobLine,
-    op::{AddItem, Camera, Captured, ItemKind, Part, PartRole, Place},
+    op::{AddItem, Camera, Captured, ItemKind, Op, Part, PartRole, Place},
 };
 use zeroize::Zeroizing;
 
 use super::{
-    Outcome, Ready, Report, Shared, Target, album_of_folder,
+    Outcome, Ready, Report, Shared, albums,
     encrypt::seal,
     known::{self, Known, Look, Remade, remake},
-    metadata::{CaptureSource, Metadata, name},
+    metadata::{self, CaptureSource, Metadata, name},
     scan::Found,
+    sidecar::Said,
 };
 use crate::{
     media::{MediaKind, MediaType, Take},
@@ -43,6 +45,10 @@ pub(super) struct Photo {
     pub(super) live_id: Option<String>,
     /// What the file system said, by which the next import knows the file again.
     pub(super) stamp: Vec<u8>,
+    /// What its sidecars say, which is said once it is there.
+    pub(super) said: Option<Arc<Said>>,
+    /// Why it is not where its sidecars put it.
+    pub(super) note: Option<String>,
 }
 
 /// A file out of which an original was made again: written, not yet durable.
@@ -71,6 +77,8 @@ pub(super) enum Refused {
     Ended(StoreError),
     /// The album has it.
     Present(Option<OpId>, Option<String>, u64),
+    /// The album has it, and nobody has said of it what its sidecars say.
+    Known(AssetKey, Vec<Op>, u64),
     /// It was deleted for good.
     Purged(OpId, String),
     /// It lies in the trash and is to come back.
@@ -131,6 +139,17 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
         Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
         Err(Refused::Ended(error)) => Ready::Ended(error),
+        Err(Refused::Known(key, ops, bytes)) => Ready::Known {
+            album: key.album,
+            ops,
+            report: Report {
+                path,
+                outcome: Outcome::Present,
+                asset: Some(key.item),
+                reason: Some("what its sidecar says was added".into()),
+                bytes,
+            },
+        },
         Err(Refused::Present(asset, reason, bytes)) => told(Outcome::Present, asset, reason, bytes),
         Err(Refused::Purged(asset, reason)) => told(Outcome::Skipped, Some(asset), Some(reason), 0),
         Err(Refused::Restore(key, bytes)) => Ready::Restore { path, key, bytes },
@@ -161,24 +180,26 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
             ));
         }
     };
-    let album = target(shared, &found.path)?;
+    let aim = albums::aim(shared, found)?;
     let store = shared.node.store();
     let stamp = stamp_of(&before);
     if let Some(hash) = known_source(store, &found.path, &stamp)? {
+        let (album, _) = aim.clone().settle(shared, hash)?;
         let known = known::find(shared, album, hash, before.len(), Look::Quick)?;
         if known.lost.is_empty()
             && let Some(refused) = known.refused
         {
-            return Err(refused);
+            return Err(filled_in(shared, found, album, refused)?);
         }
     }
     let hash = hash_file(&mut file)?;
+    let (album, note) = aim.settle(shared, hash)?;
     let known = known::find(shared, album, hash, before.len(), Look::Close)?;
     if known.lost.is_empty()
         && let Some(refused) = known.refused
     {
         remember_source(store, &found.path, &stamp, hash)?;
-        return Err(refused);
+        return Err(filled_in(shared, found, album, refused)?);
     }
     if shared.request.dry_run {
         return Ok(Prepared::Planned);
@@ -201,7 +222,7 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
             None => add(
                 shared, found, &mut file, &before, media, &name, album, hash, stamp,
             )
-            .map(|photo| Prepared::Photo(Box::new(photo))),
+            .map(|photo| Prepared::Photo(Box::new(Photo { note, ..photo }))),
         },
         Err(refused) => Err(refused),
     };
@@ -237,6 +258,8 @@ fn add(
             "it changed while it was read; import it again".into(),
         ));
     }
+    let title = found.said.as_ref().and_then(|said| said.name_of(name));
+    let name = title.as_deref().unwrap_or(name);
     let part = Part {
         role: PartRole::Still,
         name: short_name(name),
@@ -246,7 +269,10 @@ fn add(
         blob: 0,
     };
     let live_id = metadata.live_id.clone();
-    let item = item_of(&metadata, media, name, part);
+    let mut item = item_of(&metadata, media, name, part);
+    if let Some(said) = &found.said {
+        said.tell(&mut item);
+    }
     Ok(Photo {
         path: found.path.clone(),
         album,
@@ -258,21 +284,34 @@ fn add(
         media,
         live_id,
         stamp,
+        said: found.said.clone(),
+        note: None,
     })
 }
 
-fn target(shared: &Shared<'_>, path: &Path) -> Result<AlbumId, Refused> {
-    match &shared.request.target {
-        Target::Album(album) => Ok(*album),
-        Target::PerFolder => {
-            let folder = path.parent().and_then(Path::file_name);
-            let name = folder.map_or_else(
-                || "Photos".into(),
-                |name| name.to_string_lossy().into_owned(),
-            );
-            Ok(album_of_folder(shared, &name)?)
-        }
+/// What is here already, with what its sidecars say and nobody has said so far.
+fn filled_in(
+    shared: &Shared<'_>,
+    found: &Found,
+    album: AlbumId,
+    refused: Refused,
+) -> Result<Refused, Refused> {
+    let (Some(said), Refused::Present(Some(item), None, bytes)) = (&found.said, &refused) else {
+        return Ok(refused);
+    };
+    if shared.request.dry_run {
+        return Ok(refused);
     }
+    let key = AssetKey { album, item: *item };
+    let asset = key.load(shared.node.store())?;
+    let me = shared
+        .node
+        .ask_blocking(|runtime| runtime.replica().person())?;
+    let ops = said.ops(*item, Some((&asset, me)));
+    if ops.is_empty() {
+        return Ok(refused);
+    }
+    Ok(Refused::Known(key, ops, *bytes))
 }
 
 fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -> AddItem {
@@ -297,11 +336,7 @@ fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -
             .duration_ms
             .and_then(|ms| u32::try_from(ms).ok())
             .unwrap_or(0),
-        place: metadata.place.map(|place| Place {
-            lat_e7: scaled(place.lat, 1e7),
-            lon_e7: scaled(place.lon, 1e7),
-            alt_cm: place.alt.map(|alt| scaled(alt, 100.0)),
-        }),
+        place: metadata.place.map(place_of),
         camera: metadata
             .camera
             .clone()
@@ -310,6 +345,14 @@ fn item_of(metadata: &Metadata, media: MediaType, file_name: &str, part: Part) -
                 c.make.len() <= limits::CAMERA_BYTES && c.model.len() <= limits::CAMERA_BYTES
             }),
         parts: vec![part],
+    }
+}
+
+pub(super) fn place_of(place: metadata::Place) -> Place {
+    Place {
+        lat_e7: scaled(place.lat, 1e7),
+        lon_e7: scaled(place.lon, 1e7),
+        alt_cm: place.alt.map(|alt| scaled(alt, 100.0)),
     }
 }
 

@@ -3,18 +3,46 @@
 use std::{
     fs::FileType,
     path::{Path, PathBuf},
-    sync::{atomic::Ordering, mpsc::SyncSender},
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
 };
 
 use walkdir::WalkDir;
 
-use super::{Outcome, Report, Shared};
+use super::{
+    Outcome, Report, Shared, Target,
+    albums::named_for,
+    sidecar::{Said, folder::Folder},
+};
 use crate::media::sniff::{MediaKind, MediaType, is_junk_folder};
 
 /// A regular file that was found.
 pub(super) struct Found {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    /// What its sidecars say.
+    pub(super) said: Option<Arc<Said>>,
+    /// The album that they put it into.
+    pub(super) album: Option<String>,
+}
+
+/// The sidecars of the folder that is walked and of those around it.
+#[derive(Default)]
+struct Around(Vec<(PathBuf, Folder)>);
+
+impl Around {
+    /// Of the folder that a file lies in. Folders that were left are forgotten.
+    fn of(&mut self, file: &Path) -> &Folder {
+        let parent = file.parent().unwrap_or(Path::new("."));
+        self.0.retain(|(path, _)| parent.starts_with(path));
+        let at = match self.0.iter().position(|(path, _)| path == parent) {
+            Some(at) => at,
+            None => {
+                self.0.push((parent.to_owned(), Folder::at(parent)));
+                self.0.len() - 1
+            }
+        };
+        &self.0[at].1
+    }
 }
 
 /// Walks everything that was asked for, stills of a folder before its movies.
@@ -38,6 +66,7 @@ fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
             || !entry.file_type().is_dir()
             || !is_junk_folder(&entry.file_name().to_string_lossy())
     });
+    let mut around = Around::default();
     for entry in walker {
         if shared.is_cancelled() {
             return;
@@ -63,21 +92,64 @@ fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
         if !is_recent(shared, &entry) {
             continue;
         }
+        let path = entry.into_path();
+        if !one(shared, around.of(&path), &path, bytes, found) {
+            return;
+        }
+    }
+}
+
+/// Hands on one file, once for each album that it goes to; false when nobody takes more.
+fn one(
+    shared: &Shared<'_>,
+    folder: &Folder,
+    path: &Path,
+    bytes: u64,
+    found: &SyncSender<Found>,
+) -> bool {
+    let count = |bytes: u64| {
         shared.counters.found.fetch_add(1, Ordering::Relaxed);
         shared
             .counters
             .found_bytes
             .fetch_add(bytes, Ordering::Relaxed);
-        if found
-            .send(Found {
-                path: entry.into_path(),
-                bytes,
-            })
-            .is_err()
-        {
-            return;
-        }
+    };
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some(read) = name.and_then(|name| folder.sidecar(name)) {
+        count(0);
+        shared.report(Report::refused(path.to_owned(), Outcome::Sidecar, read));
+        return true;
     }
+    let said = name.and_then(|name| folder.said(name));
+    if said.is_some_and(|said| said.trashed) && !shared.request.restore {
+        count(0);
+        let reason = "it lay in the trash where it is from; --restore takes it too";
+        shared.report(Report::refused(path.to_owned(), Outcome::Skipped, reason));
+        return true;
+    }
+    let is_titled = shared.request.titled || shared.request.target == Target::PerFolder;
+    let albums = if is_titled {
+        let parent = path.parent().and_then(Path::file_name);
+        let parent = parent.and_then(|parent| parent.to_str());
+        let named = said.map_or(&[][..], |said| &said.albums);
+        named_for(parent, folder.album.as_deref(), named)
+    } else {
+        vec![None]
+    };
+    let said = said.map(|said| Arc::new(said.clone()));
+    albums.into_iter().all(|album| {
+        count(bytes);
+        let said = said.clone();
+        let path = path.to_owned();
+        found
+            .send(Found {
+                path,
+                bytes,
+                said,
+                album,
+            })
+            .is_ok()
+    })
 }
 
 fn is_recent(shared: &Shared<'_>, entry: &walkdir::DirEntry) -> bool {

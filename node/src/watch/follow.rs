@@ -204,6 +204,7 @@ fn take(
     let request = Request {
         paths: fresh.iter().map(|fresh| fresh.path.clone()).collect(),
         target: Target::Album(folder.album()),
+        titled: false,
         since: None,
         dry_run: false,
         restore: false,

@@ -2,9 +2,13 @@
 
 use heirloom_node::{
     fuzz,
-    import::metadata::{WallTime, name, time},
+    import::{
+        metadata::{WallTime, name, time},
+        sidecar::{self, Sidecar},
+    },
     net::Address,
 };
+use heirloom_protocol::limits;
 
 use super::{Target, text, texts, vectors};
 
@@ -35,6 +39,16 @@ pub(super) const TARGETS: &[Target] = &[
         run: |bytes| text(bytes, file_name),
     },
     Target {
+        name: "sidecar",
+        seeds: || texts(SIDECARS),
+        run: sidecar,
+    },
+    Target {
+        name: "sidecar_names",
+        seeds: || texts(&[BESIDE]),
+        run: |bytes| text(bytes, |names| fuzz::beside(names) > 0),
+    },
+    Target {
         name: "times",
         seeds: || texts(TIMES),
         run: |bytes| text(bytes, times),
@@ -58,6 +72,22 @@ const NAMES: &[&str] = &[
     "20230514_124135(1).heic",
     "IMG-20230514-WA0001.jpg",
 ];
+
+/// Files of Takeout, of an album, of our own export, and XMP.
+const SIDECARS: &[&str] = &[
+    r#"{"title": "a.jpg", "description": "b", "photoTakenTime": {"timestamp": "1577880000"}, "favorited": true,
+    "geoData": {"latitude": 45.6, "longitude": 10.6, "altitude": 7.5}, "geoDataExif": {"latitude": 1, "longitude": 2}}"#,
+    r#"{"title": "a.jpg", "caption": "b", "heirloom": {"wall": "2010-12-12T12:41:35.250", "offset": "+03:00",
+    "taken_source": "edit", "tags": ["c", "d/e"], "albums": ["f"], "rating": 3}}"#,
+    r#"{"albumData": {"title": "a", "date": {"timestamp": "1"}}}"#,
+    r#"<x:xmpmeta><rdf:Description xmp:Rating="4" exif:DateTimeOriginal="2020-01-02T03:04:05+01:00"
+    exif:GPSLatitude="48,9.0032N" exif:GPSLongitude="11,34,34.2E"><dc:subject><rdf:Bag><rdf:li>a</rdf:li>"#,
+];
+
+/// Names of a folder, one a line.
+const BESIDE: &str = "IMG_1.jpg\nIMG_1(1).jpg\nIMG_1-edited.jpg\nIMG_1.mov\nIMG_1.jpg.supplemental-metadata.json\n\
+    IMG_1.jpg(1).json\nIMG_1.xmp\na very long name of a photo that is cut by those who.jpg\n\
+    a very long name of a photo that is cut by tho.json";
 
 const TIMES: &[&str] = &[
     "2023:05:14 12:41:35",
@@ -142,6 +172,35 @@ fn file_name(called: &str) -> bool {
         assert!(is_one_part, "{called:?} is written as {written:?}");
     }
     name::taken(called).is_some()
+}
+
+/// What is read may be written: every string and number is within its bounds.
+fn sidecar(bytes: &[u8]) -> bool {
+    let read = [
+        sidecar::read("a.json", bytes),
+        sidecar::read("a.xmp", bytes),
+    ];
+    for sidecar in &read {
+        let Sidecar::Photo(said) = sidecar else {
+            continue;
+        };
+        assert!(
+            said.caption
+                .as_ref()
+                .is_none_or(|text| text.len() <= limits::TEXT_BYTES)
+        );
+        assert!(
+            said.tags
+                .iter()
+                .all(|tag| !tag.is_empty() && tag.len() <= limits::TAG_BYTES)
+        );
+        assert!(said.rating.is_none_or(|stars| stars <= 5));
+        assert!(
+            said.place
+                .is_none_or(|place| place.lat.abs() <= 90.0 && place.lon.abs() <= 180.0)
+        );
+    }
+    read.iter().any(|sidecar| *sidecar != Sidecar::Nothing)
 }
 
 fn times(typed: &str) -> bool {

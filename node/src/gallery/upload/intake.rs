@@ -468,6 +468,7 @@ impl Sink {
         let request = Request {
             paths: self.paths(),
             target: Target::Album(album),
+            titled: false,
             since: None,
             dry_run: false,
             restore: false,

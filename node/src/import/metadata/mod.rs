@@ -105,6 +105,12 @@ impl CaptureSource {
         Self::ALL.into_iter().find(|s| s.code() == code)
     }
 
+    /// The source with this word.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+
     /// The word of `taken_source` in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
