@@ -202,7 +202,7 @@ impl World {
         if let Said::Album(space, ..) | Said::Access(space, ..) = &said {
             self.seats[at].device.renew_if_cut(space);
         }
-        if matches!(said, Said::Anchor) {
+        if matches!(said, Said::Anchor | Said::Removal(_)) {
             for space in self.seats[at].device.albums() {
                 self.seats[at].device.renew_if_cut(&space);
             }
@@ -214,7 +214,7 @@ impl World {
                 Said::Anchor => anchor(replica, now),
                 Said::Control(ops) => replica.record_control(ops, now),
                 Said::Name(subject, name) => replica.record_names(&[(subject, &name)], now, rng),
-                Said::Removal(op) => replica.record_removal(op, now, rng),
+                Said::Removal(op) => remove(replica, op, now, rng),
                 Said::Access(space, person, level) => {
                     replica.record_access(space, person, level, now, rng)
                 }
@@ -526,6 +526,28 @@ fn anchor(replica: &mut Replica, now: Timestamp) -> Result<Recorded, WriteError>
             recorded.extend(anchor);
         }
     }
+    Ok(recorded)
+}
+
+/// Vouches for what is here of who goes, and removes them.
+fn remove(
+    replica: &mut Replica,
+    removal: Op,
+    now: Timestamp,
+    rng: &mut heirloom_protocol::crypto::SeededRng,
+) -> Result<Recorded, WriteError> {
+    let gone = replica.hit_by(&removal);
+    let spaces: Vec<SpaceId> = replica.albums().map(|(space, _)| *space).collect();
+    let me = replica.device();
+    let mut recorded = Recorded::default();
+    for space in spaces {
+        if replica.may_replicate(&me, &space)
+            && let Some(vouch) = replica.record_vouch(space, &gone, now)?
+        {
+            recorded.extend(vouch);
+        }
+    }
+    recorded.extend(replica.record_removal(removal, now, rng)?);
     Ok(recorded)
 }
 

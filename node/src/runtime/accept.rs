@@ -32,10 +32,18 @@ impl Runtime {
         from: DeviceId,
         entries: Vec<EntryBytes>,
     ) -> Result<Vec<Verdict>, RuntimeError> {
+        let family = self.replica.family();
+        let entries = entries
+            .into_iter()
+            .map(|bytes| Entry::verify(family, bytes));
+        let entries: Vec<_> = entries.collect();
+        for entry in entries.iter().flatten() {
+            self.vouch_before_taking(entry)?;
+        }
         let mut stage = Stage::from_peer(from);
         let mut verdicts = Vec::with_capacity(entries.len());
-        for bytes in entries {
-            let verdict = self.accept_one(&mut stage, bytes)?;
+        for entry in entries {
+            let verdict = self.accept_one(&mut stage, entry)?;
             if let Verdict::Invalid | Verdict::Refused(_) = verdict {
                 tracing::debug!(peer = %from.short(), ?verdict, "entry not taken");
             }
@@ -51,12 +59,26 @@ impl Runtime {
         Ok(verdicts)
     }
 
+    /// Vouches for what is here of whom an entry removes, while it still counts.
+    ///
+    /// Once they are removed this says nothing more, so nobody can have later entries of theirs vouched for.
+    fn vouch_before_taking(&mut self, entry: &Entry) -> Result<(), RuntimeError> {
+        let header = entry.header();
+        if header.space != self.replica.family().control_space() {
+            return Ok(());
+        }
+        for op in entry.open(None).into_iter().flatten().flatten() {
+            self.vouch_before(&op)?;
+        }
+        Ok(())
+    }
+
     fn accept_one(
         &mut self,
         stage: &mut Stage,
-        bytes: EntryBytes,
+        entry: Result<Entry, EntryError>,
     ) -> Result<Verdict, RuntimeError> {
-        let entry = match Entry::verify(self.replica.family(), bytes) {
+        let entry = match entry {
             Ok(entry) => entry,
             // A later version of the program may read it; it is asked for again then.
             Err(EntryError::UnknownVersion(..)) => return Ok(Verdict::Waits),

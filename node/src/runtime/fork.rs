@@ -8,7 +8,7 @@ use std::{
 use heirloom_protocol::{
     album::asset::BlobRef,
     id::{AlbumId, LogId, SpaceId},
-    op::Policy,
+    op::{Op, Policy},
     sync::{blob::BlobPlace as Name, want::Want},
 };
 use rand_core::Rng as _;
@@ -19,6 +19,8 @@ use crate::store::{Batch, StoreError, Table};
 
 /// The row that holds when this device anchored last, Unix milliseconds.
 const ANCHORED: &[u8] = b"anchored";
+/// Anchors of one album before a removal: enough for every log that a person's devices may have.
+const VOUCHES: u32 = 16;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 impl Runtime {
@@ -134,6 +136,37 @@ impl Runtime {
             self.renew_before_writing(&album)?;
             if let Some(recorded) = self.replica.record_anchor(album, self.now())? {
                 self.commit(&recorded, &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in every album how far the logs of the devices are known here that a removal takes out.
+    /// Durable when it returns.
+    ///
+    /// Before a removal is recorded or taken in: what nobody had named by then has no effect after
+    /// it, and that would be their albums with everybody's photos in them.
+    pub(super) fn vouch_before(&mut self, removal: &Op) -> Result<(), RuntimeError> {
+        let gone = self.replica.hit_by(removal);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let albums: Vec<_> = self.replica.albums().map(|(album, _)| *album).collect();
+        for album in albums {
+            if !self.replica.may_replicate(&self.device(), &album) {
+                continue;
+            }
+            self.renew_before_writing(&album)?;
+            for _ in 0..VOUCHES {
+                match self.replica.record_vouch(album, &gone, self.now()) {
+                    Ok(Some(vouch)) => self.commit(&vouch, &[])?,
+                    Ok(None) => break,
+                    Err(error) => {
+                        // Nobody stays in the family because this device may not write here.
+                        tracing::warn!(%error, album = %album.short(), "not vouched for");
+                        break;
+                    }
+                }
             }
         }
         Ok(())

@@ -83,7 +83,10 @@ impl Runtime {
     }
 
     /// Removes a person or a device: `Op::RemovePerson` or `Op::RemoveDevice`. Durable when it returns.
+    ///
+    /// What is here of theirs is vouched for first, so that it stays.
     pub fn remove(&mut self, removal: Op) -> Result<(), RuntimeError> {
+        self.vouch_before(&removal)?;
         let mut rng = self.rng()?;
         let recorded = self.replica.record_removal(removal, self.now(), &mut rng)?;
         self.commit(&recorded, &[])

@@ -57,6 +57,37 @@ impl Replica {
         Ok(recorded)
     }
 
+    /// The live devices of others that a removal would take out of the family; none for other ops.
+    pub fn hit_by(&self, removal: &Op) -> Vec<DeviceId> {
+        let mut hit = match removal {
+            Op::RemoveDevice((device,)) => self.keys_hit(Hit::Device(*device)),
+            Op::RemovePerson((person,)) => self.keys_hit(Hit::Person(*person)),
+            _ => Vec::new(),
+        };
+        let me = self.device();
+        hit.retain(|device| *device != me && self.control.is_live(device));
+        hit
+    }
+
+    /// Says how far the logs of these devices are known here, so that it outlives their removal;
+    /// `None` when nothing is new.
+    ///
+    /// To be committed before the removal is recorded or taken in: what nobody else has named by then,
+    /// access that they gave to others included, has no effect after it. One anchor holds at most
+    /// [`limits::ANCHOR_POSITIONS`] logs, so this is asked again until nothing is new.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`]; nothing has changed then.
+    pub fn record_vouch(
+        &mut self,
+        space: SpaceId,
+        devices: &[DeviceId],
+        now: Timestamp,
+    ) -> Result<Option<Recorded>, WriteError> {
+        self.anchor_of(space, now, |device| devices.contains(device))
+    }
+
     pub(super) fn keys_hit(&self, hit: Hit) -> Vec<DeviceId> {
         let owned = self.control.resolution().owners.keys();
         let fits = |id: &&DeviceId| match hit {

@@ -431,13 +431,7 @@ impl AlbumSpace {
     }
 
     /// Where the logs of others end, as far as this author has not anchored them.
-    pub(super) fn to_anchor(
-        &self,
-        logs: &Logs,
-        space: SpaceId,
-        author: DeviceId,
-        most: usize,
-    ) -> Vec<Witness> {
+    pub(super) fn to_anchor(&self, logs: &Logs, space: SpaceId, author: DeviceId) -> Vec<Witness> {
         let anchored = self.anchored.get(&author);
         let others = logs.of_space(space).filter(|(log, _)| log.device != author);
         let ends = others.filter_map(|(log, state)| {
@@ -460,7 +454,7 @@ impl AlbumSpace {
                 position,
             })
         });
-        ends.take(most).collect()
+        ends.collect()
     }
 
     /// Settles who may do what and which entries count; says whether entries that were here count

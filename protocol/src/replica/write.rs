@@ -15,7 +15,7 @@ use crate::{
         body::{self, BodyNonce},
     },
     family::consent::Certificate,
-    id::{AlbumId, BranchId, EntryId, EpochId, FamilyId, LogId, OpId, PersonId, SpaceId},
+    id::{AlbumId, BranchId, DeviceId, EntryId, EpochId, FamilyId, LogId, OpId, PersonId, SpaceId},
     limits,
     log::entry::{BlobLine, Drop, Entry, Header, SUITE, VERSION, first_prev},
     op::{
@@ -499,9 +499,20 @@ impl Replica {
         space: SpaceId,
         now: Timestamp,
     ) -> Result<Option<Recorded>, WriteError> {
+        self.anchor_of(space, now, |_| true)
+    }
+
+    /// Anchors the logs of some other devices.
+    pub(super) fn anchor_of(
+        &mut self,
+        space: SpaceId,
+        now: Timestamp,
+        concerns: impl Fn(&DeviceId) -> bool,
+    ) -> Result<Option<Recorded>, WriteError> {
         let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
-        let most = limits::ANCHOR_POSITIONS;
-        let positions = album.to_anchor(&self.logs, space, self.device(), most);
+        let mut positions = album.to_anchor(&self.logs, space, self.device());
+        positions.retain(|witness| concerns(&witness.device));
+        positions.truncate(limits::ANCHOR_POSITIONS);
         if positions.is_empty() {
             return Ok(None);
         }
