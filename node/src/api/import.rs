@@ -213,6 +213,7 @@ async fn request(
     Ok((
         Request {
             paths,
+            leave_out: node.store().home().canonicalize().ok(),
             target,
             since,
             dry_run,
