@@ -345,7 +345,9 @@ pub(crate) struct Undo {
 #[command(before_long_help = "Examples:
   heirloom purge 3f2a91c0
 
-This is not undone. The trash empties itself after 30 days.")]
+Only what is in the trash: nobody sees it any more from now on. Each device frees the room
+30 days after it has heard of this, and until then heirloom undo brings it back. The trash
+empties itself after 30 days.")]
 pub(crate) struct Purge {
     /// Ids of photos in the trash
     #[arg(required = true, value_name = "ID")]

@@ -19,7 +19,8 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
         }
         AlbumAct::Leave { album } => {
             talk.sure(&format!(
-                "Leave the album {album}? Only its managers can bring you back."
+                "Leave the album {album}? Only its managers can bring you back. \
+                 Photos of yours that are in no other album stay in your library."
             ))
             .await?;
         }
@@ -39,6 +40,14 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
             }
             if let Some(done) = done(&args.act, line) {
                 ui.say(done);
+            }
+            let trashed = line.count("trashed");
+            if trashed > 0 {
+                let items = text::count(trashed, "item", "items");
+                ui.note(format!(
+                    "In no other album, and so in the trash now, for 30 days: {items}."
+                ));
+                ui.hint("heirloom restore ID brings one back");
             }
         }
         _ => super::unknown(ui, line),

@@ -13,8 +13,20 @@ use crate::{
 
 pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     if let DeviceAct::Remove { device, .. } = &args.act {
-        talk.sure(&format!("Remove the device {device} from the family?"))
-            .await?;
+        let body = json!({"do": "remove", "device": device, "dry_run": true});
+        let would = talk.answer("device", body, &mut super::unknown).await?;
+        let fewer = would.count("fewer");
+        let mut question = format!("Remove the device {device} from the family?");
+        if fewer > 0 {
+            let photos = text::count(fewer, "item has", "items have");
+            let told = format!("Without it {photos} fewer copies than you want.");
+            match talk.ui.manner.yes {
+                // Who is not asked is told as well.
+                true => talk.ui.warn(&told),
+                false => question = format!("{told} {question}"),
+            }
+        }
+        talk.sure(&question).await?;
     }
     let mut table = text::Table::default();
     talk.act("device", body(&args.act), |ui, line| match line.kind() {

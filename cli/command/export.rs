@@ -51,6 +51,14 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
             "{} could not be written.",
             text::count(line.count("failed"), "file", "files")
         ));
-        ui.hint("run the same export again: it goes on where it stopped");
+        let away = line.count("not_here");
+        if away > 0 {
+            ui.hint(format!(
+                "originals on devices that are not in reach: {}; switch these on and run it again",
+                text::thousands(away)
+            ));
+        } else {
+            ui.hint("run the same export again: it goes on where it stopped");
+        }
     }
 }

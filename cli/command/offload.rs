@@ -10,6 +10,13 @@ use crate::{
 };
 
 pub(super) async fn run(args: Offload, talk: &mut Talk<'_>) -> Result<u8, CliError> {
+    if !args.dry_run {
+        talk.sure(
+            "Drop originals from this device that enough others have promised to keep? \
+             heirloom offload --dry-run says which, heirloom get brings one back.",
+        )
+        .await?;
+    }
     let body = json!({"album": args.album, "older": args.older, "dry_run": args.dry_run});
     talk.act("offload", body, |ui, line| match line.kind() {
         "original" => say_original(ui, line),

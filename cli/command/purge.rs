@@ -1,4 +1,4 @@
-//! `heirloom purge`: gone from every device, and not to be undone.
+//! `heirloom purge`: what is in the trash, gone from every view.
 
 use serde_json::json;
 
@@ -9,7 +9,8 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
     let count = u64::try_from(args.ids.len()).unwrap_or(u64::MAX);
     let items = text::count(count, "item", "items");
     talk.sure(&format!(
-        "Delete {items} for good, on every device? This is not undone."
+        "Delete {items} from the trash for good, on every device? Nobody sees them any more; \
+         their room comes back after 30 days, and until then only heirloom undo brings them back."
     ))
     .await?;
     talk.act("purge", json!({"ids": args.ids}), |ui, line| {
@@ -20,7 +21,10 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
                     "Deleted {} for good.",
                     text::count(items, "item", "items")
                 ));
-                ui.note("Each device frees the space 30 days after it has heard of this.");
+                ui.note(
+                    "Each device frees the space 30 days after it has heard of this; \
+                     until then heirloom undo brings them back.",
+                );
             }
             _ => super::unknown(ui, line),
         }

@@ -218,23 +218,25 @@ async fn what_cannot_be_undone_needs_a_yes() {
         (&["album", "leave", "A"], "album"),
         (&["people", "remove", "Ben"], "people"),
         (&["device", "remove", "phone"], "device"),
+        (&["offload"], "offload"),
     ] {
-        let answers = [(act, summary)];
+        // A device is asked about first, which changes nothing.
+        let answers = &[(act, summary)][..];
         assert_eq!(
-            run(line, NOBODY, &answers).await.end,
+            run(line, NOBODY, answers).await.end,
             Err("E-USAGE".into()),
             "{line:?}"
         );
-        let no = run(line, typing("n\n"), &answers).await;
+        let no = run(line, typing("n\n"), answers).await;
         assert_eq!(no.end, Err("E-NOT-CONFIRMED".into()), "{line:?}");
-        assert!(no.asked.is_empty());
+        assert!(no.asked.iter().all(|(_, body)| body["dry_run"] == true));
         assert_eq!(
-            run(line, typing("y\n"), &answers).await.end,
+            run(line, typing("y\n"), answers).await.end,
             Ok(0),
             "{line:?}"
         );
         let yes: Vec<&str> = ["--yes"].iter().chain(line).copied().collect();
-        assert_eq!(run(&yes, NOBODY, &answers).await.end, Ok(0), "{line:?}");
+        assert_eq!(run(&yes, NOBODY, answers).await.end, Ok(0), "{line:?}");
     }
 }
 

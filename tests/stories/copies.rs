@@ -77,7 +77,7 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
     }
 
     // The paper first.
-    let (refused, exit) = laptop.run(&["offload"], "");
+    let (refused, exit) = laptop.run(&["--yes", "offload"], "");
     assert_eq!(
         (exit, &refused["id"]),
         (1, &"E-NOT-ALLOWED".into()),
@@ -88,7 +88,7 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
 
     // With one of the others off nothing leaves, and it is named.
     second.stop();
-    let (lines, exit) = laptop.start(&["offload"]).all();
+    let (lines, exit) = laptop.start(&["--yes", "offload"]).all();
     assert_eq!(exit, 3, "{lines:?}");
     let kept = lines
         .iter()
@@ -101,7 +101,7 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
     let second = desktop.serve();
     know(&laptop, &second);
     let before = bytes_in(&laptop.home.join("blobs"));
-    let gone = laptop.ok(&["offload"]);
+    let gone = laptop.ok(&["--yes", "offload"]);
     let summary = gone.last().expect("a summary");
     assert_eq!(
         (&summary["dropped"], &summary["kept"]),

@@ -203,6 +203,7 @@ impl Home {
         self.device.ok(&["caption", shown, "on a full disk"]);
         self.device.ok(&["trash", trashed]);
         self.device.ok(&["restore", trashed]);
+        self.device.ok(&["trash", purged]);
         self.device.ok(&["--yes", "purge", purged]);
         self.told.remove(purged);
         let gone = self.device.assets();

@@ -31,7 +31,7 @@ pub(super) async fn album(node: &Node, body: &Value, answer: &Answer) -> Done {
         "rename" => rename(node, body).await,
         "add" => add(node, body).await,
         "remove" => trash::trash(node, body, answer).await,
-        "leave" => leave(node, body).await,
+        "leave" => leave(node, body, answer).await,
         "delete" => delete(node, body, answer).await,
         other => Err(ApiError::usage(&format!("album does not know {other:?}"))),
     }
@@ -187,7 +187,7 @@ async fn add(node: &Node, body: &Value) -> Done {
     Ok(json!({"changed": copied.added, "added": copied.added, "present": copied.present}))
 }
 
-async fn leave(node: &Node, body: &Value) -> Done {
+async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     let album = pick::album(&view, pick::text(body, "album")?)?;
     if Some(album.creator) == view.person {
@@ -199,9 +199,46 @@ async fn leave(node: &Node, body: &Value) -> Done {
     }
     let me = view.person.ok_or_else(no_person)?;
     let album = album.id;
+    let own = move |item: &catalog::Item| item.asset.owner() == Some(me);
+    let kept = keep_in_library(node, &view, album, own, answer).await?;
     node.ask(move |runtime| runtime.set_access(album, me, Level::None))
         .await??;
-    Ok(json!({"album": album.to_string()}))
+    Ok(json!({"album": album.to_string(), "kept": kept}))
+}
+
+/// Puts what fits and is in sight in this album alone into this person's library, and tells of it;
+/// says how many that were. Durable when it returns.
+async fn keep_in_library(
+    node: &Node,
+    view: &View,
+    album: AlbumId,
+    fits: impl Fn(&catalog::Item) -> bool + Send + 'static,
+    answer: &Answer,
+) -> Result<u64, ApiError> {
+    let (store, seen) = (node.store().clone(), view.clone());
+    let only_there = node.blocking(move || {
+        let assets = catalog::read(&store, &seen)?;
+        let only_there = assets
+            .iter()
+            .filter(|folded| is_only_in(folded, album) && items_in(folded, &album).any(&fits));
+        Ok::<_, crate::store::StoreError>(only_there.collect::<Vec<_>>())
+    });
+    let only_there = only_there.await??;
+    if only_there.is_empty() {
+        return Ok(0);
+    }
+    let library = view
+        .library()
+        .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
+    let kept = copy_into(node, view, library.id, only_there).await?;
+    if kept.added > 0 {
+        let text = format!(
+            "Photos and videos that were in no other album are in your library now: {}.",
+            kept.added
+        );
+        answer.note(&text).await;
+    }
+    Ok(kept.added)
 }
 
 /// A device that belongs to nobody, or to nobody any more.
@@ -224,27 +261,11 @@ async fn delete(node: &Node, body: &Value, answer: &Answer) -> Done {
         }
     }
     let id = album.id;
-    let library = view
-        .library()
-        .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
-    let (store, seen) = (node.store().clone(), view.clone());
-    let only_there = node.blocking(move || {
-        let assets = catalog::read(&store, &seen)?;
-        let only_there = assets.iter().filter(|folded| is_only_in(folded, id));
-        Ok::<_, crate::store::StoreError>(only_there.collect::<Vec<_>>())
-    });
     // Deleting an album deletes no photo: what is in no other album is kept in the library.
-    let kept = copy_into(node, &view, library.id, only_there.await??).await?;
+    let kept = keep_in_library(node, &view, id, |_| true, answer).await?;
     node.ask(move |runtime| runtime.record_in_album(id, &[Op::CloseAlbum(())]))
         .await??;
-    if kept.added > 0 {
-        let text = format!(
-            "Photos and videos that were in no other album are in your library now: {}.",
-            kept.added
-        );
-        answer.note(&text).await;
-    }
-    Ok(json!({"album": id.to_string(), "kept": kept.added}))
+    Ok(json!({"album": id.to_string(), "kept": kept}))
 }
 
 /// Whether an asset is in an album, outside of its trash, and in sight nowhere else.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,8 +17,10 @@ use super::{
     pick,
 };
 use crate::{
+    catalog::Folded,
     export::{Export, ExportError, Layout, Outcome, Report, Request, Sidecars, Size},
     node::Node,
+    runtime::View,
     store::StoreError,
 };
 
@@ -28,6 +30,7 @@ struct Totals {
     present: u64,
     failed: u64,
     damaged: u64,
+    not_here: u64,
     bytes: u64,
     done_bytes: u64,
 }
@@ -45,14 +48,18 @@ impl Totals {
                 self.damaged += 1;
                 self.failed += 1;
             }
-            Outcome::NotHere | Outcome::Failed(_) => self.failed += 1,
+            Outcome::NotHere => {
+                self.not_here += 1;
+                self.failed += 1;
+            }
+            Outcome::Failed(_) => self.failed += 1,
         }
     }
 
     fn summary(self) -> Value {
         let mut summary = json!({
             "written": self.written, "present": self.present, "failed": self.failed,
-            "bytes": self.bytes,
+            "not_here": self.not_here, "bytes": self.bytes,
         });
         let exit = match self {
             Self { damaged: 1.., .. } => 9,
@@ -75,19 +82,24 @@ pub(super) async fn get(
     body: &Value,
     answer: &Arc<Answer>,
 ) -> Done {
-    let dir = folder(body, "output")?;
+    let dir = folder(doorway, body, "output")?;
     let view = node.view().await?;
     let assets = pick::assets(node, &view, &ids(body)?).await?;
-    bring(doorway, node, &assets, answer).await?;
-    let (store, all) = (node.store().clone(), assets.clone());
-    let who = node
-        .blocking(move || who_has(&store, &view, &all))
-        .await??;
-    run(node, answer, who, move |export| export.get(&assets, dir)).await
+    run(doorway, node, answer, move |export| {
+        export.get(&assets, dir)
+    })
+    .await
 }
 
 /// `export`: everything, or some albums, into folders.
-pub(super) async fn export(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+///
+/// What is on other devices alone is got from them on the way, as far as they are in reach.
+pub(super) async fn export(
+    doorway: &Arc<Doorway>,
+    node: &Node,
+    body: &Value,
+    answer: &Arc<Answer>,
+) -> Done {
     let view = node.view().await?;
     let mut albums = BTreeSet::new();
     for asked in pick::texts(body, "album") {
@@ -106,38 +118,99 @@ pub(super) async fn export(node: &Node, body: &Value, answer: &Arc<Answer>) -> D
         _ => return Err(ApiError::usage("sidecars are json, xmp, both or none")),
     };
     let request = Request {
-        dir: folder(body, "dir")?,
+        dir: folder(doorway, body, "dir")?,
         albums,
         layout,
         sidecars: Sidecars { json, xmp },
     };
-    let who = BTreeMap::new();
-    run(node, answer, who, move |export| export.run(&request)).await
+    run(doorway, node, answer, move |export| export.run(&request)).await
 }
 
-fn folder(body: &Value, field: &str) -> Result<PathBuf, ApiError> {
+fn folder(doorway: &Doorway, body: &Value, field: &str) -> Result<PathBuf, ApiError> {
     let path = PathBuf::from(pick::text(body, field)?);
-    if path.is_absolute() {
-        return Ok(path);
+    if !path.is_absolute() {
+        // This process may be a node that was started somewhere else.
+        return Err(ApiError::usage("the folder is given with its whole path"));
     }
-    // This process may be a node that was started somewhere else.
-    Err(ApiError::usage("the folder is given with its whole path"))
+    let home = doorway.home();
+    let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    if real(&path).starts_with(home) {
+        return Err(ApiError::usage(
+            "the folder lies in Heirloom's own home, which holds no photos in clear",
+        )
+        .hint("name a folder elsewhere"));
+    }
+    Ok(path)
+}
+
+/// Where a path leads that need not be there yet.
+fn real(path: &Path) -> PathBuf {
+    // Not `..` by name alone: a link above it leads elsewhere.
+    let mut rest = Vec::new();
+    for above in path.ancestors() {
+        if let Ok(real) = above.canonicalize() {
+            return rest.iter().rev().fold(real, |path, name| path.join(name));
+        }
+        rest.extend(above.components().next_back());
+    }
+    path.to_owned()
+}
+
+/// Gets originals for an export as it comes to them, from who has them.
+struct Bringer {
+    doorway: Arc<Doorway>,
+    node: Node,
+    answer: Arc<Answer>,
+    view: View,
+    /// Nothing came any more: nobody who has the rest is in reach, and each try takes its time.
+    is_given_up: bool,
+    /// Who says that they have what could not be got.
+    who: BTreeMap<OpId, Vec<String>>,
+}
+
+impl Bringer {
+    /// Blocks until they are here or nothing comes any more.
+    fn bring(&mut self, assets: &[&Folded]) -> Result<(), ApiError> {
+        let store = self.node.store();
+        let assets: Vec<Folded> = assets.iter().copied().cloned().collect();
+        let lacking = who_has(store, &self.view, &assets)?;
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        if !self.is_given_up {
+            let bringing = bring(&self.doorway, &self.node, &assets, &self.answer);
+            tokio::runtime::Handle::current().block_on(bringing)?;
+        }
+        let left = who_has(store, &self.view, &assets)?;
+        let held_by_some = lacking.values().any(|names| !names.is_empty());
+        self.is_given_up |= held_by_some && left.len() == lacking.len();
+        self.who.extend(left);
+        Ok(())
+    }
 }
 
 async fn run(
+    doorway: &Arc<Doorway>,
     node: &Node,
     answer: &Arc<Answer>,
-    who: BTreeMap<OpId, Vec<String>>,
     work: impl FnOnce(&mut Export<'_>) -> Result<(), ExportError> + Send + 'static,
 ) -> Done {
     let view = node.view().await?;
     let (store, answer) = (node.store().clone(), Arc::clone(answer));
+    let bringer = std::cell::RefCell::new(Bringer {
+        doorway: Arc::clone(doorway),
+        node: node.clone(),
+        answer: Arc::clone(&answer),
+        view: view.clone(),
+        is_given_up: false,
+        who: BTreeMap::new(),
+    });
     let done = node.blocking(move || {
         let mut totals = Totals::default();
         let size = std::cell::Cell::new(Size::default());
         let mut tell = |report: Report| {
             totals.add(&report);
-            answer.line_blocking(&line(&report, &who));
+            answer.line_blocking(&line(&report, &bringer.borrow().who));
             let all = size.get();
             answer.progress(Progress {
                 done: totals.written + totals.present + totals.failed,
@@ -152,6 +225,12 @@ async fn run(
             cancelled: answer.dropped().clone(),
             sized: &mut |all| size.set(all),
             tell: &mut tell,
+            bring: &mut |assets| {
+                if let Err(error) = bringer.borrow_mut().bring(assets) {
+                    // What is here is written all the same, and what is not is named.
+                    tracing::warn!(error = %error.message, "originals could not be got");
+                }
+            },
         };
         work(&mut export)?;
         Ok::<_, ExportError>(totals.summary())

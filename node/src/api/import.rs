@@ -215,6 +215,7 @@ async fn request(
         Request {
             paths,
             titled: name.is_none(),
+            leave_out: node.store().home().canonicalize().ok(),
             target,
             since,
             dry_run,

@@ -283,7 +283,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "undo" => undo::undo(node, body, answer).await,
         "purge" => trash::purge(node, body, answer).await,
         "get" => files::get(doorway, node, body, answer).await,
-        "export" => files::export(node, body, answer).await,
+        "export" => files::export(doorway, node, body, answer).await,
         "album" => albums::album(node, body, answer).await,
         "share" => share::share(node, body).await,
         "unshare" => share::unshare(node, body).await,

@@ -15,7 +15,7 @@ use super::{
     pick::{self, name},
 };
 use crate::{
-    catalog::{self, instant_text},
+    catalog::{self, Held, instant_text},
     net::Peer,
     node::Node,
     runtime::View,
@@ -57,7 +57,12 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
         }
         "remove" => {
             let row = owned(&view, body)?;
-            let removed = remove_device(node, &view, row.id).await?;
+            let fewer = fewer(node, &view, row.id).await?;
+            if pick::flag(body, "dry_run") {
+                return Ok(json!({"device": row.id.to_string(), "fewer": fewer, "dry_run": true}));
+            }
+            let mut removed = remove_device(node, &view, row.id).await?;
+            removed["fewer"] = json!(fewer);
             match pick::flag(body, "lost") {
                 true => lost(node, &view, row, removed, answer).await,
                 false => Ok(removed),
@@ -181,6 +186,29 @@ fn leaves_an_admin(view: &View, gone: impl Fn(&DeviceRow) -> bool) -> Result<(),
         ApiError::not_allowed("no device of an admin would be left in the family")
             .safe("Nothing was changed."),
     )
+}
+
+/// How many photos have as many copies as are wanted, and would not have them without a device.
+async fn fewer(node: &Node, view: &View, gone: DeviceId) -> Result<u64, ApiError> {
+    let (store, view) = (node.store().clone(), view.clone());
+    let counted = node.blocking(move || {
+        let held = Held::of(&store);
+        let mut fewer = 0;
+        for folded in catalog::read(&store, &view)?.iter() {
+            if folded.is_trashed() {
+                continue;
+            }
+            let here = held.here(&folded)?.original;
+            let items = folded.items.iter().map(|item| &item.asset);
+            let mut holders = view.peers.holders_of(items);
+            let wanted = view.copies_wanted_of(&folded);
+            let is_safe = view.copies_at(&holders, here).has(wanted);
+            holders.remove(&gone);
+            fewer += u64::from(is_safe && !view.copies_at(&holders, here).has(wanted));
+        }
+        Ok::<_, StoreError>(fewer)
+    });
+    Ok(counted.await??)
 }
 
 async fn remove_person(node: &Node, view: &View, person: PersonId) -> Done {

@@ -6,7 +6,7 @@ use heirloom_protocol::{
     id::{AlbumId, OpId},
     op::Op,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Answer, ApiError, Done,
@@ -21,6 +21,8 @@ use crate::{
     upkeep,
 };
 
+/// Why a photo that is in sight is not deleted for good: a mistyped id must take nothing from anybody.
+const NOT_TRASHED: &str = "it is not in the trash, and only what is there can be deleted for good";
 const NOT_DECIDED: &str = "only who added it, or a manager of the album, may do that";
 
 /// `trash`: out of sight, everywhere or in one album.
@@ -43,13 +45,15 @@ pub(super) async fn restore(node: &Node, body: &Value, answer: &Answer) -> Done 
     decide(node, &view, &ids, None, answer, is_in, What::Restore).await
 }
 
-/// `purge`: gone for good, wherever this person may decide that.
+/// `purge`: gone for good, wherever it lies in the trash and this person may decide that.
 ///
+/// What is in sight is refused, whoever asks.
 /// What was deleted long enough ago leaves this disk in the same go.
 pub(super) async fn purge(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     let ids = ids(body)?;
-    let done = decide(node, &view, &ids, None, answer, |_| true, What::Purge).await?;
+    let is_in = |item: &Item| item.asset.trashed().is_some();
+    let done = decide(node, &view, &ids, None, answer, is_in, What::Purge).await?;
     // What was asked for is done; what else is due can wait.
     if let Err(error) = upkeep::round(node).await {
         tracing::warn!(%error, "upkeep");
@@ -58,7 +62,7 @@ pub(super) async fn purge(node: &Node, body: &Value, answer: &Answer) -> Done {
 }
 
 /// What is decided.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Trash,
     Restore,
@@ -106,15 +110,28 @@ async fn decide(
     let mut outcome = Outcome::default();
     let mut decided: BTreeMap<AlbumId, Vec<OpId>> = BTreeMap::new();
     let mut notes = Vec::new();
+    let mut live = Vec::new();
+    let mut out_of_sight = 0;
     for folded in &assets {
         let weighed = weigh(view, folded, album, &concerns)?;
         let name = folded.first().key.item.short();
+        if weighed.allowed && weighed.concerned == 0 && what == What::Purge {
+            live.push(name);
+            continue;
+        }
         if !weighed.allowed {
             outcome.refused.push(name);
             continue;
         }
         outcome.allowed += 1;
         outcome.changed += u64::from(!weighed.decided.is_empty());
+        let in_sight = folded
+            .items
+            .iter()
+            .filter(|item| item.asset.trashed().is_none());
+        let mut left = in_sight.filter(|item| !weighed.decided.contains(&item.key));
+        let goes = what == What::Trash && !weighed.decided.is_empty();
+        out_of_sight += u64::from(goes && left.next().is_none());
         for AssetKey { album, item } in weighed.decided {
             decided.entry(album).or_default().push(item);
         }
@@ -126,7 +143,35 @@ async fn decide(
     for note in notes {
         answer.note(&note).await;
     }
-    outcome.finish(answer, NOT_DECIDED).await
+    if !live.is_empty() {
+        return refuse_live(outcome, live, answer).await;
+    }
+    let mut summary = outcome.finish(answer, NOT_DECIDED).await?;
+    // Out of one album is not out of sight where another has it.
+    if let Some(fields) = summary.as_object_mut().filter(|_| what == What::Trash) {
+        fields.insert("trashed".into(), json!(out_of_sight));
+    }
+    Ok(summary)
+}
+
+/// Ends a purge that named what is not in the trash.
+async fn refuse_live(mut outcome: Outcome, live: Vec<String>, answer: &Answer) -> Done {
+    let hint = "heirloom trash ID puts it there first";
+    if outcome.allowed == 0 && outcome.refused.is_empty() {
+        return Err(ApiError::not_allowed(NOT_TRASHED)
+            .safe("Nothing was changed.")
+            .hint(hint));
+    }
+    for name in &live {
+        answer.note(&format!("{name}: {NOT_TRASHED}; {hint}")).await;
+    }
+    for name in &outcome.refused {
+        answer.note(&format!("{name}: {NOT_DECIDED}")).await;
+    }
+    outcome.refused.extend(live);
+    let failed = outcome.refused.len();
+    let exit = if outcome.allowed == 0 { 1 } else { 3 };
+    Ok(json!({"changed": outcome.changed, "failed": failed, "exit": exit}))
 }
 
 /// What of an asset is decided.
@@ -134,6 +179,8 @@ async fn decide(
 struct Weighed {
     /// Whether this person decides about any of its items.
     allowed: bool,
+    /// How many of its items the act is about, whoever decides about them.
+    concerned: usize,
     decided: Vec<AssetKey>,
     /// Albums where it stays as it is.
     stays: Vec<String>,
@@ -157,6 +204,7 @@ fn weigh(
         if !concerns(item) {
             continue;
         }
+        weighed.concerned += 1;
         if may {
             weighed.decided.push(item.key);
         } else if let Some(album) = view.albums.get(&item.key.album) {

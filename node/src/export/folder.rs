@@ -17,7 +17,7 @@ pub(crate) use other::Folder;
 
 /// What names of unfinished files begin with.
 const UNFINISHED: &str = ".heirloom-part-";
-/// How old an unfinished file is that nobody works on any more.
+/// How old an unfinished file is that nobody works on any more, on a disk that knows no locks.
 const STALE: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Makes a folder and what is missing above it; each name is durable when it returns.
@@ -38,10 +38,22 @@ fn make(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether nobody works on an unfinished file any more: who does holds its lock, which ends with the process.
+fn is_left_over(file: &std::fs::File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(_)) => {
+            let age = file.metadata()?.modified()?.elapsed();
+            Ok(age.is_ok_and(|age| age > STALE))
+        }
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use std::{
-        fs::File,
+        fs::{File, TryLockError},
         io,
         os::fd::OwnedFd,
         path::{Path, PathBuf},
@@ -52,7 +64,7 @@ mod unix {
         io::Errno,
     };
 
-    use super::{STALE, UNFINISHED, make};
+    use super::{UNFINISHED, is_left_over, make};
 
     /// A folder held open.
     pub(crate) struct Folder {
@@ -130,7 +142,16 @@ mod unix {
                 let name = format!("{UNFINISHED}{}-{number}", std::process::id());
                 let mode = Mode::from_raw_mode(0o666);
                 match rustix::fs::openat(&self.fd, &name, flags, mode) {
-                    Ok(fd) => return Ok((File::from(fd), name)),
+                    Ok(fd) => {
+                        let file = File::from(fd);
+                        // Another export that took it for left over has removed it, or is about to.
+                        if matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+                            || !self.has(&name)?
+                        {
+                            continue;
+                        }
+                        return Ok((file, name));
+                    }
                     Err(Errno::EXIST) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -186,8 +207,7 @@ mod unix {
                 let Some(file) = self.open(name)? else {
                     continue;
                 };
-                let age = file.metadata()?.modified()?.elapsed();
-                if age.is_ok_and(|age| age > STALE) {
+                if is_left_over(&file)? {
                     self.remove(name)?;
                 }
             }
@@ -204,7 +224,7 @@ mod other {
         path::{Path, PathBuf},
     };
 
-    use super::{STALE, UNFINISHED, make};
+    use super::{UNFINISHED, is_left_over, make};
 
     /// A folder by its path.
     pub(crate) struct Folder {
@@ -272,7 +292,11 @@ mod other {
                 let name = format!("{UNFINISHED}{}-{number}", std::process::id());
                 let mut options = OpenOptions::new();
                 match options.write(true).create_new(true).open(self.path(&name)) {
-                    Ok(file) => return Ok((file, name)),
+                    Ok(file) => {
+                        // Without locks the age of the file says the same.
+                        let _ = file.try_lock();
+                        return Ok((file, name));
+                    }
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(error) => return Err(error),
                 }
@@ -309,8 +333,7 @@ mod other {
                 let is_ours = name
                     .to_str()
                     .is_some_and(|name| name.starts_with(UNFINISHED));
-                let age = entry.metadata()?.modified()?.elapsed();
-                if is_ours && age.is_ok_and(|age| age > STALE) {
+                if is_ours && is_left_over(&File::open(entry.path())?)? {
                     fs::remove_file(entry.path())?;
                 }
             }

@@ -126,7 +126,12 @@ pub(crate) struct Export<'a> {
     pub(crate) sized: &'a mut dyn FnMut(Size),
     /// Hears of each file.
     pub(crate) tell: &'a mut dyn FnMut(Report),
+    /// Gets the originals of some assets that are on other devices alone, as far as they come.
+    pub(crate) bring: &'a mut dyn FnMut(&[&Folded]),
 }
+
+/// Assets whose originals are got at once: few, so that a device with little room need not hold all.
+const BROUGHT: usize = 32;
 
 impl Export<'_> {
     /// Writes everything that a request names, trash left out.
@@ -185,9 +190,13 @@ impl Export<'_> {
         sidecars: Sidecars,
     ) -> Result<(), ExportError> {
         let mut writer = Writer::new(folder, self.store, held, &self.cancelled);
-        for folded in assets {
+        for (at, folded) in assets.iter().enumerate() {
             if self.cancelled.is_cancelled() {
                 break;
+            }
+            if at % BROUGHT == 0 {
+                let next = assets.get(at..).unwrap_or_default();
+                (self.bring)(next.get(..BROUGHT).unwrap_or(next));
             }
             let main = writer.asset(folded, self.tell)?;
             let Some(main) = main.filter(|_| sidecars != Sidecars::default()) else {

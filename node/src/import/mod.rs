@@ -53,6 +53,8 @@ const QUEUE: usize = 64;
 pub struct Request {
     /// Files and folders, absolute.
     pub paths: Vec<PathBuf>,
+    /// A folder that is left out wherever it is met: the home, by its real path.
+    pub leave_out: Option<PathBuf>,
     /// The album.
     pub target: Target,
     /// Albums that sidecars name are made, or used where nobody else sees them.

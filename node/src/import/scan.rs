@@ -15,6 +15,8 @@ use super::{
 };
 use crate::media::sniff::{MediaKind, MediaType, is_junk_folder};
 
+const OWN_HOME: &str = "Heirloom's own home, which holds no photos to import";
+
 /// A regular file that was found.
 pub(super) struct Found {
     pub(super) path: PathBuf,
@@ -61,7 +63,14 @@ fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
         };
         (movie(a), a.file_name()).cmp(&(movie(b), b.file_name()))
     });
+    // Links are not followed below it, so the paths there are as real as its own.
+    let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let walker = walker.into_iter().filter_entry(|entry| {
+        if is_left_out(shared, root, &real, entry) {
+            let path = entry.path().to_owned();
+            shared.report(Report::refused(path, Outcome::Skipped, OWN_HOME));
+            return false;
+        }
         entry.depth() == 0
             || !entry.file_type().is_dir()
             || !is_junk_folder(&entry.file_name().to_string_lossy())
@@ -150,6 +159,18 @@ fn one(
             })
             .is_ok()
     })
+}
+
+/// Whether this is the folder that is left out, or what was named lies in it.
+fn is_left_out(shared: &Shared<'_>, root: &Path, real: &Path, entry: &walkdir::DirEntry) -> bool {
+    let Some(out) = &shared.request.leave_out else {
+        return false;
+    };
+    if entry.depth() == 0 {
+        return real.starts_with(out);
+    }
+    let below = entry.path().strip_prefix(root);
+    entry.file_type().is_dir() && below.is_ok_and(|below| real.join(below) == *out)
 }
 
 fn is_recent(shared: &Shared<'_>, entry: &walkdir::DirEntry) -> bool {

@@ -203,6 +203,7 @@ fn take(
     }
     let request = Request {
         paths: fresh.iter().map(|fresh| fresh.path.clone()).collect(),
+        leave_out: None,
         target: Target::Album(folder.album()),
         titled: false,
         since: None,

@@ -273,19 +273,17 @@ async fn albums_are_made_filled_and_emptied() {
     assert_eq!(listing.of("album")[2]["people"][0]["name"], "Anna");
     // What was said of the photo stands in the new album too.
     let body = json!({"ids": [id], "album": "Library"});
-    home.ask("trash", body).await.done();
+    let told = home.ask("trash", body).await;
+    assert_eq!(told.done()["trashed"], 0, "Summer has it");
     let shown = home
         .ask("album", json!({"do": "show", "album": album[..6]}))
         .await;
     assert_eq!(shown.of("asset")[0]["caption"], "words");
     assert_eq!(shown.of("asset")[0]["tags"], json!(["sea"]));
     assert_eq!(shown.of("asset")[0]["here"]["original"], true);
-    home.ask(
-        "album",
-        json!({"do": "remove", "album": "Summer", "ids": [id]}),
-    )
-    .await
-    .done();
+    let body = json!({"do": "remove", "album": "Summer", "ids": [id]});
+    let told = home.ask("album", body).await;
+    assert_eq!(told.done()["trashed"], 1, "it was in no other");
     assert!(listed(&home, json!({})).await.is_empty());
     // Put in again, it comes out of the trash and is no second item.
     assert_eq!(home.ask("album", put).await.done()["changed"], 1);

@@ -70,6 +70,45 @@ async fn states(home: &Home, blobs: &[(LogId, u32)]) -> Vec<&'static str> {
     blobs.iter().map(state).collect()
 }
 
+/// Deletes for good as people do: first into the trash.
+async fn purge(home: &Home, id: &str) {
+    let body = json!({"ids": [id]});
+    home.ask("trash", body.clone()).await.done();
+    home.ask("purge", body).await.done();
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_trash_is_not_purged() {
+    let home = Home::anna().await;
+    let live = home.add("Family", "live.jpg", b"live").await.to_string();
+    let gone = home.add("Family", "gone.jpg", b"gone").await.to_string();
+    let body = json!({"ids": [gone]});
+    home.ask("trash", body).await.done();
+    let told = home.ask("purge", json!({"ids": [live]})).await;
+    assert_eq!(told.error(), ("E-NOT-ALLOWED", 1));
+    assert!(
+        told.last()["message"].to_string().contains("trash"),
+        "{told:?}"
+    );
+    let told = home.ask("purge", json!({"ids": [live, gone]})).await;
+    let last = told.last();
+    assert_eq!(
+        (told.exit(), &last["changed"], &last["failed"]),
+        (3, &json!(1), &json!(1))
+    );
+    assert_eq!(listed(&home, json!({})).await, [live.clone()]);
+    assert!(listed(&home, json!({"trashed": true})).await.is_empty());
+
+    // In the trash of one album and in sight in another: it goes from that trash alone.
+    let add = json!({"do": "add", "album": "Library", "ids": [live]});
+    home.ask("album", add).await.done();
+    let body = json!({"ids": [live], "album": "Family"});
+    home.ask("trash", body).await.done();
+    home.ask("purge", json!({"ids": [live]})).await.done();
+    let told = home.ask("list", json!({})).await;
+    assert_eq!(told.of("asset")[0]["albums"], json!(["Library"]));
+}
+
 #[tokio::test]
 async fn a_purge_frees_the_disk_after_thirty_days_and_not_before() {
     let home = Home::anna().await;
@@ -77,9 +116,7 @@ async fn a_purge_frees_the_disk_after_thirty_days_and_not_before() {
     home.add("Family", "stays.jpg", &noise(400_000, 1)).await;
     let goes = home.add("Family", "goes.jpg", &noise(500_000, 2)).await;
     let (both, named) = (blob_bytes(&home), blobs(&home, &goes).await);
-    home.ask("purge", json!({"ids": [goes.to_string()]}))
-        .await
-        .done();
+    purge(&home, &goes.to_string()).await;
     assert_eq!(listed(&home, json!({})).await.len(), 1);
     assert_eq!(states(&home, &named).await, ["dropped"]);
     at(&home, 29).await;
@@ -123,7 +160,7 @@ async fn bytes_stay_while_another_album_refers_to_them() {
     let id = listed(&home, json!({})).await[0].clone();
     let told = home.ask("show", json!({"id": id})).await;
     assert_eq!(told.of("asset")[0]["here"]["original"], true);
-    home.ask("purge", json!({"ids": [id]})).await.done();
+    purge(&home, &id).await;
     at(&home, 71).await;
     assert!(blob_bytes(&home) < bytes - 400_000);
 }
@@ -140,9 +177,7 @@ async fn a_keeper_counts_from_its_own_receipt() {
     keeper.take_blobs_from(&home).await;
     let named = blobs(&home, &photo).await;
     assert_eq!(states(&keeper, &named).await, ["here"]);
-    home.ask("purge", json!({"ids": [photo.to_string()]}))
-        .await
-        .done();
+    purge(&home, &photo.to_string()).await;
     at(&home, 30).await;
     assert_eq!(states(&home, &named).await, ["gone"]);
     // The keeper was away, and hears of it on day 60.

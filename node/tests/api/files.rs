@@ -349,3 +349,57 @@ async fn get_writes_into_one_folder() {
         .await;
     assert_eq!(missing.error(), ("E-NOT-FOUND", 4));
 }
+
+#[tokio::test]
+async fn what_a_killed_export_left_is_cleared_away_and_what_another_writes_is_not() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", b"bytes").await;
+    let out = tempfile::tempdir().unwrap();
+    fs::create_dir(out.path().join("Family")).unwrap();
+    let left = out.path().join("Family/.heirloom-part-1-0");
+    let busy = out.path().join("Family/.heirloom-part-1-1");
+    let others = out.path().join("Family/.heirloom");
+    for path in [&left, &busy, &others] {
+        fs::write(path, b"half of a photo").unwrap();
+    }
+    let writing = fs::File::open(&busy).unwrap();
+    writing.lock().unwrap();
+    export(&home, out.path(), json!({})).await.done();
+    assert!(!left.exists());
+    assert!(busy.exists() && others.exists());
+    drop(writing);
+    export(&home, out.path(), json!({})).await.done();
+    assert!(!busy.exists());
+    assert_eq!(names(out.path()), ["Family/.heirloom", "Family/a.jpg"]);
+}
+
+#[tokio::test]
+async fn photos_in_clear_are_not_put_into_the_home_nor_the_home_taken_for_photos() {
+    let home = Home::anna().await;
+    let id = home.add("Family", "a.jpg", b"bytes").await.to_string();
+    let inside = home.doorway.home().join("out/deep");
+    let told = export(&home, &inside, json!({})).await;
+    assert_eq!(told.error(), ("E-USAGE", 2));
+    let told = export(&home, home.doorway.home(), json!({})).await;
+    assert_eq!(told.error(), ("E-USAGE", 2));
+    let body = json!({"ids": [id], "output": inside});
+    assert_eq!(home.ask("get", body).await.error(), ("E-USAGE", 2));
+    assert!(!inside.exists());
+
+    let photo = [&[0xff, 0xd8, 0xff, 0xe0][..], &noise(500, 3)].concat();
+    fs::write(home.dir.path().join("beside.jpg"), &photo).unwrap();
+    fs::write(home.doorway.home().join("in-it.jpg"), &photo).unwrap();
+    let around = home.dir.path().to_str().unwrap();
+    let own = home.doorway.home().to_str().unwrap();
+    for (path, added) in [(around, 1), (own, 0)] {
+        let told = home.ask("import", json!({"paths": [path]})).await;
+        assert_eq!(told.done()["added"], added, "{told:?}");
+        let skipped: Vec<_> = told
+            .of("file")
+            .into_iter()
+            .filter(|line| line["outcome"] == "skipped")
+            .collect();
+        assert_eq!(skipped.len(), 1, "{told:?}");
+        assert_eq!(skipped[0]["path"], own);
+    }
+}

@@ -344,6 +344,7 @@ async fn a_promise_outlives_the_deletion_and_the_change_of_role() {
         .iter()
         .map(|line| line["id"].clone())
         .collect();
+    laptop.ask("trash", json!({"ids": ids})).await.done();
     laptop.ask("purge", json!({"ids": ids})).await.done();
     let policy = json!({"do": "policy", "device": "desktop", "policy": "cache"});
     laptop.ask("device", policy).await.done();
@@ -490,4 +491,39 @@ async fn two_that_offload_at_once_do_not_rely_on_each_other() {
     for network in served {
         network.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_gets_what_only_other_devices_hold() {
+    let family = Family::new().await;
+    let laptop = &family.laptop;
+    family.check_words(laptop).await;
+    laptop.ask("offload", json!({})).await.done();
+    assert!(said(laptop).await.iter().all(|(_, _, here)| !here));
+    let out = tempfile::tempdir().unwrap();
+    let body = json!({"dir": out.path(), "album": ["Family"], "sidecars": "none"});
+    let told = laptop.ask("export", body.clone()).await;
+    assert_eq!(
+        (&told.done()["written"], &told.last()["not_here"]),
+        (&json!(2), &json!(0))
+    );
+    for (name, bytes) in [("a", LARGE), ("b", SMALL)] {
+        let path = out.path().join(format!("Family/{name}.jpg"));
+        assert_eq!(std::fs::read(path).unwrap(), photo(name, bytes));
+    }
+
+    // With nobody in reach it says what could not be had, and where that is.
+    laptop.ask("offload", json!({})).await.done();
+    for network in family.served {
+        network.stop().await;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let body = json!({"dir": out.path(), "album": ["Family"], "sidecars": "none"});
+    let told = laptop.ask("export", body).await;
+    assert_eq!((told.exit(), &told.last()["not_here"]), (3, &json!(2)));
+    let reason = told.of("file")[0]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("desktop") && reason.contains("attic"),
+        "{reason}"
+    );
 }

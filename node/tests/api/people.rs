@@ -1,6 +1,6 @@
 //! Who belongs and who may do what, with a second and third home.
 
-use heirloom_protocol::op::Role;
+use heirloom_protocol::op::{AlbumUse, Role};
 use serde_json::{Value, json};
 
 use crate::world::{Home, listed};
@@ -364,4 +364,111 @@ async fn who_is_given_an_album_may_leave_it() {
         .ask("album", json!({"do": "show", "album": "Summer"}))
         .await;
     assert_eq!(told.of("album")[0]["people"].as_array().unwrap().len(), 1);
+}
+
+/// Anna's and Eva's homes, with an album that Eva made and gave to Anna, and a photo of each in it.
+async fn evas_album(level: &str) -> (Home, Home) {
+    let home = Home::anna().await;
+    let eva = home.add_person("Eva", Role::Member).await;
+    let phone = home.join(eva, "phone").await;
+    let body = json!({"do": "create", "name": "Hers"});
+    phone.ask("album", body).await.done();
+    phone.add("Hers", "eva.jpg", b"of Eva").await;
+    let body = json!({"do": "share", "album": "Hers", "person": "Anna", "role": level});
+    phone.ask("share", body).await.done();
+    home.take_from(&phone).await;
+    if level != "viewer" {
+        home.add("Hers", "own.jpg", b"of Anna").await;
+    }
+    (home, phone)
+}
+
+#[tokio::test]
+async fn albums_that_a_removed_person_made_stay_with_everybody_who_had_them() {
+    for (level, count) in [("viewer", 1), ("contributor", 2), ("manager", 2)] {
+        let (home, _phone) = evas_album(level).await;
+        assert_eq!(listed(&home, json!({})).await.len(), count, "{level}");
+        let body = json!({"do": "remove", "person": "Eva"});
+        home.ask("people", body).await.done();
+        assert_eq!(listed(&home, json!({})).await.len(), count, "{level}");
+        home.album("Hers").await;
+        let home = home.again().await;
+        assert_eq!(listed(&home, json!({})).await.len(), count, "{level}");
+    }
+}
+
+#[tokio::test]
+async fn who_made_an_album_may_lose_the_device_that_made_it() {
+    let (home, _phone) = evas_album("contributor").await;
+    let body = json!({"do": "remove", "device": "phone"});
+    home.ask("device", body).await.done();
+    assert_eq!(listed(&home, json!({})).await.len(), 2);
+    home.album("Hers").await;
+}
+
+#[tokio::test]
+async fn who_hears_of_a_removal_keeps_what_was_shared_with_them_alone() {
+    let home = Home::anna().await;
+    let eva = home.add_person("Eva", Role::Member).await;
+    let ben = home.add_person("Benjamin", Role::Member).await;
+    let phone = home.join(eva, "phone").await;
+    let tablet = home.join(ben, "tablet").await;
+    phone.take_from(&home).await;
+    let body = json!({"do": "create", "name": "Hers"});
+    phone.ask("album", body).await.done();
+    phone.add("Hers", "eva.jpg", b"of Eva").await;
+    let body = json!({"do": "share", "album": "Hers", "person": "Benjamin"});
+    phone.ask("share", body).await.done();
+    tablet.take_from(&phone).await;
+    tablet.add("Hers", "ben.jpg", b"of Ben").await;
+    assert_eq!(listed(&tablet, json!({})).await.len(), 2);
+    phone.take_from(&tablet).await;
+
+    let body = json!({"do": "remove", "person": "Eva"});
+    home.ask("people", body).await.done();
+    tablet.take_from(&home).await;
+    assert_eq!(person(&tablet, "Eva").await, Value::Null);
+    assert_eq!(listed(&tablet, json!({})).await.len(), 2);
+    tablet.album("Hers").await;
+
+    // What she says after that has no effect on anybody.
+    let ids = listed(&phone, json!({})).await;
+    phone.ask("trash", json!({"ids": ids})).await.done();
+    assert_eq!(listed(&phone, json!({})).await.len(), 0);
+    tablet.take_from(&phone).await;
+    tablet.take_from(&home).await;
+    assert_eq!(listed(&tablet, json!({})).await.len(), 2);
+}
+
+#[tokio::test]
+async fn who_leaves_an_album_keeps_their_own_photos() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Benjamin", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    let node = phone.node().await;
+    let made = node.ask(|runtime| runtime.make_album("Library", AlbumUse::Library));
+    made.await.unwrap().unwrap();
+    let body = json!({"do": "create", "name": "Summer"});
+    home.ask("album", body).await.done();
+    home.add("Summer", "anna.jpg", b"of Anna").await;
+    let body = json!({"album": "Summer", "person": "Benjamin"});
+    home.ask("share", body).await.done();
+    phone.take_from(&home).await;
+    phone.add("Summer", "ben.jpg", b"of Ben").await;
+    phone.add("Summer", "both.jpg", b"of Ben too").await;
+    phone.add("Library", "both.jpg", b"of Ben too").await;
+
+    let body = json!({"do": "leave", "album": "Summer"});
+    let told = phone.ask("album", body).await;
+    assert_eq!(told.done()["kept"], 1);
+    assert_eq!(told.of("note").len(), 1, "{told:?}");
+    let told = phone.ask("list", json!({})).await;
+    let assets = told.of("asset");
+    let mut names: Vec<_> = assets.iter().map(|line| line["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, [Some("ben.jpg"), Some("both.jpg")]);
+    let here = |line: &&Value| line["here"]["original"] == true;
+    assert!(assets.iter().all(here), "{told:?}");
+    home.take_from(&phone).await;
+    assert_eq!(listed(&home, json!({})).await.len(), 3);
 }

@@ -70,6 +70,7 @@ async fn a_burst_of_deletions_is_told_and_one_command_takes_it_back() {
     phone.take_from(&home).await;
     phone.take_blobs_from(&home).await;
     phone.ask("trash", texts(&ids[..1])).await.done();
+    phone.ask("trash", texts(&ids[1..3])).await.done();
     phone.ask("purge", texts(&ids[1..3])).await.done();
     let stays = phone.add("Family", "later.jpg", &noise(99)).await;
     home.take_from(&phone).await;
@@ -224,6 +225,7 @@ async fn what_was_deleted_and_is_imported_again_stays_deleted_until_told_otherwi
     assert_eq!(first.done()["added"], 3);
     let id = |nth: usize| first.of("file")[nth]["asset"].clone();
     home.ask("trash", json!({"ids": [id(0)]})).await.done();
+    home.ask("trash", json!({"ids": [id(1)]})).await.done();
     home.ask("purge", json!({"ids": [id(1)]})).await.done();
 
     let again = home.ask("import", import(false)).await;

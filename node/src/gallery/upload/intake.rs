@@ -467,6 +467,7 @@ impl Sink {
         let pool = Arc::new(Pool::new(program, args, 0));
         let request = Request {
             paths: self.paths(),
+            leave_out: None,
             target: Target::Album(album),
             titled: false,
             since: None,
