@@ -45,7 +45,7 @@ pub(crate) struct Cli {
 #[derive(Args)]
 pub(crate) struct Global {
     /// Use this home instead of the platform's data folder
-    #[arg(long, global = true, value_name = "DIR", env = "HEIRLOOM_HOME", help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "DIR", env = "HEIRLOOM_HOME", help_heading = GLOBAL, value_parser = values::home())]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON object a line
     #[arg(long, global = true, help_heading = GLOBAL)]
@@ -172,8 +172,8 @@ const GROUPS: &[(&str, &[&str])] = &[
 /// Why no command came out of the arguments.
 #[derive(Debug)]
 pub(crate) enum Misuse {
-    /// Help or the version was asked for: not an error.
-    Asked(String),
+    /// Help or the version was asked for, and which: not an error.
+    Asked { act: &'static str, text: String },
     /// The arguments make no sense.
     Wrong {
         message: String,
@@ -219,10 +219,22 @@ pub(crate) fn parse(args: &[OsString], color: bool) -> Result<Cli, Misuse> {
     command()
         .try_get_matches_from(args)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                Misuse::Asked(show(error.render()))
+        .map_err(|mut error| {
+            if error.kind() == ErrorKind::InvalidValue {
+                // The values are listed; one that looks alike is seldom the one that is meant.
+                error.remove(ContextKind::SuggestedValue);
             }
+            error
+        })
+        .map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp => Misuse::Asked {
+                act: "help",
+                text: show(error.render()),
+            },
+            ErrorKind::DisplayVersion => Misuse::Asked {
+                act: "version",
+                text: show(error.render()),
+            },
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
                 Misuse::Wrong {
                     message: "a command is missing".to_owned(),
@@ -249,6 +261,13 @@ fn one_sentence(error: &clap::Error) -> String {
 }
 
 fn hint(error: &clap::Error) -> String {
+    // All that there is to choose from says more than the one that looks alike.
+    if let (ErrorKind::InvalidValue, Some(ContextValue::Strings(all))) =
+        (error.kind(), error.get(ContextKind::ValidValue))
+        && !all.is_empty()
+    {
+        return format!("it is one of {}", all.join(", "));
+    }
     for kind in [
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedArg,
@@ -261,6 +280,12 @@ fn hint(error: &clap::Error) -> String {
             }
             _ => {}
         }
+    }
+    if let Some(ContextValue::String(odd)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && odd.starts_with('-')
+    {
+        return format!("a text that begins with a dash goes behind two of them: -- {odd}");
     }
     "heirloom --help lists the commands, heirloom COMMAND --help explains one".to_owned()
 }

@@ -18,7 +18,7 @@ use heirloom_node::{
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
-    body::{Body, Bytes},
+    body::{Body, Bytes, Frame},
     header,
 };
 use serde_json::Value;
@@ -31,6 +31,8 @@ use crate::{
 
 /// How long a command waits for another one that works on the same home.
 const WAIT: Duration = Duration::from_secs(10);
+/// How long a node that works may take for its first word. It answers at once, then works.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 20 });
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Longest line that is believed to be one.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
@@ -84,14 +86,20 @@ impl Door {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::from(body.to_string()))
             .expect("an act is a plain word");
-        let body = match self {
-            Self::Socket(path) => over_socket(path, request).await?.into_body(),
+        match self {
+            Self::Socket(path) => {
+                let answer = tokio::time::timeout(SIGN_OF_LIFE, over_socket(path, request)).await;
+                let answer = answer.map_err(|_| CliError::NodeSilent)??;
+                Ok(LineStream {
+                    node: Some(path.clone()),
+                    ..LineStream::of(answer.into_body())
+                })
+            }
             Self::InProcess(router) => {
                 let Ok(response) = router.clone().oneshot(request).await;
-                response.into_body()
+                Ok(LineStream::of(response.into_body()))
             }
-        };
-        Ok(LineStream::of(body))
+        }
     }
 }
 
@@ -209,9 +217,26 @@ pub(crate) async fn is_alive(home: &Path) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
+/// Whether the process behind a socket runs at all, whatever it is busy with.
+async fn runs(socket: &Path) -> bool {
+    // It knows no such place, and says so without asking anybody.
+    let request = Request::get("/")
+        .header(header::HOST, "heirloom")
+        .body(Full::default())
+        .expect("a plain path");
+    let answer = tokio::time::timeout(SIGN_OF_LIFE, over_socket(socket, request)).await;
+    matches!(answer, Ok(Ok(_)))
+}
+
 /// Whether this process has the rights of the system's own account.
 pub(crate) fn is_root() -> bool {
     heirloom_node::sys::is_root()
+}
+
+/// Whether this process was started so that the end of its terminal does not concern it.
+#[cfg(unix)]
+pub(crate) fn is_hangup_ignored() -> bool {
+    heirloom_node::sys::is_hangup_ignored()
 }
 
 /// Decodes pictures from stdin to stdout until it is closed; gives the exit code.
@@ -229,7 +254,12 @@ where
 
 #[cfg(unix)]
 async fn answers(socket: &Path) -> bool {
-    tokio::net::UnixStream::connect(socket).await.is_ok()
+    use std::io::ErrorKind::WouldBlock;
+    match tokio::net::UnixStream::connect(socket).await {
+        Ok(_) => true,
+        // So many knock already that none is let in: the node is there, and stuck.
+        Err(error) => error.kind() == WouldBlock,
+    }
 }
 
 #[cfg(unix)]
@@ -263,6 +293,8 @@ async fn over_socket(_: &Path, _: Request<Full<Bytes>>) -> Result<Response<AnyBo
 /// The lines of an answer, as they come.
 pub(crate) struct LineStream {
     body: AnyBody,
+    /// The socket of the node that answers, if it is another process.
+    node: Option<PathBuf>,
     buffer: Vec<u8>,
     /// Where in `buffer` the next line begins.
     start: usize,
@@ -272,8 +304,24 @@ impl LineStream {
     fn of(body: AnyBody) -> Self {
         Self {
             body,
+            node: None,
             buffer: Vec::new(),
             start: 0,
+        }
+    }
+
+    /// Waits for as long as it takes, while the node runs.
+    async fn frame(&mut self) -> Result<Option<Result<Frame<Bytes>, AnyError>>, CliError> {
+        let Some(node) = &self.node else {
+            return Ok(self.body.frame().await);
+        };
+        loop {
+            match tokio::time::timeout(SIGN_OF_LIFE, self.body.frame()).await {
+                Ok(frame) => return Ok(frame),
+                // Some acts have nothing to say for hours.
+                Err(_) if runs(node).await => {}
+                Err(_) => return Err(CliError::NodeSilent),
+            }
         }
     }
 
@@ -296,7 +344,7 @@ impl LineStream {
             if scanned > LINE_BYTES {
                 return Err(CliError::Garbled);
             }
-            match self.body.frame().await {
+            match self.frame().await? {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.buffer.extend_from_slice(&data);
@@ -433,6 +481,45 @@ mod tests {
             let asked = node.await.expect("the node");
             assert!(asked.starts_with("POST /v1/list HTTP/1.1\r\n"), "{asked}");
             assert!(asked.ends_with("\r\n\r\nnull"), "{asked}");
+        }
+
+        #[tokio::test]
+        async fn a_node_that_stands_still_is_not_waited_for_for_ever() {
+            let home = tempfile::tempdir().expect("a folder");
+            let path = home.path().join("node.sock");
+            // The system lets callers in, and nobody ever hears them.
+            let _listener = UnixListener::bind(&path).expect("a socket");
+            let door = Door::open(home.path()).await.expect("the socket");
+            let stuck = door
+                .call("list", &Value::Null)
+                .await
+                .err()
+                .expect("no head");
+            assert_eq!((stuck.id(), stuck.exit()), ("E-TRY-LATER", 75));
+        }
+
+        #[tokio::test]
+        async fn a_long_act_goes_on_as_long_as_its_node_shows_signs_of_life() {
+            let home = tempfile::tempdir().expect("a folder");
+            let path = home.path().join("node.sock");
+            let listener = UnixListener::bind(&path).expect("a socket");
+            let node = tokio::spawn(async move {
+                let (mut act, _) = listener.accept().await.expect("a caller");
+                request(&mut act).await;
+                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                act.write_all(head).await.expect("a head");
+                let (mut probe, _) = listener.accept().await.expect("a look");
+                assert!(request(&mut probe).await.starts_with("GET / "));
+                let nothing = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+                probe.write_all(nothing).await.expect("an answer");
+                // From here on it stands still.
+                (act, listener)
+            });
+            let stuck = all(&Door::Socket(path))
+                .await
+                .map_err(|e| e.id().to_owned());
+            assert_eq!(stuck, Err("E-TRY-LATER".to_owned()));
+            node.await.expect("looked at once");
         }
 
         #[tokio::test]

@@ -63,12 +63,16 @@ pub(crate) enum CliError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("the node that runs on this home does not answer")]
+    NodeSilent,
     #[error("the node stopped answering")]
     NodeGone,
     #[error("the node answers what this command does not understand")]
     Garbled,
     #[error("nobody said yes")]
     NotConfirmed,
+    #[error("what stands on stdin is no text (UTF-8)")]
+    NotText,
     #[error("stopped")]
     Interrupted,
     #[error("{0}")]
@@ -126,12 +130,13 @@ impl CliError {
     /// The id of `docs/errors.md`.
     pub(crate) fn id(&self) -> &str {
         match self {
-            Self::Usage { .. } => "E-USAGE",
+            Self::Usage { .. } | Self::NotText => "E-USAGE",
             Self::Told(told) => &told.id,
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "E-DISK-FULL",
                 _ => "E-IO",
             },
+            Self::NodeSilent => "E-TRY-LATER",
             Self::NodeGone => "E-NODE-GONE",
             Self::Garbled => "E-INTERNAL",
             Self::NotConfirmed => "E-NOT-CONFIRMED",
@@ -163,13 +168,13 @@ impl CliError {
         match self {
             Self::Told(told) => told.safe.as_deref(),
             Self::NotConfirmed => Some("Nothing was changed."),
-            Self::NodeGone | Self::Garbled => {
+            Self::NodeSilent | Self::NodeGone | Self::Garbled => {
                 Some("What was reported as done is done; your photos are safe.")
             }
             Self::Interrupted => Some("What was done so far is safe; it can be run again."),
             Self::NoSystemd(_) => Some("Nothing was changed."),
             Self::Unit { .. } => Some("Your photos are untouched."),
-            Self::Usage { .. } | Self::File { .. } | Self::NotYet(_) => None,
+            Self::Usage { .. } | Self::NotText | Self::File { .. } | Self::NotYet(_) => None,
         }
     }
 
@@ -178,8 +183,12 @@ impl CliError {
         match self {
             Self::Told(told) => told.hint.as_deref(),
             Self::Usage { hint, .. } => hint.as_deref(),
+            Self::NodeSilent => Some(
+                "try again in a moment; if it stands still for long, end it and start it anew: heirloom serve",
+            ),
             Self::NodeGone => Some("see how it is with heirloom status, then run this again"),
             Self::Garbled => Some("stop the node and start it again: it may be of another version"),
+            Self::NotText => Some("give one line of text"),
             Self::NotConfirmed => Some("run it again and answer y, or add --yes"),
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -246,9 +255,11 @@ mod tests {
             file(io::ErrorKind::AlreadyExists),
             file(io::ErrorKind::NotFound),
             CliError::Told(told),
+            CliError::NodeSilent,
             CliError::NodeGone,
             CliError::Garbled,
             CliError::NotConfirmed,
+            CliError::NotText,
             CliError::Interrupted,
             CliError::NotYet("this command is not for this door"),
             CliError::NoSystemd("this system has no systemd"),
@@ -271,12 +282,16 @@ mod tests {
              hint: name a file that does not exist yet; nothing is overwritten\n",
             "error: cannot write words.txt: entity not found\n",
             "error: this invite was already used\n  Your photos are safe.\nhint: ask for a new one\n",
+            "error: the node that runs on this home does not answer\n  \
+             What was reported as done is done; your photos are safe.\n\
+             hint: try again in a moment; if it stands still for long, end it and start it anew: heirloom serve\n",
             "error: the node stopped answering\n  What was reported as done is done; your photos are safe.\n\
              hint: see how it is with heirloom status, then run this again\n",
             "error: the node answers what this command does not understand\n  \
              What was reported as done is done; your photos are safe.\n\
              hint: stop the node and start it again: it may be of another version\n",
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
+            "error: what stands on stdin is no text (UTF-8)\nhint: give one line of text\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
             "error: this command is not for this door\nhint: heirloom --help lists what it can do\n",
             "error: this system has no systemd\n  Nothing was changed.\n\

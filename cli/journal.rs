@@ -27,8 +27,8 @@ const FILE_BYTES: u64 = 512 * 1024;
 /// What a file keeps, whatever stderr shows.
 const KEPT: &str = "warn,heirloom_node=info";
 
-/// Begins to log: to stderr, and for a node to its home as well unless the journal keeps it.
-pub(crate) fn begin(verbose: u8, node: Option<&Path>) {
+/// Begins to log: to stderr, coloured where that is asked for, and for a node to its home as well unless the journal keeps it.
+pub(crate) fn begin(verbose: u8, color: bool, node: Option<&Path>) {
     let level = match verbose {
         0 => "error",
         1 => KEPT,
@@ -51,7 +51,10 @@ pub(crate) fn begin(verbose: u8, node: Option<&Path>) {
         }
         return;
     }
-    let shown = layer().with_writer(io::stderr).with_filter(filter);
+    let shown = layer()
+        .with_ansi(color)
+        .with_writer(io::stderr)
+        .with_filter(filter);
     let kept = node.map(|home| {
         let file = layer().with_ansi(false).with_writer(Ring::in_home(home));
         file.with_filter(EnvFilter::new(KEPT))

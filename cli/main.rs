@@ -16,7 +16,7 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 use crate::{
     args::{Cli, Color, Command, Misuse},
     error::CliError,
-    ui::{Manner, Terminal, Ui},
+    ui::{Line, Manner, Terminal, Ui},
 };
 
 /// How long the last writes of a stopped command may take.
@@ -58,9 +58,16 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, ui: &mut Ui) -> Result<u8, CliError> {
-    let home = home::choose(cli.global.home)?;
+    let home = match (home::choose(cli.global.home), &cli.command) {
+        // What is about the program alone needs none.
+        (Err(_), Command::Version(_) | Command::Completions(_) | Command::Man(_)) => {
+            std::path::PathBuf::new()
+        }
+        (home, _) => home?,
+    };
     let is_node = matches!(cli.command, Command::Serve(_) | Command::Open(_));
-    journal::begin(cli.global.verbose, is_node.then_some(home.as_path()));
+    let color = ui.manner.color.1;
+    journal::begin(cli.global.verbose, color, is_node.then_some(home.as_path()));
     let runtime = tokio::runtime::Runtime::new().map_err(|source| CliError::File {
         act: "start on",
         path: home.clone(),
@@ -73,7 +80,11 @@ fn run(cli: Cli, ui: &mut Ui) -> Result<u8, CliError> {
 
 fn tell_misuse(misuse: Misuse, ui: &mut Ui) -> u8 {
     match misuse {
-        Misuse::Asked(text) => {
+        Misuse::Asked { act, text } if ui.manner.json => {
+            ui.line(&Line::own("summary", command::asked(act, &text)));
+            0
+        }
+        Misuse::Asked { text, .. } => {
             ui.verbatim(&text);
             0
         }

@@ -66,6 +66,8 @@ pub(crate) struct Ui {
     progress: Progress,
     /// A prompt stands at the end of the last line.
     asking: bool,
+    /// Answers are read from stdin though it is no terminal.
+    listens: bool,
     /// The first failure to write to stdout.
     failed: Option<io::Error>,
 }
@@ -81,6 +83,7 @@ impl Ui {
             input: Some(Box::new(BufReader::new(io::stdin()))),
             progress: Progress::default(),
             asking: false,
+            listens: false,
             failed: None,
         }
     }
@@ -195,7 +198,12 @@ impl Ui {
 
     /// Whether a person can be asked.
     pub(crate) fn can_ask(&self) -> bool {
-        self.terminal.input
+        self.terminal.input || self.listens
+    }
+
+    /// From now on takes what stands on stdin for a person's answers, as through `ssh` without a terminal.
+    pub(crate) fn listen(&mut self) {
+        self.listens = true;
     }
 
     /// Asks a question to be answered with y or n; anything but yes is no.
@@ -205,19 +213,28 @@ impl Ui {
         if self.manner.yes {
             return Ok(true);
         }
-        if !self.can_ask() {
-            return Err(CliError::usage(
+        let nobody = || {
+            CliError::usage(
                 "this needs a yes, and there is nobody to ask",
                 "run it on a terminal, or add --yes",
-            ));
+            )
+        };
+        if !self.can_ask() {
+            return Err(nobody());
         }
-        let answer = self.ask(&format!("{question} [y/N] ")).await?;
-        let answer = answer.to_lowercase();
-        Ok(matches!(answer.as_str(), "y" | "yes"))
+        match self.ask(&format!("{question} [y/N] ")).await? {
+            Some(answer) => Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes")),
+            // Who closes the terminal's input says no; a pipe that has ended says nothing.
+            None if self.terminal.input => {
+                self.write_err("");
+                Ok(false)
+            }
+            None => Err(nobody()),
+        }
     }
 
-    /// Asks for a line of text on the terminal.
-    pub(crate) async fn ask(&mut self, prompt: &str) -> Result<String, CliError> {
+    /// Asks for a line of text, trimmed; `None` at the end of stdin.
+    pub(crate) async fn ask(&mut self, prompt: &str) -> Result<Option<String>, CliError> {
         self.clear_progress();
         // A prompt that cannot be shown is not worth failing for: the answer still counts.
         let _ = self.err.write_all(prompt.as_bytes());
@@ -228,20 +245,12 @@ impl Ui {
         answer
     }
 
-    /// Reads one line of stdin, trimmed; an error at its end.
+    /// Reads one line of stdin, trimmed; `None` at its end.
     ///
     /// Safe to drop: the line is then read by nobody.
-    pub(crate) async fn read_line(&mut self) -> Result<String, CliError> {
-        self.read_more().await?.ok_or_else(Self::missing)
-    }
-
-    fn missing() -> CliError {
-        CliError::usage("stdin has ended where a line was expected", "give one line")
-    }
-
-    /// The same; `None` at the end of stdin.
-    pub(crate) async fn read_more(&mut self) -> Result<Option<String>, CliError> {
-        let missing = Self::missing;
+    pub(crate) async fn read_line(&mut self) -> Result<Option<String>, CliError> {
+        let missing =
+            || CliError::usage("stdin has ended where a line was expected", "give one line");
         let mut input = self.input.take().ok_or_else(missing)?;
         let (tell, told) = oneshot::channel();
         // A thread of its own rather than the blocking pool: nobody waits for it when the person presses Ctrl+C.
@@ -254,6 +263,7 @@ impl Ui {
         self.input = Some(input);
         match read {
             Ok(text) => Ok(text.map(|text| text.trim().to_owned())),
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => Err(CliError::NotText),
             Err(source) => Err(CliError::usage(
                 format!("cannot read stdin: {source}"),
                 "give one line of text",
@@ -342,6 +352,7 @@ pub(crate) mod recorded {
             input: Some(Box::new(Cursor::new(input.to_owned()))),
             progress: Progress::default(),
             asking: false,
+            listens: false,
             failed: None,
         };
         (ui, out, err)
@@ -405,10 +416,18 @@ mod tests {
             ("n\n", false),
             ("\n", false),
             ("yess\n", false),
+            ("", false),
         ] {
             let (mut ui, _, err) = recorded::ui(Manner::default(), at_terminal, typed);
             assert_eq!(ui.confirm("Really?").await.ok(), Some(want), "{typed}");
-            assert_eq!(err.text(), "Really? [y/N] ");
+            let told = err.text();
+            assert_eq!(told.trim_end_matches('\n'), "Really? [y/N] ");
+        }
+        // Through a pipe only once it is listened to, and its end is no answer.
+        for (typed, want) in [("y\n", Ok(true)), ("n\n", Ok(false)), ("", Err(2))] {
+            let (mut ui, ..) = recorded::ui(Manner::default(), Terminal::default(), typed);
+            ui.listen();
+            assert_eq!(ui.confirm("Really?").await.map_err(|e| e.exit()), want);
         }
         let (mut ui, ..) = recorded::ui(Manner::default(), Terminal::default(), "y\n");
         assert_eq!(ui.confirm("Really?").await.map_err(|e| e.exit()), Err(2));
@@ -424,9 +443,9 @@ mod tests {
     #[tokio::test]
     async fn lines_are_read_one_at_a_time() {
         let (mut ui, ..) = recorded::ui(Manner::default(), Terminal::default(), " one two \nthree");
-        assert_eq!(ui.read_line().await.ok().as_deref(), Some("one two"));
-        assert_eq!(ui.read_line().await.ok().as_deref(), Some("three"));
-        assert_eq!(ui.read_line().await.map_err(|e| e.exit()), Err(2));
+        for line in [Some("one two"), Some("three"), None] {
+            assert_eq!(ui.read_line().await.expect("memory").as_deref(), line);
+        }
     }
 
     #[test]

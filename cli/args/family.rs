@@ -46,7 +46,7 @@ pub(crate) struct RecoveryWords {
   heirloom join - < code.txt
 
 The code is asked for, or read from stdin with '-'. It never goes on the command line, where
-other programs could read it. Through ssh give it a terminal: ssh -t pi heirloom join")]
+other programs could read it. It works through ssh as well: ssh pi heirloom join")]
 pub(crate) struct Join {
     /// Say who you are, where the invite leaves it open
     #[arg(long, value_name = "NAME")]

@@ -238,6 +238,21 @@ fn wrong_usage_is_told_in_one_sentence_with_a_hint() {
         ),
         ("heirloom --json", "a command is missing", "heirloom --help"),
         (
+            "heirloom completions tcsh",
+            "invalid value 'tcsh' for '<SHELL>' [possible values: bash, elvish, fish, powershell, zsh]",
+            "it is one of bash, elvish, fish, powershell, zsh",
+        ),
+        (
+            "heirloom caption 3f2a91c0 -5",
+            "unexpected argument '-5' found",
+            "a text that begins with a dash goes behind two of them: -- -5",
+        ),
+        (
+            "heirloom invite --device --valid 0s",
+            "invalid value '0s' for '--valid <DURATION>': it is to be longer than nothing, such as 90m, 24h or 7d",
+            "heirloom --help",
+        ),
+        (
             "heirloom show",
             "the following required arguments were not provided: <ID>",
             "heirloom --help",
@@ -257,11 +272,11 @@ fn wrong_usage_is_told_in_one_sentence_with_a_hint() {
     }
     assert!(matches!(
         parse(&words("heirloom list --help"), false),
-        Err(Misuse::Asked(_))
+        Err(Misuse::Asked { act: "help", .. })
     ));
     assert!(matches!(
         parse(&words("heirloom --version"), false),
-        Err(Misuse::Asked(_))
+        Err(Misuse::Asked { act: "version", .. })
     ));
 }
 

@@ -3,12 +3,24 @@
 //! Each parser checks the form and hands the text on as it is; what the text
 //! means (which day, in which time zone) is the node's business.
 
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use heirloom_node::forms;
+
+/// Accepts any folder; an empty text, as of a variable that is set to nothing, is none.
+pub(super) fn home() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
 
 /// Accepts `90m`, `24h`, `7d`, and sums such as `1d12h`.
 pub(super) fn duration(text: &str) -> Result<String, String> {
+    let digits = text.chars().filter(char::is_ascii_digit);
+    let is_nothing = text.contains('0') && digits.into_iter().all(|digit| digit == '0');
     if forms::seconds(text).is_some() {
         Ok(text.to_owned())
+    } else if is_nothing {
+        Err("it is to be longer than nothing, such as 90m, 24h or 7d".to_owned())
     } else {
         Err("a duration looks like 90m, 24h or 7d".to_owned())
     }

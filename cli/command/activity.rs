@@ -1,16 +1,25 @@
 //! `heirloom activity`: who added, favoured and said what, newest first.
 
+use std::time::SystemTime;
+
 use serde_json::json;
 
 use super::Talk;
-use crate::{args::Activity, error::CliError, ui::Line};
+use crate::{
+    args::Activity,
+    error::CliError,
+    ui::{Line, text},
+};
 
 pub(super) async fn run(args: Activity, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     talk.act(
         "activity",
         json!({"limit": args.limit}),
         |ui, line| match line.kind() {
-            "activity" => ui.say(sentence(line)),
+            "activity" => {
+                let told = sentence(line, ui.now());
+                ui.say(told);
+            }
             "summary" if line.count("count") == 0 => ui.note("Nothing has happened yet."),
             "summary" => {}
             _ => super::unknown(ui, line),
@@ -19,9 +28,9 @@ pub(super) async fn run(args: Activity, talk: &mut Talk<'_>) -> Result<u8, CliEr
     .await
 }
 
-fn sentence(line: &Line) -> String {
+fn sentence(line: &Line, now: SystemTime) -> String {
     let (at, by, name) = (
-        line.text_or("at", ""),
+        text::ago(&line.text_or("at", ""), now),
         line.text_or("by", ""),
         line.text_or("name", ""),
     );

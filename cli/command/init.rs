@@ -19,7 +19,9 @@ pub(super) async fn run(args: Init, talk: &mut Talk<'_>) -> Result<u8, CliError>
     });
     let summary = talk.answer("init", body, &mut super::unknown).await?;
     let summary = paper.take_words(summary, talk.ui);
-    Ok(talk.close(&summary, |ui, line| say(ui, line, &args)))
+    let exit = talk.close(&summary, |ui, line| say(ui, line, &args));
+    paper::rescue_words(talk.ui, &summary)?;
+    Ok(exit)
 }
 
 fn say(ui: &mut Ui, summary: &Line, args: &Init) {

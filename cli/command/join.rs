@@ -20,7 +20,9 @@ pub(super) async fn run(args: Join, talk: &mut Talk<'_>) -> Result<u8, CliError>
     });
     let summary = talk.answer("join", body, &mut super::unknown).await?;
     let summary = paper.take_words(summary, talk.ui);
-    Ok(talk.close(&summary, say))
+    let exit = talk.close(&summary, say);
+    paper::rescue_words(talk.ui, &summary)?;
+    Ok(exit)
 }
 
 fn say(ui: &mut Ui, summary: &Line) {

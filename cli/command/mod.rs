@@ -179,6 +179,10 @@ impl Talk<'_> {
                 "progress" => self.ui.progress(&line),
                 "confirm" => confirm(act, &line, door, self.ui).await?,
                 _ if self.ui.manner.json => self.ui.line(&line),
+                "failed" => {
+                    let (id, reason) = (line.text_or("id", "?"), line.text_or("reason", ""));
+                    self.ui.warn(format!("failed: {id}: {reason}"));
+                }
                 "note" => self.ui.note(line.text_or("text", "")),
                 "hint" => self.ui.hint(line.text_or("text", "")),
                 _ => human(self.ui, &line),
@@ -212,18 +216,27 @@ impl Talk<'_> {
     }
 
     /// Takes words that never stand in arguments: from the person, or with `-` from stdin.
+    ///
+    /// Without a terminal the person is asked through stdin all the same, as by `ssh HOST heirloom join`.
     async fn secret(&mut self, from: &[String], prompt: &str) -> Result<String, CliError> {
-        match from {
-            [] if self.ui.can_ask() => self.ui.ask(prompt).await,
-            [] => Err(CliError::usage(
-                "there is no terminal to ask on",
-                "give the words on stdin, with '-' as the last argument; through ssh: ssh -t HOST heirloom ...",
-            )),
+        let read = match from {
+            [] => {
+                self.ui.listen();
+                self.ui.ask(prompt).await
+            }
             [dash] if dash == "-" => self.ui.read_line().await,
-            _ => Err(CliError::usage(
-                "secret words do not go on the command line, where other programs can read them",
-                "leave them out and type them when asked, or give them on stdin with '-'",
-            )),
+            _ => {
+                return Err(CliError::usage(
+                    "secret words do not go on the command line, where other programs can read them",
+                    "leave them out and type them when asked, or give them on stdin with '-'",
+                ));
+            }
+        };
+        match read {
+            Ok(Some(words)) => Ok(words),
+            Ok(None) => Err(no_words("stdin has ended, and there was nothing on it")),
+            Err(error @ CliError::NotText) => Err(no_words(&error.to_string())),
+            Err(error) => Err(error),
         }
     }
 }
@@ -257,12 +270,31 @@ async fn confirm(act: &str, line: &Line, door: &Door, ui: &mut Ui) -> Result<(),
     answer.map(|_| ())
 }
 
+/// What stands in the place of a code or of recovery words is none: the same class as a wrong one.
+fn no_words(message: &str) -> CliError {
+    CliError::Told(Told {
+        id: "E-CODE".to_owned(),
+        message: message.to_owned(),
+        safe: Some("Nothing was changed.".to_owned()),
+        hint: Some("give the words on one line: typed when asked, or on stdin".to_owned()),
+        exit: 8,
+    })
+}
+
 /// Gives how many things an edit changed: what the summary says, else how many were named.
 fn changed(summary: &Line, named: usize) -> u64 {
     if summary.is("changed") {
         summary.count("changed")
     } else {
         u64::try_from(named).unwrap_or(u64::MAX)
+    }
+}
+
+/// The summary's fields where help or the version was asked for.
+pub(crate) fn asked(act: &str, text: &str) -> Value {
+    match act {
+        "version" => version::fields(),
+        _ => json!({"act": act, "text": text}),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    error::CliError,
+    error::{CliError, Told},
     ui::{Line, Ui, word_grid},
 };
 
@@ -20,8 +20,15 @@ pub(super) struct Paper {
 
 impl Paper {
     /// Makes the file, readable by its owner only. One that exists is never overwritten.
+    ///
+    /// Without one, looks whether the words could be printed at all.
     pub(super) fn ready(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path else {
+            can_print().map_err(|source| CliError::File {
+                act: "write to",
+                path: "stdout".into(),
+                source,
+            })?;
             return Ok(Self { file: None });
         };
         let mut options = OpenOptions::new();
@@ -56,6 +63,39 @@ impl Paper {
         ui.note(format!("The recovery words are in {}.", path.display()));
         summary.with("recovery", Value::Null)
     }
+}
+
+/// Writes nothing to stdout: what takes no byte says so even then.
+fn can_print() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd as _;
+        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        out.write(&[])?;
+    }
+    Ok(())
+}
+
+/// Shows on stderr the words that stdout did not take: nobody could ever show them again.
+///
+/// # Errors
+///
+/// With what to do, when it came to that.
+pub(super) fn rescue_words(ui: &mut Ui, summary: &Line) -> Result<(), CliError> {
+    let words = summary.texts("recovery");
+    if words.is_empty() || !ui.is_closed() {
+        return Ok(());
+    }
+    for row in word_grid(&words) {
+        ui.verbatim_error(&row);
+    }
+    Err(CliError::Told(Told {
+        id: "E-IO".to_owned(),
+        message: "the recovery words could not be written to stdout".to_owned(),
+        safe: Some("Everything was done. The words stand here, on stderr, this once.".to_owned()),
+        hint: Some("write them on paper, then check it: heirloom recovery check".to_owned()),
+        exit: 1,
+    }))
 }
 
 impl Drop for Paper {

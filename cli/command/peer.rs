@@ -18,6 +18,10 @@ pub(super) async fn run(args: Peer, talk: &mut Talk<'_>) -> Result<u8, CliError>
                 ui.say(line);
             }
             match &args.act {
+                PeerAct::List if line.count("count") == 0 => {
+                    ui.say("There are no other devices yet.");
+                    ui.hint("heirloom invite --device brings in a second one");
+                }
                 PeerAct::List => {}
                 PeerAct::Add { addr } => {
                     ui.say(text::plain(&format!("Will look for a device at {addr}.")))

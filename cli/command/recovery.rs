@@ -47,10 +47,12 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
             let body = json!({"do": "replace", "words": words});
             let summary = talk.answer("recovery", body, &mut super::unknown).await?;
             let summary = paper.take_words(summary, talk.ui);
-            Ok(talk.close(&summary, |ui, line| {
+            let exit = talk.close(&summary, |ui, line| {
                 ui.say("The old recovery words work no longer.");
                 paper::show_words(ui, line);
-            }))
+            });
+            paper::rescue_words(talk.ui, &summary)?;
+            Ok(exit)
         }
     }
 }
@@ -60,8 +62,8 @@ async fn peers(talk: &mut Talk<'_>, asks: bool) -> Result<Vec<String>, CliError>
     let mut peers = Vec::new();
     loop {
         let line = match asks {
-            true => Some(talk.ui.ask(ADDRESS).await?),
-            false => talk.ui.read_more().await?,
+            true => talk.ui.ask(ADDRESS).await?,
+            false => talk.ui.read_line().await?,
         };
         match line {
             Some(line) if !line.is_empty() => peers.push(line),

@@ -13,7 +13,7 @@ use crate::{
     ui::{Line, Ui},
 };
 
-/// Runs the node; SIGTERM ends it with 0, Ctrl+C with 130, a second Ctrl+C at once.
+/// Runs the node; SIGTERM and SIGHUP end it with 0, Ctrl+C with 130, a second Ctrl+C at once.
 pub(super) async fn run(args: Serve, home: PathBuf, ui: &mut Ui) -> Result<u8, CliError> {
     let options = ServeOptions {
         home,
@@ -46,13 +46,13 @@ pub(super) async fn run_node(
         // Signals are heard before anybody is told that the node is ready, and may send one.
         biased;
         by_person = told_to_stop() => by_person,
-        ended = print(&mut lines, &home, ui, link) => return ended,
+        ended = print(&mut lines, &home, ui, link, link.is_some()) => return ended,
     };
     living.abort();
     notify::stopping();
     drop(stop);
     tokio::select! {
-        ended = print(&mut lines, &home, ui, None) => ended?,
+        ended = print(&mut lines, &home, ui, None, link.is_some()) => ended?,
         _ = told_to_stop() => return Err(CliError::Interrupted),
     };
     Ok(if ended_by_person {
@@ -67,6 +67,7 @@ async fn print(
     home: &Path,
     ui: &mut Ui,
     link: Option<bool>,
+    is_open: bool,
 ) -> Result<u8, CliError> {
     while let Some(line) = lines.next().await? {
         if line.kind() == "error" {
@@ -75,7 +76,10 @@ async fn print(
         if line.kind() == "ready" {
             notify::ready();
         }
-        if ui.manner.json {
+        if ui.manner.json && is_open && line.is_last() {
+            // The act is the command's, not the one that it began.
+            ui.line(&line.with("act", "open".into()));
+        } else if ui.manner.json {
             ui.line(&line);
         } else {
             say(ui, &line);
@@ -85,7 +89,8 @@ async fn print(
         {
             let link = open::ask(&door).await?;
             if ui.manner.json {
-                ui.line(&link);
+                // The summary comes at the end.
+                ui.line(&link.with("type", "open".into()));
             } else {
                 open::lead(&link, home, print, ui);
             }
@@ -138,8 +143,20 @@ async fn told_to_stop() -> bool {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return tokio::signal::ctrl_c().await.is_ok();
     };
+    // A terminal that is closed ends the node as a service manager does; nohup keeps it from that.
+    let mut closed = match door::is_hangup_ignored() {
+        false => signal(SignalKind::hangup()).ok(),
+        true => None,
+    };
+    let closed = async {
+        match &mut closed {
+            Some(closed) => closed.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = terminate.recv() => false,
+        _ = closed => false,
         _ = tokio::signal::ctrl_c() => true,
     }
 }

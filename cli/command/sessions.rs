@@ -21,6 +21,10 @@ pub(super) async fn run(args: Sessions, talk: &mut Talk<'_>) -> Result<u8, CliEr
             for line in table.lines() {
                 ui.say(line);
             }
+            if matches!(args.act, SessionsAct::List) && line.count("count") == 0 {
+                ui.say("No browser is let into the gallery.");
+                ui.hint("heirloom open leads one in");
+            }
             if matches!(args.act, SessionsAct::Revoke { .. }) {
                 let ended = line.count("revoked");
                 ui.say(format!(

@@ -172,14 +172,35 @@ async fn a_code_comes_from_the_person_or_from_stdin_and_never_from_arguments() {
     )
     .await;
     assert_eq!(piped.body()["code"], "heirloom:join/xyz");
-    for (line, person) in [
-        (&["join"][..], NOBODY),
-        (&["join", "-"], NOBODY),
-        (&["join", "orbit", "walnut"], typing("")),
+    for (line, person, end) in [
+        (&["join"][..], NOBODY, "E-CODE"),
+        (&["join", "-"], NOBODY, "E-CODE"),
+        (&["recovery", "restore", "-"], NOBODY, "E-CODE"),
+        (&["recovery", "replace", "-"], NOBODY, "E-CODE"),
+        (&["join", "orbit", "walnut"], typing(""), "E-USAGE"),
     ] {
         let refused = run(line, person, &[("join", JOINED)]).await;
-        assert_eq!(refused.end, Err("E-USAGE".into()), "{line:?}");
+        assert_eq!(refused.end, Err(end.into()), "{line:?}");
         assert!(refused.asked.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn without_a_terminal_the_code_and_the_yes_are_read_from_stdin() {
+    let both = format!(
+        "{}{JOINED}",
+        "{\"type\":\"confirm\",\"v\":1,\"words\":[\"river\"],\"token\":\"t\"}\n"
+    );
+    let answers = [("join", both.as_str()), ("confirm", ACCEPTED)];
+    for (typed, end, accept) in [
+        ("orbit walnut\ny\n", Ok(0), true),
+        ("orbit walnut\nn\n", Ok(0), false),
+        ("orbit walnut\n", Err("E-USAGE".into()), false),
+    ] {
+        let done = run(&["join"], piping(typed), &answers).await;
+        assert_eq!(done.end, end, "{typed:?}");
+        assert_eq!(done.body()["code"], "orbit walnut");
+        assert_eq!(done.asked[1].1["accept"], accept, "{typed:?}");
     }
 }
 
@@ -555,4 +576,65 @@ async fn a_bundle_says_what_it_took_and_what_is_wrong() {
         (&json!("write"), &json!("desk"), &json!("2026-01-02"))
     );
     assert!(done.out.contains("Wrote 3 encrypted files"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_is_told_beside_those_that_were_done() {
+    let answer = "{\"type\":\"failed\",\"v\":1,\"id\":\"zzzz\",\"reason\":\"there is no photo\"}\n\
+                  {\"type\":\"summary\",\"v\":1,\"act\":\"trash\",\"changed\":1,\"failed\":1,\"exit\":3}\n";
+    let done = run(
+        &["-q", "trash", "abcd", "zzzz"],
+        NOBODY,
+        &[("trash", answer)],
+    )
+    .await;
+    assert_eq!(done.end, Ok(3));
+    assert_eq!(done.err, "failed: zzzz: there is no photo\n");
+}
+
+#[tokio::test]
+async fn doctor_names_what_keeps_the_home_shut() {
+    let shut = |id: &str| {
+        format!(
+            "{{\"type\":\"error\",\"v\":1,\"id\":\"{id}\",\"message\":\"keys are open\",\"hint\":\"chmod\"}}\n"
+        )
+    };
+    let open_keys = shut("E-KEY-PERMISSIONS");
+    let done = run(&["doctor"], NOBODY, &[("doctor", &open_keys)]).await;
+    assert_eq!(done.end, Ok(1));
+    assert_eq!(
+        done.out,
+        "problem   permissions: keys are open\n          chmod\n1 problem found.\n"
+    );
+    let done = run(&["--json", "doctor"], NOBODY, &[("doctor", &open_keys)]).await;
+    let lines: Vec<Value> = done
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(
+        (&lines[0]["type"], &lines[0]["ok"], &lines[1]["problems"]),
+        (&json!("check"), &json!(false), &json!(1))
+    );
+    let damaged = shut("E-DAMAGED");
+    let done = run(&["doctor"], NOBODY, &[("doctor", &damaged)]).await;
+    assert_eq!(done.end, Ok(9));
+    let locked = shut("E-LOCKED");
+    let done = run(&["doctor"], NOBODY, &[("doctor", &locked)]).await;
+    assert_eq!(done.end, Err("E-LOCKED".into()));
+}
+
+#[tokio::test]
+async fn lists_without_lines_say_so() {
+    let none = "{\"type\":\"summary\",\"v\":1,\"count\":0}\n";
+    for (line, act) in [
+        (["peer", "list"], "peer"),
+        (["sessions", "list"], "sessions"),
+    ] {
+        let done = run(&line, NOBODY, &[(act, none)]).await;
+        assert!(
+            !done.out.is_empty() && done.err.starts_with("hint: "),
+            "{line:?}"
+        );
+    }
 }

@@ -182,6 +182,25 @@ pub fn may_command(account: u32) -> bool {
     }
 }
 
+/// Whether whoever started this process had it ignore that its terminal goes away (`nohup`).
+///
+/// Linux says so; elsewhere it counts as not ignored.
+pub fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignores_hangup(&status)
+}
+
+/// Reads the mask of ignored signals, of which SIGHUP is the first.
+fn ignores_hangup(status: &str) -> bool {
+    let mut masks = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = masks
+        .next()
+        .map(|mask| u64::from_str_radix(mask.trim(), 16));
+    mask.is_some_and(|mask| mask.is_ok_and(|mask| mask & 1 == 1))
+}
+
 /// What tells one state of a file from another: size, times, and where it lies.
 #[cfg(unix)]
 pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
@@ -212,12 +231,23 @@ pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::may_command;
+    use super::{ignores_hangup, may_command};
 
     #[test]
     fn the_own_account_and_the_systems_may_command_and_no_other() {
         let own = rustix::process::geteuid().as_raw();
         assert!(may_command(own) && may_command(0));
         assert!(!may_command(own.wrapping_add(1).max(1)));
+    }
+
+    #[test]
+    fn the_first_bit_of_the_mask_is_the_hangup() {
+        for (status, ignored) in [
+            ("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t0\n", true),
+            ("Name:\tx\nSigIgn:\t0000000000001000\nSigCgt:\t1\n", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores_hangup(status), ignored, "{status:?}");
+        }
     }
 }

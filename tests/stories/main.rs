@@ -34,5 +34,6 @@ mod six;
 mod sources;
 mod strangers;
 mod takeout;
+mod terminal;
 mod two_homes;
 mod watch;

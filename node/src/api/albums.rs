@@ -14,7 +14,7 @@ use super::{
     edits::ids,
     pick::{self, name},
     share, trash,
-    write::Edits,
+    write::{Edits, tell_missing},
 };
 use crate::{
     catalog::{self, Filter, Folded, items_in},
@@ -25,11 +25,11 @@ use crate::{
 /// `album`, with what to do in `do`.
 pub(super) async fn album(node: &Node, body: &Value, answer: &Answer) -> Done {
     match pick::text(body, "do")? {
-        "create" => create(node, body, answer).await,
+        "create" => create(node, body).await,
         "list" => list(node, answer).await,
         "show" => show(node, body, answer).await,
         "rename" => rename(node, body).await,
-        "add" => add(node, body).await,
+        "add" => add(node, body, answer).await,
         "remove" => trash::trash(node, body, answer).await,
         "leave" => leave(node, body, answer).await,
         "delete" => delete(node, body, answer).await,
@@ -37,19 +37,28 @@ pub(super) async fn album(node: &Node, body: &Value, answer: &Answer) -> Done {
     }
 }
 
-async fn create(node: &Node, body: &Value, answer: &Answer) -> Done {
+async fn create(node: &Node, body: &Value) -> Done {
     let name = name(body, "name")?.to_owned();
     let view = node.view().await?;
-    if view.albums.values().any(|album| album.name(&view) == name) {
-        answer
-            .note("There is another album of this name; where names clash, use the id.")
-            .await;
-    }
+    name_is_free(&view, &name, None)?;
     let made = name.clone();
     let album = node
         .ask(move |runtime| runtime.make_album(&made, AlbumUse::Album))
         .await??;
     Ok(json!({"id": album.to_string(), "album": album.to_string(), "name": name}))
+}
+
+/// Refuses a name that an album in sight has, letters of either case alike. Two devices apart can still make two of one name.
+fn name_is_free(view: &View, name: &str, but: Option<AlbumId>) -> Result<(), ApiError> {
+    let lower = name.to_lowercase();
+    let mut others = view.albums.values().filter(|album| Some(album.id) != but);
+    match others.find(|album| album.name(view).to_lowercase() == lower) {
+        None => Ok(()),
+        Some(album) => Err(pick::taken(
+            &format!("an album {}", pick::quoted(&album.name(view))),
+            &album.id.to_string(),
+        )),
+    }
 }
 
 async fn list(node: &Node, answer: &Answer) -> Done {
@@ -147,6 +156,7 @@ async fn rename(node: &Node, body: &Value) -> Done {
         ));
     }
     let name = name(body, "name")?;
+    name_is_free(&view, name, Some(album.id))?;
     let mut edits = Edits::default();
     edits.say(
         album.id,
@@ -172,7 +182,7 @@ pub(super) fn managed<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum,
     Ok(album)
 }
 
-async fn add(node: &Node, body: &Value) -> Done {
+async fn add(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     let album = pick::album(&view, pick::text(body, "album")?)?;
     if album.level < Level::Contributor {
@@ -182,9 +192,14 @@ async fn add(node: &Node, body: &Value) -> Done {
                 .hint("ask somebody who manages the album"),
         );
     }
-    let assets = pick::assets(node, &view, &ids(body)?).await?;
-    let copied = copy_into(node, &view, album.id, assets).await?;
-    Ok(json!({"changed": copied.added, "added": copied.added, "present": copied.present}))
+    let picked = pick::some_assets(node, &view, &ids(body)?).await?;
+    let copied = copy_into(node, &view, album.id, picked.found).await?;
+    tell_missing(&picked.missing, answer).await;
+    let failed = picked.missing.len();
+    Ok(json!({
+        "changed": copied.added, "added": copied.added, "present": copied.present,
+        "failed": failed, "exit": if failed > 0 { 3 } else { 0 },
+    }))
 }
 
 async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {

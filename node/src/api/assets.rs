@@ -83,7 +83,7 @@ pub(super) async fn show(node: &Node, body: &Value, answer: &Answer) -> Done {
             None => Ok(None),
         })
         .await??;
-    let listed = listed.ok_or_else(|| ApiError::not_found(&format!("asset {id:?}")))?;
+    let listed = listed.ok_or_else(|| pick::no_photo(&id))?;
     answer.line(&listed).await;
     Ok(json!({}))
 }

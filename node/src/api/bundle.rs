@@ -122,6 +122,15 @@ pub(super) fn progress(pace: Pace) -> Progress {
     }
 }
 
+/// Whether trying the same again would fail the same.
+fn is_no_folder(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        error.kind(),
+        AlreadyExists | NotADirectory | PermissionDenied | ReadOnlyFilesystem
+    )
+}
+
 pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
     let again = "run the same command again: it goes on where it stopped";
     match error {
@@ -134,6 +143,11 @@ pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
         .hint(
             "take a larger disk or free some space, then run it again: it goes on where it stopped",
         ),
+        CarryError::Place(error) if is_no_folder(&error) => {
+            ApiError::new("E-IO", 1, error.to_string())
+                .safe("Nothing was changed.")
+                .hint("name a folder that you may write to")
+        }
         CarryError::Place(error) if writes => ApiError::new("E-IO", 1, error.to_string())
             .safe("What was written before can be read; nothing on this device was changed.")
             .hint(again),

@@ -97,7 +97,11 @@ enum Kind {
 /// `config`, with what to do in `do`.
 pub(super) async fn config(doorway: &Doorway, body: &Value, answer: &Answer) -> Done {
     let path = doorway.home().join("config.toml");
-    match pick::text(body, "do")? {
+    let asked = pick::text(body, "do")?;
+    if doorway.node().await.is_err() && !is_needed_before(asked, body) {
+        return Err(ApiError::not_set_up());
+    }
+    match asked {
         "list" => {
             let table = read(&path)?;
             for key in &KEYS {
@@ -124,12 +128,18 @@ pub(super) async fn config(doorway: &Doorway, body: &Value, answer: &Answer) -> 
     }
 }
 
+/// Whom a device talks to is said before it joins, and so before it has talked to anybody.
+fn is_needed_before(asked: &str, body: &Value) -> bool {
+    let key = pick::optional(body, "key").unwrap_or_default();
+    asked == "set" && named(key).is_ok_and(|key| key.parts().0 == "network")
+}
+
 /// A setting by its name, with or without its section.
 fn named(asked: &str) -> Result<&'static Key, ApiError> {
     let fits = |key: &&Key| key.name == asked || key.parts().1 == asked;
     KEYS.iter().find(fits).ok_or_else(|| {
         let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-        ApiError::usage(&format!("there is no setting {asked:?}"))
+        ApiError::not_found(&format!("setting {}", pick::quoted(asked)))
             .hint(format!("the settings are {}", names.join(", ")))
     })
 }
@@ -197,12 +207,10 @@ fn read(path: &Path) -> Result<Table, ApiError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
-        Err(error) => return Err(StoreError::from(error).into()),
+        Err(error) => return Err(ApiError::config_unread(error)),
     };
-    text.parse().map_err(|error: toml::de::Error| {
-        ApiError::usage(&format!("config.toml: {}", error.message()))
-            .hint("mend the file by hand, or remove it to begin anew")
-    })
+    text.parse()
+        .map_err(|error: toml::de::Error| ApiError::config(error.message()))
 }
 
 fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<(), ApiError> {
@@ -212,7 +220,7 @@ fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<()
         .entry(section)
         .or_insert_with(|| Setting::Table(Table::new()));
     let Some(section) = section.as_table_mut() else {
-        return Err(ApiError::usage("config.toml: a section is no table"));
+        return Err(ApiError::config("a section is no table"));
     };
     match value {
         Some(value) => drop(section.insert(name.to_owned(), value)),

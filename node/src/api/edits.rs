@@ -188,8 +188,12 @@ async fn edit(
 ) -> Done {
     let view = node.view().await?;
     let mut edits = Edits::default();
-    let mut outcome = Outcome::default();
-    for folded in pick::assets(node, &view, ids).await? {
+    let picked = pick::some_assets(node, &view, ids).await?;
+    let mut outcome = Outcome {
+        missing: picked.missing,
+        ..Outcome::default()
+    };
+    for folded in picked.found {
         let mut changed = false;
         let mut allowed = false;
         for item in may(&folded, &view, level) {

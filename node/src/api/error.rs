@@ -75,6 +75,27 @@ impl ApiError {
         Self::new("E-USAGE", 2, message)
     }
 
+    /// `config.toml` says what makes no sense.
+    pub fn config(what: &str) -> Self {
+        Self::usage(&format!("config.toml: {what}"))
+            .hint("mend the file by hand, or remove it to begin anew")
+    }
+
+    /// `config.toml` cannot be read.
+    pub fn config_unread(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => Self::config("it is no text (UTF-8)"),
+            _ => StoreError::from(error).into(),
+        }
+    }
+
+    /// The network does not come up.
+    pub fn network(error: &impl std::fmt::Display) -> Self {
+        Self::new("E-IO", 1, format!("the network: {error}"))
+            .safe("Your photos are untouched.")
+            .hint("another program may use the port, or the address is not this computer's: heirloom serve --port N, heirloom config get network.listen")
+    }
+
     /// Nothing fits what was asked for.
     pub fn not_found(what: &str) -> Self {
         Self::new("E-NOT-FOUND", 4, format!("there is no {what}"))
@@ -151,18 +172,21 @@ impl From<StoreError> for ApiError {
             StoreError::DiskFull => Self::new("E-DISK-FULL", 1, "the disk is full")
                 .safe("Everything that was reported as added is safe, and can be looked at, exported and deleted.")
                 .hint("free some space, then run the same command again: what is there is not added twice"),
-            StoreError::ReadOnly => Self::new("E-READ-ONLY", 1, "this disk can only be read")
+            StoreError::ReadOnly => Self::new("E-READ-ONLY", 1, "the home can only be read")
                 .safe("Nothing was changed. Everything that was reported as added is safe.")
-                .hint("mount it for writing, or copy the whole home to another disk and name it with --home"),
+                .hint("see that you may write there and that the disk is mounted for writing, or copy the whole home and name the copy with --home"),
             StoreError::Damaged(Damage::Key { .. }) => Self::new("E-DAMAGED", 9, text)
                 .safe("Nothing was changed. The photos here are encrypted and cannot be opened without that file.")
                 .hint("bring it back from a backup of this home; else set up another home (--home) with heirloom recovery restore, and keep this one until everything is there"),
+            StoreError::Damaged(Damage::Version { .. }) => Self::new("E-DAMAGED", 9, text)
+                .safe("Nothing was touched; your photos are not in this file.")
+                .hint("put the file back from a copy of the home; of this version it is one line: heirloom store 1"),
             StoreError::Damaged(_) => Self::new("E-DAMAGED", 9, text)
                 .hint("heirloom verify --read-data names everything that is damaged"),
             StoreError::Refused(Refusal::SetUp) => Self::already_set_up(),
-            StoreError::Refused(_) | StoreError::Io(_) => {
-                Self::new("E-IO", 1, text).safe("Everything that was reported as done is safe.")
-            }
+            StoreError::Refused(_) | StoreError::Io(_) => Self::new("E-IO", 1, text)
+                .safe("Everything that was reported as done is safe.")
+                .hint("see that the folder is there, that the disk is connected and that you may write to it"),
         }
     }
 }
@@ -187,7 +211,8 @@ impl From<WriteError> for ApiError {
                 .hint("ask somebody who manages the album, or an admin of the family"),
             WriteError::NoKey => Self::try_later("the key has not reached this device yet")
                 .hint("run heirloom sync, then try again"),
-            WriteError::TooLarge => Self::usage("that is longer than it may be"),
+            WriteError::TooLarge => Self::usage("that is empty, or longer than it may be")
+                .hint("a name has up to 256 bytes, a caption or comment up to 16 KiB"),
             WriteError::Forked => Self::try_later("this home was copied and the copy was used")
                 .hint("everything is still here; run the command once more"),
             WriteError::Refused(_) => Self::new("E-DAMAGED", 9, error.to_string())

@@ -84,8 +84,20 @@ pub(super) async fn get(
 ) -> Done {
     let dir = folder(doorway, body, "output")?;
     let view = node.view().await?;
-    let assets = pick::assets(node, &view, &ids(body)?).await?;
-    run(doorway, node, answer, move |export| {
+    let picked = pick::some_assets(node, &view, &ids(body)?).await?;
+    for (id, why) in &picked.missing {
+        let line = json!({
+            "type": "file", "v": 1, "path": id, "outcome": "failed",
+            "asset": null, "reason": why.message, "bytes": 0,
+        });
+        answer.line(&line).await;
+    }
+    let totals = Totals {
+        failed: u64::try_from(picked.missing.len()).unwrap_or(u64::MAX),
+        ..Totals::default()
+    };
+    let assets = picked.found;
+    run(doorway, node, answer, totals, move |export| {
         export.get(&assets, dir)
     })
     .await
@@ -123,7 +135,11 @@ pub(super) async fn export(
         layout,
         sidecars: Sidecars { json, xmp },
     };
-    run(doorway, node, answer, move |export| export.run(&request)).await
+    let none = Totals::default();
+    run(doorway, node, answer, none, move |export| {
+        export.run(&request)
+    })
+    .await
 }
 
 fn folder(doorway: &Doorway, body: &Value, field: &str) -> Result<PathBuf, ApiError> {
@@ -193,6 +209,7 @@ async fn run(
     doorway: &Arc<Doorway>,
     node: &Node,
     answer: &Arc<Answer>,
+    mut totals: Totals,
     work: impl FnOnce(&mut Export<'_>) -> Result<(), ExportError> + Send + 'static,
 ) -> Done {
     let view = node.view().await?;
@@ -206,7 +223,6 @@ async fn run(
         who: BTreeMap::new(),
     });
     let done = node.blocking(move || {
-        let mut totals = Totals::default();
         let size = std::cell::Cell::new(Size::default());
         let mut tell = |report: Report| {
             totals.add(&report);

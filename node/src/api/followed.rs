@@ -56,7 +56,10 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
 async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError> {
     let asked = pick::text(body, "dir")?;
     let dir = Path::new(asked).canonicalize();
-    let dir = dir.map_err(|_| ApiError::not_found(&format!("folder {asked}")))?;
+    let dir = dir.map_err(|_| {
+        ApiError::not_found(&format!("folder {asked}"))
+            .hint("look at the name, and whether the disk is connected")
+    })?;
     if !dir.is_dir() || dir.to_str().is_none() {
         return Err(ApiError::usage(&format!(
             "{asked} is no folder that can be followed"

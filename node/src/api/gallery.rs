@@ -7,11 +7,18 @@ use crate::gallery::Sessions;
 
 /// `open`: an address that lets one browser in, once, within a minute.
 pub(super) async fn open(doorway: &Doorway) -> Done {
-    let gallery = doorway.gallery().await.ok_or_else(|| {
-        ApiError::new("E-NO-GALLERY", 1, "this node offers no gallery")
-            .safe("The node runs on.")
-            .hint("stop it and start it without --no-gallery: heirloom serve")
-    })?;
+    let Some(gallery) = doorway.gallery().await else {
+        let is_keeper = match doorway.node().await {
+            Ok(node) => node.view().await?.person.is_none(),
+            Err(_) => false,
+        };
+        let error = ApiError::new("E-NO-GALLERY", 1, "this node offers no gallery")
+            .safe("The node runs on.");
+        return Err(match is_keeper {
+            true => error.hint("this is a keeper, which can read no photo: open the gallery on a device of a person"),
+            false => error.hint("stop it and start it without --no-gallery: heirloom serve"),
+        });
+    };
     Ok(json!({"url": gallery.link()?, "gallery": gallery.address()}))
 }
 
@@ -40,7 +47,8 @@ pub(super) async fn sessions(doorway: &Doorway, body: &Value, answer: &Answer) -
             let name = pick::optional(body, "id");
             let ended = sessions.revoke(name);
             if ended == 0 && name.is_some() {
-                return Err(ApiError::not_found("session of this id"));
+                return Err(ApiError::not_found("session of this id")
+                    .hint("heirloom sessions list names all of them"));
             }
             sessions.keep(node.store())?;
             Ok(json!({"revoked": ended}))

@@ -14,7 +14,7 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, answer::Progress, pick};
+use super::{Answer, ApiError, Done, Doorway, albums::no_person, answer::Progress, pick};
 use crate::{
     catalog::parse_range,
     import::{self, Counters, Listener, Outcome, Report, Request, Target, previews},
@@ -175,13 +175,13 @@ async fn request(
     if paths.is_empty() {
         return Err(ApiError::usage("no files or folders are named"));
     }
-    for path in &paths {
-        if std::fs::symlink_metadata(path).is_err() {
-            return Err(ApiError::not_found(&format!(
-                "file or folder {}",
-                path.display()
-            )));
-        }
+    // Of several, those that are there are taken, and the others told as failed.
+    let is_there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
+    if let Some(first) = paths.first().filter(|_| !paths.iter().any(is_there)) {
+        return Err(
+            ApiError::not_found(&format!("file or folder {}", first.display()))
+                .hint("look at the name, and whether the disk is connected"),
+        );
     }
     let since = match pick::optional(body, "since") {
         None => None,
@@ -200,9 +200,7 @@ async fn request(
                 (Target::Album(album), Some(asked.to_owned()))
             }
             None => {
-                let library = view.library().ok_or_else(|| {
-                    ApiError::not_found("library of yours here yet").hint("run heirloom sync")
-                })?;
+                let library = view.library().ok_or_else(|| no_library(view))?;
                 (Target::Album(library.id), None)
             }
         }
@@ -213,7 +211,7 @@ async fn request(
     };
     Ok((
         Request {
-            paths,
+            paths: paths.into_iter().map(followed).collect(),
             titled: name.is_none(),
             leave_out: node.store().home().canonicalize().ok(),
             target,
@@ -225,6 +223,24 @@ async fn request(
         name,
         seen_by,
     ))
+}
+
+/// Why there is no library of this person.
+fn no_library(view: &View) -> ApiError {
+    match view.person {
+        None => {
+            no_person().hint("import on a device of a person: a keeper only holds what others add")
+        }
+        Some(_) => ApiError::not_found("library of yours here yet").hint("run heirloom sync"),
+    }
+}
+
+/// A link to a file is followed where a person named it; within folders none is.
+fn followed(path: PathBuf) -> PathBuf {
+    match std::fs::canonicalize(&path) {
+        Ok(real) if path.is_symlink() && real.is_file() => real,
+        _ => path,
+    }
 }
 
 /// An album to add to, made if there is none of that name.
@@ -243,9 +259,9 @@ pub(super) async fn album_named(
         Err(_) if dry_run => view
             .library()
             .map(|library| library.id)
-            .ok_or_else(|| ApiError::not_found("library of yours here yet")),
+            .ok_or_else(|| no_library(view)),
         Err(_) => {
-            let name = asked.to_owned();
+            let name = pick::checked_name(asked, "the name of the album")?.to_owned();
             let made = node
                 .ask(move |runtime| runtime.make_album(&name, AlbumUse::Album))
                 .await?;
@@ -258,9 +274,7 @@ pub(super) async fn album_named(
 pub(crate) fn album_to_add_to(view: &View, asked: Option<&str>) -> Result<AlbumId, ApiError> {
     let album = match asked.filter(|asked| !asked.is_empty()) {
         Some(asked) => pick::album(view, asked)?,
-        None => view
-            .library()
-            .ok_or_else(|| ApiError::not_found("library of yours here yet"))?,
+        None => view.library().ok_or_else(|| no_library(view))?,
     };
     if album.level < Level::Contributor {
         return Err(ApiError::not_allowed(

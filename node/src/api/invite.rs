@@ -15,7 +15,7 @@ use heirloom_protocol::{
 use rand_core::Rng as _;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, pair, pick};
+use super::{Answer, ApiError, Done, Doorway, pair, people, pick};
 use crate::{
     catalog::instant_text,
     forms,
@@ -75,7 +75,13 @@ impl Plan {
             .hint("ask an admin to invite them"));
         }
         if !is_name(&name) {
-            return Err(ApiError::usage("a name is blank, too long or not text"));
+            pick::checked_name(&name, "the name")?;
+            return Err(ApiError::usage("the name is no line of text"));
+        }
+        if let InviteFor::Person { .. } = invite_for {
+            people::name_is_free(view, &name, None).map_err(|error| {
+                error.hint("a device more of one's own: heirloom invite --device; somebody else needs a name that can be told from it")
+            })?;
         }
         Ok(Self {
             albums: albums_of(view, body, invite_for)?,

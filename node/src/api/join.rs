@@ -128,9 +128,12 @@ struct Wishes {
 
 impl Wishes {
     fn of(body: &Value) -> Result<Self, ApiError> {
-        let name = |field| match pick::optional(body, field) {
+        let name = |field: &str| match pick::optional(body, field) {
             Some(name) if !is_name(name) => {
-                Err(ApiError::usage("a name is blank, too long or not text"))
+                pick::name(body, field)?;
+                Err(ApiError::usage(&format!(
+                    "the name of the {field} is no line of text"
+                )))
             }
             name => Ok(name.map(str::to_owned)),
         };
@@ -196,7 +199,7 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
 
 async fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<NetEvent>), ApiError> {
     let started = Net::start(config).await;
-    started.map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))
+    started.map_err(|error| ApiError::network(&error))
 }
 
 /// Asks the inviter of a pairing that broke at its end for what is missing; `None` where there was none

@@ -50,7 +50,8 @@ pub(super) async fn peer(
                 .await??;
             match found {
                 true => Ok(json!({"addr": address.to_string()})),
-                false => Err(ApiError::not_found(&format!("address {address}"))),
+                false => Err(ApiError::not_found(&format!("address {address}"))
+                    .hint("heirloom peer list shows the addresses")),
             }
         }
         _ => Err(ApiError::usage("peer can list, add and remove")),
@@ -191,7 +192,14 @@ pub(super) async fn sync(
         keep_up(node).await;
     }
     lent.give_back().await;
-    done
+    let others = node.view().await?.people.devices;
+    let is_alone = others.iter().filter(|row| !row.removed).count() < 2;
+    done.map_err(|error| match error.id {
+        "E-NO-PEER" if is_alone => error.hint(
+            "this is the family's only device: heirloom invite --device brings in a second one",
+        ),
+        _ => error,
+    })
 }
 
 /// Meets everybody in reach as `sync` does: nothing is left to do with them when it returns, or it does not move.

@@ -33,6 +33,7 @@ pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
         "rename" => {
             let person = pick::person(&view, pick::text(body, "person")?)?;
             own_or_admin(&view, Some(person))?;
+            name_is_free(&view, name(body, "name")?, Some(person))?;
             rename(node, Subject::Person(person), name(body, "name")?).await
         }
         "remove" => {
@@ -40,6 +41,21 @@ pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
             remove_person(node, &view, person).await
         }
         other => Err(ApiError::usage(&format!("people does not know {other:?}"))),
+    }
+}
+
+/// Refuses a name that a person of the family has.
+pub(super) fn name_is_free(view: &View, name: &str, but: Option<PersonId>) -> Result<(), ApiError> {
+    let lower = name.to_lowercase();
+    let mut others = view.people.persons.iter();
+    let other =
+        others.find(|row| Some(row.id) != but && view.person_name(&row.id).to_lowercase() == lower);
+    match other {
+        None => Ok(()),
+        Some(row) => Err(pick::taken(
+            &format!("a person {}", pick::quoted(&view.person_name(&row.id))),
+            &row.id.to_string(),
+        )),
     }
 }
 

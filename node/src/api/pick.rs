@@ -13,6 +13,8 @@ use crate::{
     runtime::{SeenAlbum, View},
 };
 
+/// Most of what a person typed that is told back.
+const QUOTED_CHARS: usize = 64;
 /// Fewest digits of an id.
 const PREFIX_DIGITS: usize = 4;
 
@@ -23,13 +25,47 @@ pub(super) fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, ApiError
 
 /// A name as people give them: 1 to 256 bytes without control characters, spaces around it left out.
 pub(super) fn name<'a>(body: &'a Value, field: &str) -> Result<&'a str, ApiError> {
-    let name = text(body, field)?.trim();
-    if name.is_empty() || name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(ApiError::usage(&format!(
-            "the name of {field} has 1 to 256 bytes and no control characters"
-        )));
+    let whose = match field {
+        "name" => "the name".to_owned(),
+        field => format!("the name of the {field}"),
+    };
+    let name = text(body, field)?;
+    checked_name(name, &whose).map(str::trim)
+}
+
+/// The same of a text; `whose` says what it is.
+pub(super) fn checked_name<'a>(name: &'a str, whose: &str) -> Result<&'a str, ApiError> {
+    let wrong = if name.trim().is_empty() {
+        "is empty"
+    } else if name.len() > limits::NAME_BYTES {
+        "is longer than 256 bytes"
+    } else if name.chars().any(char::is_control) {
+        "has control characters"
+    } else {
+        return Ok(name);
+    };
+    Err(ApiError::usage(&format!("{whose} {wrong}"))
+        .hint("a name is one line of text, of 1 to 256 bytes"))
+}
+
+/// Something has the name already that was to be given.
+pub(super) fn taken(what: &str, id: &str) -> ApiError {
+    let short = id.get(..8).unwrap_or(id);
+    ApiError::new(
+        "E-AMBIGUOUS",
+        2,
+        format!("there is {what} already ({short})"),
+    )
+    .safe("Nothing was changed.")
+    .hint("choose a name that can be told from it")
+}
+
+/// What a person typed, in quotes; the beginning of it where it is long.
+pub(super) fn quoted(asked: &str) -> String {
+    match asked.char_indices().nth(QUOTED_CHARS) {
+        Some((end, _)) => format!("{:?}...", &asked[..end]),
+        None => format!("{asked:?}"),
     }
-    Ok(name)
 }
 
 /// A text field that may be left out.
@@ -74,8 +110,18 @@ fn by_name_or_id<'a, T>(
     };
     match found[..] {
         [one] => Ok(one),
-        [] => Err(ApiError::not_found(&format!("{what} {asked:?}"))),
-        _ => Err(ApiError::ambiguous(&format!("{what} fits {asked:?}"))),
+        [] => Err(
+            ApiError::not_found(&format!("{what} {}", quoted(asked))).hint(match what {
+                "person" => "heirloom people list names all of them".to_owned(),
+                _ => format!("heirloom {what} list names all of them"),
+            }),
+        ),
+        _ => Err(
+            ApiError::ambiguous(&format!("{what} fits {}", quoted(asked))).hint(match what {
+                "person" => "give the id: heirloom people list shows it".to_owned(),
+                _ => format!("give the id: heirloom {what} list shows it"),
+            }),
+        ),
     }
 }
 
@@ -121,13 +167,35 @@ pub(super) fn device(view: &View, asked: &str) -> Result<DeviceId, ApiError> {
     .map(|row| row.id)
 }
 
-/// Assets by their ids, each once.
+/// What became of ids that a person named.
+pub(super) struct Picked {
+    /// The assets, each once; one at least.
+    pub(super) found: Vec<Folded>,
+    /// Ids that fit none or several, and why.
+    pub(super) missing: Vec<(String, ApiError)>,
+}
+
+/// Assets by their ids, each once; the first that is none ends it.
 pub(super) async fn assets(
     node: &Node,
     view: &View,
     ids: &[&str],
 ) -> Result<Vec<Folded>, ApiError> {
+    let picked = some_assets(node, view, ids).await?;
+    match picked.missing.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(picked.found),
+    }
+}
+
+/// The same, as far as there are any; an error where none is.
+pub(super) async fn some_assets(
+    node: &Node,
+    view: &View,
+    ids: &[&str],
+) -> Result<Picked, ApiError> {
     let mut found = Vec::with_capacity(ids.len());
+    let mut missing = Vec::new();
     for id in ids {
         let (store, view, asked) = (node.store().clone(), view.clone(), (*id).to_owned());
         let looked = node
@@ -140,11 +208,24 @@ pub(super) async fn assets(
                     found.push(*folded);
                 }
             }
-            Lookup::None => return Err(ApiError::not_found(&format!("asset {id:?}"))),
+            Lookup::None => missing.push(((*id).to_owned(), no_photo(id))),
             Lookup::Ambiguous => {
-                return Err(ApiError::ambiguous(&format!("asset begins with {id:?}")));
+                let error = ApiError::ambiguous(&format!("photo begins with {}", quoted(id)));
+                missing.push(((*id).to_owned(), error));
             }
         }
     }
-    Ok(found)
+    match missing.first() {
+        Some((_, error)) if found.is_empty() => Err(error.clone()),
+        _ => Ok(Picked { found, missing }),
+    }
+}
+
+/// No photo or video has this id.
+pub(super) fn no_photo(id: &str) -> ApiError {
+    let error = ApiError::not_found(&format!("photo or video {}", quoted(id)));
+    if id.chars().count() < PREFIX_DIGITS {
+        return error.hint("give at least 4 characters of the id");
+    }
+    error.hint("heirloom list and heirloom find show the ids")
 }

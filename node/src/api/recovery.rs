@@ -1,7 +1,7 @@
 //! `recovery`: prove that the 24 words are right, or put new ones in their place.
 
 use heirloom_protocol::{
-    crypto::{RecoveryKit, words::WordsError},
+    crypto::RecoveryKit,
     id::{DeviceId, PersonId},
 };
 use serde_json::{Value, json};
@@ -78,15 +78,7 @@ async fn check(node: &Node, words: &str) -> Done {
 }
 
 pub(super) fn typed(words: &str) -> Result<RecoveryKit, ApiError> {
-    RecoveryKit::from_words(words).map_err(|error| {
-        wrong(&match error {
-            WordsError::Count { found, expected } => {
-                format!("there are {found} words where {expected} belong")
-            }
-            WordsError::Unknown(word) => format!("word {word} is not on the list"),
-            WordsError::Checksum => "the words do not fit together".to_owned(),
-        })
-    })
+    RecoveryKit::from_words(words).map_err(|error| wrong(&error.to_string()))
 }
 
 fn wrong(message: &str) -> ApiError {

@@ -27,9 +27,7 @@ pub(super) async fn comment(node: &Node, body: &Value) -> Done {
     let id = pick::text(body, "id")?;
     let view = node.view().await?;
     let mut found = pick::assets(node, &view, &[id]).await?;
-    let folded = found
-        .pop()
-        .ok_or_else(|| ApiError::not_found("asset of this id"))?;
+    let folded = found.pop().ok_or_else(|| pick::no_photo(id))?;
     match pick::optional(body, "remove") {
         Some(comment) => take_back(node, &view, &folded, comment).await,
         None => say(node, &view, &folded, pick::text(body, "text")?).await,

@@ -106,13 +106,16 @@ async fn decide(
     concerns: impl Fn(&Item) -> bool,
     what: What,
 ) -> Done {
-    let assets = pick::assets(node, view, ids).await?;
-    let mut outcome = Outcome::default();
+    let picked = pick::some_assets(node, view, ids).await?;
+    let mut outcome = Outcome {
+        missing: picked.missing,
+        ..Outcome::default()
+    };
     let mut decided: BTreeMap<AlbumId, Vec<OpId>> = BTreeMap::new();
     let mut notes = Vec::new();
     let mut live = Vec::new();
     let mut out_of_sight = 0;
-    for folded in &assets {
+    for folded in &picked.found {
         let weighed = weigh(view, folded, album, &concerns)?;
         let name = folded.first().key.item.short();
         if weighed.allowed && weighed.concerned == 0 && what == What::Purge {
@@ -215,6 +218,7 @@ fn weigh(
         Ok(weighed)
     } else {
         let name = folded.first().key.item.short();
-        Err(ApiError::not_found(&format!("asset {name} in that album")))
+        let error = ApiError::not_found(&format!("photo or video {name} in that album"));
+        Err(error.hint("heirloom show says in which albums it is"))
     }
 }

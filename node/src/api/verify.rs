@@ -221,6 +221,12 @@ fn line(store: &Store, finding: &Finding, named: &Named) -> Value {
             let problem = "the index contradicts itself or the files";
             told("database", what, None, problem)
         }
+        Damage::Version { path } => told(
+            "database",
+            &path.to_string_lossy(),
+            None,
+            "it does not say the version of the home",
+        ),
         Damage::Key { path } => told(
             "database",
             &path.to_string_lossy(),

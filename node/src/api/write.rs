@@ -81,12 +81,15 @@ pub(super) struct Outcome {
     pub(super) allowed: u64,
     /// Names of those that were not.
     pub(super) refused: Vec<String>,
+    /// Ids that fit none or several, and why.
+    pub(super) missing: Vec<(String, ApiError)>,
 }
 
 impl Outcome {
     /// Ends an act: refused as a whole, partly, or done.
     pub(super) async fn finish(self, answer: &Answer, why: &str) -> Done {
-        if self.refused.is_empty() {
+        tell_missing(&self.missing, answer).await;
+        if self.refused.is_empty() && self.missing.is_empty() {
             return Ok(json!({"changed": self.changed}));
         }
         if self.allowed == 0 {
@@ -97,8 +100,16 @@ impl Outcome {
         for name in &self.refused {
             answer.note(&format!("{name}: {why}")).await;
         }
-        let failed = self.refused.len();
+        let failed = self.refused.len() + self.missing.len();
         Ok(json!({"changed": self.changed, "failed": failed, "exit": 3}))
+    }
+}
+
+/// Writes a line for each id that no asset has.
+pub(super) async fn tell_missing(missing: &[(String, ApiError)], answer: &Answer) {
+    for (id, why) in missing {
+        let line = json!({"type": "failed", "v": 1, "id": id, "reason": why.message});
+        answer.line(&line).await;
     }
 }
 

@@ -260,7 +260,8 @@ impl Folded {
                 "video"
             },
             albums,
-            taken: captured.wall.map(wall_text),
+            // The stored value keeps what is below a second; sidecars say it.
+            taken: captured.wall.map(|ms| wall_text(ms - ms.rem_euclid(1000))),
             offset: captured.offset.map(offset_text),
             taken_source: captured.wall.and_then(|_| source_name(captured.source)),
             width: known(added.item.width),

@@ -89,7 +89,8 @@ fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
             }
         };
         let kind = entry.file_type();
-        if kind.is_dir() {
+        // A link to a folder that was named is followed by the walk itself.
+        if kind.is_dir() || (entry.depth() == 0 && entry.path().is_dir()) {
             continue;
         }
         if !kind.is_file() {

@@ -159,7 +159,7 @@ impl Network {
         config.discovery = options.discovery;
         let (net, events) = Net::start(config)
             .await
-            .map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
+            .map_err(|error| ApiError::network(&error))?;
         let pace = pace::Pace::new(options.up, options.down, node.clock());
         let network = Self(Arc::new(Inner {
             node,

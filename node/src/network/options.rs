@@ -102,17 +102,17 @@ impl NetworkOptions {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(StoreError::Io(error).into()),
             Ok(meta) if meta.len() > CONFIG_BYTES => {
-                return Err(ApiError::usage("config.toml is too large"));
+                return Err(ApiError::config("the file is too large"));
             }
             Ok(_) => {}
         }
-        let text = std::fs::read_to_string(&path).map_err(StoreError::Io)?;
+        let text = std::fs::read_to_string(&path).map_err(ApiError::config_unread)?;
         Self::parse(&text)
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let config: Config = toml::from_str(text)
-            .map_err(|error| ApiError::usage(&format!("config.toml: {}", error.message())))?;
+        let config: Config =
+            toml::from_str(text).map_err(|error| ApiError::config(error.message()))?;
         let Section {
             listen,
             discovery,

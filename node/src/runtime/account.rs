@@ -25,11 +25,7 @@ use heirloom_protocol::{
 use serde::Deserialize;
 
 use super::{News, Runtime, RuntimeError, gossip::FULL_BYTES, name_of};
-use crate::{
-    api::ApiError,
-    forms,
-    store::{BlobPlace, StoreError},
-};
+use crate::{api::ApiError, forms, store::BlobPlace};
 
 /// What a keeper may take at most, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,13 +61,13 @@ impl Bounds {
         match std::fs::read_to_string(home.join("config.toml")) {
             Ok(text) => Self::parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(StoreError::Io(error).into()),
+            Err(error) => Err(ApiError::config_unread(error)),
         }
     }
 
     fn parse(text: &str) -> Result<Self, ApiError> {
-        let config: Config = toml::from_str(text)
-            .map_err(|error| ApiError::usage(&format!("config.toml: {}", error.message())))?;
+        let config: Config =
+            toml::from_str(text).map_err(|error| ApiError::config(error.message()))?;
         let size = |text: Option<String>| text.map(|text| bytes(&text)).transpose();
         Ok(Self {
             all: size(config.keeper.quota)?,

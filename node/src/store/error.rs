@@ -126,6 +126,12 @@ pub enum Damage {
         /// Which part.
         what: &'static str,
     },
+    /// The file that says the home's version says none.
+    #[error("the file {path}, which says the version of the home")]
+    Version {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key file is cut short or changed.
     #[error("the key file {path}")]
     Key {

@@ -250,8 +250,18 @@ fn version(home: &Path) -> Result<Option<u32>, StoreError> {
     if number.is_none() && is_one_bit_off(&bytes, version_text().as_bytes()) {
         return Ok(Some(VERSION));
     }
-    // A version file that cannot be read may be one of the future: better not touched.
-    Ok(Some(number.unwrap_or(u32::MAX)))
+    // It is not touched: a home of the future may have another one, or it is damaged.
+    number
+        .map(Some)
+        .ok_or_else(|| Damage::Version { path }.into())
+}
+
+/// Without the right to write, a home is one that can only be read.
+fn not_mine(error: std::io::Error) -> StoreError {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => StoreError::ReadOnly,
+        _ => error.into(),
+    }
 }
 
 fn lock(home: &Path) -> Result<File, StoreError> {
@@ -259,14 +269,14 @@ fn lock(home: &Path) -> Result<File, StoreError> {
     if !path.exists() {
         match Disk::create(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            other => drop(other?),
+            other => drop(other.map_err(not_mine)?),
         }
     }
     let file = File::options()
         .read(true)
         .write(true)
         .open(&path)
-        .map_err(fs::at(&path))?;
+        .map_err(|error| not_mine(fs::at(&path)(error)))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
@@ -284,8 +294,13 @@ pub(super) fn check_private(path: &Path) -> Result<(), StoreError> {
     let Some(mode) = fs::loose_mode(path)? else {
         return Ok(());
     };
-    let wanted = if path.is_dir() { "700" } else { "600" };
-    let fix = format!("chmod {wanted} '{}'", path.display());
+    // The whole folder at once: of several files that are open, only the first is seen.
+    let folder = match path.parent() {
+        Some(parent) if !path.is_dir() => parent,
+        _ => path,
+    };
+    let quoted = folder.display().to_string().replace('\'', "'\\''");
+    let fix = format!("chmod -R go-rwx '{quoted}'");
     Err(StoreError::Permissions {
         path: path.to_owned(),
         mode,

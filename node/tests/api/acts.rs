@@ -12,6 +12,131 @@ async fn a_home_that_is_not_set_up_says_so_to_every_act() {
         let told = home.ask(act, Value::Null).await;
         assert_eq!(told.error(), ("E-NOT-SET-UP", 5), "{act}");
     }
+    for (body, before) in [
+        (json!({"do": "list"}), false),
+        (json!({"do": "get", "key": "lan_only"}), false),
+        (
+            json!({"do": "set", "key": "keeper.quota", "value": "2GB"}),
+            false,
+        ),
+        // Whom a device talks to is said before it joins.
+        (
+            json!({"do": "set", "key": "lan_only", "value": "true"}),
+            true,
+        ),
+    ] {
+        let told = home.ask("config", body.clone()).await;
+        assert_eq!(told.exit(), if before { 0 } else { 5 }, "{body}");
+        assert_eq!(home.dir.path().join("home").exists(), before, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_ids_one_that_is_none_stops_the_others_not() {
+    let home = Home::anna().await;
+    let id = home.add("Library", "a.jpg", b"a").await.to_string();
+    let to = home.dir.path().join("out");
+    for (act, mut body) in [
+        ("get", json!({"output": to})),
+        ("favorite", json!({})),
+        ("tag", json!({"add": ["sea"]})),
+        ("trash", json!({})),
+        ("restore", json!({})),
+        ("album", json!({"do": "add", "album": "Family"})),
+    ] {
+        body["ids"] = json!([id, "zzzzzzzz"]);
+        let told = home.ask(act, body.clone()).await;
+        assert_eq!(
+            (told.exit(), told.last()["type"].as_str()),
+            (3, Some("summary")),
+            "{told:?}"
+        );
+        assert_eq!(told.last()["failed"], 1, "{told:?}");
+        let failed = told
+            .0
+            .iter()
+            .any(|line| line["reason"] == "there is no photo or video \"zzzzzzzz\"");
+        assert!(failed, "{told:?}");
+        body["ids"] = json!(["zzzzzzzz"]);
+        assert_eq!(
+            home.ask(act, body).await.error(),
+            ("E-NOT-FOUND", 4),
+            "{act}"
+        );
+    }
+    assert_eq!(std::fs::read(to.join("a.jpg")).unwrap(), b"a");
+    assert!(listed_by(&home, "sea").await == [id]);
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_or_something_has_is_not_given_twice() {
+    let home = Home::anna().await;
+    home.ask("album", json!({"do": "create", "name": "Summer"}))
+        .await
+        .done();
+    home.ask("album", json!({"do": "create", "name": "Winter"}))
+        .await
+        .done();
+    for (act, body) in [
+        ("album", json!({"do": "create", "name": "summer"})),
+        ("album", json!({"do": "create", "name": "Library"})),
+        (
+            "album",
+            json!({"do": "rename", "album": "Winter", "name": "Summer"}),
+        ),
+        ("invite", json!({"person": "anna"})),
+    ] {
+        let told = home.ask(act, body.clone()).await;
+        assert_eq!(told.error(), ("E-AMBIGUOUS", 2), "{body}");
+        assert!(
+            told.last()["message"]
+                .as_str()
+                .unwrap()
+                .contains("already (")
+        );
+    }
+    // Its own name in other letters is no clash.
+    home.ask(
+        "album",
+        json!({"do": "rename", "album": "Winter", "name": "WINTER"}),
+    )
+    .await
+    .done();
+    home.ask(
+        "people",
+        json!({"do": "rename", "person": "Anna", "name": "anna"}),
+    )
+    .await
+    .done();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_name_is_said() {
+    let home = Home::anna().await;
+    let long = "x".repeat(10_000);
+    for (name, message) in [
+        ("", "the name is empty"),
+        (long.as_str(), "the name is longer than 256 bytes"),
+        ("a\nb", "the name has control characters"),
+    ] {
+        let told = home
+            .ask("album", json!({"do": "create", "name": name}))
+            .await;
+        assert_eq!(told.error(), ("E-USAGE", 2));
+        assert_eq!(told.last()["message"], message);
+        assert!(told.last()["hint"].is_string());
+    }
+    let told = home
+        .ask("album", json!({"do": "show", "album": long}))
+        .await;
+    assert_eq!(told.error(), ("E-NOT-FOUND", 4));
+    assert!(
+        told.last()["message"].as_str().unwrap().len() < 200,
+        "{told:?}"
+    );
+    assert_eq!(told.last()["hint"], "heirloom album list names all of them");
+    let short = home.ask("show", json!({"id": "ab"})).await;
+    assert_eq!(short.last()["hint"], "give at least 4 characters of the id");
 }
 
 #[tokio::test]

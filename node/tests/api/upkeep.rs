@@ -82,10 +82,10 @@ async fn settings_are_kept_checked_and_taken_away() {
         ("lan_only", "perhaps"),
         ("lan_ranges", "0.0.0.0/0"),
         ("listen", "localhost"),
-        ("colour", "blue"),
     ] {
         assert_eq!(set(key, value).await.error(), ("E-USAGE", 2), "{key}");
     }
+    assert_eq!(set("colour", "blue").await.error(), ("E-NOT-FOUND", 4));
     let unknown = home
         .ask("config", json!({"do": "get", "key": "colour"}))
         .await;

@@ -11,7 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WordsError {
     /// Another number of words than asked for.
-    #[error("{found} words instead of {expected}")]
+    #[error("{}", count(*found, *expected))]
     Count {
         /// How many were typed.
         found: usize,
@@ -24,6 +24,16 @@ pub enum WordsError {
     /// All words are on the list, but they do not belong together.
     #[error("the words do not fit together")]
     Checksum,
+}
+
+fn count(found: usize, expected: usize) -> String {
+    match found {
+        0 => format!("there are no words where {expected} belong"),
+        1 => format!("there is 1 word where {expected} belong"),
+        // More are not counted.
+        _ if found > expected => format!("there are more than {expected} words"),
+        _ => format!("there are {found} words where {expected} belong"),
+    }
 }
 
 /// Longest text that is looked at: no 24 words are longer.

@@ -34,6 +34,8 @@ use crate::wire;
 const SCHEME: &str = "heirloom:join/";
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
+/// What mail programs and shells put around a link.
+const QUOTES: &str = "\"'`<>()\u{ab}\u{bb}\u{2018}\u{2019}\u{201a}\u{201c}\u{201d}\u{201e}";
 
 /// Why a text is no invite code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -221,7 +223,7 @@ pub fn parse(text: &str) -> Result<InviteText, InviteError> {
     if text.len() > limits::INVITE_LINK_BYTES {
         return Err(InviteError::TooLong);
     }
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || QUOTES.contains(c));
     let scheme = text.get(..SCHEME.len());
     match (scheme, text.get(SCHEME.len()..)) {
         (Some(scheme), Some(code)) if scheme.eq_ignore_ascii_case(SCHEME) => {

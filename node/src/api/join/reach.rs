@@ -46,7 +46,7 @@ async fn linked(net: &Net, code: &InviteCode) -> Result<Peer, ApiError> {
         Err(NetError::Unreachable | NetError::WrongPeer) => Err(ApiError::no_peer(
             "the device that made this code does not answer",
         )),
-        Err(error) => Err(ApiError::new("E-IO", 1, format!("the network: {error}"))),
+        Err(error) => Err(ApiError::network(&error)),
     }
 }
 

@@ -67,8 +67,7 @@ pub(super) async fn family(
     }
     config.reach = options.reach();
     let started = Net::start(config).await;
-    let (net, events) =
-        started.map_err(|error| ApiError::new("E-IO", 1, format!("the network: {error}")))?;
+    let (net, events) = started.map_err(|error| ApiError::network(&error))?;
     let mut search = Search {
         net: net.clone(),
         kit: key.id(),

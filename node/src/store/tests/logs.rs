@@ -404,9 +404,9 @@ fn snapshot(home: &std::path::Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 #[test]
 fn whatever_others_could_read_is_refused_with_the_remedy() {
     for (path, mode, fix) in [
-        ("keys/store.key", 0o640, "chmod 600"),
-        ("keys", 0o750, "chmod 700"),
-        (".", 0o755, "chmod 700"),
+        ("keys/store.key", 0o640, "/keys'"),
+        ("keys", 0o750, "/keys'"),
+        (".", 0o755, "/.'"),
     ] {
         let home = home();
         drop(filled(home.path(), 1));
@@ -419,9 +419,31 @@ fn whatever_others_could_read_is_refused_with_the_remedy() {
                 ..
             }) => {
                 assert_eq!(found, mode);
-                assert!(remedy.starts_with(fix), "{remedy}");
+                assert!(remedy.starts_with("chmod -R go-rwx '"), "{remedy}");
+                assert!(remedy.ends_with(fix), "{remedy}");
             }
             other => panic!("{:?}", other.err()),
         }
+    }
+}
+
+#[test]
+fn a_version_file_that_says_no_version_is_damage_and_stays_as_it_is() {
+    for text in [
+        "",
+        "nonsense\n",
+        "heirloom store one\n",
+        "heirloom store -1\n",
+    ] {
+        let home = home();
+        drop(filled(home.path(), 1));
+        let path = home.path().join("version");
+        fs::write(&path, text).unwrap();
+        let opened = Store::open(home.path());
+        assert!(
+            matches!(opened, Err(StoreError::Damaged(Damage::Version { .. }))),
+            "{text:?}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
