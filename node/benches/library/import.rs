@@ -106,6 +106,7 @@ fn ours(folder: &Path, photos: &Path, count: usize, runtime: &Runtime, into: [&m
     let (node, album) = runtime.block_on(async { (home.node().await, home.library().await) });
     let request = Request {
         paths: vec![photos.to_owned()],
+        leave_out: None,
         target: Target::Album(album),
         since: None,
         dry_run: false,
