@@ -6,7 +6,8 @@
 //! devices' digests differ then, and the next greeting brings it again. So a hostile member fills neither memory
 //! nor the disk with logs that do not exist.
 //!
-//! Rows follow claims within a second or so, not one commit for each frame: what a crash loses is asked for again.
+//! While a session has much to say, rows follow claims each second and not with each frame; once it is settled
+//! they are up to date. What a crash loses is asked for again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

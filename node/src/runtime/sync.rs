@@ -269,6 +269,10 @@ impl Runtime {
             self.session_output(&mut slot, output, &mut step)?;
         }
         step.settled = slot.settled && slot.session.is_settled();
+        if step.settled {
+            // Nothing more is on its way: a command that looks after a kill knows what was told.
+            self.save_claims()?;
+        }
         step.deadline = slot.session.deadline();
         if step.closed.is_none() {
             self.sessions.insert(peer, slot);
