@@ -11,7 +11,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -28,8 +31,8 @@ use tower::ServiceExt as _;
 
 /// Of so many flips, one is looked at by the program itself.
 const BY_PROGRAM: u64 = 25;
-/// Of so many flips, one is repaired with the help of the other device.
-const REPAIRED: u64 = 20;
+/// Of so many flips, one is repaired by itself with the help of the other device; all that can be are in the end.
+const ALONE: u64 = 20;
 
 fn flips() -> u64 {
     let asked = std::env::var("HEIRLOOM_FLIPS").ok();
@@ -210,6 +213,10 @@ struct Place {
 }
 
 impl Place {
+    fn name(&self) -> (PathBuf, usize, u8) {
+        (self.file.clone(), self.byte, self.bit)
+    }
+
     fn flip(&self, home: &Path) {
         let path = home.join(&self.file);
         let mut bytes = fs::read(&path).expect("a file");
@@ -378,21 +385,58 @@ fn clean_up(home: &Path) {
     let _ = fs::remove_dir_all(home.with_extension("out"));
 }
 
-/// Panics in this process but those of the database that are caught.
-static PANICS: AtomicUsize = AtomicUsize::new(0);
+/// Panics of nodes in this process but those of the database that are caught.
+static PANICS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a panic is that of a node: other stories run beside this one, fail by panics of their own, and
+/// have their nodes in other processes.
+fn is_of_a_node(info: &std::panic::PanicHookInfo<'_>) -> bool {
+    let thread = std::thread::current();
+    let is_story = thread.name().is_some_and(|name| name.contains("::"));
+    let is_test = info
+        .location()
+        .is_some_and(|at| Path::new(at.file()).starts_with("tests"));
+    !is_story && !is_test
+}
+
+/// What was flipped and named, so that it is repaired in one go. Of each log one bit a time: two in one
+/// entry that says who belongs would close the home.
+fn batches(named: BTreeMap<Kind, Vec<Place>>) -> Vec<Vec<Place>> {
+    let mut batches: Vec<Vec<Place>> = Vec::new();
+    for (kind, mut places) in named {
+        places.sort_by_key(Place::name);
+        places.dedup_by_key(|place| place.name());
+        if kind != Kind::Log {
+            batches.push(places);
+            continue;
+        }
+        let mut of_logs: Vec<Vec<Place>> = Vec::new();
+        for place in places {
+            let free = |batch: &&mut Vec<Place>| batch.iter().all(|other| other.file != place.file);
+            match of_logs.iter_mut().find(free) {
+                Some(batch) => batch.push(place),
+                None => of_logs.push(vec![place]),
+            }
+        }
+        batches.extend(of_logs);
+    }
+    batches
+}
 
 #[test]
 fn a_flipped_bit_is_harmless_or_named_and_repaired() {
     let started = Instant::now();
     let mut dice = Dice::new();
     let mut base = Base::new(&mut dice);
-    let before = std::panic::take_hook();
+    let before = Arc::new(std::panic::take_hook());
+    let others = Arc::clone(&before);
     std::panic::set_hook(Box::new(move |info| {
-        PANICS.fetch_add(1, Ordering::Relaxed);
-        before(info);
+        PANICS.fetch_add(u32::from(is_of_a_node(info)), Ordering::Relaxed);
+        others(info);
     }));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (mut named, mut repaired, mut by_program) = (0, 0, 0);
+    let (mut named, mut alone, mut by_program) = (0, 0, 0);
+    let mut to_repair: BTreeMap<Kind, Vec<Place>> = BTreeMap::new();
     let plan = base.plan();
     for (number, kind) in (0_u64..).zip(&plan) {
         let place = base.place(*kind, &mut dice);
@@ -408,9 +452,12 @@ fn a_flipped_bit_is_harmless_or_named_and_repaired() {
         assert_eq!(PANICS.load(Ordering::Relaxed), 0, "{place:?}");
         named += u64::from(seen.is_named);
         let has_opened = !seen.errors.contains(&"E-NEWER-FORMAT".to_owned());
-        if seen.is_named && has_opened && *kind != Kind::DeviceKey && repaired * REPAIRED <= number
-        {
-            repaired += 1;
+        let is_for_repair = seen.is_named && has_opened && *kind != Kind::DeviceKey;
+        if is_for_repair {
+            to_repair.entry(*kind).or_default().push(place.clone());
+        }
+        if is_for_repair && alone * ALONE <= number {
+            alone += 1;
             clean_up(&device.home);
             let device = base.copy();
             place.flip(&device.home);
@@ -419,10 +466,23 @@ fn a_flipped_bit_is_harmless_or_named_and_repaired() {
         }
         clean_up(&device.home);
     }
+    let (mut repaired, mut rounds) = (0, 0);
+    for batch in batches(to_repair) {
+        (repaired, rounds) = (repaired + batch.len(), rounds + 1);
+        let device = base.copy();
+        for place in &batch {
+            place.flip(&device.home);
+        }
+        repair(&device, &base, &format!("{batch:?}"));
+        clean_up(&device.home);
+    }
+    drop(std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| before(info)));
     let count = u64::try_from(plan.len()).expect("small");
     assert!(named * 4 > count, "{named} of {count} were named");
     report(&format!(
-        "{count} flips ({by_program} by the program), {named} named, {repaired} repaired, {:?}",
+        "{count} flips ({by_program} by the program), {named} named, {repaired} repaired in {rounds} homes and {alone} \
+         alone, {:?}",
         started.elapsed()
     ));
 }
