@@ -406,7 +406,7 @@ fn whatever_others_could_read_is_refused_with_the_remedy() {
     for (path, mode, fix) in [
         ("keys/store.key", 0o640, "/keys'"),
         ("keys", 0o750, "/keys'"),
-        (".", 0o755, "/.'"),
+        (".", 0o755, "'"),
     ] {
         let home = home();
         drop(filled(home.path(), 1));
