@@ -88,6 +88,9 @@ pub async fn serve(
 ) -> Result<Lines, ApiError> {
     let network_options = options.network()?;
     let doorway = Doorway::open(options.home.clone(), options.node.clone()).await?;
+    if network_options.lan_only {
+        doorway.stay_near();
+    }
     let is_set_up = match doorway.node().await {
         Err(error) if options.gallery.is_none() => return Err(error),
         node => node.is_ok(),
@@ -164,11 +167,7 @@ impl Running {
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
             tokio::spawn(keep_up(node.clone(), self.ending.clone())),
             tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
-            tokio::spawn(depot::run(
-                self.doorway.node().await?,
-                self.network_options.lan_only,
-                self.ending.clone(),
-            )),
+            tokio::spawn(depot::run(self.doorway.clone(), self.ending.clone())),
             tokio::spawn(watch::run(self.doorway.clone(), self.ending.clone())),
         ];
         Ok(())

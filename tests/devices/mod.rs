@@ -7,6 +7,7 @@
     reason = "each test program is compiled by itself and uses a part"
 )]
 
+pub(crate) mod apart;
 pub(crate) mod canaries;
 #[cfg(target_os = "linux")]
 pub(crate) mod internet;

@@ -26,6 +26,12 @@ pub(crate) enum Mood {
     Cuts,
     /// Objects never end, and say nothing of their length.
     Floods,
+    /// Objects come byte by byte, often enough that no silence is long.
+    Trickles,
+    /// Lists have another page, always.
+    Pages,
+    /// The page of a list never ends.
+    Lists,
 }
 
 type Objects = BTreeMap<String, Vec<u8>>;
@@ -38,7 +44,24 @@ struct Inner {
     address: SocketAddr,
     objects: Mutex<Objects>,
     mood: Mutex<Mood>,
-    unsigned: Mutex<u64>,
+    counts: Mutex<Counts>,
+}
+
+/// What a store was asked.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Counts {
+    /// Requests that nobody had signed.
+    pub(crate) unsigned: u64,
+    /// Connections.
+    pub(crate) connections: u64,
+    /// Requests, of which so many for the size of one object and so many for a list.
+    pub(crate) requests: u64,
+    pub(crate) heads: u64,
+    pub(crate) lists: u64,
+    /// Objects that were given byte by byte.
+    pub(crate) trickled: u64,
+    /// Bytes of lists that did not end.
+    pub(crate) flooded: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -116,7 +139,7 @@ impl Store {
             address: listener.local_addr().expect("bound"),
             objects: Mutex::default(),
             mood: Mutex::new(Mood::Honest),
-            unsigned: Mutex::new(0),
+            counts: Mutex::default(),
         }));
         let serving = store.clone();
         std::thread::spawn(move || {
@@ -141,17 +164,25 @@ impl Store {
         lock(&self.0.objects)
     }
 
-    /// Requests that nobody had signed.
-    pub(crate) fn unsigned(&self) -> u64 {
-        *lock(&self.0.unsigned)
+    pub(crate) fn counts(&self) -> Counts {
+        *lock(&self.0.counts)
+    }
+
+    fn count(&self, request: &Request) {
+        let mut counts = lock(&self.0.counts);
+        counts.requests += 1;
+        counts.unsigned += u64::from(!request.signed);
+        counts.heads += u64::from(request.method == "HEAD");
+        counts.lists += u64::from(request.query.contains_key("list-type"));
     }
 
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         let mut write = stream.try_clone()?;
+        lock(&self.0.counts).connections += 1;
         let mut stream = BufReader::new(stream);
         while let Some(request) = read(&mut stream)? {
             let mood = *lock(&self.0.mood);
-            *lock(&self.0.unsigned) += u64::from(!request.signed);
+            self.count(&request);
             match mood {
                 Mood::Fails => answer(&mut write, "500 Internal Server Error", &[], true)?,
                 Mood::Stalls => {
@@ -178,18 +209,52 @@ impl Store {
                 self.objects().remove(&request.path);
                 answer(write, "204 No Content", &[], true)
             }
-            ("GET", _) if request.query.contains_key("list-type") => {
-                answer(write, "200 OK", self.list(request).as_bytes(), true)
-            }
+            ("GET", _) if request.query.contains_key("list-type") => match mood {
+                Mood::Pages => answer(write, "200 OK", self.another_page().as_bytes(), true),
+                Mood::Lists => self.flood_list(write),
+                _ => answer(write, "200 OK", self.list(request).as_bytes(), true),
+            },
             ("HEAD", Some(bytes)) => answer(write, "200 OK", &bytes, false),
             // What says that it is a depot is right, or nothing else would be asked for.
             ("GET", Some(bytes)) if request.path.ends_with(".depot") => {
                 give(write, bytes, Mood::Honest)
             }
+            ("GET", Some(bytes)) if mood == Mood::Trickles => {
+                lock(&self.0.counts).trickled += 1;
+                trickle(write, &bytes)
+            }
             ("GET", Some(bytes)) => give(write, bytes, mood),
             ("HEAD", None) => answer(write, "404 Not Found", &[], false),
             ("GET", None) => answer(write, "404 Not Found", &[], true),
             _ => answer(write, "400 Bad Request", &[], true),
+        }
+    }
+
+    /// A page of a thousand names that no other page has, and after which there is one more.
+    fn another_page(&self) -> String {
+        let page = self.counts().lists;
+        let name = |nth: usize| {
+            format!(
+                "<CommonPrefixes><Prefix>of/ours/devices/{page:032x}{nth:032x}/</Prefix></CommonPrefixes>"
+            )
+        };
+        let names: String = (0..1000).map(name).collect();
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult><IsTruncated>true</IsTruncated>\
+             <NextContinuationToken>{page}</NextContinuationToken>{names}</ListBucketResult>"
+        )
+    }
+
+    /// A page that goes on until the client closes, or takes no more.
+    fn flood_list(&self, write: &mut TcpStream) -> io::Result<()> {
+        head(write, 1 << 40)?;
+        write.set_write_timeout(Some(Duration::from_secs(5)))?;
+        write.write_all(b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult>")?;
+        let piece =
+            "<CommonPrefixes><Prefix>of/ours/devices/x/</Prefix></CommonPrefixes>".repeat(1000);
+        loop {
+            write.write_all(piece.as_bytes())?;
+            lock(&self.0.counts).flooded += u64::try_from(piece.len()).unwrap_or(0);
         }
     }
 
@@ -227,6 +292,23 @@ impl Store {
     }
 }
 
+/// Gives two bytes a second.
+fn trickle(write: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    head(write, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    for byte in bytes.chunks(1) {
+        std::thread::sleep(Duration::from_millis(500));
+        write.write_all(byte)?;
+    }
+    Ok(())
+}
+
+fn head(write: &mut TcpStream, length: u64) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nETag: \"0\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n"
+    );
+    write.write_all(head.as_bytes())
+}
+
 fn answer(write: &mut TcpStream, status: &str, body: &[u8], with_body: bool) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nETag: \"0\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
@@ -253,8 +335,7 @@ fn give(write: &mut TcpStream, mut bytes: Vec<u8>, mood: Mood) -> io::Result<()>
             answer(write, "200 OK", &bytes, true)
         }
         Mood::Floods => {
-            let head = "HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\nETag: \"0\"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n";
-            write.write_all(head.as_bytes())?;
+            head(write, 1 << 40)?;
             write.set_write_timeout(Some(Duration::from_secs(5)))?;
             let piece = vec![7; 1024 * 1024];
             // Ends when the client closes, or takes no more.

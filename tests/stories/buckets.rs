@@ -1,69 +1,66 @@
 //! Depots in an S3-compatible store, which the test runs itself (`devices/store.rs`): it fails, stalls and lies.
 #![cfg(unix)]
 
-use std::{collections::BTreeSet, fs, time::Instant};
+use std::{
+    fs,
+    ops::{Deref, DerefMut},
+    time::{Duration, Instant},
+};
 
 use crate::devices::{
-    Device, Dice, Homes, link, pair, pictures, report,
+    Device, LOOPBACK, Running,
+    apart::Apart,
+    report,
     store::{Mood, Store},
-    sums,
+    wait_until,
 };
 use serde_json::Value;
 
 const PLACE: &str = "s3://photos/of/ours";
+const SOON: Duration = Duration::from_secs(60);
 
+/// Two devices of one person, and a store.
 struct Family {
-    homes: Homes,
-    dice: Dice,
-    a: Device,
-    b: Device,
+    apart: Apart,
     store: Store,
 }
 
-fn with_access(mut device: Device) -> Device {
-    let access = [
-        ("AWS_ACCESS_KEY_ID", "heirloom"),
-        ("AWS_SECRET_ACCESS_KEY", "not-a-secret"),
-    ];
-    let access = access.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    device.env.extend(access);
-    device
+impl Deref for Family {
+    type Target = Apart;
+
+    fn deref(&self) -> &Apart {
+        &self.apart
+    }
+}
+
+impl DerefMut for Family {
+    fn deref_mut(&mut self) -> &mut Apart {
+        &mut self.apart
+    }
 }
 
 impl Family {
     fn new() -> Self {
-        let (homes, dice) = (Homes::new(), Dice::new());
-        let [a, b] = ["a", "b"].map(|name| with_access(homes.device(name)));
-        a.init("Berger", "Anna", "laptop");
-        let node = a.serve();
-        pair(&a, &["--device"], &b, "desk", link);
-        node.stop();
-        for device in [&a, &b] {
-            device.forget_all();
+        let mut apart = Apart::alone();
+        for device in [&mut apart.a, &mut apart.b] {
+            let access = [
+                ("AWS_ACCESS_KEY_ID", "heirloom"),
+                ("AWS_SECRET_ACCESS_KEY", "not-a-secret"),
+            ];
+            let access = access.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            device.env.extend(access);
         }
-        Self {
-            homes,
-            dice,
-            a,
-            b,
-            store: Store::new(),
-        }
+        let store = Store::new();
+        Self { apart, store }
     }
 
-    fn import(&mut self, device: &Device, count: u32) -> BTreeSet<String> {
-        let folder = self.homes.path().join(self.dice.word(8));
-        fs::create_dir(&folder).expect("a folder");
-        for n in 0..count {
-            let bytes = pictures::bmp(50 + n, &mut self.dice);
-            fs::write(folder.join(format!("{n}.bmp")), bytes).expect("a photo");
-        }
-        device.ok(&["import", folder.to_str().expect("UTF-8")]);
-        sums(&folder).into_keys().collect()
+    fn begin_add(&self, device: &Device) -> Running {
+        let endpoint = self.store.endpoint();
+        device.start(&["depot", "add", PLACE, "--endpoint", &endpoint])
     }
 
     fn try_add(&self, device: &Device) -> (Value, i32) {
-        let endpoint = self.store.endpoint();
-        device.run(&["depot", "add", PLACE, "--endpoint", &endpoint], "")
+        self.begin_add(device).end()
     }
 
     #[track_caller]
@@ -71,13 +68,6 @@ impl Family {
         let (summary, exit) = self.try_add(device);
         assert_eq!(exit, 0, "{summary}");
         summary
-    }
-
-    fn originals(&mut self, device: &Device) -> BTreeSet<String> {
-        let out = self.homes.path().join(self.dice.word(8));
-        let path = out.to_str().expect("UTF-8");
-        device.run(&["export", path, "--sidecars", "none"], "");
-        sums(&out).into_keys().collect()
     }
 }
 
@@ -100,7 +90,7 @@ fn two_devices_exchange_by_a_bucket() {
     family.add(&b);
     family.add(&a);
     assert_eq!(family.originals(&a), all);
-    assert_eq!(family.store.unsigned(), 0);
+    assert_eq!(family.store.counts().unsigned, 0);
     let listed = a.ok(&["depot", "list"]);
     assert_eq!(listed[0]["path"], PLACE, "{listed:?}");
     // Neither key stands in a home.
@@ -128,18 +118,26 @@ fn a_store_that_fails_stalls_or_lies_loses_and_forges_nothing() {
     family.add(&b);
     let more = family.import(&a, 3);
     family.add(&a);
-    for mood in [
-        Mood::Fails,
-        Mood::Stalls,
-        Mood::Lies,
-        Mood::Cuts,
-        Mood::Floods,
+    for (mood, answers) in [
+        (Mood::Fails, false),
+        (Mood::Stalls, false),
+        (Mood::Lies, true),
+        (Mood::Cuts, true),
+        (Mood::Floods, true),
     ] {
         family.store.be(mood);
         let started = Instant::now();
-        for device in [&b, &a] {
-            let (said, exit) = family.try_add(device);
-            assert!(exit == 1 || exit == 0, "{mood:?}: {said}");
+        // At once, since both may wait for a while.
+        let ended = [&b, &a].map(|device| family.begin_add(device));
+        for (said, exit) in ended.map(Running::end) {
+            match answers {
+                // What comes is named and not taken, and what goes there goes.
+                true => assert!(
+                    exit == 0 && said["wrong"].as_u64() >= Some(1),
+                    "{mood:?}: {said}"
+                ),
+                false => assert!(exit == 1 && said["id"] == "E-IO", "{mood:?}: {said}"),
+            }
         }
         report(&format!("{mood:?}: {:?}", started.elapsed()));
         assert_eq!(family.originals(&b), all, "{mood:?}");
@@ -153,6 +151,99 @@ fn a_store_that_fails_stalls_or_lies_loses_and_forges_nothing() {
     assert_eq!(family.originals(&b), all.union(&more).cloned().collect());
     a.never_panicked();
     b.never_panicked();
+}
+
+#[test]
+fn lists_without_an_end_are_given_up() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    family.import(&a, 1);
+    family.add(&a);
+    for mood in [Mood::Pages, Mood::Lists] {
+        let before = family.store.counts();
+        family.store.be(mood);
+        let (said, exit) = family.try_add(&b);
+        assert_eq!(exit, 1, "{mood:?}: {said}");
+        let after = family.store.counts();
+        let (lists, bytes) = (after.lists - before.lists, after.flooded - before.flooded);
+        report(&format!(
+            "{mood:?}: {lists} lists, {bytes} bytes without an end"
+        ));
+        assert!((1..=101).contains(&lists), "{mood:?}: {lists}");
+        // What lies in buffers of the two ends counts as sent.
+        assert!(bytes < 32 * 1024 * 1024, "{mood:?}: {bytes}");
+        b.is_whole();
+    }
+    family.store.be(Mood::Honest);
+    family.add(&b);
+    assert_eq!(b.assets().len(), 1);
+    b.never_panicked();
+}
+
+#[test]
+fn a_store_that_trickles_keeps_neither_other_depots_nor_the_end_waiting() {
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    family.import(&a, 1);
+    family.add(&a);
+    family.add(&b);
+    let other = Store::new();
+    let elsewhere = "s3://photos/of/ours/too";
+    let node = a.serve();
+    family.add(&a);
+    let endpoint = other.endpoint();
+    a.ok(&["depot", "add", elsewhere, "--endpoint", &endpoint]);
+    let (count, before) = (other.objects().len(), family.store.counts());
+    family.import(&b, 1);
+    family.add(&b);
+    family.store.be(Mood::Trickles);
+    family.import(&a, 2);
+    wait_until("the other depot has the new photos", SOON, || {
+        other.objects().len() >= count + 2
+    });
+    wait_until("the store is being read", SOON, || {
+        family.store.counts().trickled > before.trickled
+    });
+    let begun = Instant::now();
+    node.stop();
+    let took = begun.elapsed();
+    report(&format!("stopped after {took:?}"));
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    a.is_whole();
+    a.never_panicked();
+}
+
+#[test]
+fn a_bucket_is_asked_on_few_connections_and_listed_instead_of_asked_for_each_file() {
+    let mut family = Family::new();
+    let a = family.a.clone();
+    family.import(&a, 40);
+    family.add(&a);
+    let blobs = |store: &Store| {
+        let objects = store.objects();
+        objects.keys().filter(|key| key.contains("/blobs/")).count()
+    };
+    let count = blobs(&family.store);
+    let counts = family.store.counts();
+    report(&format!("{count} blobs: {counts:?}"));
+    assert!(count >= 40, "{count}");
+    assert!(counts.connections <= 16, "{counts:?}");
+    // Before the first page of the list there are a few, and other files than blobs.
+    assert!(counts.heads <= 8, "{counts:?}");
+}
+
+#[test]
+fn a_node_that_stays_near_asks_no_store_far_away() {
+    let family = Family::new();
+    let a = family.a.clone();
+    let node = a.serve_with(&["--no-discovery", "--listen", LOOPBACK, "--lan-only"]);
+    let far = ["depot", "add", PLACE, "--endpoint", "http://192.0.2.1:9"];
+    let (said, exit) = a.run(&far, "");
+    assert_eq!(exit, 1, "{said}");
+    let text = said["message"].as_str().expect("a message");
+    assert!(text.contains("local network"), "{said}");
+    family.add(&a);
+    node.stop();
 }
 
 #[test]

@@ -4,63 +4,43 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{Device, alike, apart::Apart, files, pictures, wait_until};
 use serde_json::Value;
 
 const ALBUM: &str = "Summer";
 /// Longer than what one file on a disk holds of a blob.
 const LONG: usize = 34 * 1024 * 1024;
 
-/// Two devices of two people that met once, when there was no photo, and a disk.
+/// Two devices of two people, and a disk.
 struct Family {
-    homes: Homes,
-    dice: Dice,
-    a: Device,
-    b: Device,
+    apart: Apart,
     disk: PathBuf,
+}
+
+impl Deref for Family {
+    type Target = Apart;
+
+    fn deref(&self) -> &Apart {
+        &self.apart
+    }
+}
+
+impl DerefMut for Family {
+    fn deref_mut(&mut self) -> &mut Apart {
+        &mut self.apart
+    }
 }
 
 impl Family {
     fn new() -> Self {
-        let (homes, dice) = (Homes::new(), Dice::new());
-        let [a, b] = ["a", "b"].map(|name| homes.device(name));
-        a.init("Berger", "Anna", "laptop");
-        a.ok(&["album", "create", ALBUM]);
-        let node = a.serve();
-        let whom = ["--person", "Ben", "--album", ALBUM];
-        pair(&a, &whom, &b, "desk", link);
-        node.stop();
-        for device in [&a, &b] {
-            device.forget_all();
-        }
-        let disk = homes.path().join("disk");
-        Self {
-            homes,
-            dice,
-            a,
-            b,
-            disk,
-        }
-    }
-
-    /// Photos in a folder of their own, taken into the album on a device.
-    fn import(&mut self, device: &Device, count: u64, movie: usize) -> BTreeSet<String> {
-        let folder = self.homes.path().join(self.dice.word(8));
-        fs::create_dir(&folder).expect("a folder");
-        for n in 0..count {
-            let bytes = pictures::bmp(50 + u32::try_from(n).expect("few"), &mut self.dice);
-            fs::write(folder.join(format!("{n}.bmp")), bytes).expect("a photo");
-        }
-        if movie > 0 {
-            let bytes = pictures::movie(movie, &mut self.dice);
-            fs::write(folder.join("clip.mp4"), bytes).expect("a movie");
-        }
-        device.ok(&["import", folder.to_str().expect("UTF-8"), "--album", ALBUM]);
-        sums(&folder).into_keys().collect()
+        let apart = Apart::sharing(ALBUM);
+        let disk = apart.homes.path().join("disk");
+        Self { apart, disk }
     }
 
     fn disk(&self) -> &str {
@@ -94,14 +74,6 @@ impl Family {
         summary
     }
 
-    /// The originals that a device can give out, by their sums.
-    fn originals(&mut self, device: &Device) -> BTreeSet<String> {
-        let out = self.homes.path().join(self.dice.word(8));
-        let path = out.to_str().expect("UTF-8");
-        device.run(&["export", path, "--sidecars", "none"], "");
-        sums(&out).into_keys().collect()
-    }
-
     fn blobs(&self) -> Vec<PathBuf> {
         files(&self.disk.join("blobs"))
     }
@@ -116,7 +88,7 @@ impl Family {
 fn two_homes_that_never_meet_exchange_an_album_by_a_disk() {
     let mut family = Family::new();
     let (a, b) = (family.a.clone(), family.b.clone());
-    let mut all = family.import(&a, 3, LONG);
+    let mut all = family.import_with(&a, 3, LONG);
     let first = a.assets()[0]["id"].as_str().expect("an id").to_owned();
     a.ok(&["caption", &first, "Low tide"]);
     let written = family.write(&a, &[]);
@@ -127,7 +99,7 @@ fn two_homes_that_never_meet_exchange_an_album_by_a_disk() {
     assert_eq!(family.originals(&b), all);
 
     // The other way on the same disk; what lies there is not written twice.
-    all.extend(family.import(&b, 2, 100_000));
+    all.extend(family.import_with(&b, 2, 100_000));
     b.ok(&["tag", &first, "--add", "sea"]);
     let back = family.write(&b, &[]);
     assert_eq!(back["present"], written["blobs"], "{back}");
@@ -143,7 +115,7 @@ fn two_homes_that_never_meet_exchange_an_album_by_a_disk() {
     );
 
     // By now each knows from the disk what the other holds.
-    all.extend(family.import(&a, 1, 0));
+    all.extend(family.import(&a, 1));
     family.disk = family.homes.path().join("small");
     let small = family.write(&a, &["--to", "desk"]);
     let blobs = small["blobs"].as_u64().expect("a count");
@@ -160,7 +132,7 @@ fn two_homes_that_never_meet_exchange_an_album_by_a_disk() {
 fn wrong_files_of_a_bundle_are_named_and_the_rest_is_taken() {
     let mut family = Family::new();
     let (a, b) = (family.a.clone(), family.b.clone());
-    let all = family.import(&a, 6, 0);
+    let all = family.import(&a, 6);
     let written = family.write(&a, &[]);
     let mut blobs = family.blobs();
     let size = |path: &PathBuf| fs::metadata(path).expect("a file").len();
@@ -216,7 +188,7 @@ fn wrong_files_of_a_bundle_are_named_and_the_rest_is_taken() {
 fn entries_that_were_changed_are_named_and_never_believed() {
     let mut family = Family::new();
     let (a, b) = (family.a.clone(), family.b.clone());
-    family.import(&a, 2, 0);
+    family.import(&a, 2);
     family.write(&a, &[]);
     let entries = files(&family.disk.join("devices"));
     let entries: Vec<_> = entries
@@ -250,7 +222,7 @@ fn entries_that_were_changed_are_named_and_never_believed() {
 
     // A manifest that was changed names itself, and what lies there is taken all the same.
     let c = family.b.clone();
-    family.import(&a, 2, 0);
+    family.import(&a, 2);
     family.write(&a, &[]);
     let devices = files(&family.disk.join("devices"));
     let manifest = devices
@@ -272,7 +244,7 @@ fn entries_that_were_changed_are_named_and_never_believed() {
 fn a_writer_that_was_killed_leaves_what_can_be_read_and_goes_on() {
     let mut family = Family::new();
     let (a, b) = (family.a.clone(), family.b.clone());
-    let all = family.import(&a, 8, LONG);
+    let all = family.import_with(&a, 8, LONG);
     let writing = a.start(&["bundle", "write", family.disk()]);
     let disk = family.disk.clone();
     wait_until("a blob on the disk", Duration::from_secs(60), || {
@@ -301,7 +273,7 @@ fn what_is_no_bundle_of_this_family_is_refused() {
     let a = family.a.clone();
     let (none, exit) = a.run(&["bundle", "read", family.disk()], "");
     assert_eq!((exit, &none["id"]), (4, &"E-NOT-FOUND".into()), "{none}");
-    family.import(&a, 1, 0);
+    family.import(&a, 1);
     family.write(&a, &[]);
     let stranger = family.homes.device("stranger");
     stranger.init("Huber", "Eva", "tablet");
@@ -332,7 +304,7 @@ fn an_album_that_is_not_for_a_device_does_not_come_from_a_disk() {
         "--album",
         "Secret",
     ]);
-    let all = family.import(&a, 1, 0);
+    let all = family.import(&a, 1);
     family.write(&a, &[]);
     let read = family.read_well(&b);
     assert!(read["not_ours"].as_u64() > Some(0), "{read}");

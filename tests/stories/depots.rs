@@ -2,60 +2,43 @@
 #![cfg(unix)]
 
 use std::{
-    collections::BTreeSet,
     fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::devices::{Device, Dice, Homes, alike, files, link, pair, pictures, sums, wait_until};
+use crate::devices::{Device, alike, apart::Apart, files, link, pair, wait_until};
 use serde_json::Value;
 
 const ALBUM: &str = "Summer";
 const SOON: Duration = Duration::from_secs(60);
 
-/// Two devices that met once and know no address of each other any more, and a place for a depot.
+/// Two devices of two people, and a place for a depot.
 struct Family {
-    homes: Homes,
-    dice: Dice,
-    a: Device,
-    b: Device,
+    apart: Apart,
     place: PathBuf,
+}
+
+impl Deref for Family {
+    type Target = Apart;
+
+    fn deref(&self) -> &Apart {
+        &self.apart
+    }
+}
+
+impl DerefMut for Family {
+    fn deref_mut(&mut self) -> &mut Apart {
+        &mut self.apart
+    }
 }
 
 impl Family {
     fn new() -> Self {
-        let (homes, dice) = (Homes::new(), Dice::new());
-        let [a, b] = ["a", "b"].map(|name| homes.device(name));
-        a.init("Berger", "Anna", "laptop");
-        a.ok(&["album", "create", ALBUM]);
-        let node = a.serve();
-        let whom = ["--person", "Ben", "--album", ALBUM];
-        pair(&a, &whom, &b, "desk", link);
-        node.stop();
-        for device in [&a, &b] {
-            device.forget_all();
-        }
-        let place = homes.path().join("share");
-        Self {
-            homes,
-            dice,
-            a,
-            b,
-            place,
-        }
-    }
-
-    fn import(&mut self, device: &Device, count: u32) -> BTreeSet<String> {
-        let folder = self.homes.path().join(self.dice.word(8));
-        fs::create_dir(&folder).expect("a folder");
-        for n in 0..count {
-            let bytes = pictures::bmp(50 + n, &mut self.dice);
-            fs::write(folder.join(format!("{n}.bmp")), bytes).expect("a photo");
-        }
-        let path = folder.to_str().expect("UTF-8");
-        device.ok(&["import", path, "--album", ALBUM]);
-        sums(&folder).into_keys().collect()
+        let apart = Apart::sharing(ALBUM);
+        let place = apart.homes.path().join("share");
+        Self { apart, place }
     }
 
     fn place(&self) -> &str {
@@ -67,13 +50,6 @@ impl Family {
     fn add(&self, device: &Device) -> Value {
         let lines = device.ok(&["depot", "add", self.place()]);
         lines.last().expect("a summary").clone()
-    }
-
-    fn originals(&mut self, device: &Device) -> BTreeSet<String> {
-        let out = self.homes.path().join(self.dice.word(8));
-        let path = out.to_str().expect("UTF-8");
-        device.run(&["export", path, "--sidecars", "none"], "");
-        sums(&out).into_keys().collect()
     }
 
     fn depot(&self, device: &Device) -> Value {

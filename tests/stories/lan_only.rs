@@ -21,6 +21,8 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// An address of the world that answers, as this cable leads there.
 const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// The same, for a store.
+const STORE: &str = "198.51.100.7";
 const ICMPV6: u8 = 58;
 /// What both sides of a connection say first.
 const HELLO: &[u8] = b"\x13/multistream/1.0.0\n";
@@ -76,6 +78,14 @@ fn answer(end: &End, from: Ipv4Addr, to: SocketAddrV4) -> Vec<u8> {
     })
 }
 
+/// Somebody has this address, and runs no store.
+fn add_far_depot(device: &Device) {
+    let endpoint = format!("http://{STORE}:9");
+    let place = ["depot", "add", "s3://photos", "--endpoint", &endpoint];
+    let (told, exit) = device.run(&place, "");
+    assert_eq!(exit, 1, "{told}");
+}
+
 fn refused(device: &Device) {
     let (told, exit) = device.run(&["sync", "--timeout", "3s"], "");
     assert_ne!(exit, 0, "{told}");
@@ -93,7 +103,10 @@ fn lan_only_sends_no_packet_to_any_other_network() {
     cable.lead_out();
     let [one, two] = &cable.ends;
     let ends: Vec<IpAddr> = cable.ends.iter().flat_map(End::addresses).collect();
-    let [a, b] = [device(&homes, "a", one), device(&homes, "b", two)];
+    let [mut a, b] = [device(&homes, "a", one), device(&homes, "b", two)];
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        a.env.insert(name.to_owned(), "heirloom".to_owned());
+    }
     let photos = homes.path().join("photos");
     fs::create_dir(&photos).expect("a folder");
     fs::write(photos.join("one.bmp"), pictures::bmp(90, &mut dice)).expect("a photo");
@@ -149,13 +162,23 @@ fn lan_only_sends_no_packet_to_any_other_network() {
     assert_eq!(answer(two, two.ip, listens), HELLO);
     a_node.stop();
 
+    // A node that was told so when it was started, whatever the home's settings say: nor to a store of the world.
+    a.ok(&["config", "set", "lan_only", "false"]);
+    let capture = one.capture();
+    let a_node = a.serve_with(&["--lan-only"]);
+    add_far_depot(&a);
+    a_node.stop();
+    let seen = strays(&capture.packets(), &ends);
+    assert!(seen.is_empty(), "{seen:?}");
+
     // The same home without the rule: the counter counts.
     let capture = one.capture();
-    a.ok(&["config", "set", "lan_only", "false"]);
     refused(&a);
+    add_far_depot(&a);
     let seen = strays(&capture.packets(), &ends);
     report(&format!("without the rule: {seen:?}"));
     let world = ["203.0.113.1", "203.0.113.5", "2001:db8::1", "100.64.0.9"];
+    let world = world.iter().chain([&STORE]);
     for ip in world.map(|ip| ip.parse::<IpAddr>().expect("an address")) {
         let is_called = |kind: &Kind| matches!(kind, Kind::Tcp(x, y) if [x, y].contains(&&ip));
         assert!(seen.keys().any(is_called), "{ip}");

@@ -115,6 +115,80 @@ fn is_missed(device: &Device) -> bool {
         .any(|problem| problem["id"] == "folder-missing")
 }
 
+/// The program that strace runs.
+#[cfg(target_os = "linux")]
+fn traced(strace: u32) -> rustix::process::Pid {
+    let path = format!("/proc/{strace}/task/{strace}/children");
+    let children = fs::read_to_string(path).expect("it runs");
+    let child = children.split_whitespace().next().expect("a child");
+    rustix::process::Pid::from_raw(child.parse().expect("a number")).expect("a process")
+}
+
+#[cfg(target_os = "linux")]
+fn threads(process: rustix::process::Pid) -> usize {
+    let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+    fs::read_dir(tasks).expect("it runs").count()
+}
+
+/// Whether a process is gone but for what its parent has not taken note of.
+#[cfg(target_os = "linux")]
+fn has_ended(process: rustix::process::Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()));
+    status.map_or(true, |status| status.contains("State:\tZ"))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_hangs_costs_one_thread_and_keeps_nobody_waiting() {
+    if let Some(why) = crate::devices::strace::missing() {
+        crate::devices::skipped(&why);
+        return;
+    }
+    let homes = Homes::new();
+    let device = homes.device("laptop");
+    let folder = homes.path().join("Share");
+    fs::create_dir(&folder).expect("a folder");
+    device.init("Berger", "Anna", "laptop");
+    let dir = folder.to_str().expect("UTF-8");
+    device.ok(&["watch", "add", dir, "--album", "Summer"]);
+    // Whoever asks for the folder waits for longer than this test takes.
+    let mut hung = device.clone();
+    let hangs = [
+        "-e",
+        "trace=statx",
+        "-e",
+        "inject=statx:delay_enter=300000000",
+        "-P",
+        dir,
+    ];
+    let words = ["strace", "-f", "-qq", "-o", "/dev/null"];
+    hung.prefix = words
+        .iter()
+        .chain(&hangs)
+        .map(|word| (*word).to_owned())
+        .collect();
+    let node = hung.serve();
+    let process = traced(node.id());
+    assert!(is_missed(&device));
+    let before = threads(process);
+    let begun = std::time::Instant::now();
+    for _ in 0..12 {
+        assert!(is_missed(&device));
+    }
+    let (took, after) = (begun.elapsed(), threads(process));
+    crate::devices::report(&format!(
+        "12 looks took {took:?}; {before} threads before, {after} after"
+    ));
+    assert!(after <= before + 4, "{before}, then {after}");
+    // It can be followed no more, and the node ends.
+    device.ok(&["watch", "remove", dir]);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    wait_until("the node ends", ARRIVES, || has_ended(process));
+    // What is left is strace, which goes on holding what is gone.
+    node.kill();
+    device.never_panicked();
+}
+
 #[test]
 fn what_cannot_be_followed_is_refused() {
     let homes = Homes::new();

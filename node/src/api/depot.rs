@@ -5,30 +5,36 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiError, Done,
+    Answer, ApiError, Done, Doorway,
     bundle::{into_error, path, progress},
     pick,
 };
 use crate::{
     carry::{
         Pace,
-        depot::{self, Depot, Place},
+        depot::{self, Depot, Place, Terms},
     },
     catalog::instant_text,
+    net::Reach,
     node::Node,
 };
 
 /// The act.
-pub(super) async fn depot(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+pub(super) async fn depot(
+    doorway: &Doorway,
+    node: &Node,
+    body: &Value,
+    answer: &Arc<Answer>,
+) -> Done {
     match pick::text(body, "do")? {
-        "add" => add(node, body, answer).await,
+        "add" => add(doorway.reach(), node, body, answer).await,
         "list" => list(node, answer).await,
         "remove" => remove(node, body).await,
         _ => Err(ApiError::usage("a depot is added, listed or removed")),
     }
 }
 
-async fn add(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
+async fn add(reach: Reach, node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
     let place = match pick::optional(body, "dir").filter(|dir| dir.starts_with("s3://")) {
         None => Place::Folder(path(node, body)?),
         Some(url) => Place::Bucket {
@@ -40,11 +46,14 @@ async fn add(node: &Node, body: &Value, answer: &Arc<Answer>) -> Done {
         },
     };
     let (working, told) = (node.clone(), Arc::clone(answer));
+    let terms = Terms {
+        reach,
+        cancelled: answer.dropped().clone(),
+    };
     let done = node.blocking(move || {
-        let depot = depot::add(&working, place)?;
-        let dropped = told.dropped().clone();
+        let depot = depot::add(&working, place, &terms)?;
         let mut tell = |pace: Pace| told.progress(progress(pace));
-        depot::round(&working, &depot, true, &dropped, &mut tell)
+        depot::round(&working, &depot, true, &terms, &mut tell)
     });
     let round = done.await?.map_err(|error| into_error(error, true))?;
     Ok(json!({

@@ -1,17 +1,15 @@
 //! `watch`: folders whose photos come in by themselves while the node runs.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, import::album_named, pick, problem::Problem};
 use crate::{
     node::Node,
     runtime::View,
-    watch::{FOLDERS_MAX, Watched, folders, forget, set_folders},
+    watch::{FOLDERS_MAX, There, Watched, folders, forget, set_folders},
 };
 
 /// `watch`, with what to do in `do`.
@@ -20,8 +18,9 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
     match pick::text(body, "do")? {
         "list" => {
             let all = folders(node.store())?;
-            for folder in &all {
-                answer.line(&line(folder, &view)).await;
+            let there = are_there(doorway.there(), &all).await;
+            for (folder, there) in all.iter().zip(there) {
+                answer.line(&line(folder, there, &view)).await;
             }
             Ok(json!({"count": all.len()}))
         }
@@ -29,20 +28,20 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
             let folder = add(node, &view, body).await?;
             doorway.stir();
             let view = node.view().await?;
-            answer.line(&line(&folder, &view)).await;
+            let there = doorway.there().has(&folder.dir).await;
+            answer.line(&line(&folder, there, &view)).await;
             Ok(
                 json!({"dir": folder.dir.to_string_lossy(), "runs": doorway.network().await.is_some()}),
             )
         }
         "remove" => {
-            let dir = PathBuf::from(pick::text(body, "dir")?);
-            let dir = dir.canonicalize().unwrap_or(dir);
             let mut all = folders(node.store())?;
-            let place = all.iter().position(|folder| folder.dir == dir);
+            let place = followed(node, &all, PathBuf::from(pick::text(body, "dir")?)).await?;
             let place = place.ok_or_else(|| {
                 ApiError::not_found("followed folder of that path").hint("heirloom watch list")
             })?;
             let folder = all.remove(place);
+            let dir = folder.dir.clone();
             set_folders(node.store(), &all)?;
             doorway.stir();
             let store = node.store().clone();
@@ -53,8 +52,18 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
     }
 }
 
-async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError> {
-    let asked = pick::text(body, "dir")?;
+/// Which of the folders has this path, by another name as well. One that hangs is known by its own.
+async fn followed(node: &Node, all: &[Watched], dir: PathBuf) -> Result<Option<usize>, ApiError> {
+    let place = |dir: &Path| all.iter().position(|folder| folder.dir == dir);
+    if let Some(place) = place(&dir) {
+        return Ok(Some(place));
+    }
+    let real = node.blocking(move || dir.canonicalize()).await?;
+    Ok(real.ok().and_then(|dir| place(&dir)))
+}
+
+/// A folder that can be followed, without links. Blocks.
+fn real(asked: &str, home: &Path) -> Result<PathBuf, ApiError> {
     let dir = Path::new(asked).canonicalize();
     let dir = dir.map_err(|_| {
         ApiError::not_found(&format!("folder {asked}"))
@@ -65,12 +74,19 @@ async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError
             "{asked} is no folder that can be followed"
         )));
     }
-    let home = node.store().home().canonicalize();
+    let home = home.canonicalize();
     if home.is_ok_and(|home| dir.starts_with(home)) {
         return Err(ApiError::usage(
             "what Heirloom keeps itself cannot be followed",
         ));
     }
+    Ok(dir)
+}
+
+async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError> {
+    let asked = pick::text(body, "dir")?.to_owned();
+    let home = node.store().home().to_owned();
+    let dir = node.blocking(move || real(&asked, &home)).await??;
     let album = match pick::optional(body, "album") {
         Some(asked) => album_named(node, view, asked, false).await?,
         None => super::album_to_add_to(view, None)?,
@@ -93,25 +109,28 @@ async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError
     Ok(folder)
 }
 
-/// How long a folder may take to answer: one on a network may take for ever.
-const ANSWERS: Duration = Duration::from_secs(1);
+/// Whether each folder is there; all are asked at once.
+async fn are_there(there: &There, folders: &[Watched]) -> Vec<bool> {
+    join_all(folders.iter().map(|folder| there.has(&folder.dir))).await
+}
 
 /// Folders out of which nothing comes at present.
-pub(super) async fn problems(node: &Node, view: &View) -> Result<Vec<Problem>, ApiError> {
+pub(super) async fn problems(
+    doorway: &Doorway,
+    node: &Node,
+    view: &View,
+) -> Result<Vec<Problem>, ApiError> {
     let mut problems = Vec::new();
-    for folder in folders(node.store())? {
-        let (dir, path) = (
-            folder.dir.to_string_lossy().into_owned(),
-            folder.dir.clone(),
-        );
-        let looking = node.blocking(move || path.is_dir());
-        let is_there = tokio::time::timeout(ANSWERS, looking).await;
+    let folders = folders(node.store())?;
+    let there = are_there(doorway.there(), &folders).await;
+    for (folder, is_there) in folders.iter().zip(there) {
+        let dir = folder.dir.to_string_lossy().into_owned();
         if !view.albums.contains_key(&folder.album()) {
             let text = format!(
                 "{dir} is followed into an album that is no longer there: nothing of it is taken. Name another one (heirloom watch add {dir} --album ALBUM), or follow it no more (heirloom watch remove {dir})."
             );
             problems.push(Problem::new("folder-album", json!({"name": dir}), text));
-        } else if !matches!(is_there, Ok(Ok(true))) {
+        } else if !is_there {
             let text = format!(
                 "{dir} is followed and not there now: what comes into it is taken once it is back. What was imported is safe."
             );
@@ -121,11 +140,11 @@ pub(super) async fn problems(node: &Node, view: &View) -> Result<Vec<Problem>, A
     Ok(problems)
 }
 
-fn line(folder: &Watched, view: &View) -> Value {
+fn line(folder: &Watched, is_there: bool, view: &View) -> Value {
     let album = view.albums.get(&folder.album());
     json!({
         "type": "watch", "v": 1,
         "dir": folder.dir.to_string_lossy(), "album": album.map(|album| album.name(view)),
-        "there": folder.dir.is_dir(),
+        "there": is_there,
     })
 }

@@ -157,7 +157,7 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
     if let Ok(node) = doorway.node().await {
         return finish_late(doorway, node).await;
     }
-    let network = NetworkOptions::of_home(doorway.home())?;
+    let network = doorway.network_options()?;
     let home = doorway.home().to_owned();
     let opened = tokio::task::spawn_blocking(move || open_empty(&home)).await;
     let store = opened.map_err(|_| RuntimeError::Stopped)??;

@@ -46,7 +46,14 @@ mod undo;
 mod verify;
 mod write;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -61,8 +68,10 @@ use tokio::sync::{RwLock, watch};
 
 use crate::{
     gallery::Gallery,
-    network::Network,
+    net::Reach,
+    network::{Network, NetworkOptions},
     node::{Node, Options},
+    watch::There,
 };
 
 #[cfg(unix)]
@@ -90,6 +99,10 @@ pub struct Doorway {
     network: RwLock<Option<(Network, Instant)>>,
     gallery: RwLock<Option<Gallery>>,
     questions: pair::Questions,
+    /// Whether it was said at the start that only the local network is talked to.
+    stays_near: AtomicBool,
+    /// Whether followed folders are there.
+    there: There,
     /// Raised when the node, its network or its gallery comes or goes.
     stirred: watch::Sender<u64>,
 }
@@ -109,6 +122,8 @@ impl Doorway {
             network: RwLock::new(None),
             gallery: RwLock::new(None),
             questions: pair::Questions::default(),
+            stays_near: AtomicBool::new(false),
+            there: There::default(),
             stirred: watch::Sender::new(0),
         }))
     }
@@ -134,6 +149,33 @@ impl Doorway {
     /// How nodes are run here.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Holds everything that is done through it to the local network, whatever the home's settings say.
+    pub(crate) fn stay_near(&self) {
+        self.stays_near.store(true, Ordering::Relaxed);
+    }
+
+    /// How this device takes part in the network: as its settings say, and what was said at its start.
+    ///
+    /// # Errors
+    ///
+    /// `E-USAGE` for settings that cannot be read.
+    pub(crate) fn network_options(&self) -> Result<NetworkOptions, ApiError> {
+        let mut options = NetworkOptions::of_home(&self.home)?;
+        options.lan_only |= self.stays_near.load(Ordering::Relaxed);
+        Ok(options)
+    }
+
+    /// What it may talk to; settings that cannot be read let nothing out.
+    pub(crate) fn reach(&self) -> Reach {
+        let options = self.network_options();
+        options.map_or_else(|_| Reach::LanOnly(Vec::new()), |options| options.reach())
+    }
+
+    /// Who knows whether followed folders are there.
+    fn there(&self) -> &There {
+        &self.there
     }
 
     /// The network, where this node runs and is not only asked.
@@ -295,7 +337,7 @@ async fn dispatch(doorway: &Arc<Doorway>, act: &str, body: Value, answer: &Arc<A
         "verify" => verify::verify(doorway, node, body, answer).await,
         "keep" => keep::keep(node, body, answer).await,
         "offload" => offload::offload(doorway, node, body, answer).await,
-        "depot" => depot::depot(node, body, answer).await,
+        "depot" => depot::depot(doorway, node, body, answer).await,
         "bundle" => bundle::bundle(node, body, answer).await,
         _ => Err(ApiError::not_yet(act)),
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, ApiError, Done, Doorway, pick};
 use crate::{
-    network::{Network, NetworkOptions, pair::Verdict},
+    network::{Network, pair::Verdict},
     node::Node,
     runtime::{RuntimeError, system_rng},
 };
@@ -77,7 +77,7 @@ impl Lent {
             let is_own = false;
             return Ok(Self { network, is_own });
         }
-        let options = NetworkOptions::of_home(doorway.home())?.passing();
+        let options = doorway.network_options()?.passing();
         let network = Network::start(node.clone(), options).await?;
         let is_own = true;
         Ok(Self { network, is_own })

@@ -26,7 +26,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::{Answer, ApiError, Done, Doorway, family, network, pair, people, pick, recovery};
 use crate::{
     net::Address,
-    network::{Moved, Network, NetworkOptions, addresses, peer_of, remember},
+    network::{Moved, Network, addresses, peer_of, remember},
     node::{Node, Options, open_empty},
     runtime::{Identity, Runtime, RuntimeError, confirm_kit, system_rng},
     store::{KeyFile, Store},
@@ -150,7 +150,7 @@ async fn bring_back(
     asked: &Asked,
     answer: &Answer,
 ) -> Result<Node, ApiError> {
-    let options = NetworkOptions::of_home(doorway.home())?;
+    let options = doorway.network_options()?;
     let home = doorway.home().to_owned();
     let opened = tokio::task::spawn_blocking(move || open_empty(&home)).await;
     let store = opened.map_err(|_| RuntimeError::Stopped)??;

@@ -71,7 +71,7 @@ pub(super) async fn status(
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
     let mut problems = problems(&sums, &live, node, &view, peers.len());
     let may_go = may_offload(node, &view).await.is_ok();
-    problems.extend(followed::problems(node, &view).await?);
+    problems.extend(followed::problems(doorway, node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
     problems.extend(of_uploads(doorway, node).await);
     let store = node.store().clone();

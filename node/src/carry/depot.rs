@@ -7,9 +7,10 @@
 //! copy in it counts as one, and nothing leaves this device because of it.
 
 use std::{
+    collections::BTreeMap,
     ops::ControlFlow,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,16 +25,24 @@ use heirloom_protocol::{
 };
 use rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::{
+    runtime::Handle,
+    sync::OwnedMutexGuard,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::{
     Before, Carrier, CarryError, Folder, Pace, Reading,
     bucket::{Access, Bucket},
+    http::is_refused,
     read, write,
 };
 use crate::{
-    network::NetworkOptions,
+    api::Doorway,
+    net::Reach,
     node::Node,
     runtime::{News, RuntimeError, Scope},
     store::{Batch, BlobPlace, Store, StoreError, Table},
@@ -46,6 +55,8 @@ const MARKER_BYTES: u64 = 64;
 const EVERY: Duration = Duration::from_secs(3600);
 /// How long after news a round begins, so that many make one.
 const AFTER_NEWS: Duration = Duration::from_secs(3);
+/// How long a round that is cancelled may take to end; a share that hangs ends with the process.
+const FAREWELL: Duration = Duration::from_secs(3);
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Blobs and files of entries that are read again in an hour, of a bucket in a day.
 const CHECKS: usize = 32;
@@ -153,7 +164,16 @@ fn save(store: &Store, depot: &Depot) -> Result<(), StoreError> {
     })
 }
 
-fn open(node: &Node, place: &Place) -> Result<Box<dyn Carrier>, CarryError> {
+/// What a round keeps to.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// Which servers may be talked to.
+    pub(crate) reach: Reach,
+    /// Ends it.
+    pub(crate) cancelled: CancellationToken,
+}
+
+fn open(node: &Node, place: &Place, terms: &Terms) -> Result<Box<dyn Carrier>, CarryError> {
     match place {
         Place::Folder(path) => {
             let mark = node.ask_blocking(|runtime| runtime.device().short())?;
@@ -172,10 +192,8 @@ fn open(node: &Node, place: &Place) -> Result<Box<dyn Carrier>, CarryError> {
                 key_id,
                 secret,
             };
-            // Settings that cannot be read let nothing out.
-            let is_open = NetworkOptions::of_home(home).is_ok_and(|options| !options.lan_only);
-            let handle = tokio::runtime::Handle::current();
-            Ok(Box::new(Bucket::new(url, access, !is_open, handle)?))
+            let Terms { reach, cancelled } = terms.clone();
+            Ok(Box::new(Bucket::new(url, access, reach, cancelled)?))
         }
     }
 }
@@ -190,10 +208,10 @@ struct Keys {
 }
 
 /// The keys of a store: from the environment, else from a file of the home that nobody else can read.
-fn keys(home: &std::path::Path) -> Result<(String, String), CarryError> {
+fn keys(home: &std::path::Path) -> Result<(String, Zeroizing<String>), CarryError> {
     let env = |name: &str| std::env::var(name).ok().filter(|key| !key.is_empty());
-    if let Some(keys) = env("AWS_ACCESS_KEY_ID").zip(env("AWS_SECRET_ACCESS_KEY")) {
-        return Ok(keys);
+    if let Some((id, secret)) = env("AWS_ACCESS_KEY_ID").zip(env("AWS_SECRET_ACCESS_KEY")) {
+        return Ok((id, Zeroizing::new(secret)));
     }
     let path = home.join(KEYS);
     let shown = path.display();
@@ -207,13 +225,13 @@ fn keys(home: &std::path::Path) -> Result<(String, String), CarryError> {
         let text = format!("{shown} can be read by others: chmod 600 it, and make new keys");
         return Err(CarryError::NoAccess(text));
     }
-    let text = std::fs::read_to_string(&path)?;
+    let text = Zeroizing::new(std::fs::read_to_string(&path)?);
     // What stands in it is told to nobody.
     let keys: Keys = toml::from_str(&text).map_err(|_| {
         let text = format!("{shown} has no access_key_id and secret_access_key");
         CarryError::NoAccess(text)
     })?;
-    Ok((keys.access_key_id, keys.secret_access_key))
+    Ok((keys.access_key_id, Zeroizing::new(keys.secret_access_key)))
 }
 
 /// What stands in the file that says whose depot it is: the same, whichever device writes it.
@@ -229,8 +247,8 @@ fn tag(family: &FamilyId) -> Vec<u8> {
 /// # Errors
 ///
 /// What the place and the disk say; nothing is remembered then.
-pub(crate) fn add(node: &Node, place: Place) -> Result<Depot, CarryError> {
-    let folder = open(node, &place)?;
+pub(crate) fn add(node: &Node, place: Place, terms: &Terms) -> Result<Depot, CarryError> {
+    let folder = open(node, &place, terms)?;
     let family = node.ask_blocking(|runtime| runtime.replica().family())?;
     match folder.get(MARKER, MARKER_BYTES)? {
         Some(there) if there == tag(&family) => {}
@@ -274,8 +292,8 @@ pub(crate) fn remove(store: &Store, place: &str) -> Result<bool, StoreError> {
 
 /// Brings a depot and this device up to date with each other; with `check`, some of it is read again first.
 ///
-/// Blocks, and waits for another round of this process. What came of it is
-/// remembered, also of one that failed.
+/// Blocks, and waits for another round of the same depot. What came of it is
+/// remembered, also of one that failed, but not of one that was cancelled.
 ///
 /// # Errors
 ///
@@ -284,14 +302,15 @@ pub(crate) fn round(
     node: &Node,
     depot: &Depot,
     check: bool,
-    cancelled: &CancellationToken,
+    terms: &Terms,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Round, CarryError> {
-    // Two rounds of one device would write the same unfinished files.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn(depot.id, &terms.cancelled)?;
     let mut depot = depot.clone();
-    let done = exchange(node, &mut depot, check, cancelled, tell);
+    let done = exchange(node, &mut depot, check, terms, tell);
+    if done.is_err() && terms.cancelled.is_cancelled() {
+        return Err(RuntimeError::Stopped.into());
+    }
     depot.state.problem = done.as_ref().err().map(ToString::to_string);
     // It may have been removed meanwhile.
     if all(node.store())?.iter().any(|known| known.id == depot.id) {
@@ -300,14 +319,31 @@ pub(crate) fn round(
     done
 }
 
+/// Waits until no other round of a depot runs: two would write the same unfinished files.
+fn turn(id: [u8; 16], cancelled: &CancellationToken) -> Result<OwnedMutexGuard<()>, CarryError> {
+    type Turn = Arc<tokio::sync::Mutex<()>>;
+    static TURNS: Mutex<BTreeMap<[u8; 16], Turn>> = Mutex::new(BTreeMap::new());
+    let turn = {
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(id).or_default())
+    };
+    Handle::current().block_on(async {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(RuntimeError::Stopped.into()),
+            turn = turn.lock_owned() => Ok(turn),
+        }
+    })
+}
+
 fn exchange(
     node: &Node,
     depot: &mut Depot,
     check: bool,
-    cancelled: &CancellationToken,
+    terms: &Terms,
     tell: &mut dyn FnMut(Pace),
 ) -> Result<Round, CarryError> {
-    let folder = &*open(node, &depot.place)?;
+    let (folder, cancelled) = (&*open(node, &depot.place, terms)?, &terms.cancelled);
     let family = node.ask_blocking(|runtime| runtime.replica().family())?;
     let there = match &depot.place {
         Place::Folder(_) => folder.get(MARKER, MARKER_BYTES).ok().flatten(),
@@ -525,18 +561,34 @@ fn is_same(
     }
 }
 
-/// Keeps every depot up to date: when something is new here, and each hour.
-pub(crate) async fn run(node: Node, lan_only: bool, ending: CancellationToken) {
+/// Keeps every depot up to date: when something is new here, and each hour. None waits for another.
+pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
+    let Ok(node) = doorway.node().await else {
+        return;
+    };
     let mut news = node.news();
     let mut hour = interval(EVERY);
     hour.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut due: Option<Instant> = None;
+    let mut is_check_due = false;
+    let mut rounds = Rounds::default();
+    let stop = ending.child_token();
     loop {
         let at = due.unwrap_or_else(|| Instant::now() + EVERY);
-        let check = tokio::select! {
-            () = ending.cancelled() => return,
-            _ = hour.tick() => true,
-            () = sleep_until(at), if due.is_some() => false,
+        let is_due = tokio::select! {
+            () = ending.cancelled() => break,
+            _ = hour.tick() => {
+                is_check_due = true;
+                true
+            }
+            () = sleep_until(at), if due.is_some() => true,
+            Some(ended) = rounds.running.join_next() => {
+                if let Some(check) = ended.ok().and_then(|id| rounds.ended(&id)) {
+                    is_check_due |= check;
+                    due.get_or_insert(Instant::now() + AFTER_NEWS);
+                }
+                false
+            }
             told = news.recv() => {
                 use tokio::sync::broadcast::error::RecvError;
                 match told {
@@ -545,49 +597,84 @@ pub(crate) async fn run(node: Node, lan_only: bool, ending: CancellationToken) {
                         due.get_or_insert(Instant::now() + AFTER_NEWS);
                     }
                     Ok(_) => {}
-                    Err(RecvError::Closed) => return,
+                    Err(RecvError::Closed) => break,
                 }
-                continue;
+                false
             }
         };
+        if !is_due {
+            continue;
+        }
         due = None;
-        let (working, stop) = (node.clone(), ending.clone());
-        let done = node.blocking(move || rounds(&working, check, lan_only, &stop));
-        let done = done.await;
-        match done {
-            Ok(Ok(())) => {}
-            Err(RuntimeError::Stopped) => return,
-            Ok(Err(error)) => tracing::warn!(%error, "depots"),
+        let terms = Terms {
+            reach: doorway.reach(),
+            cancelled: stop.clone(),
+        };
+        let check = std::mem::take(&mut is_check_due);
+        match rounds.begin(&node, check, &terms).await {
+            Ok(()) => {}
+            Err(RuntimeError::Stopped) => break,
             Err(error) => tracing::warn!(%error, "depots"),
         }
     }
+    stop.cancel();
+    let ended = async { while rounds.running.join_next().await.is_some() {} };
+    // One that a share keeps is left behind: what it has not said is said again by the next.
+    let _ = timeout(FAREWELL, ended).await;
 }
 
-fn rounds(
-    node: &Node,
-    check: bool,
-    lan_only: bool,
-    cancelled: &CancellationToken,
-) -> Result<(), StoreError> {
-    let now = node.clock().now().0;
-    for depot in all(node.store())? {
-        // What the node was told at its start holds beside the settings of the home.
-        if let Place::Bucket { endpoint, .. } = &depot.place
-            && super::http::is_refused(endpoint, lan_only)
-        {
-            continue;
+/// The rounds that run, one of a depot at most.
+#[derive(Default)]
+struct Rounds {
+    running: JoinSet<[u8; 16]>,
+    /// Depots with a round that runs, and whether another came due meanwhile, with a check or without.
+    busy: BTreeMap<[u8; 16], Option<bool>>,
+}
+
+impl Rounds {
+    /// Begins a round of each depot that has none.
+    async fn begin(&mut self, node: &Node, check: bool, terms: &Terms) -> Result<(), RuntimeError> {
+        let store = node.store().clone();
+        let depots = node.blocking(move || all(&store)).await??;
+        let now = node.clock().now().0;
+        for depot in depots {
+            if let Some(missed) = self.busy.get_mut(&depot.id) {
+                *missed = Some(check || *missed == Some(true));
+                continue;
+            }
+            // Reading from a bucket often costs money.
+            let is_due = match &depot.place {
+                Place::Folder(_) => true,
+                Place::Bucket { endpoint, .. } if is_refused(endpoint, &terms.reach) => continue,
+                Place::Bucket { .. } => now.abs_diff(depot.state.checked) >= DAY_MS,
+            };
+            self.busy.insert(depot.id, None);
+            let (node, terms) = (node.clone(), terms.clone());
+            self.running.spawn(async move {
+                let (id, working) = (depot.id, node.clone());
+                let done = node
+                    .blocking(move || round(&working, &depot, check && is_due, &terms, &mut |_| {}))
+                    .await;
+                tell(done);
+                id
+            });
         }
-        // Reading from a bucket often costs money.
-        let is_due = match depot.place {
-            Place::Folder(_) => true,
-            Place::Bucket { .. } => now.abs_diff(depot.state.checked) >= DAY_MS,
-        };
-        match round(node, &depot, check && is_due, cancelled, &mut |_| {}) {
-            Ok(round) if round == Round::default() => {}
-            Ok(round) => tracing::info!(?round, "a depot"),
-            Err(CarryError::Away) => tracing::debug!("a depot is not in reach"),
-            Err(error) => tracing::warn!(%error, "a depot"),
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Forgets a round that ended; whether another is due, and with a check.
+    fn ended(&mut self, id: &[u8; 16]) -> Option<bool> {
+        self.busy.remove(id).flatten()
+    }
+}
+
+fn tell(done: Result<Result<Round, CarryError>, RuntimeError>) {
+    match done {
+        Ok(Ok(round)) if round == Round::default() => {}
+        Ok(Ok(round)) => tracing::info!(?round, "a depot"),
+        Ok(Err(CarryError::Away)) => tracing::debug!("a depot is not in reach"),
+        Ok(Err(CarryError::Runtime(RuntimeError::Stopped))) | Err(RuntimeError::Stopped) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "a depot"),
+        Err(error) => tracing::warn!(%error, "a depot"),
+    }
 }

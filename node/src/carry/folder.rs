@@ -1,18 +1,19 @@
 //! A folder as a place for files that are carried: each appears under its name whole and durable, or not at all.
 //!
 //! The disk may be a stranger's by the time it is read: only plain files below
-//! the root are opened, no link is followed, and no more is read than asked for.
+//! the root are opened, no link is followed on the way to them, and no more is
+//! read than asked for. Folders are held open ([`Dir`]), so that nobody can put
+//! another in the place of one that was looked at.
 
 use std::{
-    collections::BTreeSet,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Carrier;
-use crate::store::fs::{at, at_once, sync_folder};
+use super::{Carrier, dir::Dir};
+use crate::store::fs::{at, at_once};
 
 /// Files that wait for one sync.
 const WAITING: usize = 64;
@@ -27,23 +28,16 @@ pub(crate) struct Folder {
 
 struct Unfinished {
     file: File,
-    temporary: PathBuf,
+    folder: Arc<Dir>,
+    temporary: String,
+    name: String,
     path: PathBuf,
 }
 
-fn kind(path: &Path) -> io::Result<Option<fs::FileType>> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.file_type())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at(path)(error)),
-    }
-}
-
-fn strange(path: &Path, what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{}: {what}", path.display()),
-    )
+/// The folders on the way to a file, and its own name.
+fn parts(name: &str) -> (impl Iterator<Item = &str>, &str) {
+    let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+    (folders.split('/').filter(|part| !part.is_empty()), file)
 }
 
 impl Folder {
@@ -57,7 +51,7 @@ impl Folder {
     }
 
     #[cfg(test)]
-    fn root(&self) -> &Path {
+    fn root(&self) -> &std::path::Path {
         &self.root
     }
 
@@ -66,32 +60,29 @@ impl Folder {
         self.root.is_dir()
     }
 
-    /// Makes the folders down to one. A link on the way is refused: it would lead somewhere else.
-    fn make(&self, folder: &Path) -> io::Result<()> {
-        if !self.root.is_dir() {
-            fs::create_dir_all(&self.root).map_err(at(&self.root))?;
+    /// The folder that holds a file; `None` where there is none.
+    fn holder(&self, name: &str) -> io::Result<Option<Dir>> {
+        self.sub(parts(name).0)
+    }
+
+    fn sub<'a>(&self, folders: impl Iterator<Item = &'a str>) -> io::Result<Option<Dir>> {
+        let mut dir = Dir::open(&self.root)?;
+        for folder in folders {
+            dir = match dir {
+                Some(dir) => dir.sub(folder)?,
+                None => return Ok(None),
+            };
         }
-        let below = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));
-        let mut path = self.root.clone();
-        for part in below {
-            let above = path.clone();
-            path.push(part);
-            match kind(&path)? {
-                Some(kind) if kind.is_dir() => {}
-                Some(_) => return Err(strange(&path, "it is no folder")),
-                None => {
-                    match fs::create_dir(&path) {
-                        // Another device may have made it in the same moment.
-                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                            return Err(at(&path)(error));
-                        }
-                        _ => {}
-                    }
-                    sync_folder(&above)?;
-                }
-            }
+        Ok(dir)
+    }
+
+    /// The same, made where it is missing. A link on the way is refused: it would lead somewhere else.
+    fn make(&self, name: &str) -> io::Result<Dir> {
+        let mut dir = Dir::make(&self.root)?;
+        for folder in parts(name).0 {
+            dir = dir.make_sub(folder)?;
         }
-        Ok(())
+        Ok(dir)
     }
 }
 
@@ -102,58 +93,56 @@ impl Carrier for Folder {
 
     fn size(&self, name: &str) -> io::Result<Option<u64>> {
         let path = self.root.join(name);
-        match kind(&path)? {
-            Some(kind) if kind.is_file() => {
-                Ok(Some(fs::symlink_metadata(&path).map_err(at(&path))?.len()))
-            }
-            _ => Ok(None),
+        let size = |dir: Dir| dir.size(parts(name).1);
+        let found = self.holder(name).and_then(|dir| dir.map_or(Ok(None), size));
+        match found {
+            // Whatever it is, it is no file of ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            found => found.map_err(at(&path)),
         }
     }
 
     fn get(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
         let path = self.root.join(name);
-        match kind(&path)? {
-            None => return Ok(None),
-            Some(kind) if !kind.is_file() => return Err(strange(&path, "it is no plain file")),
-            Some(_) => {}
-        }
-        let file = File::open(&path).map_err(at(&path))?;
+        let open = |dir: Dir| dir.file(parts(name).1);
+        let file = self.holder(name).and_then(|dir| dir.map_or(Ok(None), open));
+        let Some(file) = file.map_err(at(&path))? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
         let read = read.map_err(at(&path))?;
         if u64::try_from(read).unwrap_or(u64::MAX) > most {
-            return Err(strange(&path, "it is longer than such a file can be"));
+            let text = format!("{}: it is longer than such a file can be", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(Some(bytes))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.root.join(name);
-        let folder = path.parent().unwrap_or(&self.root);
-        self.make(folder)?;
-        let temporary = folder.join(format!(
-            "{}.{}.part",
-            path.file_name().unwrap_or_default().to_string_lossy(),
-            self.mark
-        ));
+        let folder = self.make(name).map_err(at(&path))?;
+        let name = parts(name).1;
+        let temporary = format!("{name}.{}.part", self.mark);
         // What an interrupted attempt of this device left, or a link that somebody put there.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at(&temporary)(error));
-            }
-            _ => {}
-        }
-        let mut file = File::create_new(&temporary).map_err(at(&temporary))?;
+        folder.remove(&temporary).map_err(at(&path))?;
+        let mut file = folder.create(&temporary).map_err(at(&path))?;
         if let Err(error) = file.write_all(bytes) {
             // A full disk is left as it was found.
-            let _ = fs::remove_file(&temporary);
-            return Err(at(&temporary)(error));
+            let _ = folder.remove(&temporary);
+            return Err(at(&path)(error));
         }
         let waiting = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let beside = waiting
+                .iter()
+                .find(|file| file.path.parent() == path.parent());
+            let folder = beside.map_or_else(|| Arc::new(folder), |file| Arc::clone(&file.folder));
             waiting.push(Unfinished {
                 file,
+                folder,
                 temporary,
+                name: name.to_owned(),
                 path,
             });
             waiting.len()
@@ -170,39 +159,46 @@ impl Carrier for Folder {
             std::mem::take(&mut *waiting)
         };
         let synced = at_once(&files, |file| file.file.sync_all());
-        let mut folders = BTreeSet::new();
+        let mut folders: Vec<Arc<Dir>> = Vec::new();
         let mut result = Ok(());
         for (file, synced) in files.iter().zip(synced) {
-            let named = synced.and_then(|()| fs::rename(&file.temporary, &file.path));
+            let named = synced.and_then(|()| file.folder.rename(&file.temporary, &file.name));
             if named.is_err() {
-                let _ = fs::remove_file(&file.temporary);
+                let _ = file.folder.remove(&file.temporary);
             }
             result = result.and(named.map_err(at(&file.path)));
-            folders.extend(file.path.parent().map(Path::to_owned));
+            if !folders.iter().any(|known| Arc::ptr_eq(known, &file.folder)) {
+                folders.push(Arc::clone(&file.folder));
+            }
         }
-        let folders: Vec<_> = folders.into_iter().collect();
-        for synced in at_once(&folders, |folder| sync_folder(folder)) {
+        for synced in at_once(&folders, |folder| folder.sync()) {
             result = result.and(synced);
         }
-        result
+        result.map_err(at(&self.root))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        crate::store::fs::remove(&self.root.join(name))
+        let remove = |dir: Dir| dir.remove(parts(name).1);
+        let removed = self.holder(name).and_then(|dir| dir.map_or(Ok(()), remove));
+        removed.map_err(at(&self.root.join(name)))
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        let path = self.root.join(name);
-        match kind(&path)? {
-            Some(kind) if kind.is_dir() => crate::store::fs::list(&path),
-            _ => Ok(Vec::new()),
+        let listed = self.sub(name.split('/').filter(|part| !part.is_empty()));
+        match listed.and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| dir.names())) {
+            // A link, or a file: no folder of ours.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Vec::new()),
+            listed => listed.map_err(at(&self.root.join(name))),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+    use crate::store::fs::{Change, hook::with};
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let dir = tempfile::tempdir().unwrap();
@@ -250,6 +246,47 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_folder_that_is_put_in_the_place_of_another_gets_nothing() {
+        let (dir, folder) = folder();
+        folder.put("a/b", b"y").unwrap();
+        let (inside, outside) = (folder.root().join("a"), dir.path().join("outside"));
+        fs::create_dir(&outside).unwrap();
+        fs::rename(&inside, folder.root().join("moved")).unwrap();
+        std::os::unix::fs::symlink(&outside, &inside).unwrap();
+        folder.settle().unwrap();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(folder.get("moved/b", 9).unwrap().unwrap(), b"y");
+    }
+
+    #[test]
+    fn folders_that_are_made_have_durable_names_from_the_first_one_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("new/deep/disk");
+        let folder = Folder::new(root.clone(), "me".into());
+        let synced = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&synced);
+        let hook = move |change: &Change<'_>| {
+            if let Change::SyncFolder(path) = change {
+                seen.lock().unwrap().push(path.to_path_buf());
+            }
+            Ok(())
+        };
+        with(hook, || {
+            folder.put("a/b", b"y").unwrap();
+            folder.settle().unwrap();
+        });
+        let made = [
+            dir.path(),
+            &dir.path().join("new"),
+            &dir.path().join("new/deep"),
+        ];
+        let made = made.map(Path::to_owned).into_iter();
+        let made: Vec<_> = made.chain([root.clone(), root.join("a")]).collect();
+        assert_eq!(*synced.lock().unwrap(), made);
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn no_link_is_followed() {
         let (dir, folder) = folder();
         let outside = dir.path().join("outside");
@@ -261,6 +298,15 @@ mod tests {
         assert!(folder.put("blobs/x", b"y").is_err());
         assert!(folder.get("file", 100).is_err());
         assert!(folder.list("blobs").unwrap().is_empty());
+        // Nor one on the way to a file.
+        assert_eq!(folder.size("blobs/secret").unwrap(), None);
+        let error = folder.get("blobs/secret", 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(folder.remove("blobs/secret").is_err());
+        assert_eq!(
+            folder.get("blobs/none/x", 100).unwrap_err().kind(),
+            error.kind()
+        );
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
         // A link that has the name of an unfinished file is taken away, not written through.
         let part = folder.root().join("new.me.part");

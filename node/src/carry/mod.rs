@@ -3,7 +3,7 @@
 //! ```text
 //! depot.rs    a folder that is kept up to date, as a keeper without a program
 //! bucket.rs   a bucket of an S3-compatible store as a place for such files, by http.rs
-//! folder.rs   a folder as a place for such files
+//! folder.rs   a folder as a place for such files, held open by dir.rs
 //! write.rs    what is here goes there: entries, blobs, and last a signed manifest
 //! read.rs     what is there comes here, checked like anything from a hostile peer
 //! ```
@@ -14,6 +14,7 @@
 
 mod bucket;
 pub(crate) mod depot;
+mod dir;
 mod folder;
 mod http;
 mod read;

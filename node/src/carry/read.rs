@@ -4,7 +4,10 @@
 //! must have their names, and a manifest only says what ought to be there. It
 //! need not be there: what an interrupted writer left is read as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     album::asset::BlobRef,
@@ -33,6 +36,10 @@ use crate::{
 const PAGE: usize = 64;
 /// Entries that are taken in one turn.
 const TURN: usize = 256;
+/// Bytes of manifests and lists that are read in all. Of a million blobs they have less than one of these.
+const NAMING_BYTES: u64 = 32 * 1024 * 1024;
+/// Wrong files that are named; who meddles can make any number of them.
+const WRONGS: usize = 10_000;
 
 /// A file that is not what it is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,6 +75,7 @@ pub(crate) struct Read {
 
 const MISSING: &str = "it is missing";
 const CHANGED: &str = "it was changed, cut short or swapped";
+const TOO_MUCH: &str = "there is more of its kind than a family has";
 const UNREADABLE: &str = "it cannot be read";
 const UNSIGNED: &str = "something in it was signed by nobody of this family";
 const NO_MANIFEST: &str = "it is no manifest of this device in this family";
@@ -89,7 +97,8 @@ struct Writer {
     /// Files of entries in the order in which they are read.
     files: Vec<String>,
     manifest: Option<Manifest>,
-    rows: Vec<SpaceRow>,
+    /// What its lists say; they are read once it is known to belong to the family.
+    rows: Option<Arc<Vec<SpaceRow>>>,
 }
 
 impl Writer {
@@ -98,7 +107,11 @@ impl Writer {
         self.manifest
             .as_ref()
             .is_some_and(|manifest| manifest.whole)
-            && !self.rows.is_empty()
+            && !self.rows().is_empty()
+    }
+
+    fn rows(&self) -> &[SpaceRow] {
+        self.rows.as_ref().map_or(&[], |rows| rows)
     }
 }
 
@@ -123,6 +136,7 @@ pub(crate) fn read(
         tell,
         read: Read::default(),
         wrong: BTreeMap::new(),
+        naming: NAMING_BYTES,
         pace: Pace::default(),
     };
     let mut writers = reader.writers()?;
@@ -138,7 +152,7 @@ pub(crate) fn read(
     // A depot holds what its writers may have let go since.
     let is_depot = reading.depot.is_some() || folder.size(MARKER)?.is_some();
     for writer in writers.into_iter().filter(|_| !is_depot) {
-        node.ask_blocking(move |runtime| runtime.note_carried(writer.device, &writer.rows))??;
+        node.ask_blocking(move |runtime| runtime.note_carried(writer.device, writer.rows()))??;
     }
     let Reader {
         mut read, wrong, ..
@@ -156,6 +170,8 @@ struct Reader<'a> {
     tell: &'a mut dyn FnMut(Pace),
     read: Read,
     wrong: BTreeMap<String, &'static str>,
+    /// Bytes of manifests and lists that may still be read.
+    naming: u64,
     pace: Pace,
 }
 
@@ -169,7 +185,9 @@ impl Reader<'_> {
 
     /// The first thing that is wrong with a file counts.
     fn wrong(&mut self, name: &str, reason: &'static str) {
-        self.wrong.entry(name.to_owned()).or_insert(reason);
+        if self.wrong.len() < WRONGS {
+            self.wrong.entry(name.to_owned()).or_insert(reason);
+        }
     }
 
     /// A whole file; one that cannot be read is named and counts as missing.
@@ -184,22 +202,46 @@ impl Reader<'_> {
                 Err(error.into())
             }
             Err(error) => {
-                tracing::warn!(name, %error, "a file that was carried");
+                // The error names the place.
+                tracing::warn!(name, kind = ?error.kind(), "a file that was carried");
                 self.wrong(name, UNREADABLE);
                 Ok(None)
             }
         }
     }
 
+    /// A file that says what others hold; one that is too much of it is named.
+    fn naming_file(&mut self, name: &str, most: u64) -> Result<Option<Vec<u8>>, CarryError> {
+        if self.naming == 0 {
+            self.wrong(name, TOO_MUCH);
+            return Ok(None);
+        }
+        let bytes = self.file(name, most)?;
+        let length = bytes.as_ref().map_or(0, Vec::len);
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        self.naming = self.naming.saturating_sub(length);
+        Ok(bytes)
+    }
+
+    /// Whose folders are read: devices of the family before those that are not known to be, and no
+    /// more than a family has.
+    fn devices(&self) -> Result<Vec<DeviceId>, CarryError> {
+        let names = self.folder.list(carry::DEVICES)?;
+        let names = names.iter().filter_map(|name| DeviceId::from_hex(name));
+        let mut devices: Vec<_> = names
+            .filter(|device| self.reading.depot != Some(*device))
+            .collect();
+        Ok(self.node.ask_blocking(move |runtime| {
+            devices.sort_by_cached_key(|device| !runtime.is_live(device));
+            devices.truncate(limits::DEVICES);
+            devices
+        })?)
+    }
+
     fn writers(&mut self) -> Result<Vec<Writer>, CarryError> {
         let mut writers = Vec::new();
-        for name in self.folder.list(carry::DEVICES)? {
-            let Some(device) = DeviceId::from_hex(&name) else {
-                continue;
-            };
-            if self.reading.depot == Some(device) {
-                continue;
-            }
+        for device in self.devices()? {
+            self.check()?;
             let folder = carry::folder_of(&device);
             let names = self.folder.list(&folder)?;
             let files = names
@@ -207,7 +249,6 @@ impl Reader<'_> {
                 .filter(|name| name.starts_with("entries-") && carry::number_of(name).is_some());
             let mut files: Vec<_> = files.map(|name| format!("{folder}/{name}")).collect();
             let (manifest, hash) = self.manifest(&device)?;
-            let mut rows = Vec::new();
             if self.reading.depot.is_some() {
                 let parts = manifest.iter().flat_map(|manifest| &manifest.entries);
                 let named: BTreeSet<_> = parts
@@ -216,17 +257,14 @@ impl Reader<'_> {
                 let is_seen = self.reading.seen.get(&device) == Some(&hash);
                 files.retain(|name| !is_seen && named.contains(name));
             }
-            if let Some(manifest) = &manifest {
-                if self.reading.depot.is_none() {
-                    for part in &manifest.entries {
-                        let name = carry::entries_of(&device, part.number);
-                        if !files.contains(&name) {
-                            self.wrong(&name, MISSING);
-                        }
+            if let Some(manifest) = &manifest
+                && self.reading.depot.is_none()
+            {
+                for part in &manifest.entries {
+                    let name = carry::entries_of(&device, part.number);
+                    if !files.contains(&name) {
+                        self.wrong(&name, MISSING);
                     }
-                }
-                for part in &manifest.lists {
-                    rows.extend(self.list(&device, part)?);
                 }
             }
             if manifest.as_ref().is_none_or(|manifest| !manifest.whole) {
@@ -238,16 +276,36 @@ impl Reader<'_> {
                 hash,
                 files,
                 manifest,
-                rows,
+                rows: None,
             });
         }
         Ok(writers)
     }
 
+    /// Reads the lists of writers that are known to belong to the family by now, one after another.
+    fn lists(&mut self, writers: &mut [Writer]) -> Result<(), CarryError> {
+        for writer in writers.iter_mut().filter(|writer| writer.rows.is_none()) {
+            let device = writer.device;
+            let is_live = self
+                .node
+                .ask_blocking(move |runtime| runtime.is_live(&device))?;
+            let Some(manifest) = writer.manifest.as_ref().filter(|_| is_live) else {
+                continue;
+            };
+            let mut rows = Vec::new();
+            for part in &manifest.lists {
+                self.check()?;
+                rows.extend(self.list(&device, part)?);
+            }
+            writer.rows = Some(Arc::new(rows));
+        }
+        Ok(())
+    }
+
     fn manifest(&mut self, device: &DeviceId) -> Result<(Option<Manifest>, [u8; 32]), CarryError> {
         let name = carry::manifest_of(device);
         let most = limits::MANIFEST_BYTES + 128;
-        let Some(bytes) = self.file(&name, u64::try_from(most).unwrap_or(0))? else {
+        let Some(bytes) = self.naming_file(&name, u64::try_from(most).unwrap_or(0))? else {
             return Ok((None, [0; 32]));
         };
         let family = self
@@ -266,11 +324,9 @@ impl Reader<'_> {
     fn list(&mut self, device: &DeviceId, part: &Part) -> Result<Vec<SpaceRow>, CarryError> {
         let name = carry::list_of(device, part.number);
         let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
-        let before = self.wrong.len();
-        let Some(bytes) = self.file(&name, most)? else {
-            if self.wrong.len() == before {
-                self.wrong(&name, MISSING);
-            }
+        let Some(bytes) = self.naming_file(&name, most)? else {
+            // What was wrong with it before counts.
+            self.wrong(&name, MISSING);
             return Ok(Vec::new());
         };
         let rows = part.is(&bytes).then(|| carry::read_list(&bytes)).flatten();
@@ -284,7 +340,7 @@ impl Reader<'_> {
     fn offered(&self, writers: &[Writer]) -> Result<BTreeSet<SpaceId>, CarryError> {
         let rows: Vec<_> = writers
             .iter()
-            .map(|writer| (writer.device, writer.rows.clone()))
+            .filter_map(|writer| Some((writer.device, writer.rows.clone()?)))
             .collect();
         Ok(self.node.ask_blocking(move |runtime| {
             let rows = rows.iter().filter(|(device, _)| runtime.is_live(device));
@@ -303,6 +359,7 @@ impl Reader<'_> {
         let mut of_family = left.is_empty();
         loop {
             // Whoever wrote it may become known by what it wrote.
+            self.lists(writers)?;
             let offered = self.offered(writers)?;
             let mut sum = Taken::default();
             let mut again = Vec::new();
@@ -322,10 +379,12 @@ impl Reader<'_> {
                 break;
             }
         }
+        self.lists(writers)?;
         let left: BTreeSet<_> = left.into_iter().collect();
         for writer in writers.iter() {
             let is_whole = |name: &String| !left.contains(name) && !self.wrong.contains_key(name);
-            if writer.manifest.is_some() && writer.files.iter().all(is_whole) {
+            let is_known = self.wrong.len() < WRONGS && writer.manifest.is_some();
+            if is_known && writer.files.iter().all(is_whole) {
                 self.read.seen.insert(writer.device, writer.hash);
             }
         }
@@ -424,7 +483,7 @@ impl Reader<'_> {
             let is_live = self
                 .node
                 .ask_blocking(move |runtime| runtime.is_live(&device))?;
-            for row in writer.rows.iter().filter(|_| is_live) {
+            for row in writer.rows().iter().filter(|_| is_live) {
                 let logs = row.logs.iter().filter_map(|log| {
                     let bits = have::decode(&log.blobs).ok()?;
                     Some((log.log(row.space), bits))
@@ -508,11 +567,9 @@ impl Reader<'_> {
         let mut writer = self.node.store().blobs().writer();
         for (name, size) in &files {
             self.check()?;
-            let before = self.wrong.len();
             let Some(bytes) = self.file(name, *size)? else {
-                if self.wrong.len() == before {
-                    self.wrong(name, MISSING);
-                }
+                // What was wrong with it before counts.
+                self.wrong(name, MISSING);
                 return Ok(None);
             };
             if u64::try_from(bytes.len()) != Ok(*size) {
@@ -552,4 +609,143 @@ fn renamed(claims: &PeerHaves, carrier: DeviceId) -> PeerHaves {
         renamed.apply(carrier, log.space, HaveMode::Added, vec![(log, bits)]);
     }
     renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, io};
+
+    use heirloom_protocol::{
+        crypto::{DeviceKeys, SeededRng, SignSecret},
+        id::{FamilyId, PersonId},
+        time::Hlc,
+    };
+
+    use super::*;
+    use crate::{
+        carry::Folder,
+        node::{FamilyNames, Options},
+    };
+
+    /// A folder that remembers what was read of it.
+    struct Watched {
+        folder: Folder,
+        read: RefCell<Vec<String>>,
+    }
+
+    impl Carrier for Watched {
+        fn place(&self) -> String {
+            self.folder.place()
+        }
+
+        fn size(&self, name: &str) -> io::Result<Option<u64>> {
+            self.folder.size(name)
+        }
+
+        fn get(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+            self.read.borrow_mut().push(name.to_owned());
+            self.folder.get(name, most)
+        }
+
+        fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+            self.folder.put(name, bytes)
+        }
+
+        fn settle(&self) -> io::Result<()> {
+            self.folder.settle()
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.folder.remove(name)
+        }
+
+        fn list(&self, name: &str) -> io::Result<Vec<String>> {
+            self.folder.list(name)
+        }
+    }
+
+    impl Watched {
+        fn new(dir: &tempfile::TempDir) -> Self {
+            Self {
+                folder: Folder::new(dir.path().join("disk"), "me".into()),
+                read: RefCell::default(),
+            }
+        }
+
+        /// A manifest with many lists, each as long as it can be.
+        fn write(&self, secret: &SignSecret, family: &FamilyId, lists: u32) {
+            let device = secret.id();
+            let persons = limits::FRAME_BYTES / 16 - 64;
+            let row = SpaceRow {
+                space: SpaceId([7; 16]),
+                persons: vec![PersonId([7; 16]); persons],
+                keepers: Vec::new(),
+                logs: Vec::new(),
+            };
+            let bytes = wire::encode(&vec![row]);
+            assert!(carry::read_list(&bytes).is_some());
+            let parts: Vec<_> = (0..lists).map(|nth| Part::of(nth, &bytes)).collect();
+            for part in &parts {
+                let name = carry::list_of(&device, part.number);
+                self.folder.put(&name, &bytes).unwrap();
+            }
+            let manifest = Manifest {
+                device,
+                hlc: Hlc(1),
+                to: None,
+                since: None,
+                whole: true,
+                entries: Vec::new(),
+                lists: parts,
+            };
+            let signed = Signed::sign(secret, family, manifest).unwrap();
+            let bytes = wire::encode(signed.raw());
+            self.folder
+                .put(&carry::manifest_of(&device), &bytes)
+                .unwrap();
+            self.folder.settle().unwrap();
+        }
+
+        fn lists_read(&self) -> usize {
+            let read = self.read.borrow();
+            read.iter().filter(|name| name.contains("/list-")).count()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lists_are_read_of_the_family_alone_and_no_more_than_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            worker: ("true".into(), Vec::new()),
+        };
+        let names = ["Berger", "Anna", "laptop"].map(str::to_owned);
+        let [family, person, device] = names;
+        let names = FamilyNames {
+            family,
+            person,
+            device,
+        };
+        let home = dir.path().join("home");
+        let made = Node::found(&home, &options, names, None).await.unwrap();
+        let (node, family) = (made.node.clone(), made.family);
+        let keys = node.ask(|runtime| runtime.keys().clone()).await.unwrap();
+        let stranger = DeviceKeys::generate(&mut SeededRng::from_seed([3; 32]));
+        let reading = tokio::task::spawn_blocking(move || {
+            let reading = Reading::default();
+            let cancelled = CancellationToken::new();
+            // Whoever knows the family's name can sign this.
+            let folder = Watched::new(&dir);
+            folder.write(&stranger.sign, &family, 3);
+            let found = read(&node, &folder, &reading, &cancelled, &mut |_| {}).unwrap();
+            assert_eq!((folder.lists_read(), found.wrong.len()), (0, 0));
+            let lists = u32::try_from(NAMING_BYTES).unwrap() / 1024 / 1024 + 5;
+            folder.write(&keys.sign, &family, lists);
+            let found = read(&node, &folder, &reading, &cancelled, &mut |_| {}).unwrap();
+            let read = u32::try_from(folder.lists_read()).unwrap();
+            assert!((1..lists).contains(&read), "{read}");
+            let left = found.wrong.iter().filter(|wrong| wrong.reason == TOO_MUCH);
+            assert_eq!(u32::try_from(left.count()), Ok(lists - read));
+        });
+        reading.await.unwrap();
+    }
 }

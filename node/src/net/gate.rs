@@ -4,7 +4,10 @@
 //! handshake, which is the first moment that shows who it is; it has then cost
 //! one handshake, learned this device's PeerId, and gets no stream at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use libp2p::swarm::ConnectionId;
 use thiserror::Error;
@@ -51,6 +54,18 @@ pub enum Reach {
     /// Private, unique-local, link-local and loopback addresses and these
     /// ranges alone, for what comes in as for what goes out.
     LanOnly(Vec<Range>),
+}
+
+impl Reach {
+    /// Whether packets may go to and come from an address, when nobody passes them on.
+    pub(crate) fn holds(&self, ip: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::LanOnly(ranges) => {
+                Path::of(ip) == Path::Lan || ranges.iter().any(|range| range.contains(ip))
+            }
+        }
+    }
 }
 
 /// Why a connection is turned away. Never told to the peer.
@@ -119,12 +134,9 @@ impl Gate {
 
     /// Whether packets may go to and come from this address.
     pub(super) fn reaches(&self, address: &Address) -> bool {
-        let is_near = |ranges: &[Range]| {
-            address.path() == Path::Lan || ranges.iter().any(|range| range.contains(address.ip))
-        };
-        match &self.reach {
-            Reach::Anywhere => address.via.is_none() || self.has_ways,
-            Reach::LanOnly(ranges) => address.via.is_none() && is_near(ranges),
+        match address.via {
+            None => self.reach.holds(address.ip),
+            Some(_) => self.has_ways,
         }
     }
 

@@ -20,7 +20,7 @@ use notify::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The same where it does not.
 const LOOK_BLIND: Duration = Duration::from_secs(30);
+/// How long an import that is cancelled may take to end.
+const FAREWELL: Duration = Duration::from_secs(10);
 /// Files that are imported at a time, so that their pictures come along.
 const AT_ONCE: usize = 256;
 
@@ -51,6 +53,7 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
     // Raised when the list has changed, among others.
     let mut stirs = doorway.stirs();
     let mut eyes = Eyes::default();
+    let stirred = eyes.stirred.clone();
     let mut sights = Sights::default();
     loop {
         tokio::select! {
@@ -62,26 +65,29 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
         let (working, work) = (node.clone(), cancelled.clone());
         let looking = node.blocking(move || {
             let outcome = sights.look(&working, &work);
-            (sights, outcome)
+            let is_told = eyes.follow(sights.0.keys());
+            (sights, eyes, outcome, is_told)
         });
         tokio::pin!(looking);
         let looked = tokio::select! {
             looked = &mut looking => looked,
             () = ending.cancelled() => {
                 cancelled.store(true, Ordering::Relaxed);
-                // What is being imported is brought to an end that can be gone on from.
-                let _ = looking.await;
+                // What is being imported is brought to an end that can be gone on from; a share that
+                // hangs brings nothing to an end.
+                let _ = timeout(FAREWELL, looking).await;
                 return;
             }
         };
-        let Ok((back, outcome)) = looked else { return };
-        sights = back;
+        let Ok((sights_back, eyes_back, outcome, is_told)) = looked else {
+            return;
+        };
+        (sights, eyes) = (sights_back, eyes_back);
         let at = Instant::now();
         let is_growing = outcome.unwrap_or_else(|error| {
             tracing::warn!(id = error.id, "following folders");
             false
         });
-        let is_told = eyes.follow(sights.0.keys());
         let wait = match (is_growing, is_told) {
             (true, _) => SETTLE,
             (false, true) => LOOK_EVERY,
@@ -90,7 +96,7 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
         tokio::select! {
             () = ending.cancelled() => return,
             () = sleep_until(at + wait) => {}
-            () = eyes.stirred.notified() => sleep_until(at + SETTLE).await,
+            () = stirred.notified() => sleep_until(at + SETTLE).await,
             changed = stirs.changed() => if changed.is_err() { return },
         }
     }
@@ -105,7 +111,7 @@ struct Eyes {
 }
 
 impl Eyes {
-    /// Has the system tell of changes in these folders; whether it does for all of them.
+    /// Has the system tell of changes in these folders; whether it does for all of them. Blocks.
     fn follow<'a>(&mut self, dirs: impl Iterator<Item = &'a PathBuf>) -> bool {
         let dirs: Vec<PathBuf> = dirs.filter(|dir| dir.is_dir()).cloned().collect();
         if let Some((_, watched)) = &self.watcher

@@ -7,6 +7,7 @@
 
 mod follow;
 mod look;
+mod there;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,7 @@ use std::{
 use heirloom_protocol::id::{AlbumId, SpaceId};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::follow::run;
+pub(crate) use self::{follow::run, there::There};
 use crate::store::{Batch, Store, StoreError, Table};
 
 /// Most folders that are followed.
