@@ -109,6 +109,7 @@ fn ours(folder: &Path, photos: &Path, count: usize, runtime: &Runtime, into: [&m
         leave_out: None,
         target: Target::Album(album),
         since: None,
+        titled: false,
         dry_run: false,
         restore: false,
         seen_first: 0,
