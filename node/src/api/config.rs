@@ -128,10 +128,12 @@ pub(super) async fn config(doorway: &Doorway, body: &Value, answer: &Answer) -> 
     }
 }
 
-/// Whom a device talks to is said before it joins, and so before it has talked to anybody.
+/// Whom a device talks to is said before it joins, and so before it has talked to anybody; how much a
+/// keeper may hold, before it holds anything.
 fn is_needed_before(asked: &str, body: &Value) -> bool {
     let key = pick::optional(body, "key").unwrap_or_default();
-    asked == "set" && named(key).is_ok_and(|key| key.parts().0 == "network")
+    let section = named(key).map(|key| key.parts().0);
+    asked == "set" && matches!(section, Ok("network" | "keeper"))
 }
 
 /// A setting by its name, with or without its section.
