@@ -1,6 +1,6 @@
 //! What a device takes: what fits on its disk; a keeper so much from each person and in all.
 //!
-//! A blob without room is left aside ([`Want::set_aside`]), and the others come. It is wanted again once
+//! A blob without room is left aside (`Want::set_aside`), and the others come. It is wanted again once
 //! the smallest of those would fit, and by a keeper each hour.
 //!
 //! A keeper that is full still takes entries, and gives what it has. What it leaves where it is

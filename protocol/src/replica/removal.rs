@@ -74,7 +74,7 @@ impl Replica {
     ///
     /// To be committed before the removal is recorded or taken in: what nobody else has named by then,
     /// access that they gave to others included, has no effect after it. One anchor holds at most
-    /// [`limits::ANCHOR_POSITIONS`] logs, so this is asked again until nothing is new.
+    /// [`ANCHOR_POSITIONS`](crate::limits::ANCHOR_POSITIONS) logs, so this is asked again until nothing is new.
     ///
     /// # Errors
     ///
