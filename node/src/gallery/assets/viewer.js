@@ -297,8 +297,10 @@ export class Viewer {
   /** @param {any} event of PhotoSwipe */
   key(event) {
     const key = /** @type {KeyboardEvent} */ (event.originalEvent);
-    if (isTyping(key)) { event.preventDefault(); return; }
     const at = /** @type {HTMLElement} */ (key.target);
+    // Out of a field in which nothing is written yet, Escape leads out.
+    const leaves = key.key === "Escape" && !(/** @type {HTMLInputElement} */ (at).value);
+    if (isTyping(key) && !leaves) { event.preventDefault(); return; }
     if ((key.key === " " || key.key === "Enter") && at.closest && at.closest("button, a, summary, video")) { event.preventDefault(); return; }
     if (key.key.startsWith("Arrow") && at.closest && at.closest("video, .details")) { event.preventDefault(); return; }
     /** @type {Record<string, () => void>} */
