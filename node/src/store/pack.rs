@@ -24,6 +24,8 @@ pub(crate) const SMALL_BYTES: usize = 256 * 1024;
 pub(crate) const PACK_BYTES: u64 = 64 * 1024 * 1024;
 
 const FILE_MAGIC: &[u8; 16] = b"heirloom pack 1\n";
+/// Where the first record lies.
+const START: u64 = 16;
 const MAGIC: [u8; 4] = [0xd7, b'B', b'l', 0x1a];
 const HEAD: usize = 56;
 const STATE: usize = 48;
@@ -153,7 +155,7 @@ impl Packs {
         fs::create_folder(&self.root)?;
         let path = self.path(active.pack);
         let disk = Arc::new(Disk::create(&path)?);
-        active.end = u64::try_from(FILE_MAGIC.len()).expect("16 fits");
+        active.end = START;
         if let Err(error) = disk.write_at(0, FILE_MAGIC) {
             active.pack += 1;
             return Err(error.into());
@@ -350,6 +352,32 @@ impl Packs {
         Ok(bytes)
     }
 
+    /// What of a stretch that was found damaged still is: offsets and lengths in bytes.
+    ///
+    /// A stretch ends where a whole record begins, so what is whole by now is whole up to its end.
+    pub(crate) fn damaged_within(
+        &self,
+        pack: u32,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<(u64, u64)>, StoreError> {
+        let mut damaged = Vec::new();
+        let end = offset.saturating_add(bytes);
+        let disk = self.file(pack)?;
+        walk_stretch(
+            &disk,
+            pack,
+            (offset, end.min(disk.len()?)),
+            end,
+            &mut |record| {
+                if let Err(Damage::Pack { offset, bytes, .. }) = record {
+                    damaged.push((offset, bytes));
+                }
+            },
+        )?;
+        Ok(damaged)
+    }
+
     /// Turns a damaged stretch that nothing points into into one record that does not count, so
     /// that it is not found again. False where it is too short for one.
     pub(crate) fn bury(&self, pack: u32, offset: u64, bytes: u64) -> Result<bool, StoreError> {
@@ -394,14 +422,24 @@ impl Packs {
     ) -> Result<(), StoreError> {
         for pack in self.numbers()? {
             let disk = self.file(pack)?;
+            let written = self.written(pack);
             // Whatever lies here is soon relied upon, and no sync may have reached it.
             disk.sync()?;
-            walk_pack(&disk, pack, &mut each)?;
+            let all = (START, disk.len()?);
+            walk_stretch(&disk, pack, all, written, &mut each)?;
         }
         if self.root.exists() {
             fs::sync_folder(&self.root)?;
         }
         Ok(())
+    }
+
+    /// Up to where a pack holds whole records and nothing torn. More is known only of the one that is gone
+    /// on with, and there it matters: what is appended would make of a damaged end damage amid records.
+    fn written(&self, pack: u32) -> u64 {
+        let active = lock(&self.active);
+        let is_active = active.pack == pack && active.disk.is_some();
+        if is_active { active.end } else { 0 }
     }
 
     /// Lengths of all packs.
@@ -475,14 +513,27 @@ fn parse(head: &[u8; HEAD]) -> Option<Head> {
     whole.then_some(Head { cid, len, live })
 }
 
-fn walk_pack(
+/// Shows the live records between two offsets, of which the first is where a record begins, and the damage
+/// between them; at the end only what lies before `written`: the rest is torn, and nobody was told otherwise.
+fn walk_stretch(
     disk: &Disk,
     pack: u32,
+    (start, end): (u64, u64),
+    written: u64,
     each: &mut impl FnMut(Result<Packed, Damage>),
 ) -> Result<(), StoreError> {
-    let end = disk.len()?;
-    let mut at = u64::try_from(FILE_MAGIC.len()).expect("16 fits");
+    let mut at = start;
     let mut damaged = None;
+    let mut damage = |offset: u64, end: u64, each: &mut dyn FnMut(Result<Packed, Damage>)| {
+        let bytes = end.saturating_sub(offset);
+        if bytes > 0 {
+            each(Err(Damage::Pack {
+                pack,
+                offset,
+                bytes,
+            }));
+        }
+    };
     while at + HEAD_BYTES <= end {
         let mut head = [0; HEAD];
         disk.read_what_there_is(at, &mut head)?;
@@ -491,18 +542,12 @@ fn walk_pack(
             damaged.get_or_insert(at);
             match resume(disk, at + 1, end)? {
                 Some(next) => at = next,
-                // No whole record follows: torn, and nobody was told otherwise.
-                None => return Ok(()),
+                None => break,
             }
             continue;
         };
         if let Some(offset) = damaged.take() {
-            let bytes = at - offset;
-            each(Err(Damage::Pack {
-                pack,
-                offset,
-                bytes,
-            }));
+            damage(offset, at, each);
         }
         if head.live {
             let offset = u32::try_from(at).map_err(|_| Refusal::TooLarge { bytes: at })?;
@@ -515,6 +560,9 @@ fn walk_pack(
             }));
         }
         at += HEAD_BYTES + u64::from(head.len);
+    }
+    if let Some(offset) = damaged {
+        damage(offset, written, each);
     }
     Ok(())
 }

@@ -90,32 +90,18 @@ impl Store {
         }
     }
 
-    /// Makes a damaged stretch of a pack a record that does not count, if no blob lies in it.
+    /// Makes what is damaged of a stretch of a pack records that do not count; false where a blob is still
+    /// said to lie there. Headers in it may have been written again since it was found.
     fn bury(&self, pack: u32, offset: u64, bytes: u64) -> Result<bool, StoreError> {
         let inner = &*self.0;
         // Nothing may be placed there meanwhile.
         let _writer = inner.writer();
-        let mut used = false;
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        let snapshot = inner.index.snapshot()?;
-        snapshot.rows(&inner.sealer, BLOBS, all, |_, row| {
-            let place = BlobPlace::decode(row).ok_or(unreadable("row"))?;
-            if let BlobPlace::Pack {
-                pack: of,
-                offset: at,
-                ..
-            } = place
-            {
-                let at = u64::from(at);
-                used |= of == pack && at >= offset && at < offset.saturating_add(bytes);
-            }
-            Ok(())
-        })?;
-        drop(snapshot);
-        match used {
-            true => Ok(false),
-            false => inner.blobs.0.packs.bury(pack, offset, bytes),
+        let packs = &inner.blobs.0.packs;
+        let mut is_done = true;
+        for (offset, bytes) in packs.damaged_within(pack, offset, bytes)? {
+            is_done &= !inner.is_used(pack, offset, bytes)? && packs.bury(pack, offset, bytes)?;
         }
+        Ok(is_done)
     }
 
     /// Logs with whole entries behind a missing one: the log, the missing seq, the last one held.
@@ -142,6 +128,21 @@ impl Store {
 }
 
 impl Inner {
+    /// Whether the index says that blobs begin in a stretch of a pack.
+    fn is_used(&self, pack: u32, offset: u64, bytes: u64) -> Result<bool, StoreError> {
+        let stretch = offset..offset.saturating_add(bytes);
+        let mut is_used = false;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let snapshot = self.index.snapshot()?;
+        snapshot.rows(&self.sealer, BLOBS, all, |_, row| {
+            let place = BlobPlace::decode(row).ok_or(unreadable("row"))?;
+            is_used |= matches!(place, BlobPlace::Pack { pack: of, offset, .. }
+                if of == pack && stretch.contains(&u64::from(offset)));
+            Ok(())
+        })?;
+        Ok(is_used)
+    }
+
     /// Lets packed blobs be found for entries that are to be taken in again.
     pub(super) fn survey_if_pending(&self, logs: &super::Logs) {
         if logs.states.values().any(|log| !log.pending.is_empty()) {

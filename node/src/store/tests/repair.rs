@@ -121,6 +121,84 @@ fn a_damaged_stretch_is_buried_only_where_nothing_lies() {
     assert!(store.blobs().quarantined().is_empty());
 }
 
+/// What a runtime does with what was found, without other devices: mends, else puts aside and gives up the
+/// place, then buries. Says of each whether it is put right.
+fn heal(store: &Store, found: &[Finding], stored: &[super::super::Stored]) -> Vec<bool> {
+    let of_pack = |finding: &&Finding| matches!(finding.damage, Damage::Pack { .. });
+    let mut healed = Vec::new();
+    for finding in found.iter().filter(|finding| !of_pack(finding)) {
+        let blob = finding.blob.unwrap();
+        let stored = &stored[usize::try_from(blob.1).unwrap()];
+        let damage = Damage::Blob { cid: stored.cid };
+        let named = Finding {
+            damage,
+            blob: Some(blob),
+        };
+        if !store.mend(&named).unwrap() {
+            store
+                .blobs()
+                .quarantine(&stored.cid, &stored.place)
+                .unwrap();
+            let lost = vec![blob];
+            store
+                .commit(&Batch {
+                    lost,
+                    ..Batch::default()
+                })
+                .unwrap();
+        }
+        healed.push(true);
+    }
+    for finding in found.iter().filter(of_pack) {
+        healed.push(store.mend(finding).unwrap());
+    }
+    healed
+}
+
+#[test]
+fn of_a_stretch_what_was_mended_is_kept_and_the_rest_buried() {
+    const RECORD: usize = 56 + 900;
+    // Records whose headers and whose blobs are damaged: one whose header alone is, one that is lost, both
+    // beside each other, and the last of all, which more is written behind.
+    let cases: [(&[usize], &[usize]); 6] = [
+        (&[1], &[]),
+        (&[1], &[1]),
+        (&[1, 2], &[2]),
+        (&[1, 2, 3], &[1, 3]),
+        (&[3], &[]),
+        (&[3], &[3]),
+    ];
+    for (heads, blobs) in cases {
+        let home = home();
+        let store = Store::create(home.path()).unwrap();
+        let put = |seed| store.blobs().put(&bytes(seed, 900)).unwrap();
+        let stored = [1, 2, 3, 4].map(put);
+        store.commit(&places(&stored)).unwrap();
+        let pack = super::super::pack::path_of(&home.path().join("blobs"), 1);
+        for (records, at) in [(heads, 10), (blobs, 500)] {
+            for record in records {
+                flip(&pack, 16 + RECORD * record + at, 2);
+            }
+        }
+        let what = format!("{heads:?} {blobs:?}");
+        let found = findings(&store);
+        let is_stretch = |finding: &Finding| matches!(finding.damage, Damage::Pack { .. });
+        assert_eq!(
+            found.iter().filter(|finding| is_stretch(finding)).count(),
+            1,
+            "{what}"
+        );
+        let healed = heal(&store, &found, &stored);
+        assert!(healed.iter().all(|healed| *healed), "{what}: {found:?}");
+        // What is lost comes again, and lies behind.
+        for lost in blobs {
+            put(u8::try_from(*lost).unwrap() + 1);
+        }
+        store.blobs().sync().unwrap();
+        assert_eq!(findings(&store), [], "{what}");
+    }
+}
+
 #[test]
 fn an_open_store_makes_its_index_again() {
     let home = home();
