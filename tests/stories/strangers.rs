@@ -13,15 +13,15 @@ use crate::devices::{Dice, Homes, Running, link, pair, pictures, report, wait_un
 
 /// Connections at once.
 const CALLERS: usize = 1000;
-/// What all of them together may take, in KiB.
-const MEMORY: u64 = 8 * 1024;
+/// What all of them together may take, in KiB: 16 for each, of which the photo that comes meanwhile takes its part.
+const MEMORY: u64 = 16 * 1024;
 /// Within what time their places are free again.
 const FREED: Duration = Duration::from_secs(30);
 
-/// What a process has in memory, in KiB.
+/// What a process has in memory of its own, in KiB: not the pages of its program, which come as it is read.
 fn resident(node: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
     let line = line.expect("a kernel tells it");
     line.split_whitespace()
         .nth(1)
