@@ -524,7 +524,7 @@ fn walk_stretch(
 ) -> Result<(), StoreError> {
     let mut at = start;
     let mut damaged = None;
-    let mut damage = |offset: u64, end: u64, each: &mut dyn FnMut(Result<Packed, Damage>)| {
+    let damage = |offset: u64, end: u64, each: &mut dyn FnMut(Result<Packed, Damage>)| {
         let bytes = end.saturating_sub(offset);
         if bytes > 0 {
             each(Err(Damage::Pack {
