@@ -17,6 +17,8 @@ use crate::{
 const QUOTED_CHARS: usize = 64;
 /// Fewest digits of an id.
 const PREFIX_DIGITS: usize = 4;
+/// Digits of an id that lists show.
+const SHOWN_DIGITS: usize = 8;
 
 /// A text field of a request.
 pub(super) fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, ApiError> {
@@ -95,19 +97,28 @@ fn by_name_or_id<'a, T>(
     id: impl Fn(&T) -> String,
 ) -> Result<&'a T, ApiError> {
     let all: Vec<_> = all.collect();
-    let exact: Vec<_> = all.iter().filter(|one| name(one) == asked).collect();
-    let found = if exact.is_empty() {
-        let lower = asked.to_lowercase();
-        let named = all.iter().filter(|one| name(one).to_lowercase() == lower);
-        let is_prefix = |one: &&&T| asked.len() >= PREFIX_DIGITS && id(one).starts_with(&lower);
-        let mut found: Vec<_> = named.collect();
-        if found.is_empty() {
-            found = all.iter().filter(is_prefix).collect();
-        }
-        found
-    } else {
-        exact
+    let lower = asked.to_lowercase();
+    // A whole id means one thing, whatever others call themselves.
+    if let Some(one) = all.iter().find(|one| id(one) == lower) {
+        return Ok(one);
+    }
+    let begins = |digits: usize| {
+        let ids = all.iter().filter(|one| id(one).starts_with(&lower));
+        ids.filter(|_| asked.len() >= digits).collect::<Vec<_>>()
     };
+    let mut found: Vec<_> = all.iter().filter(|one| name(one) == asked).collect();
+    if found.is_empty() {
+        let named = all.iter().filter(|one| name(one).to_lowercase() == lower);
+        found = named.collect();
+    }
+    if found.is_empty() {
+        found = begins(PREFIX_DIGITS);
+    } else {
+        // Names are what people call themselves: nobody takes the place of an id as lists show it.
+        let others = begins(SHOWN_DIGITS).into_iter();
+        let others = others.filter(|other| found.iter().all(|one| id(one) != id(other)));
+        found.extend(others.collect::<Vec<_>>());
+    }
     match found[..] {
         [one] => Ok(one),
         [] => Err(

@@ -472,3 +472,36 @@ async fn who_leaves_an_album_keeps_their_own_photos() {
     home.take_from(&phone).await;
     assert_eq!(listed(&home, json!({})).await.len(), 3);
 }
+
+#[tokio::test]
+async fn an_id_means_what_it_always_meant_whatever_others_call_themselves() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let eva = home.add_person("Emily", Role::Member).await;
+    home.join(ben, "phone").await;
+    let rename = async |act: &str, field: &str, whom: &str, name: &str| {
+        let body = json!({"do": "rename", field: whom, "name": name});
+        home.ask(act, body).await
+    };
+    let id = ben.to_string();
+    rename("people", "person", "Emily", &id).await.done();
+    // By the whole id it is Ben.
+    rename("people", "person", &id, "Benjamin").await.done();
+    assert_eq!(person(&home, "Benjamin").await["id"], id);
+    assert_eq!(person(&home, &id).await["id"], eva.to_string());
+    // By its beginning, as lists show it, it may be either.
+    let eva = eva.to_string();
+    rename("people", "person", &eva, &id[..8]).await.done();
+    let told = rename("people", "person", &id[..8], "X").await;
+    assert_eq!(told.error().0, "E-AMBIGUOUS");
+    // The same of devices.
+    let devices = home.ask("device", json!({"do": "list"})).await;
+    let own = |line: &&Value| line["this"] == true;
+    let laptop = devices.of("device").into_iter().find(own).unwrap()["id"].clone();
+    let laptop = laptop.as_str().unwrap();
+    rename("device", "device", "phone", laptop).await.done();
+    rename("device", "device", laptop, "desk").await.done();
+    let devices = home.ask("device", json!({"do": "list"})).await;
+    let laptop = devices.of("device").into_iter().find(own).unwrap();
+    assert_eq!(laptop["name"], "desk");
+}
