@@ -15,7 +15,7 @@ use redb::WriteTransaction;
 
 use super::blobs::{BlobPlace, lock};
 use super::error::{Refusal, StoreError};
-use super::index::{redb_error, unreadable};
+use super::index::{Snapshot, redb_error, unreadable};
 use super::record::Fields;
 use super::tables::{BLOBS, DROPPED};
 use super::{Inner, Store};
@@ -59,16 +59,27 @@ impl Store {
         keep: impl FnMut(&BlobId) -> bool,
     ) -> Result<Collected, StoreError> {
         let inner = &*self.0;
-        if let Some((log, seqs)) = self.unindexed_logs()?.into_iter().next() {
-            let seq = seqs.start;
-            return Err(Refusal::Unindexed { log, seq }.into());
-        }
-        if !self.stranded().is_empty() || !self.lost()?.is_empty() {
-            return Ok(Collected::default());
-        }
         let _turn = lock(&inner.collecting.turn);
-        inner.watch_commits();
-        let swept = inner.sweep(older, keep);
+        let snapshot = {
+            // The index is looked at in the same hold: it can be begun anew at any time.
+            let _writer = inner.writer();
+            inner.reconcile()?;
+            let logs = inner.logs();
+            let states = logs.states.iter();
+            let unindexed = states.map(|(log, state)| (*log, state.unindexed()));
+            let unindexed = unindexed.filter(|(_, seqs)| !seqs.is_empty());
+            let first = unindexed.map(|(log, seqs)| (log, seqs.start)).min();
+            drop(logs);
+            if let Some((log, seq)) = first {
+                return Err(Refusal::Unindexed { log, seq }.into());
+            }
+            if !self.stranded().is_empty() || !self.lost()?.is_empty() {
+                return Ok(Collected::default());
+            }
+            inner.collecting.start();
+            inner.index.snapshot()
+        };
+        let swept = snapshot.and_then(|snapshot| inner.sweep(snapshot, older, keep));
         inner.collecting.stop();
         swept
     }
@@ -87,6 +98,9 @@ impl Inner {
         for round in all.chunks(ROUND) {
             let _writer = self.writer();
             self.reconcile()?;
+            if self.collecting.is_upset() {
+                return Ok(collected);
+            }
             let named = self.collecting.named();
             let mut erased = Vec::new();
             let gone = self.index.write(|write| {
@@ -140,12 +154,12 @@ impl Inner {
 
     fn sweep(
         &self,
+        snapshot: Snapshot,
         older: SystemTime,
         mut keep: impl FnMut(&BlobId) -> bool,
     ) -> Result<Collected, StoreError> {
         let mut files = Vec::new();
         let mut packs = BTreeSet::new();
-        let snapshot = self.index.snapshot()?;
         snapshot.rows(&self.sealer, BLOBS, ALL, |_, row| {
             match BlobPlace::decode(row).ok_or(unreadable("row"))? {
                 BlobPlace::File { cid, .. } => files.push(prefix(&cid)),
@@ -164,6 +178,9 @@ impl Inner {
         let mut collected = Collected::default();
         for round in orphans.chunks(ROUND) {
             let _writer = self.writer();
+            if self.collecting.is_upset() {
+                return Ok(collected);
+            }
             let named = self.collecting.named();
             let round: Vec<_> = round
                 .iter()
@@ -174,6 +191,9 @@ impl Inner {
             collected.blobs += u64::try_from(round.len()).expect("usize is at most 64 bits");
         }
         let _writer = self.writer();
+        if self.collecting.is_upset() {
+            return Ok(collected);
+        }
         for place in self.collecting.named() {
             if let BlobPlace::Pack { pack, .. } = place {
                 packs.insert(pack);

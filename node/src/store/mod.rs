@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use heirloom_protocol::id::LogId;
@@ -98,11 +99,23 @@ struct Logs {
 struct Collecting {
     turn: Mutex<()>,
     named: Mutex<Option<BTreeSet<BlobPlace>>>,
+    /// The index was begun anew meanwhile: what was read of it before counts for nothing.
+    is_upset: AtomicBool,
 }
 
 impl Collecting {
     fn start(&self) {
         *blobs::lock(&self.named) = Some(BTreeSet::new());
+        self.is_upset.store(false, Ordering::Relaxed);
+    }
+
+    /// To be called with the writer held, like [`is_upset`](Self::is_upset).
+    fn upset(&self) {
+        self.is_upset.store(true, Ordering::Relaxed);
+    }
+
+    fn is_upset(&self) -> bool {
+        self.is_upset.load(Ordering::Relaxed)
     }
 
     fn stop(&self) {

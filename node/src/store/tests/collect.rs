@@ -330,3 +330,47 @@ fn sizes_and_counts_add_up() {
     let _ = place(&store, 0);
     assert_eq!(store.blobs().find(&BlobId([0; 32])).unwrap(), None);
 }
+
+#[test]
+fn an_index_that_is_begun_anew_meanwhile_makes_no_orphans() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [1, 2].map(|seed| store.blobs().put(&bytes(seed, 400_000)).unwrap());
+    store.commit(&places(&stored)).unwrap();
+    let orphan = store.blobs().put(&bytes(3, 400_000)).unwrap();
+    store.blobs().sync().unwrap();
+    // A sweep that waits for its turn.
+    let turn = store.0.collecting.turn.lock().unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let sweeping = store.clone();
+    let sweep = std::thread::spawn(move || {
+        begun.send(()).unwrap();
+        sweeping.sweep(tomorrow(), |_| false)
+    });
+    begins.recv().unwrap();
+    store.rebuild_index().unwrap();
+    drop(turn);
+    // Refused, or over before the index was begun anew: but that waits for its turn.
+    assert!(sweep.join().unwrap().is_err());
+    assert!(stored.iter().all(|stored| here(&store, stored)));
+    let say_again = || {
+        take_in(&store);
+        let places = places(&stored).places;
+        let batch = Batch {
+            places,
+            ..Batch::default()
+        };
+        store.commit(&batch).unwrap();
+    };
+    say_again();
+    // One that is under way ends: what it read of the index counts no more.
+    let swept = store.sweep(tomorrow(), |_| {
+        store.rebuild_index().unwrap();
+        false
+    });
+    assert_eq!(swept.unwrap(), Collected::default());
+    say_again();
+    assert!(here(&store, &orphan));
+    assert_eq!(store.sweep(tomorrow(), |_| false).unwrap().blobs, 1);
+    assert!(stored.iter().all(|stored| here(&store, stored)));
+}
