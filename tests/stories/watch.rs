@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use crate::devices::{Device, Dice, Homes, pictures, wait_until};
+use crate::devices::{Device, Dice, Homes, link, pair, pictures, wait_until};
 use serde_json::Value;
 
 /// How long a file may take until it is listed.
@@ -105,6 +105,49 @@ fn what_comes_into_a_folder_is_there_whatever_happens_to_it_there() {
     node.stop();
     device.is_whole();
     device.never_panicked();
+}
+
+#[test]
+fn a_folder_that_cannot_be_imported_keeps_no_other_waiting() {
+    let homes = Homes::new();
+    let [a, b] = ["a", "b"].map(|name| homes.device(name));
+    let mut dice = Dice::new();
+    a.init("Berger", "Anna", "laptop");
+    a.ok(&["album", "create", "First"]);
+    let node = a.serve();
+    pair(&a, &["--person", "Ben"], &b, "Ben's", link);
+    a.ok(&["share", "First", "Ben", "--role", "contributor"]);
+    b.ok(&["sync"]);
+    // Folders are looked at in the order of their names.
+    let [barred, open] = ["A", "B"].map(|name| homes.path().join(name));
+    put(&barred, "barred.bmp", &mut dice);
+    put(&open, "open.bmp", &mut dice);
+    b.ok(&[
+        "watch",
+        "add",
+        barred.to_str().expect("UTF-8"),
+        "--album",
+        "First",
+    ]);
+    b.ok(&[
+        "watch",
+        "add",
+        open.to_str().expect("UTF-8"),
+        "--album",
+        "Mine",
+    ]);
+    a.ok(&["share", "First", "Ben", "--role", "viewer"]);
+    b.ok(&["sync"]);
+    let other = b.serve();
+    arrive(&b, &["open.bmp"]);
+    // What was held up comes as soon as it may.
+    a.ok(&["share", "First", "Ben", "--role", "contributor"]);
+    other.stop();
+    b.ok(&["sync"]);
+    let other = b.serve();
+    arrive(&b, &["barred.bmp", "open.bmp"]);
+    other.stop();
+    node.stop();
 }
 
 fn is_missed(device: &Device) -> bool {

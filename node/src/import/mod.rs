@@ -168,6 +168,8 @@ struct Shared<'a> {
     in_work: Mutex<HashSet<(AlbumId, PlainHash)>>,
     counters: Counters,
     cancelled: &'a AtomicBool,
+    /// Nothing more can be recorded.
+    has_ended: AtomicBool,
     listener: &'a dyn Listener,
 }
 
@@ -182,7 +184,7 @@ impl Shared<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancelled.load(Ordering::Relaxed) || self.has_ended.load(Ordering::Relaxed)
     }
 
     fn in_work(&self) -> MutexGuard<'_, HashSet<(AlbumId, PlainHash)>> {
@@ -244,6 +246,7 @@ pub fn run(
         in_work: Mutex::default(),
         counters: Counters::default(),
         cancelled,
+        has_ended: AtomicBool::new(false),
         listener,
     };
     let (found, to_prepare) = mpsc::sync_channel::<Found>(QUEUE);
@@ -276,7 +279,7 @@ pub fn run(
         let recorded = Batcher::new(&shared).run(&to_record);
         if recorded.is_err() {
             // The stages before still send: let them come to their end without doing more.
-            cancelled.store(true, Ordering::Relaxed);
+            shared.has_ended.store(true, Ordering::Relaxed);
             while to_record.recv().is_ok() {}
         }
         recorded

@@ -60,7 +60,6 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
             () = ending.cancelled() => return,
             () = listen_first(&doorway) => {}
         }
-        // One for each look: an import that a full disk ends raises it too.
         let cancelled = Arc::new(AtomicBool::new(false));
         let (working, work) = (node.clone(), cancelled.clone());
         let looking = node.blocking(move || {
@@ -184,7 +183,7 @@ impl Sights {
                 if cancelled.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
-                // One album that takes nothing does not keep the others waiting.
+                // A folder whose album takes nothing does not keep the others waiting.
                 if let Err(error) = take(node, &folder, sight, some, cancelled) {
                     tracing::warn!(id = error.id, "a followed folder is not imported");
                     break;
