@@ -238,10 +238,7 @@ impl BlobStore {
         }
         let mut survey = lock(&self.0.survey);
         if matches!(*survey, Survey::Due) {
-            let mut found = Vec::new();
-            self.0.packs.walk(|record| found.extend(record))?;
-            found.sort_unstable();
-            *survey = Survey::Done(found);
+            *survey = Survey::Done(self.0.packs.survey()?);
         }
         let Survey::Done(found) = &*survey else {
             return Ok(None);

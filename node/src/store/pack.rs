@@ -33,6 +33,8 @@ const STATE_AT: u64 = 48;
 const LIVE: u8 = 0;
 const GONE: u8 = 1;
 const OPEN_PACKS: usize = 32;
+/// Most bits of a header that may be wrong for it to be that of a blob: of 384 no others agree by chance.
+const WRONG_BITS: u32 = 8;
 /// Unsynced bytes after which the system is told to start writing.
 const WRITE_BACK_BYTES: u64 = 4 * 1024 * 1024;
 /// Smallest unit that a file system can take back.
@@ -416,13 +418,76 @@ impl Packs {
     }
 
     /// Shows the live records of all packs, and the damage between them. Reads headers only.
-    pub(crate) fn walk(
+    pub(crate) fn walk(&self, each: impl FnMut(Result<Packed, Damage>)) -> Result<(), StoreError> {
+        self.walk_up_to(|pack, _| self.written(pack), each)
+    }
+
+    /// The live records of all packs by their names, for an index that is made again. A record of which
+    /// the header alone is damaged is found by its blob, and its header written again: afterwards nothing
+    /// would tell any more that a blob lies there.
+    pub(crate) fn survey(&self) -> Result<Vec<Packed>, StoreError> {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        self.walk_up_to(
+            |_, len| len,
+            |record| match record {
+                Ok(record) => found.push(record),
+                Err(damage) => damaged.push(damage),
+            },
+        )?;
+        for damage in damaged {
+            if let Damage::Pack {
+                pack,
+                offset,
+                bytes,
+            } = damage
+            {
+                found.extend(self.recover(pack, offset, bytes)?);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Writes the header of a damaged stretch again if that is one record, whose blob has a name that
+    /// the header is but a few bits away from.
+    fn recover(&self, pack: u32, offset: u64, bytes: u64) -> Result<Option<Packed>, StoreError> {
+        let len = bytes
+            .checked_sub(HEAD_BYTES)
+            .and_then(|len| u32::try_from(len).ok());
+        let small = u32::try_from(SMALL_BYTES).expect("256 KiB fits");
+        let (Some(len), Ok(at)) = (len.filter(|len| *len <= small), u32::try_from(offset)) else {
+            return Ok(None);
+        };
+        let disk = self.file(pack)?;
+        let cid = match super::blobs::hash(&disk, offset + HEAD_BYTES, u64::from(len)) {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Ok(None),
+            hash => hash?,
+        };
+        let (mut head, whole) = ([0; HEAD], header(cid, len));
+        disk.read_what_there_is(offset, &mut head)?;
+        let pairs = head[..STATE].iter().zip(&whole[..STATE]);
+        let wrong: u32 = pairs.map(|(is, was)| (is ^ was).count_ones()).sum();
+        if wrong > WRONG_BITS || head[STATE] == GONE {
+            return Ok(None);
+        }
+        disk.write_at(offset, &whole)?;
+        disk.sync()?;
+        Ok(Some(Packed {
+            cid,
+            pack,
+            offset: at,
+            len,
+        }))
+    }
+
+    fn walk_up_to(
         &self,
+        written: impl Fn(u32, u64) -> u64,
         mut each: impl FnMut(Result<Packed, Damage>),
     ) -> Result<(), StoreError> {
         for pack in self.numbers()? {
             let disk = self.file(pack)?;
-            let written = self.written(pack);
+            let written = written(pack, disk.len()?);
             // Whatever lies here is soon relied upon, and no sync may have reached it.
             disk.sync()?;
             let all = (START, disk.len()?);

@@ -120,6 +120,7 @@ impl Store {
         let inner = &*self.0;
         let _writer = inner.writer();
         self.rebuild_at_next_open()?;
+        inner.collecting.upset();
         inner.files.heal()?;
         let logs = inner.index_anew()?;
         *inner.logs.write().unwrap_or_else(PoisonError::into_inner) = logs;

@@ -200,6 +200,24 @@ fn of_a_stretch_what_was_mended_is_kept_and_the_rest_buried() {
 }
 
 #[test]
+fn an_index_made_again_finds_blobs_whose_headers_are_damaged() {
+    // In the middle and at the end of a pack; the length, the name, the sum.
+    for (record, at) in [(1, 5), (1, 20), (2, 6), (2, 44)] {
+        let home = home();
+        let store = Store::create(home.path()).unwrap();
+        let stored = [1, 2, 3].map(|seed| store.blobs().put(&bytes(seed, 900)).unwrap());
+        store.commit(&places(&stored)).unwrap();
+        let pack = super::super::pack::path_of(&home.path().join("blobs"), 1);
+        let raw = fs::read(&pack).unwrap();
+        flip(&pack, 16 + 956 * record + at, 2);
+        store.rebuild_index().unwrap();
+        let found = store.blobs().find(&stored[record].cid).unwrap();
+        assert_eq!(found, Some(stored[record].place), "{record} {at}");
+        assert_eq!(fs::read(&pack).unwrap(), raw, "{record} {at}");
+    }
+}
+
+#[test]
 fn an_open_store_makes_its_index_again() {
     let home = home();
     let store = Store::create(home.path()).unwrap();
