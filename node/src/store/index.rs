@@ -99,6 +99,11 @@ impl Index {
             Err(unusable) => return Ok(Err(unusable)),
         };
         let prepared = caught(|| prepare(&database, sealer));
+        let index = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            failed: AtomicBool::new(false),
+        };
         match prepared {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(unusable))) => return Ok(Err(unusable)),
@@ -106,11 +111,7 @@ impl Index {
             Ok(Err(error)) => return Err(error),
         }
         fs::sync_folder_of(path)?;
-        Ok(Ok(Self {
-            path: path.to_owned(),
-            database: RwLock::new(Some(database)),
-            failed: AtomicBool::new(false),
-        }))
+        Ok(Ok(index))
     }
 
     /// Whether a write failed since the database was opened.
@@ -162,9 +163,7 @@ impl Index {
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        // Closing a failed database may panic as well.
-        let old = slot.take();
-        let _ = caught(|| drop(old));
+        close(&mut slot);
         *slot = Some(open_database(&self.path)?.map_err(|_| unreadable("file"))?);
         self.failed.store(false, Ordering::Release);
         Ok(())
@@ -176,17 +175,14 @@ impl Index {
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let old = slot.take();
-        let _ = caught(|| drop(old));
+        close(&mut slot);
         let aside = match self.path.exists() {
             true => Some(fs::set_aside(&self.path, "unusable")?),
             false => None,
         };
-        let new = Self::open(&self.path, sealer)?.map_err(|_| unreadable("new file"))?;
-        *slot = new
-            .database
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut new = Self::open(&self.path, sealer)?.map_err(|_| unreadable("new file"))?;
+        let database = new.database.get_mut();
+        *slot = database.unwrap_or_else(PoisonError::into_inner).take();
         self.failed.store(false, Ordering::Release);
         Ok(aside)
     }
@@ -250,6 +246,19 @@ impl Index {
         }
         Ok(None)
     }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let database = self.database.get_mut();
+        close(database.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Closing a database that is damaged or has failed may panic as well.
+fn close(database: &mut Option<Database>) {
+    let old = database.take();
+    let _ = caught(|| drop(old));
 }
 
 /// A consistent view of the index.
