@@ -50,6 +50,12 @@ fn copies(device: &Device) -> Vec<(String, u64)> {
     copies
 }
 
+/// Waits until the copies are these: the other device hears of them a moment after a sync has settled.
+fn come(device: &Device, wanted: &[(String, u64)]) {
+    let what = format!("the copies are {wanted:?}");
+    wait_until(&what, PATIENCE, || copies(device) == wanted);
+}
+
 fn owned(counts: &[(&str, u64)]) -> Vec<(String, u64)> {
     let count = |(name, count): &(&str, u64)| ((*name).to_owned(), *count);
     counts.iter().map(count).collect()
@@ -108,8 +114,10 @@ fn a_full_keeper_takes_entries_and_no_photos_says_so_and_goes_on_with_more_room(
     let told = problems(&laptop);
     assert!(told.contains("attic is full"), "{told}");
     // The previews of all three and one of the originals fill it.
-    let total: u64 = copies(&laptop).iter().map(|(_, copies)| copies).sum();
-    assert_eq!(total, 4, "{:?}", copies(&laptop));
+    wait_until("four copies are told", PATIENCE, || {
+        let copies = copies(&laptop).into_iter();
+        copies.map(|(_, copies)| copies).sum::<u64>() == 4
+    });
     beside.stop();
     // Words still get through.
     let id = laptop.assets()[0]["id"].as_str().expect("an id").to_owned();
@@ -125,7 +133,7 @@ fn a_full_keeper_takes_entries_and_no_photos_says_so_and_goes_on_with_more_room(
     settle(&laptop);
     settle(&laptop);
     let all = owned(&[("one.bmp", 2), ("three.bmp", 2), ("two.bmp", 2)]);
-    assert_eq!(copies(&laptop), all);
+    come(&laptop, &all);
     let kept = status(&attic)["keeper"].clone();
     assert_eq!(kept["full"], false, "{kept}");
     assert!(
@@ -322,7 +330,7 @@ fn what_was_begun_counts_against_a_keepers_quota() {
     assert_eq!(copies(&laptop), owned(&[("one.bmp", 1)]));
     fs::remove_file(&begun).expect("the part");
     settle(&attic);
-    assert_eq!(copies(&laptop), owned(&[("one.bmp", 2)]));
+    come(&laptop, &owned(&[("one.bmp", 2)]));
     drop(node);
     attic.never_panicked();
     laptop.never_panicked();
@@ -343,14 +351,14 @@ fn a_keeper_that_was_rolled_back_counts_for_what_it_has() {
     import(&laptop, &photos, "two.bmp", &mut dice);
     settle(&attic);
     drop(node);
-    assert_eq!(copies(&laptop), owned(&[("one.bmp", 2), ("two.bmp", 2)]));
+    come(&laptop, &owned(&[("one.bmp", 2), ("two.bmp", 2)]));
     // The old state comes up in its place, and says no more than what it has.
     let node = old.serve();
     laptop.ok(&["peer", "add", &node.addresses()[0]]);
     laptop.ok(&["sync", "--timeout", "40s"]);
     let told = problems(&laptop);
     report(&format!("rolled back: {told}"));
-    assert_eq!(copies(&laptop), owned(&[("one.bmp", 2), ("two.bmp", 2)]));
+    come(&laptop, &owned(&[("one.bmp", 2), ("two.bmp", 2)]));
     drop(node);
     old.is_whole();
     assert!(
