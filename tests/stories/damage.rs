@@ -48,6 +48,7 @@ enum Kind {
     Version,
     DeviceKey,
     StoreKey,
+    Settings,
     Log,
     Index,
     Pack,
@@ -63,6 +64,7 @@ impl Kind {
             "version" => Self::Version,
             "keys/device.key" => Self::DeviceKey,
             "keys/store.key" => Self::StoreKey,
+            "settings" => Self::Settings,
             "heirloom.redb" => Self::Index,
             "lock" | "reserve" => return None,
             _ if text.starts_with("logs/") => Self::Log,
@@ -75,7 +77,7 @@ impl Kind {
     /// Of a hundred flips, how many meet it.
     const fn share(self) -> u64 {
         match self {
-            Self::Config | Self::Version | Self::StoreKey => 4,
+            Self::Config | Self::Version | Self::StoreKey | Self::Settings => 3,
             Self::DeviceKey => 8,
             Self::Log | Self::Index => 25,
             Self::Pack => 20,
@@ -144,7 +146,7 @@ impl Base {
                 kinds.entry(kind).or_default().push(within);
             }
         }
-        assert_eq!(kinds.len(), 8, "{kinds:?}");
+        assert_eq!(kinds.len(), 9, "{kinds:?}");
         Self {
             assets: without_counts(a.assets()),
             sources: sums(&source).into_keys().collect(),

@@ -468,12 +468,26 @@ fn a_lost_index_is_made_again_and_no_peer_sees_a_fork() {
     node.stop();
     let out = homes.path().join("out");
     let to = out.to_str().expect("UTF-8");
+    let camera = homes.path().join("Camera");
+    fs::create_dir(&camera).expect("a folder");
+    let dir = camera.to_str().expect("UTF-8");
+    side.device
+        .ok(&["watch", "add", dir, "--album", "Kills again"]);
+    side.device.ok(&["keep", "set", "--copies", "3"]);
+    let set = |device: &Device| {
+        let mut followed = device.ok(&["watch", "list"]);
+        followed.extend(device.ok(&["keep", "show"]).pop());
+        followed
+    };
+    let settings = set(&side.device);
+    assert_eq!(settings[0]["dir"], dir, "{settings:?}");
     for how in LOSSES {
         let (assets, seen) = (side.device.assets(), said(&side.device));
         let (before, names) = (here(&side.device), logs(&side.device));
         assert!(before.values().all(|(_, [original, ..])| *original));
         lose(&side.device.home.join("heirloom.redb"), how, &mut dice);
         assert_eq!(alike(&side.device.assets()), alike(&assets), "{how}");
+        assert_eq!(set(&side.device), settings, "{how}");
         assert_eq!(here(&side.device), before, "{how}");
         assert_eq!(said(&side.device), seen, "{how}");
         side.device.is_whole();

@@ -89,6 +89,8 @@ impl Inner {
                 if logs.states.values().all(|log| log.pending.is_empty()) {
                     inner.blobs.end_survey();
                 }
+                drop(logs);
+                inner.keep_settings(batch);
                 Ok(())
             }
             Err(Failed::Before(error)) => {

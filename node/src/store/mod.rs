@@ -7,6 +7,7 @@
 //! home/logs/           entries, append-only: the truth (logs.rs, record.rs)
 //! home/blobs/          ciphertext (blobs.rs)
 //! home/heirloom.redb   the index, which can be made again (index.rs, tables.rs)
+//! home/settings        what was set on this device alone, once more (settings.rs)
 //! home/reserve         room for what goes on when the disk is full (reserve.rs)
 //! ```
 //!
@@ -43,6 +44,7 @@ mod repair;
 mod reserve;
 mod scrub;
 mod seal;
+mod settings;
 mod tables;
 #[cfg(test)]
 mod tests;

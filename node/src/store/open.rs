@@ -141,6 +141,7 @@ impl Store {
             opened,
         }));
         store.note_lost(&shorter)?;
+        store.0.settle_settings();
         Ok(store)
     }
 
@@ -159,6 +160,7 @@ impl Inner {
         if let Some(Err(error)) = aside.map(|aside| carry_over(&aside, &self.index, &self.sealer)) {
             tracing::warn!(%error, "what only the old index knew could not be read");
         }
+        self.settle_settings();
         let present = self.files.list()?.into_iter();
         let states = present.map(|log| (log, LogState::new(log))).collect();
         let mut found = Opened::default();
