@@ -108,11 +108,14 @@ fn say_safety(ui: &mut Ui, line: &Line) {
         ui.say(format!(
             "Safe:      {safe} of {items} ({size}) have {wanted}."
         ));
-        ui.say(format!(
-            "Not safe:  {}, of which {} only on this device.",
-            text::thousands(exposed),
-            text::thousands(line.count("only_here"))
-        ));
+        let exposed = text::thousands(exposed);
+        ui.say(match line.count("only_here") {
+            0 => format!("Not safe:  {exposed}."),
+            here => format!(
+                "Not safe:  {exposed}, of which {} only on this device.",
+                text::thousands(here)
+            ),
+        });
         if line.inner("peers").is_empty() {
             ui.hint("a second device makes them safe: heirloom invite --device");
         }

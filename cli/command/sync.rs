@@ -25,15 +25,19 @@ fn say(ui: &mut Ui, line: &Line) {
     let devices = text::count(line.count("peers"), "device", "devices");
     let (sent, received) = (line.count("bytes_sent"), line.count("bytes_received"));
     let entries = line.count("entries_sent") + line.count("entries_received");
+    let is_settled = line.is("settled");
     if sent + received + entries == 0 {
-        ui.say(format!("In step with {devices}; there was nothing new."));
+        ui.say(match is_settled {
+            true => format!("In step with {devices}; there was nothing new."),
+            false => format!("Met {devices}; nothing could be exchanged yet."),
+        });
     } else {
         let (sent, received) = (text::size(sent), text::size(received));
         ui.say(format!(
             "Exchanged with {devices}: {received} received, {sent} sent."
         ));
     }
-    if !line.is("settled") {
-        ui.hint("not everything could be exchanged yet; run heirloom sync again");
+    if !is_settled {
+        ui.hint("not all of it could be exchanged yet; run heirloom sync again, and if that does not help heirloom doctor");
     }
 }

@@ -151,6 +151,11 @@ fn the_guide_of_a_new_computer_is_true() {
 }
 
 #[test]
+fn the_guide_of_room_and_disks_is_true() {
+    play("docs/guide/room.md", &[ANNA], Neighbourhood::Quiet);
+}
+
+#[test]
 fn the_guide_of_two_homes_is_true() {
     play("docs/guide/two-homes.md", &[ANNA], Neighbourhood::Quiet);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heirloom_protocol::{discovery::gossip::RoleFlags, id::DeviceId};
+use heirloom_protocol::{discovery::gossip::RoleFlags, id::DeviceId, op::DeviceKind};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, live::Live, past};
@@ -155,10 +155,14 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
             held.map(|(log, state)| (state.hlc(), log.device)).max()
         })
         .await?;
-    let Some((hlc, device)) = ahead else {
-        return Ok(Check::well("clock", "it agrees with the other devices"));
-    };
     let view = node.view().await?;
+    let Some((hlc, device)) = ahead else {
+        let is_alone = others(&view).next().is_none();
+        return Ok(match is_alone {
+            true => Check::well("clock", "there is no other device to compare it with"),
+            false => Check::well("clock", "it agrees with the other devices"),
+        });
+    };
     let ahead = hlc.time().0.saturating_sub(node.clock().now().0);
     let by = ahead / 60_000;
     Ok(if device == view.device {
@@ -291,6 +295,9 @@ pub(super) fn has_kit(view: &View) -> bool {
 }
 
 fn recovery(view: &View) -> Check {
+    if view.person.is_none() {
+        return Check::well("recovery", "a keeper needs no recovery words");
+    }
     if has_kit(view) {
         return Check::well(
             "recovery",
@@ -304,14 +311,27 @@ fn recovery(view: &View) -> Check {
     )
 }
 
-fn devices(view: &View) -> Check {
+/// The other devices of the family.
+fn others(view: &View) -> impl Iterator<Item = &heirloom_protocol::replica::DeviceRow> {
     let others = view.people.devices.iter();
-    let others = others.filter(|row| row.id != view.device && !row.removed);
-    match others.count() {
+    others.filter(|row| row.id != view.device && !row.removed)
+}
+
+fn devices(view: &View) -> Check {
+    // A library is for its person's devices and for keepers alone.
+    let holds_library = |row: &heirloom_protocol::replica::DeviceRow| {
+        row.person == view.person || row.kind == DeviceKind::Keeper
+    };
+    match others(view).count() {
         0 => Check::wrong(
             "devices",
             "this is the only device: when it is lost, so are the photos",
             "heirloom invite --device brings in a second one",
+        ),
+        _ if view.person.is_some() && !others(view).any(holds_library) => Check::wrong(
+            "devices",
+            "no other device may hold what is shared with nobody: when this one is lost, so is that",
+            "heirloom invite --device brings in a second one of yours, heirloom invite --keeper a keeper",
         ),
         1 => Check::well("devices", "another device belongs to the family"),
         count => Check::well("devices", format!("{count} others belong to the family")),

@@ -12,11 +12,13 @@ pub(super) async fn open(doorway: &Doorway) -> Done {
             Ok(node) => node.view().await?.person.is_none(),
             Err(_) => false,
         };
-        let error = ApiError::new("E-NO-GALLERY", 1, "this node offers no gallery")
-            .safe("The node runs on.");
+        let error = |message: &str| ApiError::new("E-NO-GALLERY", 1, message);
         return Err(match is_keeper {
-            true => error.hint("this is a keeper, which can read no photo: open the gallery on a device of a person"),
-            false => error.hint("stop it and start it without --no-gallery: heirloom serve"),
+            true => error("this is a keeper, which can read no photo")
+                .hint("open the gallery on a device of a person"),
+            false => error("this node offers no gallery")
+                .safe("The node runs on.")
+                .hint("stop it and start it without --no-gallery: heirloom serve"),
         });
     };
     Ok(json!({"url": gallery.link()?, "gallery": gallery.address()}))

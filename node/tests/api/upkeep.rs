@@ -136,6 +136,10 @@ async fn the_doctor_names_problems_with_remedies() {
         .done();
     let ben = home.add_person("Ben", Role::Member).await;
     home.join(ben, "phone").await;
+    // Ben's holds what is shared with him, and Anna's library it may not hold.
+    let told = home.ask("doctor", json!({})).await;
+    assert_eq!(problems(&told), ["devices"]);
+    home.join_keeper("attic").await;
     let told = home.ask("doctor", json!({})).await;
     assert_eq!(problems(&told), [""; 0]);
     let path = home.dir.path().join("home/config.toml");
