@@ -95,8 +95,20 @@ fn a_removed_device_is_turned_away_and_reads_nothing_new_with_all_the_ciphertext
         let (refused, exit) = device.run(&["sync"], "");
         assert_eq!(
             (refused["id"].as_str(), exit),
-            (Some("E-NO-PEER"), 6),
+            (Some("E-REFUSED"), 8),
             "{refused}"
+        );
+        let problems = device.ok(&["status"])[0]["problems"].to_string();
+        assert!(
+            problems.contains("laptop turned this device away"),
+            "{problems}"
+        );
+        let checks = device.ok(&["doctor"]);
+        let family = checks.iter().find(|check| check["name"] == "family");
+        assert_eq!(
+            family.map(|check| &check["ok"]),
+            Some(&Value::from(false)),
+            "{checks:?}"
         );
         assert_eq!(names(device), ["old.bmp"]);
     }
@@ -111,7 +123,7 @@ fn a_removed_device_is_turned_away_and_reads_nothing_new_with_all_the_ciphertext
     let (refused, exit) = b.run(&["sync"], "");
     assert_eq!(
         (refused["id"].as_str(), exit),
-        (Some("E-NO-PEER"), 6),
+        (Some("E-REFUSED"), 8),
         "{refused}"
     );
     drop(pis_node);
@@ -204,7 +216,7 @@ fn a_lost_device_is_cut_off_at_once_and_opens_nothing_that_anybody_writes_later(
     let (refused, exit) = phone.run(&["sync"], "");
     assert_eq!(
         (refused["id"].as_str(), exit),
-        (Some("E-NO-PEER"), 6),
+        (Some("E-REFUSED"), 8),
         "{refused}"
     );
 
@@ -219,7 +231,7 @@ fn a_lost_device_is_cut_off_at_once_and_opens_nothing_that_anybody_writes_later(
     let (refused, exit) = phone.run(&["sync"], "");
     assert_eq!(
         (refused["id"].as_str(), exit),
-        (Some("E-NO-PEER"), 6),
+        (Some("E-REFUSED"), 8),
         "{refused}"
     );
     drop(node);

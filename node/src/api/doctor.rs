@@ -68,6 +68,7 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     checks.push(worker(doorway));
     checks.push(recovery(&view));
     checks.push(devices(&view));
+    checks.extend(belonging(&live, &view));
     checks.extend(copies(&live, &view));
     for check in &checks {
         answer.line(&check.line()).await;
@@ -336,6 +337,19 @@ fn devices(view: &View) -> Check {
         1 => Check::well("devices", "another device belongs to the family"),
         count => Check::well("devices", format!("{count} others belong to the family")),
     }
+}
+
+/// Whether others take this device for one of the family.
+fn belonging(live: &Live, view: &View) -> Option<Check> {
+    let names = live.turned_away.iter().map(|id| view.device_name(id));
+    let names = names.collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| {
+        Check::wrong(
+            "family",
+            format!("{names} turned this device away: it may have been removed from the family"),
+            "ask an admin (heirloom device list); what is only here comes out by heirloom export",
+        )
+    })
 }
 
 /// Homes that were restored or copied: one line for each, or one that there are none.

@@ -9,7 +9,8 @@ use crate::{
     net::{Address, Path, Standing},
     network::{Network, device_of},
     node::Node,
-    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen},
+    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen, turned_away},
+    store::StoreError,
 };
 
 /// What the network says of this moment; where none runs, when devices were last seen.
@@ -44,6 +45,8 @@ pub(super) struct Live {
     pub(super) stored: Option<Stored>,
     /// What was lately done with recovery words.
     pub(super) words_used: Vec<KitUse>,
+    /// Devices that turned this one away when it called last.
+    pub(super) turned_away: Vec<DeviceId>,
     /// Devices whose homes were restored or copied.
     pub(super) pasts: Vec<(DeviceId, Past)>,
 }
@@ -89,7 +92,9 @@ impl Live {
     /// Looks.
     pub(super) async fn of(doorway: &Doorway, node: &Node) -> Result<Self, ApiError> {
         let store = node.store().clone();
-        let seen = node.blocking(move || last_seen(&store)).await??;
+        let noted =
+            node.blocking(move || Ok::<_, StoreError>((last_seen(&store)?, turned_away(&store)?)));
+        let (seen, away) = noted.await??;
         let met = |(device, at): (DeviceId, Timestamp)| {
             let met = Met {
                 path: None,
@@ -124,6 +129,7 @@ impl Live {
             broken,
             pasts,
             words_used,
+            turned_away: away.into_keys().collect(),
             stored,
             is_full,
             blamed,

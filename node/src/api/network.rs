@@ -184,7 +184,10 @@ pub(super) async fn sync(
         None => looking.await,
         Some(longest) => match tokio::time::timeout(longest, looking).await {
             Ok(done) => done,
-            Err(_) => watch.summary(&watch.reached().await, false),
+            Err(_) => match watch.reached().await {
+                none if none.is_empty() => Err(watch.nobody().await),
+                reached => watch.summary(&reached, false),
+            },
         },
     };
     if done.is_err() && !watch.has_kept_up.load(Ordering::Relaxed) {
@@ -263,7 +266,7 @@ impl Watch<'_> {
                 self.answer.progress(self.progress());
             }
             if reached.is_empty() && moved_at.elapsed() >= QUIET {
-                return Err(ApiError::no_peer("no other device of the family answers"));
+                return Err(self.nobody().await);
             }
             let is_quiet = self.network.fetching() == 0
                 // Who has just got something asks whether it is kept here.
@@ -291,6 +294,22 @@ impl Watch<'_> {
                 // Nothing may stir while time alone decides.
                 _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
             }
+        }
+    }
+
+    /// Why nobody was reached: nobody answered, or who did turned this device away.
+    async fn nobody(&self) -> ApiError {
+        let away = self.network.turned_away();
+        match self.network.node().view().await {
+            Ok(view) if !away.is_empty() => {
+                let names: Vec<_> = away.iter().map(|id| view.device_name(id)).collect();
+                let names = names.join(", ");
+                let message = format!("{names} answered and turned this device away");
+                ApiError::new("E-REFUSED", 8, message)
+                    .safe("What is here stays here; nothing was shared.")
+                    .hint("it may have been removed from the family: ask an admin, and invite it again if it was not meant")
+            }
+            _ => ApiError::no_peer("no other device of the family answers"),
         }
     }
 

@@ -373,6 +373,12 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
             let values = json!({"name": name, "n": times, "at": last});
             problems.push(Problem::new("wrong-bytes", values, text));
         }
+        if live.turned_away.contains(&row.id) {
+            let text = format!(
+                "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. Ask an admin (heirloom device list)."
+            );
+            problems.push(Problem::new("turned-away", json!({"name": name}), text));
+        }
         if let Some(count) = live.lore.behind.get(&row.id) {
             let text = format!("{name} has written {count} entries that have not come here yet.");
             problems.push(Problem::new(

@@ -91,6 +91,10 @@ struct State {
     nonce_round: u64,
     misbehaved: BTreeMap<DeviceId, tokio::time::Instant>,
     moved: Moved,
+    /// Called devices that stand connected and have not said a word yet.
+    unjudged: BTreeSet<DeviceId>,
+    /// Devices that ended the last call before they said a word.
+    turned_away: BTreeSet<DeviceId>,
     /// How many calls of a device are under way.
     calling: BTreeMap<DeviceId, u8>,
     /// Connected devices over whose way previews alone come.
@@ -335,16 +339,20 @@ impl Network {
                 outbound,
                 path,
             } => {
-                self.note_seen(device_of(peer));
+                // Who was called has not judged this device yet, and may end it at once.
+                if outbound {
+                    self.state().unjudged.insert(device_of(peer));
+                } else {
+                    self.state().turned_away.remove(&device_of(peer));
+                    self.note_seen(device_of(peer));
+                }
                 self.note_way(device_of(peer), path).await;
                 self.connected_to(device_of(peer), address, outbound);
             }
             NetEvent::Connected { .. } => {}
             NetEvent::Disconnected { peer } => {
                 let ended = self.state().sessions.remove(&device_of(peer));
-                if ended.is_some() {
-                    self.note_seen(device_of(peer));
-                }
+                self.note_end(device_of(peer), ended.is_some());
                 self.stir();
             }
             NetEvent::Stream {

@@ -1,9 +1,12 @@
 //! Who was there, noted as it happens.
 
-use heirloom_protocol::id::DeviceId;
+use heirloom_protocol::{
+    id::DeviceId,
+    sync::{message::Message, session::Input},
+};
 
 use super::Network;
-use crate::runtime::note_seen;
+use crate::runtime::{note_seen, note_turned_away};
 
 impl Network {
     /// Notes that a device was connected until now.
@@ -14,5 +17,49 @@ impl Network {
                 tracing::warn!(%error, "when a device was seen could not be kept");
             }
         });
+    }
+
+    /// What a device said, which shows that it takes this one for a device of the family.
+    pub(super) fn heard(&self, device: DeviceId, message: Message) -> Input {
+        self.heard_from(device);
+        Input::Message(message)
+    }
+
+    /// Notes that a called device has said something: it takes this one for a device of the family.
+    fn heard_from(&self, device: DeviceId) {
+        let mut state = self.state();
+        state.turned_away.remove(&device);
+        if state.unjudged.remove(&device) {
+            drop(state);
+            self.note_seen(device);
+        }
+    }
+
+    /// Notes that the last connection to a device ended; where it had not said a word to a call, it
+    /// has turned this one away.
+    pub(super) fn note_end(&self, device: DeviceId, had_session: bool) {
+        if !self.state().unjudged.remove(&device) {
+            if had_session {
+                self.note_seen(device);
+            }
+            return;
+        }
+        // The holder of a kit is let in by few, and knows it.
+        if self.0.kit.is_some() || self.0.cancel.is_cancelled() || self.is_kept_away(&device) {
+            return;
+        }
+        tracing::warn!(device = %device.short(), "a device turned this one away: was it removed from the family?");
+        self.state().turned_away.insert(device);
+        let (store, now) = (self.node().store().clone(), self.node().clock().now());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = note_turned_away(&store, &device, now) {
+                tracing::warn!(%error, "who turned this device away could not be kept");
+            }
+        });
+    }
+
+    /// The devices that turned this one away when they were called last.
+    pub(crate) fn turned_away(&self) -> Vec<DeviceId> {
+        self.state().turned_away.iter().copied().collect()
     }
 }

@@ -284,7 +284,7 @@ impl Network {
             let wakes = tokio::time::Instant::from(deadline.unwrap_or_else(far));
             let (input, room) = tokio::select! {
                 frame = frames.recv() => match frame {
-                    Some(Ok(message)) => (Some(Input::Message(message)), 0),
+                    Some(Ok(message)) => (Some(self.heard(session.0, message)), 0),
                     Some(Err(())) => (Some(Input::Malformed), 0),
                     None => break None,
                 },

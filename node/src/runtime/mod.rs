@@ -90,7 +90,7 @@ pub(crate) use self::{
     gossip::is_beacon,
     heal::Kept,
     hold::Leaving,
-    seen::note_seen,
+    seen::{note_seen, note_turned_away, turned_away},
     settled::{confirm_kit, confirmed_kit, want_copies},
     used::{forget_used, note_used, used},
 };

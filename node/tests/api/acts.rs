@@ -16,10 +16,10 @@ async fn a_home_that_is_not_set_up_says_so_to_every_act() {
         (json!({"do": "list"}), false),
         (json!({"do": "get", "key": "lan_only"}), false),
         (
-            json!({"do": "set", "key": "keeper.quota", "value": "2GB"}),
+            json!({"do": "set", "key": "bandwidth.up", "value": "2MB/s"}),
             false,
         ),
-        // Whom a device talks to is said before it joins.
+        // Whom a device talks to and how much it takes is said before it joins.
         (
             json!({"do": "set", "key": "lan_only", "value": "true"}),
             true,
