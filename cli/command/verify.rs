@@ -56,9 +56,19 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
                 text::thousands(left)
             ));
         }
+        let lost = line.count("lost");
+        if lost > 0 {
+            let files = text::count(lost, "original", "originals");
+            ui.say(format!(
+                "No other device is known to have {files} of these."
+            ));
+            ui.hint(
+                "if a card, a phone or a backup still has them, import them again: heirloom import",
+            );
+        }
         if !args.repair {
             ui.hint("another device may hold a good copy: heirloom verify --repair");
-        } else if left > 0 {
+        } else if left > lost {
             ui.hint(
                 "what is left comes by itself once a device is met that holds it: heirloom serve",
             );

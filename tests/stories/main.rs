@@ -25,6 +25,7 @@ mod keepers;
 mod kill;
 mod lan_only;
 mod lost;
+mod missed;
 mod namespaces;
 mod removed;
 mod restore;

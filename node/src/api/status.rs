@@ -1,9 +1,12 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use heirloom_protocol::{
-    id::{AlbumId, PersonId},
+    id::{AlbumId, BlobId, PersonId},
     replica::{KitAct, KitUse},
 };
 use serde_json::{Value, json};
@@ -17,10 +20,10 @@ use super::{
     undo,
 };
 use crate::{
-    catalog::{self, Held, instant_text},
+    catalog::{self, Folded, Held, Item, instant_text},
     gallery::kept_uploads,
     node::Node,
-    runtime::{Burst, Stored, Sum, View},
+    runtime::{Burst, Missing, Stored, Sum, View},
     scrub::Scrub,
     store::{Store, StoreError},
 };
@@ -31,6 +34,8 @@ struct Sums {
     bytes: u64,
     safe: u64,
     only_here: u64,
+    /// Photos that were found damaged or missing here, and that no other device says it holds.
+    lost: u64,
     /// Bytes of the originals that are here, and how many photos of these too few others keep.
     here: (u64, u64),
     /// Items that are not in the trash, by album.
@@ -47,8 +52,11 @@ pub(super) async fn status(
 ) -> Done {
     let view = node.view().await?;
     let (store, seen) = (node.store().clone(), view.clone());
-    let now = node.clock().now().0;
-    let sums = node.blocking(move || sum(&store, &seen, now)).await??;
+    let missed = Arc::new(node.ask(|runtime| runtime.missed()).await?);
+    let (now, marred) = (node.clock().now().0, Arc::clone(&missed));
+    let sums = node
+        .blocking(move || sum(&store, &seen, &marred, now))
+        .await??;
     let live = Live::of(doorway, node).await?;
     let peers: Vec<_> = view
         .people
@@ -70,18 +78,16 @@ pub(super) async fn status(
     let store = node.store().clone();
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
     let mut problems = problems(&sums, &live, node, &view, peers.len());
+    let ended = node.ask(|runtime| runtime.missed_no_longer()).await?;
+    let damaged = damaged(node, &live, &missed, &ended);
+    problems.extend(of_damage(damaged, sums.lost));
     let may_go = may_offload(node, &view).await.is_ok();
     problems.extend(followed::problems(doorway, node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
     problems.extend(of_uploads(doorway, node).await);
     let store = node.store().clone();
     let lost = node.blocking(move || entries_lost(&store)).await??;
-    if lost > 0 {
-        let text = format!(
-            "{lost} entries that were here are gone, and what they told of photos with them: they come back from a device that has them (heirloom sync)."
-        );
-        problems.push(Problem::new("entries-lost", json!({"n": lost}), text));
-    }
+    problems.extend(of_entries(lost));
     let is_safe = sums.safe == sums.assets && lost == 0;
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
@@ -92,6 +98,7 @@ pub(super) async fn status(
             "node": if live.runs { "running" } else { "stopped" },
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
+            "damaged": damaged, "lost": sums.lost,
             "peers": peers, "depots": super::depot::all(node).await?,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
@@ -106,6 +113,14 @@ pub(super) async fn status(
         .await;
     let check = super::pick::flag(body, "check");
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
+}
+
+/// What it means that entries are gone.
+fn of_entries(lost: u64) -> Option<Problem> {
+    let text = format!(
+        "{lost} entries that were here are gone, and what they told of photos with them: they come back from a device that has them (heirloom sync)."
+    );
+    (lost > 0).then(|| Problem::new("entries-lost", json!({"n": lost}), text))
 }
 
 /// How many entries were here and are gone.
@@ -133,9 +148,14 @@ fn keeper(stored: &Stored, is_full: bool) -> Value {
 
 /// Counts what is kept where. An original counts as safe where enough devices that keep everything
 /// say that they hold it, and have proved lately that they hold what they say.
-fn sum(store: &Store, view: &View, now: u64) -> Result<Sums, ApiError> {
+fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums::default();
     let held = Held::of(store);
+    let missed: BTreeSet<_> = missed.iter().map(|missing| missing.named).collect();
+    let is_missed = |item: &Item| {
+        let mut blobs = item.asset.all_parts();
+        blobs.any(|(_, blob)| missed.contains(&(blob.log, blob.ordinal)))
+    };
     for folded in catalog::read(store, view)?.iter() {
         if folded.is_trashed() {
             continue;
@@ -147,8 +167,13 @@ fn sum(store: &Store, view: &View, now: u64) -> Result<Sums, ApiError> {
         {
             *sums.living.entry(item.key.album).or_default() += 1;
         }
-        let here = held.here(&folded)?.original;
+        let is_marred = !missed.is_empty() && folded.items.iter().any(is_missed);
+        let here = match is_marred {
+            true => has_one_whole(&held, &folded, is_missed)?,
+            false => held.here(&folded)?.original,
+        };
         let copies = view.copies(&folded, here);
+        sums.lost += u64::from(is_marred && !here && view.kept_on(&folded, false).is_empty());
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
         let bytes = parts.map(|(part, _)| part.len).sum::<u64>();
@@ -163,6 +188,20 @@ fn sum(store: &Store, view: &View, now: u64) -> Result<Sums, ApiError> {
     }
     sums.bursts = undo::noticed(store, view, &sums.living, now)?;
     Ok(sums)
+}
+
+/// Whether every original of one of its items is here and none of them was found damaged.
+fn has_one_whole(
+    held: &Held<'_>,
+    folded: &Folded,
+    is_missed: impl Fn(&Item) -> bool,
+) -> Result<bool, StoreError> {
+    for item in folded.items.iter().filter(|item| !is_missed(item)) {
+        if held.has_originals(item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<Problem> {
@@ -260,17 +299,36 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
         let text = "This keeper is full: it takes entries and no more photos than it may. Give it room (heirloom config set keeper.quota SIZE), then start it again.";
         problems.push(Problem::new("keeper-full", json!({}), text));
     }
-    let aside = node.store().blobs().quarantined().len() + live.broken;
-    if aside > 0 {
-        let text = format!(
-            "{aside} files were found damaged: they come again from a device that holds them. heirloom verify --repair tries it now."
-        );
-        problems.push(Problem::new("damaged", json!({"n": aside}), text));
-    }
     let opened = node.store().opened();
     if !opened.damages.is_empty() || !opened.stranded.is_empty() {
         let text = "Damage was found when the home was opened: heirloom verify names it.";
         problems.push(Problem::new("home-damaged", json!({}), text));
+    }
+    problems
+}
+
+/// How many files were found damaged or missing, and have not come again.
+fn damaged(node: &Node, live: &Live, missed: &[Missing], ended: &BTreeSet<BlobId>) -> usize {
+    let mut blobs = node.store().blobs().quarantined();
+    blobs.retain(|blob| !ended.contains(blob));
+    blobs.extend(missed.iter().map(|missing| missing.id));
+    blobs.len() + live.broken
+}
+
+/// What damage comes to.
+fn of_damage(damaged: usize, lost: u64) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if damaged > 0 {
+        let text = format!(
+            "{damaged} files were found damaged or missing: they come again from a device that holds them. heirloom verify names them, and heirloom verify --repair tries it now."
+        );
+        problems.push(Problem::new("damaged", json!({"n": damaged}), text));
+    }
+    if lost > 0 {
+        let text = format!(
+            "{lost} of your photos are damaged or missing here, and no other device is known to have them. If a card, a phone or a backup still has them, import them again: that makes them whole. Else heirloom trash, then heirloom purge, lets them go."
+        );
+        problems.push(Problem::new("lost", json!({"n": lost}), text));
     }
     problems
 }

@@ -12,8 +12,8 @@ use super::{Answer, Done, Doorway, answer::Progress, pick, repair};
 use crate::{
     catalog,
     node::Node,
-    runtime::{BlobNames, View},
-    store::{Damage, Depth, EntryRecord, Finding, Store, StoreError, Verified},
+    runtime::{BlobNames, Missing, View},
+    store::{BlobState, Damage, Depth, EntryRecord, Finding, Store, StoreError, Verified},
 };
 
 /// Entries read at once, in bytes.
@@ -23,6 +23,8 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 struct Found {
     verified: Verified,
     named: Named,
+    /// Blobs that were missed, and are whole.
+    again: Vec<(LogId, u32)>,
     /// Lines about entries that nobody signed.
     unsigned: Vec<Value>,
 }
@@ -40,18 +42,36 @@ pub(super) async fn verify(
         Depth::Structure
     };
     let view = node.view().await?;
+    let missed = node.ask(|runtime| runtime.missed()).await?;
     let (store, told) = (node.store().clone(), Arc::clone(answer));
     let found = node
-        .blocking(move || find(&store, &view, depth, &told))
+        .blocking(move || find(&store, &view, depth, &missed, &told))
         .await??;
     let findings = &found.verified.findings;
-    let repaired = match pick::flag(body, "repair") && !findings.is_empty() {
+    let is_repair = pick::flag(body, "repair");
+    let repaired = match is_repair && !findings.is_empty() {
         true => repair::repair(doorway, node, findings, answer).await?,
         false => vec![false; findings.len()],
     };
+    let (again, noted) = (found.again, findings.clone());
+    node.ask(move |runtime| {
+        runtime.miss_no_more(&again)?;
+        match is_repair {
+            true => Ok(()),
+            false => runtime.note_missed(&noted),
+        }
+    })
+    .await??;
+    let mut lost = 0_u64;
     for (finding, repaired) in findings.iter().zip(&repaired) {
         let mut line = line(node.store(), finding, &found.named);
         line["repaired"] = json!(repaired);
+        if let Some(blob) = finding.blob {
+            let elsewhere = node.ask(move |runtime| runtime.elsewhere(&blob)).await?;
+            let (holders, is_original) = elsewhere?;
+            lost += u64::from(holders == 0 && is_original && !repaired);
+            line["holders"] = json!(holders);
+        }
         answer.line(&line).await;
     }
     for line in &found.unsigned {
@@ -63,12 +83,19 @@ pub(super) async fn verify(
         "checked": found.verified.entries + found.verified.blobs,
         "damaged": damaged,
         "repaired": repaired,
+        "lost": lost,
         "bytes": found.verified.bytes,
         "exit": if damaged > repaired { 9 } else { 0 },
     }))
 }
 
-fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Found, StoreError> {
+fn find(
+    store: &Store,
+    view: &View,
+    depth: Depth,
+    missed: &[Missing],
+    answer: &Answer,
+) -> Result<Found, StoreError> {
     let stats = store.stats().unwrap_or_default();
     let total = Progress {
         total: stats.entries + stats.large_blobs + stats.small_blobs,
@@ -94,6 +121,7 @@ fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Fou
             seen.push(finding);
         }
     }
+    let again = still_missed(store, missed, &mut seen)?;
     verified.findings = seen;
     let unsigned = match signatures(store, view.family, answer) {
         // The walk has named what cannot be read.
@@ -104,8 +132,37 @@ fn find(store: &Store, view: &View, depth: Depth, answer: &Answer) -> Result<Fou
     Ok(Found {
         verified,
         named,
+        again,
         unsigned,
     })
+}
+
+/// Adds what was found earlier and has not come again; what has is returned.
+fn still_missed(
+    store: &Store,
+    missed: &[Missing],
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<(LogId, u32)>, StoreError> {
+    let mut again = Vec::new();
+    for Missing { kept, id, .. } in missed {
+        if findings.iter().any(|finding| finding.blob == Some(*kept)) {
+            continue;
+        }
+        let is_missed = match store.blob_state(&kept.0, kept.1)? {
+            BlobState::Absent => true,
+            // It may lie where damage was found that nobody has dealt with.
+            BlobState::Here(place) => !store.blobs().is_whole(id, &place)?,
+            BlobState::Dropped { .. } => false,
+        };
+        match is_missed {
+            true => findings.push(Finding {
+                damage: Damage::Blob { cid: *id },
+                blob: Some(*kept),
+            }),
+            false => again.push(*kept),
+        }
+    }
+    Ok(again)
 }
 
 fn walk(

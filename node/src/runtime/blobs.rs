@@ -215,6 +215,7 @@ impl Runtime {
 
     /// Notes where blobs lie that came from a peer; they are durable. Durable when it returns.
     pub fn blobs_came(&mut self, came: &[(BlobRef, BlobPlace)]) -> Result<(), RuntimeError> {
+        let came = &self.with_twins(came);
         let places = came
             .iter()
             .map(|(blob, place)| (self.kept_name(blob), blob.ordinal, *place))
@@ -233,11 +234,25 @@ impl Runtime {
                 (log, ordinal, since)
             })
             .collect();
+        let kept: Vec<_> = came
+            .iter()
+            .map(|(blob, _)| (self.kept_name(blob), blob.ordinal))
+            .collect();
         self.store.commit(&Batch {
             places,
             drops,
+            deletes: self.found_again(kept.iter().copied()),
             ..Batch::default()
         })?;
+        let before = self.missed.len();
+        self.forget_missed(kept.into_iter());
+        if self.missed.len() < before {
+            let count = before.saturating_sub(self.missed.len());
+            tracing::info!(
+                count,
+                "originals that were damaged or missing are here again"
+            );
+        }
         self.count_came(came);
         for (blob, _) in came {
             // What was damaged is here again; leaving the bad copy would only cost room.

@@ -87,7 +87,9 @@ impl Runtime {
         }
         let lost = batch.lost.clone();
         let is_broken = !batch.puts.is_empty();
+        let missed = self.missed_now(findings, &healed, &mut batch)?;
         self.store.commit(&batch)?;
+        self.missed = missed;
         for (finding, healed) in findings.iter().zip(&mut healed) {
             // No blob lies in it any more.
             if let Damage::Pack { .. } = finding.damage {
@@ -103,6 +105,13 @@ impl Runtime {
             // Sessions look at everything, and who is not connected is called.
             self.news.push(News::Roster);
         }
+        let repaired = healed.iter().filter(|healed| **healed).count();
+        let found = findings.len();
+        tracing::warn!(
+            found,
+            repaired,
+            "damage was dealt with: what is not repaired is to come again"
+        );
         Ok(healed)
     }
 

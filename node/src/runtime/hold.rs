@@ -265,10 +265,16 @@ impl Runtime {
             // The oldest of drops: what waits for its 30 days stays when these are collected.
             blobs.iter().map(|ordinal| (*log, ordinal, 0))
         });
+        let drops: Vec<_> = drops.collect();
+        let gone_now = drops.iter().map(|(log, ordinal, _)| (*log, *ordinal));
+        let gone_now: Vec<_> = gone_now.collect();
         self.store.commit(&Batch {
-            drops: drops.collect(),
+            drops,
+            // What others promised to keep is missed here no more.
+            deletes: self.found_again(gone_now.iter().copied()),
             ..Batch::default()
         })?;
+        self.forget_missed(gone_now.into_iter());
         for (log, blobs) in going {
             self.news.push(News::Dropped(self.names_of(&log, &blobs)));
             self.want_again(&log, blobs)?;

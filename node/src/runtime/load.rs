@@ -132,6 +132,7 @@ impl Runtime {
             relays: false,
             costly: BTreeSet::new(),
             broken: BTreeSet::new(),
+            missed: super::missed::Missed::new(),
             is_stale: true,
             is_filled: false,
             has_unvouched: false,
@@ -191,6 +192,7 @@ impl Runtime {
         self.replica.settle();
         self.load_drops()?;
         self.load_broken()?;
+        self.load_missed()?;
         self.hold_again()?;
         self.take_unindexed()?;
         self.renew_if_forked()?;

@@ -28,6 +28,7 @@ mod judge;
 mod keepers;
 mod left;
 mod load;
+mod missed;
 mod names;
 mod past;
 mod rebuild;
@@ -90,6 +91,7 @@ pub(crate) use self::{
     gossip::is_beacon,
     heal::Kept,
     hold::Leaving,
+    missed::Missing,
     seen::{note_seen, note_turned_away, turned_away},
     settled::{confirm_kit, confirmed_kit, want_copies},
     used::{forget_used, note_used, used},
@@ -165,6 +167,7 @@ pub struct Runtime {
     is_filled: bool,
     /// Entries whose records are damaged, under the names they are kept by.
     broken: BTreeSet<(LogId, u32)>,
+    missed: missed::Missed,
     account: account::Account,
     /// Whether entries of a forked log came that this device has not vouched for.
     has_unvouched: bool,
