@@ -20,6 +20,7 @@ mod faults;
 mod flood;
 mod full;
 mod gallery;
+mod imports;
 mod keeper;
 mod keepers;
 mod kill;

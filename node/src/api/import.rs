@@ -256,10 +256,7 @@ pub(super) async fn album_named(
             "you may look at this album, not add to it",
         )),
         Err(error) if error.id != "E-NOT-FOUND" => Err(error),
-        Err(_) if dry_run => view
-            .library()
-            .map(|library| library.id)
-            .ok_or_else(|| no_library(view)),
+        Err(_) if dry_run => Ok(import::unmade(asked)),
         Err(_) => {
             let name = pick::checked_name(asked, "the name of the album")?.to_owned();
             let made = node

@@ -207,10 +207,7 @@ fn known_or_made(
     let view = shared.node.ask_blocking(|runtime| runtime.view())?;
     let aim = match fits(&view) {
         Some(aim) => aim,
-        // Nothing is made to say what would happen; in the library it is not yet, or is already.
-        None if shared.request.dry_run => {
-            Aim::Album(view.library().map_or(AlbumId::ZERO, |library| library.id))
-        }
+        None if shared.request.dry_run => Aim::Album(unmade(name)),
         None => {
             let wanted = name.to_owned();
             let made = shared
@@ -221,6 +218,15 @@ fn known_or_made(
     };
     albums.insert(name.to_owned(), aim.clone());
     Ok(aim)
+}
+
+/// What stands for an album that would be made, where nothing is to be made: nothing is in it yet.
+pub(crate) fn unmade(name: &str) -> AlbumId {
+    let (mut id, hash) = (AlbumId::ZERO, blake3::hash(name.as_bytes()));
+    for (byte, hashed) in id.0.iter_mut().zip(hash.as_bytes()) {
+        *byte = *hashed;
+    }
+    id
 }
 
 #[cfg(test)]

@@ -410,7 +410,7 @@ impl<'a, 's> Batcher<'a, 's> {
                 path: path.clone(),
                 outcome: Outcome::Present,
                 asset: Some(*asset),
-                reason: Some("the same photo under another name".into()),
+                reason: Some(super::prepare::TWIN.into()),
                 bytes: *bytes,
             });
             false

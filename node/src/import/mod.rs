@@ -23,6 +23,8 @@ mod scan;
 pub mod sidecar;
 
 use std::{
+pub(crate) use self::albums::unmade;
+
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{

@@ -62,6 +62,9 @@ pub(super) struct Again {
 }
 
 /// What became of a file that is taken.
+/// What is said of a second file with the same content.
+pub(super) const TWIN: &str = "the same photo under another name";
+
 enum Prepared {
     Photo(Box<Photo>),
     Again(Box<Again>),
@@ -201,11 +204,12 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
         remember_source(store, &found.path, &stamp, hash)?;
         return Err(filled_in(shared, found, album, refused)?);
     }
-    if shared.request.dry_run {
-        return Ok(Prepared::Planned);
-    }
-    if !shared.in_work().insert((album, hash)) {
-        return Err(Refused::Twin(album, hash, before.len()));
+    let is_first = shared.in_work().insert((album, hash));
+    match (is_first, shared.request.dry_run) {
+        (true, true) => return Ok(Prepared::Planned),
+        (false, true) => return Err(Refused::Present(None, Some(TWIN.into()), before.len())),
+        (false, false) => return Err(Refused::Twin(album, hash, before.len())),
+        (true, false) => {}
     }
     let Known { refused, lost } = known;
     let prepared = match remake(store, &mut file, before.len(), lost) {
