@@ -39,6 +39,34 @@ fn counts(told: &[Value]) -> [Option<u64>; 2] {
 }
 
 #[test]
+fn the_first_import_of_a_device_that_has_just_joined_finds_its_library() {
+    let homes = Homes::new();
+    let (laptop, card) = (laptop(&homes), card(&homes, &[40]));
+    let [pi, tablet] = ["pi", "tablet"].map(|name| homes.device(name));
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &pi, "pi", link);
+    pair(&laptop, &["--device"], &tablet, "tablet", link);
+    let told = pi.ok(&["import", text(&card)]);
+    assert_eq!(counts(&told), [Some(1), Some(0)]);
+    assert_eq!(pi.assets()[0]["albums"], serde_json::json!(["Library"]));
+    node.stop();
+
+    // Where nobody could tell of the library it says what to do, and an album needs none.
+    let (error, exit) = tablet.start(&["import", text(&card)]).end();
+    assert_eq!((&error["id"], exit), (&"E-NO-PEER".into(), 6), "{error}");
+    let hint = error["hint"].as_str().expect("a hint");
+    assert!(
+        hint.contains("heirloom serve") && hint.contains("--album"),
+        "{hint}"
+    );
+    let told = tablet.ok(&["import", text(&card), "--album", "Garden"]);
+    assert_eq!(counts(&told), [Some(1), Some(0)]);
+    for device in [&laptop, &pi, &tablet] {
+        device.never_panicked();
+    }
+}
+
+#[test]
 fn what_a_dry_run_counts_is_what_an_import_does() {
     let homes = Homes::new();
     let (laptop, card) = (laptop(&homes), card(&homes, &[40, 60]));

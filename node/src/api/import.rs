@@ -14,7 +14,7 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, albums::no_person, answer::Progress, pick};
+use super::{Answer, ApiError, Done, Doorway, answer::Progress, library, pick};
 use crate::{
     catalog::parse_range,
     import::{self, Counters, Listener, Outcome, Report, Request, Target, previews},
@@ -98,7 +98,10 @@ const fn place(outcome: Outcome) -> usize {
 /// The act.
 pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<Answer>) -> Done {
     let node = doorway.node().await?;
-    let view = node.view().await?;
+    let mut view = node.view().await?;
+    if pick::optional(body, "album").is_none() && !pick::flag(body, "album_per_folder") {
+        view = library::bring(doorway, &node, view, answer).await?;
+    }
     let (request, album, seen_by) = request(&node, &view, body).await?;
     let cancelled = Arc::new(AtomicBool::new(false));
     let (stop, dropped) = (cancelled.clone(), answer.dropped().clone());
@@ -200,7 +203,7 @@ async fn request(
                 (Target::Album(album), Some(asked.to_owned()))
             }
             None => {
-                let library = view.library().ok_or_else(|| no_library(view))?;
+                let library = view.library().ok_or_else(|| library::missing(view))?;
                 (Target::Album(library.id), None)
             }
         }
@@ -223,16 +226,6 @@ async fn request(
         name,
         seen_by,
     ))
-}
-
-/// Why there is no library of this person.
-fn no_library(view: &View) -> ApiError {
-    match view.person {
-        None => {
-            no_person().hint("import on a device of a person: a keeper only holds what others add")
-        }
-        Some(_) => ApiError::not_found("library of yours here yet").hint("run heirloom sync"),
-    }
 }
 
 /// A link to a file is followed where a person named it; within folders none is.
@@ -271,7 +264,7 @@ pub(super) async fn album_named(
 pub(crate) fn album_to_add_to(view: &View, asked: Option<&str>) -> Result<AlbumId, ApiError> {
     let album = match asked.filter(|asked| !asked.is_empty()) {
         Some(asked) => pick::album(view, asked)?,
-        None => view.library().ok_or_else(|| no_library(view))?,
+        None => view.library().ok_or_else(|| library::missing(view))?,
     };
     if album.level < Level::Contributor {
         return Err(ApiError::not_allowed(

@@ -25,6 +25,7 @@ mod import;
 mod invite;
 mod join;
 mod keep;
+mod library;
 mod live;
 mod network;
 mod offload;
