@@ -89,3 +89,53 @@ fn what_a_dry_run_counts_is_what_an_import_does() {
     }
     laptop.never_panicked();
 }
+
+#[test]
+fn a_photo_in_a_second_album_takes_no_room_of_its_own() {
+    let homes = Homes::new();
+    let (laptop, card) = (laptop(&homes), card(&homes, &[250, 500]));
+    let pi = homes.device("pi");
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &pi, "pi", link);
+    let room = |device: &Device| -> u64 {
+        let blobs = files(&device.home.join("blobs")).into_iter();
+        let size = |path: PathBuf| fs::metadata(path).expect("there").size();
+        blobs.map(size).sum()
+    };
+    laptop.ok(&["import", text(&card)]);
+    let before = room(&laptop);
+    let told = laptop.ok(&["import", text(&card), "--album", "Garden"]);
+    assert_eq!(counts(&told), [Some(2), Some(0)]);
+    assert_eq!(room(&laptop), before);
+    for asset in laptop.assets() {
+        let albums = asset["albums"].as_array().map(Vec::len);
+        assert_eq!(
+            (albums, &asset["preview"]),
+            (Some(2), &"made".into()),
+            "{asset}"
+        );
+    }
+    // What one album lets go of stays in the other, here and elsewhere.
+    let ids: Vec<_> = laptop.assets().iter().map(|a| a["id"].clone()).collect();
+    for id in &ids {
+        let id = id.as_str().expect("an id");
+        laptop.ok(&["trash", id, "--album", "Library"]);
+    }
+    let args: Vec<_> = ["--yes", "purge"]
+        .into_iter()
+        .chain(ids.iter().filter_map(Value::as_str))
+        .collect();
+    let (lines, _) = laptop.start(&args).all();
+    assert_eq!(lines.last().expect("an end")["v"], 1);
+    pi.ok(&["sync"]);
+    node.stop();
+    let contents = |folder: &Path| sums(folder).into_keys().collect::<Vec<_>>();
+    for device in [&laptop, &pi] {
+        device.is_whole();
+        let out = device.home.with_extension("out");
+        device.ok(&["export", text(&out), "--sidecars", "none"]);
+        assert_eq!(contents(&out), contents(&card));
+        device.never_panicked();
+    }
+    assert!(room(&pi) < before * 3 / 2, "{} of {before}", room(&pi));
+}

@@ -183,7 +183,7 @@ fn opens(store: &Store, asset: &Asset, hash: PlainHash) -> Result<bool, Refused>
 }
 
 /// Whether a blob that lies here opens to the content that its part claims.
-fn opens_to(store: &Store, part: &Part, blob: &BlobRef) -> bool {
+pub(super) fn opens_to(store: &Store, part: &Part, blob: &BlobRef) -> bool {
     // What was dropped lies here until it is erased.
     let Ok(Some(place)) = store.place_of(&blob.log, blob.ordinal) else {
         return false;

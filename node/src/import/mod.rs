@@ -19,6 +19,7 @@ mod known;
 pub mod metadata;
 mod prepare;
 pub mod previews;
+mod reuse;
 mod scan;
 pub mod sidecar;
 

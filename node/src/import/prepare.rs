@@ -21,6 +21,7 @@ use super::{
     encrypt::seal,
     known::{self, Known, Look, Remade, remake},
     metadata::{self, CaptureSource, Metadata, name},
+    reuse,
     scan::Found,
     sidecar::Said,
 };
@@ -254,8 +255,14 @@ fn add(
     file.seek(SeekFrom::Start(0))?;
     // A file that says nothing, or on which the worker dies, is kept all the same.
     let metadata = shared.pool.metadata(file, media).unwrap_or_default();
-    let key = blob_key(shared, hash)?;
-    let (line, place) = encrypt(shared.node.store(), file, before.len(), hash, &key)?;
+    let (key, line, place) = match reuse::original(shared.node.store(), hash, before.len())? {
+        Some((key, named)) => (key, named.line, named.place),
+        None => {
+            let key = blob_key(shared, hash)?;
+            let (line, place) = encrypt(shared.node.store(), file, before.len(), hash, &key)?;
+            (key, line, place)
+        }
+    };
     let after = std::fs::symlink_metadata(&found.path)?;
     if stamp_of(&after) != stamp {
         return Err(Refused::Failed(

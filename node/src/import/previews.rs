@@ -22,6 +22,7 @@ use heirloom_protocol::{
 };
 use zeroize::Zeroizing;
 
+use super::reuse::{self, Named};
 use crate::{
     api::ApiError,
     media::{MediaKind, MediaType, Pool, Previews, Reason},
@@ -172,6 +173,11 @@ fn make_one(node: &Node, pool: &Pool, due: Due) -> Result<Option<Outcome>, ApiEr
     if added.item.kind == ItemKind::Video || due.media.kind() == MediaKind::Video {
         return Ok(Some(none(due.key.item, "movies have no preview yet")));
     }
+    let me = asset.owner();
+    let made = me.map(|me| reuse::pictures(store, me, part.pt_hash));
+    if let Some(made) = made.transpose()?.flatten() {
+        return Ok(Some(named_again(due.key.item, made)));
+    }
     let mut original = match Plain::open(store, blob, &part.key, part.len) {
         Ok(original) => original,
         // Not here, or damaged: whoever holds it whole makes the pictures.
@@ -202,6 +208,22 @@ fn none(item: OpId, reason: &str) -> Outcome {
         lines: Vec::new(),
         places: Vec::new(),
     }
+}
+
+/// Pictures that were made for another item with the same content.
+fn named_again(item: OpId, made: Vec<(AddBlob, Named)>) -> Outcome {
+    let mut outcome = Outcome {
+        item,
+        ops: Vec::new(),
+        lines: Vec::new(),
+        places: Vec::new(),
+    };
+    for (made, named) in made {
+        outcome.ops.push(Op::AddBlob(AddBlob { item, ..made }));
+        outcome.lines.push(named.line);
+        outcome.places.push(named.place);
+    }
+    outcome
 }
 
 fn outcome_of(node: &Node, item: OpId, made: &Previews) -> Result<Outcome, ApiError> {
