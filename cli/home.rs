@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::{Value, json};
+
 use crate::error::CliError;
 
 /// Gives the home that was asked for, else the platform's data folder for Heirloom.
@@ -42,14 +44,35 @@ fn data_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     }
 }
 
-/// Gives `path` as an absolute text, for a node that may run in another folder.
-pub(crate) fn absolute(path: &Path) -> Result<String, CliError> {
-    let whole = std::path::absolute(path).map_err(|source| CliError::File {
+fn whole(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|source| CliError::File {
         act: "find",
         path: path.to_owned(),
         source,
-    })?;
-    whole.into_os_string().into_string().map_err(|odd| {
+    })
+}
+
+/// Gives `path` absolute, for a node that may run in another folder: as a text, or where its name is
+/// none, as its bytes in hexadecimal.
+pub(crate) fn place(path: &Path) -> Result<Value, CliError> {
+    let whole = whole(path)?;
+    if let Some(text) = whole.to_str() {
+        return Ok(json!(text));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt as _;
+        let bytes = whole.as_os_str().as_bytes().iter();
+        let digits: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+        Ok(json!({ "bytes": digits }))
+    }
+    #[cfg(not(unix))]
+    absolute(&whole).map(Value::from)
+}
+
+/// Gives `path` as an absolute text, for a node that may run in another folder and remembers it.
+pub(crate) fn absolute(path: &Path) -> Result<String, CliError> {
+    whole(path)?.into_os_string().into_string().map_err(|odd| {
         CliError::usage(
             format!("the path {} is not UTF-8", odd.to_string_lossy()),
             "rename it, or give the folder above it",

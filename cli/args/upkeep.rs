@@ -195,7 +195,7 @@ pub(crate) enum DepotAct {
     Add {
         /// The folder, made when missing; or s3://bucket/prefix
         #[arg(value_name = "DIR")]
-        place: String,
+        place: PathBuf,
         /// Where the S3-compatible store is
         #[arg(long, value_name = "URL", value_parser = values::endpoint)]
         endpoint: Option<String>,
@@ -209,7 +209,7 @@ pub(crate) enum DepotAct {
     Remove {
         /// The folder, or s3://bucket/prefix
         #[arg(value_name = "DIR")]
-        place: String,
+        place: PathBuf,
     },
 }
 

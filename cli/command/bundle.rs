@@ -8,7 +8,7 @@ use super::Talk;
 use crate::{
     args::{Bundle, BundleAct},
     error::CliError,
-    home::absolute,
+    home::place,
     ui::{Line, Ui, text},
 };
 
@@ -16,7 +16,7 @@ pub(super) async fn run(args: Bundle, talk: &mut Talk<'_>) -> Result<u8, CliErro
     match args.act {
         BundleAct::Write { dir, to, since } => {
             let body = json!({
-                "do": "write", "dir": absolute(&dir)?, "to": to, "since": since,
+                "do": "write", "dir": place(&dir)?, "to": to, "since": since,
             });
             talk.act("bundle", body, |ui, line| match line.kind() {
                 "summary" => say_written(ui, line, &dir),
@@ -25,7 +25,7 @@ pub(super) async fn run(args: Bundle, talk: &mut Talk<'_>) -> Result<u8, CliErro
             .await
         }
         BundleAct::Read { dir } => {
-            let body = json!({"do": "read", "dir": absolute(&dir)?});
+            let body = json!({"do": "read", "dir": place(&dir)?});
             talk.act("bundle", body, |ui, line| match line.kind() {
                 "file" => say_wrong(ui, line),
                 "summary" => say_read(ui, line),

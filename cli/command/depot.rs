@@ -53,10 +53,10 @@ pub(super) async fn run(args: Depot, talk: &mut Talk<'_>) -> Result<u8, CliError
 }
 
 /// The whole path of a folder; what stands for a bucket is left as it is.
-fn whole(place: &str) -> Result<String, CliError> {
-    match place.starts_with("s3://") {
-        true => Ok(place.to_owned()),
-        false => absolute(Path::new(place)),
+fn whole(place: &Path) -> Result<String, CliError> {
+    match place.to_str().filter(|place| place.starts_with("s3://")) {
+        Some(place) => Ok(place.to_owned()),
+        None => absolute(place),
     }
 }
 

@@ -6,13 +6,13 @@ use super::Talk;
 use crate::{
     args::Export,
     error::CliError,
-    home::absolute,
+    home::place,
     ui::{Line, Ui, text},
 };
 
 pub(super) async fn run(args: Export, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     let body = json!({
-        "dir": absolute(&args.dir)?,
+        "dir": place(&args.dir)?,
         "album": args.album,
         "layout": args.layout.word(),
         "sidecars": args.sidecars.word(),

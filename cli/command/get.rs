@@ -6,12 +6,12 @@ use super::Talk;
 use crate::{
     args::Get,
     error::CliError,
-    home::absolute,
+    home::place,
     ui::{Line, Ui},
 };
 
 pub(super) async fn run(args: Get, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    let body = json!({"ids": args.ids, "output": absolute(&args.output)?});
+    let body = json!({"ids": args.ids, "output": place(&args.output)?});
     talk.act("get", body, |ui, line| match line.kind() {
         "file" => say_file(ui, line),
         _ => super::unknown(ui, line),

@@ -6,13 +6,12 @@ use super::Talk;
 use crate::{
     args::Import,
     error::CliError,
-    home::absolute,
+    home::place,
     ui::{Line, Ui, text},
 };
 
 pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    let paths: Result<Vec<String>, CliError> =
-        args.paths.iter().map(|path| absolute(path)).collect();
+    let paths: Result<Vec<_>, CliError> = args.paths.iter().map(|path| place(path)).collect();
     let body = json!({
         "paths": paths?,
         "album": args.album,

@@ -201,6 +201,21 @@ fn ignores_hangup(status: &str) -> bool {
     mask.is_some_and(|mask| mask.is_ok_and(|mask| mask & 1 == 1))
 }
 
+/// The path of these bytes; none where a path is text.
+#[cfg(unix)]
+pub fn path_of_bytes(bytes: Vec<u8>) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    // No file has such a name, and what stops at the zero would be another one.
+    let has_end = bytes.contains(&0);
+    (!has_end).then(|| std::ffi::OsString::from_vec(bytes).into())
+}
+
+/// The path of these bytes; none where a path is text.
+#[cfg(not(unix))]
+pub fn path_of_bytes(bytes: Vec<u8>) -> Option<std::path::PathBuf> {
+    String::from_utf8(bytes).ok().map(Into::into)
+}
+
 /// What tells one state of a file from another: size, times, and where it lies.
 #[cfg(unix)]
 pub fn file_stamp(metadata: &std::fs::Metadata) -> Vec<u8> {

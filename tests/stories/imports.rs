@@ -139,3 +139,57 @@ fn a_photo_in_a_second_album_takes_no_room_of_its_own() {
     }
     assert!(room(&pi) < before * 3 / 2, "{} of {before}", room(&pi));
 }
+
+#[test]
+fn a_folder_whose_name_is_no_text_is_imported_exported_and_carried_all_the_same() {
+    let homes = Homes::new();
+    let (laptop, card) = (laptop(&homes), card(&homes, &[40]));
+    let odd = |name: &[u8]| homes.path().join(OsStr::from_bytes(name));
+    let folder = odd(b"caf\xe9");
+    if fs::create_dir(&folder).is_err() {
+        eprintln!("skipped: names are text on this file system");
+        return;
+    }
+    let photo = folder.join(OsStr::from_bytes(b"\xff.bmp"));
+    fs::copy(card.join("40.bmp"), &photo).expect("a photo");
+    let run = |args: &[&OsStr]| {
+        let mut command = laptop.command(&[]);
+        let ended = command.args(args).output().expect("it runs");
+        let last = String::from_utf8(ended.stdout).expect("UTF-8");
+        let last: Value = serde_json::from_str(last.lines().last().expect("a line")).expect("JSON");
+        (last, ended.status.code())
+    };
+    // In process, and through a node that runs.
+    for (nth, name) in [b"out\xe9", b"uit\xe9"].into_iter().enumerate() {
+        let node = (nth == 1).then(|| laptop.serve());
+        let (told, exit) = run(&["import".as_ref(), photo.as_ref()]);
+        assert_eq!((exit, &told["failed"]), (Some(0), &0.into()), "{told}");
+        let (told, exit) = run(&["import".as_ref(), folder.as_ref()]);
+        assert_eq!((exit, &told["present"]), (Some(0), &1.into()), "{told}");
+        let out = odd(name);
+        let sidecars = ["--sidecars", "none"].map(OsStr::new);
+        let (told, exit) = run(&["export".as_ref(), out.as_ref(), sidecars[0], sidecars[1]]);
+        assert_eq!(exit, Some(0), "{told}");
+        assert_eq!(sums(&out).len(), 1);
+        let carried = out.with_extension("carried");
+        for act in ["write", "read"] {
+            let (told, exit) = run(&["bundle".as_ref(), act.as_ref(), carried.as_ref()]);
+            assert_eq!(exit, Some(0), "{act}: {told}");
+        }
+        // What is remembered has a name that can be said.
+        for act in ["watch", "depot"] {
+            let (told, exit) = run(&[act.as_ref(), "add".as_ref(), folder.as_ref()]);
+            assert_eq!(
+                (exit, &told["id"]),
+                (Some(2), &"E-USAGE".into()),
+                "{act}: {told}"
+            );
+            let message = told["message"].as_str().expect("a message");
+            assert!(message.contains("is not UTF-8"), "{act}: {message}");
+        }
+        if let Some(node) = node {
+            node.stop();
+        }
+    }
+    laptop.never_panicked();
+}

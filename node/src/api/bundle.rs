@@ -23,7 +23,7 @@ pub(super) async fn bundle(node: &Node, body: &Value, answer: &Arc<Answer>) -> D
 
 /// The place that is asked for: a whole path that is neither in the home nor around it.
 pub(super) fn path(node: &Node, body: &Value) -> Result<PathBuf, ApiError> {
-    let path = PathBuf::from(pick::text(body, "dir")?);
+    let path = pick::path(body, "dir")?;
     if !path.is_absolute() {
         // This process may be a node that was started somewhere else.
         return Err(ApiError::usage("the folder is given with its whole path"));

@@ -143,7 +143,7 @@ pub(super) async fn export(
 }
 
 fn folder(doorway: &Doorway, body: &Value, field: &str) -> Result<PathBuf, ApiError> {
-    let path = PathBuf::from(pick::text(body, field)?);
+    let path = pick::path(body, field)?;
     if !path.is_absolute() {
         // This process may be a node that was started somewhere else.
         return Err(ApiError::usage("the folder is given with its whole path"));

@@ -171,10 +171,7 @@ async fn request(
     view: &View,
     body: &Value,
 ) -> Result<(Request, Option<String>, Vec<String>), ApiError> {
-    let paths: Vec<PathBuf> = pick::texts(body, "paths")
-        .into_iter()
-        .map(PathBuf::from)
-        .collect();
+    let paths = pick::paths(body, "paths");
     if paths.is_empty() {
         return Err(ApiError::usage("no files or folders are named"));
     }

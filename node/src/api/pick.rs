@@ -1,5 +1,7 @@
 //! Whom and what a person means: albums, people and devices by name or id, assets by id.
 
+use std::path::PathBuf;
+
 use heirloom_protocol::{
     id::{AlbumId, DeviceId, PersonId},
     limits,
@@ -11,6 +13,7 @@ use crate::{
     catalog::{Folded, Lookup, by_id},
     node::Node,
     runtime::{SeenAlbum, View},
+    sys,
 };
 
 /// Most of what a person typed that is told back.
@@ -73,6 +76,27 @@ pub(super) fn quoted(asked: &str) -> String {
 /// A text field that may be left out.
 pub(super) fn optional<'a>(body: &'a Value, field: &str) -> Option<&'a str> {
     body.get(field).and_then(Value::as_str)
+}
+
+/// A path: a text, or where its bytes are no text `{"bytes": ..}` with them in hexadecimal.
+pub(super) fn path(body: &Value, field: &str) -> Result<PathBuf, ApiError> {
+    let path = body.get(field).and_then(path_of);
+    path.ok_or_else(|| ApiError::usage(&format!("{field} is missing")))
+}
+
+/// A list of paths; what is none is left out.
+pub(super) fn paths(body: &Value, field: &str) -> Vec<PathBuf> {
+    let all = body.get(field).and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(path_of).collect()
+}
+
+fn path_of(value: &Value) -> Option<PathBuf> {
+    if let Some(text) = value.as_str() {
+        return Some(PathBuf::from(text));
+    }
+    let bytes = value.get("bytes")?.as_str()?;
+    let bytes = data_encoding::HEXLOWER.decode(bytes.as_bytes()).ok()?;
+    sys::path_of_bytes(bytes)
 }
 
 /// A yes or no, no when it is left out.
