@@ -196,6 +196,14 @@ fn node_options() -> Result<Options, CliError> {
     })
 }
 
+/// What every command says of a home that is not set up, where no node has to be asked for it.
+pub(crate) fn check_set_up(home: &Path) -> Result<(), CliError> {
+    match home.join("keys").join("device.key").exists() {
+        true => Ok(()),
+        false => Err(told_by_node(ApiError::not_set_up())),
+    }
+}
+
 fn told_by_node(error: ApiError) -> CliError {
     CliError::Told(Told {
         id: error.id.to_owned(),

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::Talk;
 use crate::{
     args::Log,
+    door,
     error::CliError,
     journal::{FILE, OLDER, Unit},
     ui::{Line, Ui, text},
@@ -32,6 +33,10 @@ pub(super) async fn run(args: Log, talk: &mut Talk<'_>) -> Result<u8, CliError> 
     }
     let older = fs::read(talk.home.join(OLDER)).unwrap_or_default();
     let older = String::from_utf8_lossy(&older);
+    if text.is_empty() && older.is_empty() {
+        // A node that offers to set up the home may have logged already.
+        door::check_set_up(&talk.home)?;
+    }
     let mut last = VecDeque::new();
     for line in older.lines().chain(text.lines()) {
         if last.len() == args.lines {

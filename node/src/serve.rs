@@ -27,6 +27,8 @@ const VOUCH_AFTER: Duration = Duration::from_secs(2);
 const RELEASE_EVERY: Duration = Duration::from_secs(60);
 /// How long after a change of the roster keys are given out.
 const TEND_AFTER: Duration = Duration::from_secs(10);
+/// How long between two lines of the log on what came and went.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How long the first line waits for an address.
 const LISTENING: Duration = Duration::from_secs(2);
 
@@ -163,7 +165,11 @@ impl Running {
         let network = Network::start(node.clone(), self.network_options.clone()).await?;
         self.network = Some(network.clone());
         self.doorway.run_on(Some(network.clone())).await;
+        let device = node.view().await?.device;
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(%version, device = %device.short(), "the node runs");
         self.work = vec![
+            tokio::spawn(tell_moved(network.clone(), self.ending.clone())),
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
             tokio::spawn(keep_up(node.clone(), self.ending.clone())),
             tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
@@ -238,6 +244,7 @@ impl Running {
 
     async fn stop(&mut self) {
         self.ending.cancel();
+        let did_run = self.network.is_some();
         if let Some(gallery) = self.doorway.gallery().await {
             self.doorway.show(None).await;
             gallery.stop().await;
@@ -249,6 +256,45 @@ impl Running {
         self.doorway.run_on(None).await;
         if let Some(network) = self.network.take() {
             network.stop().await;
+        }
+        if did_run {
+            tracing::info!("the node has stopped");
+        }
+    }
+}
+
+/// Logs how much came and went, for whom looks later; what is left to tell at the end as well.
+async fn tell_moved(network: Network, ending: CancellationToken) {
+    let mut every = interval(TELL_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = network.moved();
+    loop {
+        let is_ending = tokio::select! {
+            () = ending.cancelled() => true,
+            _ = every.tick() => false,
+        };
+        let now = network.moved();
+        if now.blobs_received > told.blobs_received {
+            let files = now.blobs_received.saturating_sub(told.blobs_received);
+            let bytes = now.bytes_received.saturating_sub(told.bytes_received);
+            tracing::info!(
+                files,
+                bytes,
+                "photos and their pictures came from other devices"
+            );
+        }
+        if now.blobs_sent > told.blobs_sent {
+            let files = now.blobs_sent.saturating_sub(told.blobs_sent);
+            let bytes = now.bytes_sent.saturating_sub(told.bytes_sent);
+            tracing::info!(
+                files,
+                bytes,
+                "photos and their pictures went to other devices"
+            );
+        }
+        told = now;
+        if is_ending {
+            return;
         }
     }
 }

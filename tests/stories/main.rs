@@ -25,6 +25,7 @@ mod keeper;
 mod keepers;
 mod kill;
 mod lan_only;
+mod logged;
 mod lost;
 mod missed;
 mod namespaces;

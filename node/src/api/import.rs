@@ -116,6 +116,9 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
         .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
         .await??;
     let [added, present, paired, skipped, failed, restored, sidecars] = totals.by_outcome;
+    if !pick::flag(body, "dry_run") {
+        tracing::info!(added, paired, failed, "photos were imported");
+    }
     Ok(json!({
         "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars,
         "sidecars": sidecars, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,

@@ -225,6 +225,7 @@ impl Network {
         };
         let network = self.clone();
         let wire = stream.wire();
+        tracing::info!(device = %device.short(), "a device is there");
         tokio::spawn(async move {
             let ended = network.pump((device, number), stream, waiting).await;
             match ended {
@@ -236,6 +237,14 @@ impl Network {
                 }
                 Ok(reason) => tracing::debug!(device = %device.short(), ?reason, "session ended"),
                 Err(error) => tracing::warn!(device = %device.short(), %error, "session failed"),
+            }
+            if network
+                .state()
+                .sessions
+                .get(&device)
+                .is_none_or(|run| run.number == number)
+            {
+                tracing::info!(device = %device.short(), "a device has gone");
             }
             let is_latest = network
                 .state()
