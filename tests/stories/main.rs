@@ -21,6 +21,7 @@ mod flood;
 mod full;
 mod gallery;
 mod imports;
+mod joins;
 mod keeper;
 mod keepers;
 mod kill;

@@ -161,12 +161,18 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
     let home = doorway.home().to_owned();
     let opened = tokio::task::spawn_blocking(move || open_empty(&home)).await;
     let store = opened.map_err(|_| RuntimeError::Stopped)??;
-    if let Some(member) = take_up(&store, doorway.options(), &network).await? {
+    let earlier = Pending::load(&store)?.filter(|earlier| earlier.promise.is_some());
+    let has_earlier = earlier.is_some();
+    if let Some(earlier) = earlier
+        && let Some(member) = take_up(&store, doorway.options(), &network, earlier, &code).await?
+    {
         return finish(doorway, &store, member, &[]).await;
     }
     let keys = DeviceKeys::generate(&mut system_rng()?);
     let pending = Pending::new(&keys);
-    pending.save(&store)?;
+    if !has_earlier {
+        pending.save(&store)?;
+    }
     let mut config = NetConfig::new(guest_seed(&code.secret().guest()));
     config.listen.clear();
     config.discovery = network.discovery && matches!(code, InviteText::Words(_));
@@ -179,6 +185,7 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
         wishes,
         keys: Arc::new(keys),
         pending,
+        has_earlier,
         host: None,
         offered: None,
         words: Vec::new(),
@@ -190,7 +197,7 @@ pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) 
         Ok(outcome) => guest.end(outcome).await,
         Err(error) => {
             if guest.pending.promise.is_none() {
-                Pending::clear(&store)?;
+                guest.forget()?;
             }
             Err(error)
         }
@@ -208,13 +215,20 @@ async fn take_up(
     store: &Store,
     options: &Options,
     network: &NetworkOptions,
+    pending: Pending,
+    code: &InviteText,
 ) -> Result<Option<Member>, ApiError> {
-    let Some(pending) = Pending::load(store)? else {
-        return Ok(None);
-    };
     let Some(promise) = pending.promise.clone() else {
         return Ok(None);
     };
+    let mut addresses = promise.addresses();
+    if let InviteText::Link(code) = code
+        && code.inviter == promise.inviter
+    {
+        // Since it was started again it may be elsewhere.
+        let known = code.addrs.iter();
+        addresses.extend(known.filter_map(|text| text.to_string().parse::<Address>().ok()));
+    }
     let keys = Arc::new(pending.keys());
     let mut config = NetConfig::new(keys.sign.to_bytes());
     config.listen.clear();
@@ -225,7 +239,7 @@ async fn take_up(
     let inviter = peer_of(promise.inviter);
     let asked = async {
         net.set_allowed(BTreeSet::from([inviter])).await?;
-        net.dial(Whom::Device(inviter), promise.addresses()).await?;
+        net.dial(Whom::Device(inviter), addresses).await?;
         fetch_handed(net.open(inviter, Proto::Pair).await?).await
     };
     let handed: Result<_, NetError> = asked.await;
@@ -285,7 +299,10 @@ async fn settle_in(
         runtime
             .take_handed(handed, inviter, seal, promise.person())?
             .map_err(|_| wrong())?;
-        if let InviteFor::Person { .. } = promise.invite_for {
+        // An attempt that was killed after this has made it already.
+        if let InviteFor::Person { .. } = promise.invite_for
+            && runtime.view().library().is_none()
+        {
             runtime.make_album("Library", AlbumUse::Library)?;
         }
         // The first one is remembered last and so tried first.
@@ -348,6 +365,9 @@ struct Guest<'a> {
     wishes: Wishes,
     keys: Arc<DeviceKeys>,
     pending: Pending,
+    /// Whether an earlier pairing broke at its end: what it left stays until another comes as far, as the
+    /// inviter of that one may only be out of reach.
+    has_earlier: bool,
     /// Who answered, and where.
     host: Option<(Peer, Option<Address>)>,
     offered: Option<(Offer, SealPublic)>,
@@ -401,6 +421,14 @@ impl Guest<'_> {
         run_joiner(stream, machine, self, &dropped).await
     }
 
+    /// Removes what this pairing left, when nothing has come of it.
+    fn forget(&self) -> Result<(), ApiError> {
+        match self.has_earlier && self.pending.promise.is_none() {
+            true => Ok(()),
+            false => Pending::clear(&self.store),
+        }
+    }
+
     async fn end(mut self, outcome: Outcome) -> Done {
         if let (Some(node), Some(promise)) = (self.node.take(), self.pending.promise.clone()) {
             let recovery = self.pending.recovery_words();
@@ -418,7 +446,7 @@ impl Guest<'_> {
             .safe("Its keys are kept.")
             .hint("run heirloom join again, with the same code; it asks whether it was let in"));
         }
-        Pending::clear(&self.store)?;
+        self.forget()?;
         Err(match outcome {
             Outcome::Refused => ApiError::refused("the other side said no"),
             Outcome::Withdrawn => ApiError::refused("you said no"),
