@@ -18,9 +18,13 @@ pub(super) async fn run(args: Peer, talk: &mut Talk<'_>) -> Result<u8, CliError>
                 ui.say(line);
             }
             match &args.act {
-                PeerAct::List if line.count("count") == 0 => {
+                PeerAct::List if line.count("others") == 0 => {
                     ui.say("There are no other devices yet.");
                     ui.hint("heirloom invite --device brings in a second one");
+                }
+                PeerAct::List if line.count("peers") == 0 => {
+                    ui.say("No other device is connected, and no address of one is known.");
+                    ui.hint("run heirloom serve on both: on one network they find each other; elsewhere give the address that serve shows there: heirloom peer add MULTIADDR");
                 }
                 PeerAct::List => {}
                 PeerAct::Add { addr } => {

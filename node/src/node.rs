@@ -249,7 +249,7 @@ pub struct FamilyNames {
 fn no_family(damage: Damage) -> ApiError {
     let error = ApiError::from(StoreError::Damaged(damage));
     error
-        .safe("The photos here are as they were, and other devices have their own copies.")
+        .safe("The photos here are as they were. Other devices of the family, if there are any, have copies of their own.")
         .hint("bring the logs of this home back from a backup; else set up another home (--home) with heirloom recovery restore or heirloom join, and keep this one until everything is there")
 }
 

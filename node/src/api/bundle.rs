@@ -31,8 +31,9 @@ pub(super) fn path(node: &Node, body: &Value) -> Result<PathBuf, ApiError> {
     let home = node.store().home();
     if path.starts_with(home) || home.starts_with(&path) {
         return Err(ApiError::usage(
-            "it does not lie in the home of this device, nor around it",
-        ));
+            "this folder lies in the home of this device, or the home lies in it: what is carried needs one of its own",
+        )
+        .hint("name a folder on the disk that is taken along: the one that heirloom bundle write was given"));
     }
     Ok(path)
 }

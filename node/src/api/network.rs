@@ -95,7 +95,9 @@ async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
         answer.line(&line).await;
         count += 1;
     }
-    Ok(json!({"peers": count}))
+    let others = view.people.devices.iter();
+    let others = others.filter(|row| row.id != view.device && !row.removed);
+    Ok(json!({"peers": count, "others": others.count()}))
 }
 
 fn path_line(view: &View, path: &PeerPath, before: &[PeerPath]) -> Value {
