@@ -23,9 +23,9 @@ mod reuse;
 mod scan;
 pub mod sidecar;
 
-use std::{
 pub(crate) use self::albums::unmade;
 
+use std::{
     collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{

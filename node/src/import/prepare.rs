@@ -62,10 +62,10 @@ pub(super) struct Again {
     pub(super) stamp: Vec<u8>,
 }
 
-/// What became of a file that is taken.
 /// What is said of a second file with the same content.
 pub(super) const TWIN: &str = "the same photo under another name";
 
+/// What became of a file that is taken.
 enum Prepared {
     Photo(Box<Photo>),
     Again(Box<Again>),
