@@ -1,8 +1,11 @@
 //! Assets into one more album: the same blobs under new items, and what was said about them.
+//!
+//! A new item is this person's own word, which the next import believes. So what somebody else says
+//! that a part contains is held against its bytes before it is said again.
 
 use heirloom_protocol::{
     album::asset::{Asset, BlobRef},
-    id::{AlbumId, OpId},
+    id::{AlbumId, OpId, PersonId, PlainHash},
     limits,
     log::entry::BlobLine,
     op::{AddBlob, AddItem, Field, Op, Part, SetField, Tag},
@@ -12,6 +15,7 @@ use super::{ApiError, trash::may_decide, write::Edits};
 use crate::{
     catalog::{Folded, Held, Item, items_in},
     node::Node,
+    original::Plain,
     runtime::View,
     store::{BlobPlace, BlobState, Store, StoreError},
 };
@@ -107,10 +111,11 @@ pub(super) async fn add_again(
     items: Vec<Item>,
 ) -> Result<Again, ApiError> {
     let store = node.store().clone();
+    let me = node.ask(|runtime| runtime.replica().person()).await?;
     let planned = node.blocking(move || {
         let (mut again, mut batches) = (Again::default(), Vec::new());
         for item in &items {
-            match batch_up(&store, &mut batches, item)? {
+            match batch_up(&store, &mut batches, item, me)? {
                 true => again.added += 1,
                 false => again.lost += 1,
             }
@@ -148,10 +153,15 @@ async fn record_batches(
 }
 
 /// Adds an item to the last batch that has room; says whether all its originals are on this disk.
-fn batch_up(store: &Store, batches: &mut Vec<Batch>, source: &Item) -> Result<bool, ApiError> {
+fn batch_up(
+    store: &Store,
+    batches: &mut Vec<Batch>,
+    source: &Item,
+    me: Option<PersonId>,
+) -> Result<bool, ApiError> {
     let full =
         |batch: &Batch| batch.items.len() >= limits::BATCH_ITEMS || batch.blobs.lines.len() > LINES;
-    for (_, blob) in source.asset.all_parts() {
+    for (_, blob) in source.asset.needed_parts(me) {
         if place_of(store, blob)?.is_none() {
             return Ok(false);
         }
@@ -160,7 +170,7 @@ fn batch_up(store: &Store, batches: &mut Vec<Batch>, source: &Item) -> Result<bo
         batches.push(Batch::default());
     }
     let batch = batches.last_mut().expect("one was pushed");
-    let item = add_item(store, source, &mut batch.blobs)?;
+    let item = add_item(store, source, me, &mut batch.blobs)?;
     batch.items.push(Op::AddItem(item));
     batch.sources.push(source.asset.clone());
     Ok(true)
@@ -183,7 +193,7 @@ fn plan(store: &Store, view: &View, album: AlbumId, assets: Vec<Folded>) -> Resu
             restored.push(item.key.item);
             continue;
         }
-        batch_up(store, &mut batches, source(&held, &folded)?)?;
+        batch_up(store, &mut batches, source(&held, &folded)?, view.person)?;
     }
     Ok((copied, restored, batches))
 }
@@ -191,7 +201,7 @@ fn plan(store: &Store, view: &View, album: AlbumId, assets: Vec<Folded>) -> Resu
 /// The item whose originals are all here.
 fn source<'a>(held: &Held<'_>, folded: &'a Folded) -> Result<&'a Item, ApiError> {
     for item in &folded.items {
-        if held.has_originals(item)? {
+        if held.has_originals(item, folded.me)? {
             return Ok(item);
         }
     }
@@ -202,21 +212,64 @@ fn source<'a>(held: &Held<'_>, folded: &'a Folded) -> Result<&'a Item, ApiError>
     )
 }
 
-fn add_item(store: &Store, source: &Item, blobs: &mut Lines) -> Result<AddItem, ApiError> {
+fn add_item(
+    store: &Store,
+    source: &Item,
+    me: Option<PersonId>,
+    blobs: &mut Lines,
+) -> Result<AddItem, ApiError> {
     let added = source.asset.added.as_ref();
     let mut item = added
         .map(|added| added.item.clone())
         .ok_or_else(|| ApiError::not_found("such asset"))?;
     item.parts.clear();
-    for (part, blob) in source.asset.all_parts().take(limits::ITEM_PARTS) {
-        let place = place_of(store, blob)?
-            .ok_or_else(|| ApiError::try_later("an original was dropped meanwhile"))?;
-        item.parts.push(Part {
-            blob: blobs.add(blob, place),
-            ..part.clone()
-        });
+    let owner = source.asset.owner();
+    for (person, part, blob) in source.asset.said_parts() {
+        if item.parts.len() >= limits::ITEM_PARTS {
+            break;
+        }
+        // What others added to the item goes along as far as it is here and is what it is said to be.
+        let is_needed = Some(person) == owner || Some(person) == me;
+        let place = place_of(store, blob)?;
+        if place.is_none() && !is_needed {
+            continue;
+        }
+        let place =
+            place.ok_or_else(|| ApiError::try_later("an original was dropped meanwhile"))?;
+        let pt_hash = match Some(person) == me {
+            true => part.pt_hash,
+            false => content_of(store, part, blob, &place)?,
+        };
+        if pt_hash == part.pt_hash || is_needed {
+            item.parts.push(Part {
+                blob: blobs.add(blob, place),
+                pt_hash,
+                ..part.clone()
+            });
+        }
     }
     Ok(item)
+}
+
+/// The content of a part that somebody else added. What opens to nothing has none that a file could
+/// have: the name of its blob stands for it.
+fn content_of(
+    store: &Store,
+    part: &Part,
+    blob: &BlobRef,
+    place: &BlobPlace,
+) -> Result<PlainHash, ApiError> {
+    let mut hasher = blake3::Hasher::new();
+    let opened = Plain::open_at(store, blob, place, &part.key, part.len);
+    let read = opened.is_ok_and(|plain| hasher.update_reader(plain).is_ok());
+    if read {
+        return Ok(PlainHash(*hasher.finalize().as_bytes()));
+    }
+    match store.blobs().is_whole(&blob.id, place)? {
+        true => Ok(PlainHash(blob.id.0)),
+        false => Err(ApiError::try_later("an original on this disk is damaged")
+            .hint("heirloom verify --repair gets it again")),
+    }
 }
 
 /// Where a blob lies on this disk, given up or not.

@@ -228,8 +228,14 @@ fn find(store: &Store, view: &View, filter: &Filter) -> Result<Vec<Candidate>, S
     for folded in catalog::read(store, view)?.in_order(|one| filter.fits(one)) {
         let mut blobs: Vec<BlobRef> = Vec::new();
         for item in &folded.items {
-            if held.has_originals(item)? {
-                blobs.extend(item.asset.all_parts().map(|(_, blob)| *blob));
+            if !held.has_originals(item, folded.me)? {
+                continue;
+            }
+            for (_, blob) in item.asset.all_parts() {
+                // What somebody else added to it may be nowhere, and is none of what is let go.
+                if held.has(blob)? {
+                    blobs.push(*blob);
+                }
             }
         }
         blobs.sort_by_key(|blob| (blob.log, blob.ordinal));

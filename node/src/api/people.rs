@@ -216,7 +216,7 @@ async fn fewer(node: &Node, view: &View, gone: DeviceId) -> Result<u64, ApiError
             }
             let here = held.here(&folded)?.original;
             let items = folded.items.iter().map(|item| &item.asset);
-            let mut holders = view.peers.holders_of(items);
+            let mut holders = view.peers.holders_of(items, view.person);
             let wanted = view.copies_wanted_of(&folded);
             let is_safe = view.copies_at(&holders, here).has(wanted);
             holders.remove(&gone);

@@ -323,7 +323,7 @@ impl View {
     pub fn kept_on(&self, folded: &Folded, here: bool) -> Vec<KeptOn> {
         let holders = self
             .peers
-            .holders_of(folded.items.iter().map(|item| &item.asset));
+            .holders_of(folded.items.iter().map(|item| &item.asset), self.person);
         let own = here.then_some((&self.device, true));
         let others = self.witnesses.iter();
         let others = others.filter(|(device, _)| holders.contains(device));
@@ -341,7 +341,7 @@ impl View {
     pub fn copies(&self, folded: &Folded, here: bool) -> Copies {
         let holders = self
             .peers
-            .holders_of(folded.items.iter().map(|item| &item.asset));
+            .holders_of(folded.items.iter().map(|item| &item.asset), self.person);
         self.copies_at(&holders, here)
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::{Asset, BlobRef},
-    id::{LogId, OpId, PlainHash},
+    id::{LogId, OpId, PersonId, PlainHash},
 };
 use roaring::RoaringBitmap;
 
@@ -63,6 +63,8 @@ impl Item {
 pub struct Folded {
     /// Never empty.
     pub items: Vec<Item>,
+    /// The person who looks.
+    pub me: Option<PersonId>,
 }
 
 impl Folded {
@@ -97,12 +99,12 @@ pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Fol
             items.push(item);
         }
     }
-    Ok((!items.is_empty()).then(|| fold(items)))
+    Ok((!items.is_empty()).then(|| fold(items, view.person)))
 }
 
-fn fold(mut items: Vec<Item>) -> Folded {
+fn fold(mut items: Vec<Item>, me: Option<PersonId>) -> Folded {
     items.sort_by_key(|item| (item.asset.trashed().is_some(), item.order()));
-    Folded { items }
+    Folded { items, me }
 }
 
 /// Which blobs are on this device, for who asks about many: each log is read once, as of its first question.
@@ -130,9 +132,9 @@ impl<'a> Held<'a> {
         Ok(here.contains(blob.ordinal))
     }
 
-    /// Whether every original of one item is here.
-    pub fn has_originals(&self, item: &Item) -> Result<bool, StoreError> {
-        for (_, blob) in item.asset.all_parts() {
+    /// Whether every original without which one item is not whole is here.
+    pub fn has_originals(&self, item: &Item, me: Option<PersonId>) -> Result<bool, StoreError> {
+        for (_, blob) in item.asset.needed_parts(me) {
             if !self.has(blob)? {
                 return Ok(false);
             }
@@ -144,7 +146,7 @@ impl<'a> Held<'a> {
     pub fn here(&self, folded: &Folded) -> Result<BlobHere, StoreError> {
         let mut here = BlobHere::default();
         for item in &folded.items {
-            here.original |= self.has_originals(item)?;
+            here.original |= self.has_originals(item, folded.me)?;
             for (class, flag) in [(1, &mut here.preview), (2, &mut here.thumbnail)] {
                 if let Some(made) = item.asset.shown_blob(0, class) {
                     *flag |= self.has(&made.blob)?;

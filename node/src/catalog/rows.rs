@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use heirloom_protocol::{
     album::asset::Asset,
-    id::{OpId, PlainHash},
+    id::{OpId, PersonId, PlainHash},
 };
 
 use super::{Folded, Item, fold};
@@ -21,6 +21,7 @@ use crate::{
 pub struct Rows {
     bytes: Vec<u8>,
     rows: Vec<Row>,
+    me: Option<PersonId>,
 }
 
 struct Row {
@@ -35,7 +36,10 @@ struct Row {
 ///
 /// [`StoreError::Damaged`] names a row that cannot be read.
 pub fn read(store: &Store, view: &View) -> Result<Rows, StoreError> {
-    let mut rows = Rows::default();
+    let mut rows = Rows {
+        me: view.person,
+        ..Rows::default()
+    };
     for album in view.albums.keys() {
         let mut damaged = None;
         store.scan(Table::Assets, &album.0, |key, value| {
@@ -111,6 +115,6 @@ impl Rows {
             })
         });
         let items: Vec<Item> = items.collect();
-        (!items.is_empty()).then(|| fold(items))
+        (!items.is_empty()).then(|| fold(items, self.me))
     }
 }

@@ -5,8 +5,9 @@
 //! there is, and what is missing is made again out of it: the same key and the same shape give the
 //! same ciphertext, so that the item that lost its original has it back, here and for everybody.
 //!
-//! That another person's item has some content is a claim, until its ciphertext was opened here and
-//! held against the file, or came out the same when it was made again.
+//! What another person added is claimed to have some content, be it a part of one's own item, until
+//! its ciphertext was opened here and held against the file, or came out the same when it was made
+//! again.
 
 use std::{
     fs::File,
@@ -16,7 +17,7 @@ use std::{
 use heirloom_protocol::{
     album::asset::{Asset, BlobRef},
     crypto::{Class, Shape},
-    id::{AlbumId, PlainHash},
+    id::{AlbumId, PersonId, PlainHash},
     op::Part,
 };
 
@@ -90,15 +91,15 @@ pub(super) fn find(
         if asset.added.is_none() {
             continue;
         }
-        let is_own = asset.owner() == me;
         if asset.is_purged() {
-            if gone.is_none() && (is_own || opens(store, &asset, hash)?) {
+            if gone.is_none() && was_it(store, &asset, hash, me) {
                 gone = Some((key, asset));
             }
             continue;
         }
         let then = then(shared, key, &asset)?;
-        for (part, blob) in asset.all_parts().filter(|(part, _)| part.pt_hash == hash) {
+        for (person, part, blob) in parts_with(&asset, hash) {
+            let is_own = Some(person) == me;
             let found = asset.clone();
             let blob = *blob;
             let kept = shared
@@ -164,7 +165,7 @@ fn is_safe(
 ) -> Result<bool, Refused> {
     let place = match kept {
         Kept::Here(place) => place,
-        // Of another person's item nobody here knows yet whether it is this content.
+        // Of what another person added nobody here knows yet whether it is this content.
         Kept::Elsewhere => return Ok(is_own),
         Kept::Ended | Kept::Nowhere => return Ok(false),
     };
@@ -176,10 +177,16 @@ fn is_safe(
     })
 }
 
-/// Whether the bytes of a deleted item of somebody else are still here and were this content.
-fn opens(store: &Store, asset: &Asset, hash: PlainHash) -> Result<bool, Refused> {
-    let mut parts = asset.all_parts().filter(|(part, _)| part.pt_hash == hash);
-    Ok(parts.any(|(part, blob)| opens_to(store, part, blob)))
+/// The parts that are said to have a content, and who says so: of an item of one person others may add parts.
+fn parts_with(asset: &Asset, hash: PlainHash) -> impl Iterator<Item = (PersonId, &Part, &BlobRef)> {
+    let parts = asset.said_parts();
+    parts.filter(move |(_, part, _)| part.pt_hash == hash)
+}
+
+/// Whether a deleted item had this content: as this person said, or as the bytes say that are still here.
+fn was_it(store: &Store, asset: &Asset, hash: PlainHash, me: Option<PersonId>) -> bool {
+    parts_with(asset, hash)
+        .any(|(person, part, blob)| Some(person) == me || opens_to(store, part, blob))
 }
 
 /// Whether a blob that lies here opens to the content that its part claims.

@@ -171,7 +171,10 @@ impl Runtime {
         if let BlobState::Here(place) = self.store.blob_state(&blob.log, blob.ordinal)? {
             return Ok(Kept::Here(place));
         }
-        let holders = self.peers.holders_of(std::iter::once(asset));
+        // A part that another person added is none of what makes the item whole.
+        let one = std::iter::once(asset);
+        let mut holders = self.peers.holders_of(one, self.replica.person());
+        holders.retain(|device| self.peers.holds(device, blob));
         let (witnesses, now) = (self.witnesses(), self.now());
         let mut witnesses = witnesses
             .iter()

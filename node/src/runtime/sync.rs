@@ -8,7 +8,7 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::{Asset, BlobRef},
-    id::{DeviceId, EntryId, LogId, SpaceId},
+    id::{DeviceId, EntryId, LogId, PersonId, SpaceId},
     log::entry::EntryBytes,
     op::Policy,
     replica::Refusal,
@@ -36,7 +36,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    fn holds(&self, device: &DeviceId, blob: &BlobRef) -> bool {
+    /// Whether a device says that it holds a blob, and was not found out.
+    pub(super) fn holds(&self, device: &DeviceId, blob: &BlobRef) -> bool {
         let mut renamed = self.renamed.iter();
         let other = renamed
             .find(|(kept, blobs, _)| *kept == blob.log && blobs.contains(&blob.ordinal))
@@ -52,12 +53,16 @@ impl Peers {
         self.audits.get(device)
     }
 
-    /// The devices that hold every original of one of the items.
-    pub fn holders_of<'a>(&self, items: impl Iterator<Item = &'a Asset>) -> BTreeSet<DeviceId> {
+    /// The devices that hold every original without which one of the items is not whole for `me`.
+    pub fn holders_of<'a>(
+        &self,
+        items: impl Iterator<Item = &'a Asset>,
+        me: Option<PersonId>,
+    ) -> BTreeSet<DeviceId> {
         let mut holders = BTreeSet::new();
         for asset in items {
             for device in self.have.peers() {
-                let mut blobs = asset.all_parts().map(|(_, blob)| blob).peekable();
+                let mut blobs = asset.needed_parts(me).map(|(_, blob)| blob).peekable();
                 if blobs.peek().is_some() && blobs.all(|blob| self.holds(device, blob)) {
                     holders.insert(*device);
                 }

@@ -145,6 +145,65 @@ async fn a_claim_with_a_length_or_a_key_that_is_not_the_photos_keeps_nothing_out
 }
 
 #[tokio::test]
+async fn what_a_person_adds_to_anothers_item_keeps_no_photo_out() {
+    let (home, phone) = two().await;
+    let [first, second] = [photo(0), photo(1)];
+    let item = home.add("Family", "first.jpg", &first).await;
+    let asset = item.to_string();
+    phone.take_from(&home).await;
+    phone
+        .add_part_claiming("Family", item, &photo(2), &second)
+        .await;
+    home.take_from(&phone).await;
+    // Nobody has its bytes: the photo to which it was added is whole all the same.
+    assert_eq!(is_here(&home).await, [true]);
+    let body = json!({"do": "add", "album": "Library", "ids": [asset]});
+    assert_eq!(home.ask("album", body).await.done()["added"], 1);
+    let told = home.ask("list", json!({"album": "Library"})).await;
+    assert_eq!(told.of("asset")[0]["here"]["original"], true);
+
+    home.take_blobs_from(&phone).await;
+    let card = card(&[second.clone()]);
+    let told = import(&home, card.path(), json!({"dry_run": true})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    // Nor does it once the item that it was added to is deleted.
+    home.ask("trash", json!({"ids": [asset]})).await.done();
+    home.ask("purge", json!({"ids": [asset]})).await.done();
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    assert_eq!(exported(&home).await, [second]);
+}
+
+#[tokio::test]
+async fn what_is_copied_from_another_person_is_told_as_what_it_is() {
+    let (home, phone) = two().await;
+    let [photo, other] = [photo(1), photo(2)];
+    let claimed = phone
+        .add_claiming("Family", "mine.jpg", &other, &photo)
+        .await;
+    let honest = phone.add("Family", "honest.jpg", &self::photo(3)).await;
+    home.take_from(&phone).await;
+    home.take_blobs_from(&phone).await;
+    let ids = [claimed, honest].map(|id| id.to_string());
+    let body = json!({"do": "add", "album": "Library", "ids": ids});
+    assert_eq!(home.ask("album", body).await.done()["added"], 2);
+    let told = home.ask("list", json!({"album": "Library"})).await;
+    let hashes = told.of("asset").into_iter();
+    let mut hashes: Vec<_> = hashes.map(|one| one["blake3"].clone()).collect();
+    let mut wanted: Vec<_> = [other, self::photo(3)]
+        .map(|bytes| json!(blake3::hash(&bytes).to_hex().as_str()))
+        .into();
+    for all in [&mut hashes, &mut wanted] {
+        all.sort_by_key(ToString::to_string);
+    }
+    assert_eq!(hashes, wanted);
+    // Own words are believed: so nothing false became one.
+    let card = card(&[photo]);
+    let told = import(&home, card.path(), json!({"album": "Library"})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+}
+
+#[tokio::test]
 async fn a_photo_of_another_person_counts_once_its_bytes_are_here() {
     let (home, phone) = two().await;
     let photo = photo(1);

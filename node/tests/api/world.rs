@@ -16,7 +16,10 @@ use heirloom_protocol::{
     crypto::{BlobKey, Class, DeviceKeys, Encryptor, Shape},
     id::{AlbumId, OpId, PersonId, PlainHash},
     log::entry::{BlobLine, Entry, EntryBytes},
-    op::{AddItem, AddPerson, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Role, Subject},
+    op::{
+        AddItem, AddPart, AddPerson, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Role,
+        Subject,
+    },
     replica::sign_device,
     time::Timestamp,
     wire,
@@ -218,6 +221,32 @@ impl Home {
         let files = [(PartRole::Still, name, bytes)];
         let claim = PlainHash(*blake3::hash(said).as_bytes());
         self.record_parts(album, None, &files, Some(claim)).await
+    }
+
+    /// Adds a file to an item that is there, said to be another one.
+    pub async fn add_part_claiming(&self, album: &str, item: OpId, bytes: &[u8], said: &[u8]) {
+        let (node, album) = (self.node().await, self.album(album).await);
+        let sealed = seal(9, bytes);
+        let stored = node.store().blobs().put(&sealed.ciphertext).unwrap();
+        let line = BlobLine {
+            part: 9,
+            class: 0,
+            id: stored.cid,
+            padded: sealed.shape.padded_bytes(),
+        };
+        let part = Part {
+            role: PartRole::Motion,
+            name: "part.mov".to_owned(),
+            len: sealed.shape.len(),
+            pt_hash: PlainHash(*blake3::hash(said).as_bytes()),
+            key: sealed.key,
+            blob: 0,
+        };
+        let op = Op::AddPart(AddPart { item, part });
+        node.ask(move |runtime| runtime.record(album, vec![op], vec![line], &[stored.place]))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     async fn record_parts(

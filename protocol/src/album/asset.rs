@@ -287,16 +287,34 @@ impl Asset {
 
     /// All parts with their blobs: those of the item first, then later ones by op id.
     pub fn all_parts(&self) -> impl Iterator<Item = (&Part, &BlobRef)> {
-        let own = self
-            .added
-            .iter()
-            .flat_map(|added| added.item.parts.iter().zip(&added.blobs));
+        self.said_parts().map(|(_, part, blob)| (part, blob))
+    }
+
+    /// The same, each with the person who says what it is: whoever added the part, not the item.
+    pub fn said_parts(&self) -> impl Iterator<Item = (PersonId, &Part, &BlobRef)> {
+        let own = self.added.iter().flat_map(|added| {
+            let person = added.origin.author.person;
+            let parts = added.item.parts.iter().zip(&added.blobs);
+            parts.map(move |(part, blob)| (person, part, blob))
+        });
         let later = self
             .parts
             .iter()
             .filter(|part| part.origin.author.level >= Level::Contributor)
-            .map(|part| (&part.part, &part.blob));
+            .map(|part| (part.origin.author.person, &part.part, &part.blob));
         own.chain(later)
+    }
+
+    /// The parts without which the item is not whole: those of the person who added it, and those of `me`.
+    ///
+    /// Any contributor may add a part, and announce a blob that nobody has: that takes nothing
+    /// from the item of another.
+    pub fn needed_parts(&self, me: Option<PersonId>) -> impl Iterator<Item = (&Part, &BlobRef)> {
+        let owner = self.owner();
+        let needed = self
+            .said_parts()
+            .filter(move |(person, ..)| Some(*person) == owner || Some(*person) == me);
+        needed.map(|(_, part, blob)| (part, blob))
     }
 
     /// Its tags, sorted, each once.

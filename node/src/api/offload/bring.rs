@@ -88,7 +88,7 @@ fn missing(store: &Store, view: &View, assets: &[Folded]) -> Result<Vec<BlobRef>
         // Of items with the same content one that others hold is enough.
         let held_by = |item: &&crate::catalog::Item| {
             let one = std::iter::once(&item.asset);
-            !view.peers.holders_of(one).is_empty()
+            !view.peers.holders_of(one, view.person).is_empty()
         };
         let item = folded.items.iter().find(held_by);
         let blobs = item.into_iter().flat_map(|item| item.asset.all_parts());
