@@ -123,7 +123,9 @@ impl Runtime {
                 known.push((log, now));
             }
         }
-        if may {
+        // What it takes back counts whatever it may have.
+        let takes_back = mode == HaveMode::Removed && self.peers.have.names(&peer, &space);
+        if may || takes_back {
             self.believe(peer, space, mode, known)?;
         }
         Ok(())
@@ -208,16 +210,17 @@ impl Runtime {
         Ok(self.store.commit(&batch)?)
     }
 
-    /// Forgets what devices claimed that were removed from the family. Durable when it returns.
+    /// Forgets what devices claimed that were removed from the family, and of spaces that they may
+    /// have no longer: nobody asks them for it any more, and they may have erased it. Durable when it returns.
     ///
-    /// Of one that is not known nothing is forgotten: what let it in may be on its way back.
-    pub(super) fn forget_claims_of_removed(&mut self) -> Result<(), RuntimeError> {
+    /// Of a device or an album that is not known nothing is forgotten: what let it in may be on its way back.
+    pub(super) fn forget_claims_that_ended(&mut self) -> Result<(), RuntimeError> {
         let rows = self.replica.devices().into_iter();
         let removed: BTreeSet<DeviceId> =
             rows.filter(|row| row.removed).map(|row| row.id).collect();
         self.claims.early.retain(|peer, _| !removed.contains(peer));
         let gone: Vec<DeviceId> = self.peers.have.peers().copied().collect();
-        let mut deletes = Vec::new();
+        let mut deletes = self.forget_closed_spaces(&gone);
         for peer in gone.into_iter().filter(|peer| removed.contains(peer)) {
             self.peers.have.forget(&peer);
             self.claims.unsaved.retain(|(of, _)| *of != peer);
@@ -234,6 +237,34 @@ impl Runtime {
             deletes,
             ..Batch::default()
         })?)
+    }
+
+    /// Takes the claims of live devices back of albums that they may not have; names their rows.
+    ///
+    /// They wait like those that come before their entries: who is given the album again holds it yet.
+    fn forget_closed_spaces(&mut self, peers: &[DeviceId]) -> Vec<(Table, Vec<u8>)> {
+        let mut deletes = Vec::new();
+        let control = self.replica.control().resolution();
+        let live = peers
+            .iter()
+            .filter(|peer| control.devices.contains_key(*peer));
+        let mut closed: Vec<(DeviceId, SpaceId)> = Vec::new();
+        for peer in live {
+            let spaces: BTreeSet<SpaceId> = self.peers.have.spaces(peer).collect();
+            let ended = spaces.into_iter().filter(|space| {
+                self.replica.album(space).is_some() && !self.replica.may_replicate(peer, space)
+            });
+            closed.extend(ended.map(|space| (*peer, space)));
+        }
+        for (peer, space) in closed {
+            for (log, bits) in self.peers.have.forget_space(&peer, &space) {
+                self.claims.wait(peer, log, bits);
+            }
+            self.claims.unsaved.remove(&(peer, space));
+            deletes.push((Table::Peers, key(&peer, &space)));
+            self.news.push(News::Peers);
+        }
+        deletes
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Stage {
     albums: BTreeSet<AlbumId>,
     pub(super) rebuild: BTreeSet<AlbumId>,
     roster: bool,
+    /// Who may have an album may have changed.
+    access: bool,
     forked: BTreeSet<LogId>,
     pub(super) logs: BTreeSet<LogId>,
     pub(super) fresh: Vec<Entry>,
@@ -214,11 +216,11 @@ impl Runtime {
             self.want_blobs_of(entry)?;
         }
         let changes = std::mem::take(&mut stage.changes);
-        let roster = stage.roster;
+        let access = stage.roster || stage.access || !stage.rebuild.is_empty();
         self.after_commit(stage);
         self.after_drops(changes)?;
-        if roster {
-            self.forget_claims_of_removed()?;
+        if access {
+            self.forget_claims_that_ended()?;
         }
         self.hear_early_claims()
     }
@@ -271,7 +273,8 @@ impl Stage {
     pub(super) fn take_effects(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Project | Effect::Album(_) => {}
+                Effect::Project => {}
+                Effect::Album(_) => self.access = true,
                 Effect::Rebuild(album) => {
                     self.rebuild.insert(*album);
                 }

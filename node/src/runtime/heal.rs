@@ -174,7 +174,9 @@ impl Runtime {
         // A part that another person added is none of what makes the item whole.
         let one = std::iter::once(asset);
         let mut holders = self.peers.holders_of(one, self.replica.person());
-        holders.retain(|device| self.peers.holds(device, blob));
+        holders.retain(|device| {
+            self.peers.holds(device, blob) && self.replica.may_replicate(device, &blob.log.space)
+        });
         let (witnesses, now) = (self.witnesses(), self.now());
         let mut witnesses = witnesses
             .iter()

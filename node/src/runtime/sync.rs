@@ -373,7 +373,7 @@ impl Runtime {
             renamed: self.renamed_blobs(),
             audits: audit::load(&self.store)?,
         };
-        self.forget_claims_of_removed()
+        self.forget_claims_that_ended()
     }
 
     /// Devices and kits that may connect, this one included.

@@ -8,7 +8,7 @@ use heirloom_protocol::{
     id::DeviceId,
     limits,
     log::entry::{Entry, EntryBytes},
-    op::BlobRange,
+    op::{BlobRange, Role},
     wire,
 };
 use serde_json::{Value, json};
@@ -528,4 +528,57 @@ async fn an_export_gets_what_only_other_devices_hold() {
         reason.contains("desktop") && reason.contains("attic"),
         "{reason}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_lost_an_album_is_no_copy_of_it() {
+    let laptop = Home::anna().await;
+    let ben = laptop.add_person("Ben", Role::Member).await;
+    let nas = laptop.join(ben, "bens nas").await;
+    let create = json!({"do": "create", "name": "Trip"});
+    laptop.ask("album", create).await.done();
+    let shared = |album| json!({"album": album, "person": "Ben", "role": "viewer"});
+    for album in ["Family", "Trip"] {
+        laptop.ask("share", shared(album)).await.done();
+    }
+    let mut bytes = photo("a", LARGE);
+    bytes[..4].copy_from_slice(&[0xff, 0xd8, 0xff, 0xe0]);
+    laptop.add("Trip", "a.jpg", &bytes).await;
+    laptop.add("Family", "b.jpg", &photo("b", SMALL)).await;
+    nas.take_from(&laptop).await;
+    laptop.stay_here();
+    let served = nas.serve().await;
+    laptop.knows(&served).await;
+    laptop.ask("sync", json!({})).await.done();
+    let both = |trip: u64| {
+        let copies = [("a.jpg", trip), ("b.jpg", 2)];
+        copies.map(|(name, copies)| (name.to_owned(), copies, true))
+    };
+    assert_eq!(said(&laptop).await, both(2));
+
+    let unshare = json!({"album": "Trip", "person": "Ben"});
+    laptop.ask("unshare", unshare).await.done();
+    assert_eq!(said(&laptop).await, both(1));
+    laptop.ask("sync", json!({})).await.done();
+    assert_eq!(said(&laptop).await, both(1));
+    let laptop = laptop.again().await;
+    assert_eq!(said(&laptop).await, both(1));
+    // So what the laptop lost is nowhere, and comes from the card.
+    std::fs::remove_file(large_files(&laptop).pop().unwrap()).unwrap();
+    laptop.ask("verify", json!({})).await;
+    let card = tempfile::tempdir().unwrap();
+    std::fs::write(card.path().join("a.jpg"), &bytes).unwrap();
+    let body = json!({"paths": [card.path()], "album": "Trip"});
+    let told = laptop.ask("import", body).await;
+    assert_eq!(
+        told.of("file")[0]["reason"],
+        "its original was missing and is kept again"
+    );
+    assert_eq!(said(&laptop).await, both(1));
+
+    // Who may have it again says again that it is there.
+    laptop.ask("share", shared("Trip")).await.done();
+    laptop.ask("sync", json!({})).await.done();
+    assert_eq!(said(&laptop).await, both(2));
+    served.stop().await;
 }

@@ -75,6 +75,35 @@ impl PeerHaves {
         self.told.remove(peer);
     }
 
+    /// Forgets what a peer said of one space, and gives it back.
+    pub fn forget_space(
+        &mut self,
+        peer: &DeviceId,
+        space: &SpaceId,
+    ) -> Vec<(LogId, RoaringBitmap)> {
+        if let Some(told) = self.told.get_mut(peer) {
+            told.remove(space);
+        }
+        let Some(logs) = self.peers.get_mut(peer) else {
+            return Vec::new();
+        };
+        let (gone, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(logs)
+            .into_iter()
+            .partition(|(log, _)| log.space == *space);
+        *logs = left;
+        gone.into_iter().collect()
+    }
+
+    /// The spaces of which a peer said anything.
+    pub fn spaces(&self, peer: &DeviceId) -> impl Iterator<Item = SpaceId> {
+        self.told.get(peer).into_iter().flatten().copied()
+    }
+
+    /// Whether a peer said anything of a space.
+    pub fn names(&self, peer: &DeviceId, space: &SpaceId) -> bool {
+        self.told.get(peer).is_some_and(|told| told.contains(space))
+    }
+
     /// The peers of which anything is known.
     pub fn peers(&self) -> impl Iterator<Item = &DeviceId> {
         self.peers.keys()
