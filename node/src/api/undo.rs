@@ -12,7 +12,7 @@ use super::{
     Answer, ApiError, Done, copy, pick, problem::Problem, trash::may_decide, write::Edits,
 };
 use crate::{
-    catalog::{Item, instant_text, parse_instant},
+    catalog::{self, Item, instant_text, parse_instant},
     node::Node,
     runtime::{AssetKey, Burst, Gone, View, bursts, gone, items_with},
     store::{Store, StoreError},
@@ -133,18 +133,24 @@ fn plan(
     Ok((plan, refused))
 }
 
-/// Whether the album has the content of a deleted item under another one.
+/// Whether the album has a deleted item's photo under another one: a copy of it, or what the same
+/// person added again. What somebody else says to be it brings nothing back.
 fn is_back(store: &Store, key: AssetKey) -> Result<bool, StoreError> {
     let asset = key.load(store)?;
-    let Some(content) = (Item { key, asset }).content() else {
+    let said = catalog::said(&asset);
+    let item = Item { key, asset };
+    let (Some(content), Some((copy, person))) = (item.content(), said) else {
         // What is not known to have been added cannot come back.
         return Ok(true);
     };
     for other in items_with(store, content)? {
         if other.album == key.album && other != key {
             let asset = other.load(store)?;
-            let lives = asset.added.is_some() && Gone::of(&asset).is_none();
-            if lives {
+            let other = Item { key: other, asset };
+            let said = catalog::said(&other.asset);
+            let is_it = said.is_some_and(|(of, by)| of == copy || by == person)
+                && other.content() == Some(content);
+            if is_it && Gone::of(&other.asset).is_none() {
                 return Ok(true);
             }
         }

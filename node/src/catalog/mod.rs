@@ -1,12 +1,14 @@
 //! What people look at: assets of all albums, equal content folded into one.
 //!
 //! Rows are read from the store at one moment; names come from a [`View`].
-//! Two items with the same bytes are shown as one asset in several albums
-//! (display only: each stays an item of its own, docs/spec/04-albums.md).
+//! Two items with the same bytes are shown as one asset in several albums, as far
+//! as that is more than a word of somebody else ([`ties`]; display only: each
+//! stays an item of its own, docs/spec/04-albums.md).
 
 mod find;
 mod listed;
 mod rows;
+mod same;
 mod text;
 
 use std::{
@@ -29,6 +31,7 @@ pub use self::{
     find::{Filter, Lookup, by_id, items_in},
     listed::{KeptOn, Listed, ListedPart, source_name},
     rows::{Rows, read},
+    same::{CopyId, Tie, said, ties},
     text::{instant_text, parse_instant, parse_range, parse_wall, wall_text},
 };
 
@@ -42,7 +45,7 @@ pub struct Item {
 }
 
 impl Item {
-    /// The content that folds it with others.
+    /// The content that it is said to have.
     pub fn content(&self) -> Option<PlainHash> {
         let added = self.asset.added.as_ref()?;
         added.item.parts.first().map(|part| part.pt_hash)
@@ -58,7 +61,7 @@ impl Item {
     }
 }
 
-/// Items with the same content, the one whose id stands for all first.
+/// Items that are one photo, the one whose id stands for all first.
 #[derive(Clone, Debug)]
 pub struct Folded {
     /// Never empty.
@@ -68,7 +71,7 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// The item that gives the asset its id: the oldest that is not in the trash.
+    /// The item that gives the asset its id: of those that are not in the trash this person's own, the oldest.
     pub fn first(&self) -> &Item {
         &self.items[0]
     }
@@ -79,14 +82,14 @@ impl Folded {
     }
 }
 
-/// Reads the items that have the same content as one, that one included.
+/// Reads the items that are one photo with one of them, that one included.
 pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Folded>, StoreError> {
     let asset = key.load(store)?;
     let one = Item { key, asset };
     let Some(content) = one.content().filter(|_| !one.asset.is_purged()) else {
         return Ok(None);
     };
-    let mut items = Vec::new();
+    let (mut items, mut all) = (Vec::new(), Vec::new());
     for key in crate::runtime::items_with(store, content)? {
         if !view.albums.contains_key(&key.album) {
             continue;
@@ -95,15 +98,27 @@ pub fn read_like(store: &Store, view: &View, key: AssetKey) -> Result<Option<Fol
             key,
             asset: key.load(store)?,
         };
-        if item.content() == Some(content) && !item.asset.is_purged() {
+        let said = said(&item.asset);
+        if let Some(said) =
+            said.filter(|_| item.content() == Some(content) && !item.asset.is_purged())
+        {
+            all.push(said);
             items.push(item);
         }
     }
+    let ties = ties(&all, view.person);
+    let own = items.iter().position(|item| item.key == key);
+    let own = own.and_then(|at| ties.get(at).copied());
+    let mut tied = ties.into_iter();
+    items.retain(|_| tied.next() == own);
     Ok((!items.is_empty()).then(|| fold(items, view.person)))
 }
 
 fn fold(mut items: Vec<Item>, me: Option<PersonId>) -> Folded {
-    items.sort_by_key(|item| (item.asset.trashed().is_some(), item.order()));
+    items.sort_by_key(|item| {
+        let is_own = me.is_some() && item.asset.owner() == me;
+        (item.asset.trashed().is_some(), !is_own, item.order())
+    });
     Folded { items, me }
 }
 

@@ -7,13 +7,16 @@ use heirloom_protocol::{
     id::{OpId, PersonId, PlainHash},
 };
 
-use super::{Folded, Item, fold};
+use super::{
+    Folded, Item, fold,
+    same::{CopyId, Tie, said, ties},
+};
 use crate::{
     runtime::{AssetKey, View, decode_asset},
     store::{Store, StoreError, Table},
 };
 
-/// Items that can be seen, in order of their content.
+/// Items that can be seen, those that are one photo beside each other.
 ///
 /// Takes about a kilobyte an item, in two pieces; an item that is decoded takes
 /// twice that in many small ones, which would stay with the process for long.
@@ -26,6 +29,8 @@ pub struct Rows {
 
 struct Row {
     content: PlainHash,
+    said: (CopyId, PersonId),
+    tie: Tie,
     key: AssetKey,
     at: Range<usize>,
 }
@@ -54,7 +59,7 @@ pub fn read(store: &Store, view: &View) -> Result<Rows, StoreError> {
             return Err(damage.into());
         }
     }
-    rows.rows.sort_by_key(|row| (row.content, row.key));
+    rows.tie();
     Ok(rows)
 }
 
@@ -76,27 +81,53 @@ fn order_of(folded: &Folded) -> Order {
 
 impl Rows {
     fn add(&mut self, key: AssetKey, row: &[u8]) {
-        let Some(content) = decode_asset(row).as_ref().and_then(content_of) else {
+        let asset = decode_asset(row);
+        let asset = asset.as_ref();
+        let (Some(content), Some(said)) = (asset.and_then(content_of), asset.and_then(said)) else {
             return;
         };
         let start = self.bytes.len();
         self.bytes.extend_from_slice(row);
         let at = start..self.bytes.len();
-        self.rows.push(Row { content, key, at });
+        self.rows.push(Row {
+            content,
+            said,
+            tie: Tie::Copy(said.0),
+            key,
+            at,
+        });
     }
 
-    /// All of them, those with the same content folded into one.
-    pub fn iter(&self) -> impl Iterator<Item = Folded> {
+    /// Puts those beside each other that are one photo.
+    fn tie(&mut self) {
+        self.rows.sort_by_key(|row| (row.content, row.key));
+        let groups = self
+            .rows
+            .chunk_by_mut(|one, next| one.content == next.content);
+        for same in groups.filter(|same| same.len() > 1) {
+            let all: Vec<_> = same.iter().map(|row| row.said).collect();
+            for (row, tie) in same.iter_mut().zip(ties(&all, self.me)) {
+                row.tie = tie;
+            }
+            same.sort_by_key(|row| (row.tie, row.key));
+        }
+    }
+
+    /// Each photo's rows.
+    fn photos(&self) -> impl Iterator<Item = &[Row]> {
         self.rows
-            .chunk_by(|one, next| one.content == next.content)
-            .filter_map(|same| self.folded(same))
+            .chunk_by(|one, next| one.content == next.content && one.tie == next.tie)
+    }
+
+    /// All of them, those that are one photo folded into one.
+    pub fn iter(&self) -> impl Iterator<Item = Folded> {
+        self.photos().filter_map(|same| self.folded(same))
     }
 
     /// The same for those that fit, by time of capture, unknown last, then by name and id.
     pub fn in_order(&self, fits: impl Fn(&Folded) -> bool) -> impl Iterator<Item = Folded> {
         let mut found: Vec<(Order, &[Row])> = self
-            .rows
-            .chunk_by(|one, next| one.content == next.content)
+            .photos()
             .filter_map(|same| {
                 let folded = self.folded(same).filter(|folded| fits(folded))?;
                 Some((order_of(&folded), same))

@@ -8,6 +8,7 @@
 )]
 
 mod acts;
+mod claims;
 mod clocks;
 mod copies;
 mod deletion;

@@ -1,4 +1,4 @@
-//! What the timeline needs to know of one item: about a hundred bytes, so that all of them fit into memory.
+//! What the timeline needs to know of one item: less than two hundred bytes, so that all of them fit into memory.
 
 use std::sync::LazyLock;
 
@@ -9,6 +9,8 @@ use heirloom_protocol::{
     op::{Captured, Field, ItemKind, PartRole},
     wire,
 };
+
+use crate::catalog::{CopyId, said};
 
 /// Thirty-seconds of a doubling for each step of a ratio; 128 is a square.
 const STEPS: f64 = 32.0;
@@ -23,8 +25,10 @@ const USUAL: (u32, u32) = (4, 3);
 /// One item of an album.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Card {
-    /// The first bytes of its content's hash: what folds it with others.
+    /// The first bytes of its content's hash.
     pub(super) content: [u8; 16],
+    /// Of what it is a copy, and who added it: what folds it with others of that content.
+    pub(super) said: (CopyId, PersonId),
     /// When it was added, as the protocol's clock.
     pub(super) hlc: u64,
     /// Wall time of capture in milliseconds.
@@ -73,15 +77,16 @@ impl Card {
     pub(super) fn of(asset: &Asset, me: Option<PersonId>) -> Option<Self> {
         let added = asset.added.as_ref().filter(|_| !asset.is_purged())?;
         let main = added.item.parts.first()?;
-        let said = asset.field(Field::Taken);
-        let said: Option<Captured> =
-            said.and_then(|set| wire::decode(set, limits::TEXT_BYTES).ok());
+        let taken = asset.field(Field::Taken);
+        let taken: Option<Captured> =
+            taken.and_then(|set| wire::decode(set, limits::TEXT_BYTES).ok());
         let favorite = me.and_then(|me| asset.own_field(Field::Favorite, me));
         Some(Self {
             content: *main.pt_hash.0.first_chunk()?,
+            said: said(asset)?,
             hlc: added.origin.stamp.hlc.0,
-            wall: said.unwrap_or(added.item.captured).wall,
-            is_corrected: said.is_some(),
+            wall: taken.unwrap_or(added.item.captured).wall,
+            is_corrected: taken.is_some(),
             ratio: ratio(added.item.width, added.item.height),
             is_video: added.item.kind != ItemKind::Photo,
             is_trashed: asset.trashed().is_some(),

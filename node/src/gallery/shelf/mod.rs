@@ -23,7 +23,7 @@ use self::card::Card;
 pub(super) use self::{card::kind, table::Table};
 use crate::{
     api::ApiError,
-    catalog::{Filter, Held, read_like},
+    catalog::{Filter, Held, read_like, ties},
     node::Node,
     runtime::{AssetKey, News, RuntimeError, View, decode_asset},
     store::{Store, StoreError, Table as Rows},
@@ -388,7 +388,7 @@ impl Shelf {
             (
                 state.version,
                 state.view.clone(),
-                shown(&state.cards, query),
+                shown(&state.cards, state.view.person, query),
             )
         };
         shown.sort_unstable_by(|one, other| {
@@ -423,13 +423,30 @@ impl Shelf {
     }
 }
 
-/// Assets that fit, equal content folded as the catalog does it, in no order.
-fn shown(cards: &BTreeMap<AssetKey, Card>, query: &Query) -> Vec<Shown> {
+/// Assets that fit, folded as the catalog does it, in no order.
+fn shown(cards: &BTreeMap<AssetKey, Card>, me: Option<PersonId>, query: &Query) -> Vec<Shown> {
     let mut all: Vec<(&AssetKey, &Card)> = cards.iter().collect();
-    // The first of equal ones is who gives the asset its id.
-    all.sort_unstable_by_key(|(key, card)| (card.content, card.is_trashed, card.hlc, key.item));
+    // The first of those that are one is who gives the asset its id.
+    all.sort_unstable_by_key(|(key, card)| {
+        let is_others = Some(card.said.1) != me;
+        (card.content, card.is_trashed, is_others, card.hlc, key.item)
+    });
     let groups = all.chunk_by(|(_, one), (_, other)| one.content == other.content);
-    groups.filter_map(|same| one_shown(same, query)).collect()
+    let mut found = Vec::new();
+    for same in groups {
+        if let [_] = same {
+            found.extend(one_shown(same, query));
+            continue;
+        }
+        let said: Vec<_> = same.iter().map(|(_, card)| card.said).collect();
+        let mut tied: Vec<_> = ties(&said, me).into_iter().zip(same).collect();
+        tied.sort_by_key(|(tie, _)| *tie);
+        for one in tied.chunk_by(|(one, _), (other, _)| one == other) {
+            let items: Vec<_> = one.iter().map(|(_, item)| **item).collect();
+            found.extend(one_shown(&items, query));
+        }
+    }
+    found
 }
 
 fn one_shown(same: &[(&AssetKey, &Card)], query: &Query) -> Option<Shown> {
