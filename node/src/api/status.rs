@@ -197,7 +197,7 @@ fn has_one_whole(
     is_missed: impl Fn(&Item) -> bool,
 ) -> Result<bool, StoreError> {
     for item in folded.items.iter().filter(|item| !is_missed(item)) {
-        if held.has_originals(item)? {
+        if held.has_originals(item, folded.me)? {
             return Ok(true);
         }
     }
