@@ -17,6 +17,8 @@ use crate::world::Home;
 
 const DAY: u64 = 24 * 3600 * 1000;
 const LARGE: usize = 3_000_000;
+/// What an audit asks for at once is never less.
+const PIECE: usize = 64 * 1024;
 const SMALL: usize = 40_000;
 
 /// The bytes of a photo of some name, which no other has.
@@ -172,8 +174,9 @@ async fn a_device_that_lost_a_copy_finds_out_when_asked_and_gets_it_again() {
         if delete {
             std::fs::remove_file(&file).unwrap();
         } else {
+            // In every piece, of which an audit asks for one.
             let mut bad = whole.clone();
-            bad[LARGE / 2] ^= 1;
+            bad.iter_mut().step_by(PIECE).for_each(|byte| *byte ^= 1);
             std::fs::write(&file, bad).unwrap();
         }
         // It still says that it holds all three, and is asked for pieces of them every second day.
