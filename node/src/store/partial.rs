@@ -3,11 +3,13 @@
 //! The bytes go into a sparse file of the final length; which leaves are whole is
 //! noted beside it, and only after the bytes are durable. After a restart every
 //! leaf that the note claims is verified again, so a note can be wrong in either
-//! direction without harm: at worst something is fetched twice. The leaves
+//! direction without harm: at worst something is fetched twice, and a leaf that
+//! the disk cannot read is one that has not come. The leaves
 //! themselves are verified by the caller, who has the list.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -256,7 +258,7 @@ impl PartialBlob {
         let disk = self.disk.take().ok_or(Refusal::Incomplete { cid })?;
         let blobs = self.blobs.0.clone();
         let whole = match hash(&disk, 0, self.len) {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => false,
+            Err(error) if error.kind() == ErrorKind::InvalidData => false,
             hash => hash? == cid,
         };
         if !whole {
@@ -311,7 +313,11 @@ impl PartialBlob {
         let mut leaf = vec![0; LEAF_BYTES];
         for index in claims {
             let (offset, len) = self.extent(index)?;
-            self.disk()?.read_at(offset, &mut leaf[..len])?;
+            match self.disk()?.read_at(offset, &mut leaf[..len]) {
+                // A bad sector: the leaf comes again, and is written over it.
+                Err(error) if error.kind() == ErrorKind::InvalidData => continue,
+                read => read?,
+            }
             if verify(u64::from(index), &leaf[..len]) {
                 have.insert(index);
             }
@@ -320,15 +326,16 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// What the note claims; nothing where it is missing or torn, and then all leaves are tried.
+    /// What the note claims; nothing where it is missing, torn or unreadable, and then all leaves are tried.
     fn noted(&self) -> Result<Option<RoaringBitmap>, StoreError> {
         let path = self.blobs.0.note_path(&self.cid);
         if !path.exists() {
             return Ok(None);
         }
-        let disk = Disk::open(&path)?;
-        let mut note = vec![0; usize::try_from(disk.len()?).unwrap_or(0)];
-        disk.read_at(0, &mut note)?;
+        let note = match read_note(&path) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Ok(None),
+            note => note?,
+        };
         let Some((sum, list)) = note.split_first_chunk::<CHECK>() else {
             return Ok(None);
         };
@@ -345,6 +352,13 @@ impl Drop for PartialBlob {
             lock(&self.blobs.0.partial).remove(&self.cid);
         }
     }
+}
+
+fn read_note(path: &Path) -> io::Result<Vec<u8>> {
+    let disk = Disk::open(path)?;
+    let mut note = vec![0; usize::try_from(disk.len()?).unwrap_or(0)];
+    disk.read_at(0, &mut note)?;
+    Ok(note)
 }
 
 fn leaf_bytes() -> u64 {

@@ -255,6 +255,12 @@ impl Fetching {
         let opened = match self.network.open_download(blob).await {
             // Others fit.
             Err(Ended::Store(StoreError::DiskFull)) => return self.no_room(blob).await,
+            // It counts as asked for, and so is not looked for again, until this stream has ended: what
+            // is the matter with one file is to hold up no other blob.
+            Err(Ended::Store(error)) if !matches!(error, StoreError::ReadOnly) => {
+                tracing::warn!(blob = %blob.id, %error, "a blob cannot be begun");
+                return Ok(());
+            }
             opened => opened?,
         };
         match opened {

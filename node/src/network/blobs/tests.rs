@@ -331,6 +331,37 @@ async fn a_device_that_lies_in_one_leaf_is_named_and_the_blob_comes_from_another
     drop((laptop.folder, desktop.folder, asker.folder));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_cannot_be_begun_holds_up_no_other() {
+    let laptop = Home::found().await;
+    let attic = laptop.join("attic").await;
+    let movies = (1..=3).map(|n| vec![n; 20 * 65_520]).collect();
+    let blobs = laptop.record(movies).await;
+    // Whichever way round they are asked for, one of these comes before the other.
+    let partial = attic.folder.path().join("home/blobs/partial");
+    let blocked = [blobs[0], blobs[2]].map(|blob| partial.join(blob.id.to_string()));
+    for path in &blocked {
+        std::fs::create_dir(path).unwrap();
+    }
+    let (ours, theirs) = (laptop.network().await, attic.network().await);
+    attic.knows(&laptop, &ours).await;
+    theirs.call_round().await.unwrap();
+    until(async || attic.has(blobs[1]).await).await;
+    assert!(!attic.has(blobs[0]).await && !attic.has(blobs[2]).await);
+    for path in &blocked {
+        std::fs::remove_dir(path).unwrap();
+    }
+    until(async || {
+        theirs.fetch_all();
+        attic.has(blobs[0]).await && attic.has(blobs[2]).await
+    })
+    .await;
+    for network in [ours, theirs] {
+        network.stop().await;
+    }
+    drop((laptop.folder, attic.folder));
+}
+
 /// A laptop and an attic that has fetched all of so many photos from it, and was audited once.
 async fn kept(count: u8) -> ([Home; 2], [Network; 2], Vec<BlobRef>, DeviceId) {
     let laptop = Home::found().await;

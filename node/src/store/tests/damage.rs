@@ -3,7 +3,8 @@
 use std::fs;
 use std::ops::ControlFlow;
 
-use heirloom_protocol::id::SpaceId;
+use heirloom_protocol::id::{BlobId, SpaceId};
+use heirloom_protocol::limits::LEAF_BYTES;
 
 use super::super::fs::hook;
 use super::super::{Batch, BlobState, Cursor, Damage, Depth, Finding, Store, StoreError, Table};
@@ -86,7 +87,7 @@ fn probe(store: &Store) -> usize {
                 return Ok(false);
             };
             let wanted = bytes(3, len);
-            let cid = heirloom_protocol::id::BlobId(*blake3::hash(&wanted).as_bytes());
+            let cid = BlobId(*blake3::hash(&wanted).as_bytes());
             let found = store.blobs().read(&cid, &place)?;
             assert_eq!(found, wanted);
             Ok(true)
@@ -184,11 +185,13 @@ fn a_flipped_bit_in_a_log_is_named_and_spares_the_other_entries() {
 /// Reads of these files fail as they do on a bad sector.
 fn bad_sector(path: std::path::PathBuf) -> impl FnMut(&std::path::Path) -> std::io::Result<()> {
     move |read: &std::path::Path| match read == path {
-        true => Err(std::io::Error::from_raw_os_error(
-            rustix::io::Errno::IO.raw_os_error(),
-        )),
+        true => Err(eio()),
         false => Ok(()),
     }
+}
+
+fn eio() -> std::io::Error {
+    std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
 
 #[test]
@@ -320,4 +323,41 @@ fn bad_sectors_of_a_pack_and_of_a_log_are_named_and_end_nothing() {
         assert!(!store.mend(&finding(damage)).unwrap());
     });
     assert_eq!(verify().findings, []);
+}
+
+#[test]
+fn a_bad_sector_in_an_unfinished_blob_costs_the_leaf_that_it_lies_in() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let content = bytes(5, LEAF_BYTES * 3 + 777);
+    let cid = BlobId(*blake3::hash(&content).as_bytes());
+    let len = u64::try_from(content.len()).unwrap();
+    let leaves: Vec<_> = content.chunks(LEAF_BYTES).collect();
+    let partial = store.blobs().partial(&cid, len, |_, _| true).unwrap();
+    for (leaf, index) in leaves.iter().zip(0..) {
+        partial.write_leaf(index, leaf).unwrap();
+    }
+    partial.note().unwrap();
+    drop(partial);
+    let path = home.path().join("blobs/partial").join(cid.to_string());
+    let check = |index: u64, bytes: &[u8]| bytes == leaves[usize::try_from(index).unwrap()];
+    // The second leaf that is read of it.
+    let (bad, mut reads) = (path.clone(), 0);
+    let second = move |read: &std::path::Path| {
+        reads += u32::from(read == bad);
+        match reads == 2 && read == bad {
+            true => Err(eio()),
+            false => Ok(()),
+        }
+    };
+    let partial = hook::with_reads(second, || store.blobs().partial(&cid, len, check).unwrap());
+    assert_eq!(partial.missing().iter().collect::<Vec<_>>(), [1]);
+    drop(partial);
+    // Without its note all that is there is looked at.
+    let note = bad_sector(path.with_extension("have"));
+    let partial = hook::with_reads(note, || store.blobs().partial(&cid, len, check).unwrap());
+    assert!(partial.missing().is_empty());
+    let stored = partial.finish().unwrap();
+    store.blobs().sync().unwrap();
+    assert_eq!(store.blobs().read(&cid, &stored.place).unwrap(), content);
 }
