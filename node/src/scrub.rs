@@ -115,7 +115,8 @@ pub async fn step(node: &Node) -> Result<(), RuntimeError> {
         let healed = match findings.is_empty() {
             true => Ok(()),
             false => {
-                tracing::warn!(count = findings.len(), "damage was found");
+                let first = findings.first().map(|finding| finding.damage.to_string());
+                tracing::warn!(count = findings.len(), first, "damage was found");
                 let healed = node.ask(move |runtime| runtime.heal(&findings)).await?;
                 healed.map(drop)
             }

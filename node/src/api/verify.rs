@@ -262,6 +262,12 @@ fn line(store: &Store, finding: &Finding, named: &Named) -> Value {
             );
             told("blob", &id, asset, "it is not where the index says")
         }
+        Damage::Closed { what } => {
+            let name = |(log, ordinal)| BlobNames::default().of(store, &log, ordinal);
+            let id = finding.blob.and_then(name);
+            let id = id.map_or_else(|| what.clone(), |id| id.to_string());
+            told("blob", &id, asset, &format!("it may not be read: {what}"))
+        }
         Damage::Pack {
             pack,
             offset,

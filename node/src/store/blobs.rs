@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -384,11 +385,14 @@ impl Blobs {
     fn open_at(&self, cid: &BlobId, place: &BlobPlace) -> Result<Option<BlobReader>, StoreError> {
         match place {
             BlobPlace::File { cid: named, len } => {
-                let path = self.path(cid);
-                if named != cid || !path.exists() {
+                if named != cid {
                     return Ok(None);
                 }
-                let disk = Arc::new(Disk::open(&path)?);
+                let disk = match Disk::open(&self.path(cid)) {
+                    // Nothing else says that it is not there: its folder may be closed to this account.
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                    disk => Arc::new(disk?),
+                };
                 let whole = disk.len()? == *len;
                 Ok(whole.then(|| BlobReader::new(*cid, disk, 0, *len)))
             }

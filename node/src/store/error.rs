@@ -102,6 +102,12 @@ pub enum Damage {
         /// The blob's number in it.
         ordinal: u32,
     },
+    /// A file that this account may not read: nothing says that its bytes are not what they should be.
+    #[error("not allowed to read {what}")]
+    Closed {
+        /// Which, in the words of the system.
+        what: String,
+    },
     /// Bytes of a pack between two good records are not what was written.
     #[error("{bytes} bytes at {offset} in pack {pack}")]
     Pack {

@@ -417,9 +417,13 @@ impl Packs {
         Ok(bytes)
     }
 
-    /// Shows the live records of all packs, and the damage between them. Reads headers only.
-    pub(crate) fn walk(&self, each: impl FnMut(Result<Packed, Damage>)) -> Result<(), StoreError> {
-        self.walk_up_to(|pack, _| self.written(pack), each)
+    /// Shows the live records of a pack, and the damage between them. Reads headers only.
+    pub(crate) fn walk(
+        &self,
+        pack: u32,
+        mut each: impl FnMut(Result<Packed, Damage>),
+    ) -> Result<(), StoreError> {
+        self.walk_up_to(pack, |_| self.written(pack), &mut each)
     }
 
     /// The live records of all packs by their names, for an index that is made again. A record of which
@@ -427,13 +431,16 @@ impl Packs {
     /// would tell any more that a blob lies there.
     pub(crate) fn survey(&self) -> Result<Vec<Packed>, StoreError> {
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
-        self.walk_up_to(
-            |_, len| len,
-            |record| match record {
-                Ok(record) => found.push(record),
-                Err(damage) => damaged.push(damage),
-            },
-        )?;
+        let mut each = |record: Result<Packed, Damage>| match record {
+            Ok(record) => found.push(record),
+            Err(damage) => damaged.push(damage),
+        };
+        for pack in self.numbers()? {
+            self.walk_up_to(pack, |len| len, &mut each)?;
+        }
+        if self.root.exists() {
+            fs::sync_folder(&self.root)?;
+        }
         for damage in damaged {
             if let Damage::Pack {
                 pack,
@@ -482,21 +489,16 @@ impl Packs {
 
     fn walk_up_to(
         &self,
-        written: impl Fn(u32, u64) -> u64,
-        mut each: impl FnMut(Result<Packed, Damage>),
+        pack: u32,
+        written: impl Fn(u64) -> u64,
+        each: &mut impl FnMut(Result<Packed, Damage>),
     ) -> Result<(), StoreError> {
-        for pack in self.numbers()? {
-            let disk = self.file(pack)?;
-            let written = written(pack, disk.len()?);
-            // Whatever lies here is soon relied upon, and no sync may have reached it.
-            disk.sync()?;
-            let all = (START, disk.len()?);
-            walk_stretch(&disk, pack, all, written, &mut each)?;
-        }
-        if self.root.exists() {
-            fs::sync_folder(&self.root)?;
-        }
-        Ok(())
+        let disk = self.file(pack)?;
+        let written = written(disk.len()?);
+        // Whatever lies here is soon relied upon, and no sync may have reached it.
+        disk.sync()?;
+        let all = (START, disk.len()?);
+        walk_stretch(&disk, pack, all, written, each)
     }
 
     /// Up to where a pack holds whole records and nothing torn. More is known only of the one that is gone

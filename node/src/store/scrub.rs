@@ -1,6 +1,7 @@
 //! Looking for rot: every checksum of the store, and with the data every hash.
 //!
-//! What the disk cannot read is damage like what it gives wrong, and the walk goes on behind it.
+//! What the disk cannot read is damage like what it gives wrong, and the walk goes on behind it. So it does
+//! behind a file that may not be read, of which nothing can be said.
 //!
 //! Finding is all that happens here; `repair.rs` puts right what was found.
 
@@ -198,12 +199,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes damage; any other error ends the walk.
+    /// Notes damage, and what may not be read; any other error ends the walk.
     fn found(&mut self, error: StoreError, blob: Option<(LogId, u32)>) -> Result<(), StoreError> {
         match error {
             StoreError::Damaged(damage) => {
                 self.verified.findings.push(Finding { damage, blob });
                 Ok(())
+            }
+            StoreError::Io(error) if is_closed(&error) => {
+                let what = error.to_string();
+                self.found(Damage::Closed { what }.into(), blob)
             }
             other => Err(other),
         }
@@ -368,14 +373,21 @@ impl<'a> Walk<'a> {
             None => Some(Damage::Place { log: *log, ordinal }),
             Some(cid) => {
                 let whole = match self.depth {
-                    Depth::Structure => self.inner.blobs.open_blob(&cid, place).is_ok(),
+                    Depth::Structure => match self.inner.blobs.open_blob(&cid, place) {
+                        Err(StoreError::Damaged(_)) => Ok(false),
+                        opened => opened.map(|_| true),
+                    },
                     Depth::Data => {
                         self.verified.bytes += place.len();
                         self.spend(place.len());
-                        self.inner.blobs.is_whole(&cid, place)?
+                        self.inner.blobs.is_whole(&cid, place)
                     }
                 };
-                (!whole).then_some(Damage::Blob { cid })
+                match whole {
+                    Ok(true) => None,
+                    Ok(false) => Some(Damage::Blob { cid }),
+                    Err(error) => return self.found(error, blob),
+                }
             }
         };
         match damage {
@@ -404,15 +416,22 @@ impl<'a> Walk<'a> {
     }
 
     fn packs(&mut self) -> Result<(), StoreError> {
-        let mut damages = Vec::new();
-        self.inner
-            .blobs
-            .0
-            .packs
-            .walk(|record| damages.extend(record.err()))?;
-        for damage in damages {
-            self.found(damage.into(), None)?;
+        let packs = &self.inner.blobs.0.packs;
+        for pack in packs.numbers()? {
+            let mut damages = Vec::new();
+            let walked = packs.walk(pack, |record| damages.extend(record.err()));
+            for damage in damages {
+                self.found(damage.into(), None)?;
+            }
+            if let Err(error) = walked {
+                self.found(error, None)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Whether an error is about what the account may do with one file, and not about the disk.
+fn is_closed(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
 }

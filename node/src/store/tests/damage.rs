@@ -361,3 +361,70 @@ fn a_bad_sector_in_an_unfinished_blob_costs_the_leaf_that_it_lies_in() {
     store.blobs().sync().unwrap();
     assert_eq!(store.blobs().read(&cid, &stored.place).unwrap(), content);
 }
+
+#[test]
+fn what_may_not_be_read_is_named_and_what_lies_behind_it_is_read() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let large = (0..4).map(|seed| store.blobs().put(&bytes(seed, 300_000)).unwrap());
+    let mut stored: Vec<_> = large.collect();
+    stored.push(store.blobs().put(&bytes(9, 900)).unwrap());
+    store.commit(&places(&stored)).unwrap();
+    let closed = [
+        store.blobs().0.path(&stored[1].cid),
+        home.path().join("blobs/packs/000001.pack"),
+    ];
+    let denied = move |read: &std::path::Path| match closed.iter().any(|path| path == read) {
+        true => Err(std::io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    };
+    let found = hook::with_reads(denied, || {
+        let (mut at, mut seen) = (Cursor::default(), Vec::new());
+        let mut bytes = 0;
+        for _ in 0..100 {
+            let read = store.scrub(&mut at, 100_000, |_, ordinal| {
+                Some(stored[usize::try_from(ordinal).unwrap()].cid)
+            });
+            let read = read.unwrap();
+            seen.extend(read.findings);
+            bytes += read.bytes;
+            if at.is_at_start() {
+                return (seen, bytes);
+            }
+        }
+        panic!("no end");
+    });
+    let (found, read) = found;
+    assert_eq!(read, 4 * 300_000 + 900);
+    let blobs: Vec<_> = found.iter().filter_map(|found| found.blob).collect();
+    assert_eq!(blobs, [(log(1, 1), 1), (log(1, 1), 4)], "{found:?}");
+    for finding in &found {
+        // Nothing says that it is damaged, so nothing is put aside or given up for it.
+        assert!(
+            matches!(finding.damage, Damage::Closed { .. }),
+            "{finding:?}"
+        );
+        assert!(!store.mend(finding).unwrap());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_entered_is_not_an_empty_one() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = store.blobs().put(&bytes(1, 300_000)).unwrap();
+    store.commit(&places(&[stored])).unwrap();
+    let path = store.blobs().0.path(&stored.cid);
+    let folder = path.parent().unwrap();
+    let aside = home.path().join("aside");
+    fs::rename(folder, &aside).unwrap();
+    std::os::unix::fs::symlink(folder, folder).unwrap();
+    let asked = store.blobs().is_whole(&stored.cid, &stored.place);
+    assert!(matches!(asked, Err(StoreError::Io(_))), "{asked:?}");
+    fs::remove_file(folder).unwrap();
+    let asked = store.blobs().is_whole(&stored.cid, &stored.place);
+    assert!(!asked.unwrap());
+    fs::rename(&aside, folder).unwrap();
+    assert!(store.blobs().is_whole(&stored.cid, &stored.place).unwrap());
+}
