@@ -92,6 +92,8 @@ pub(super) struct Blobs {
     pub(super) partial: Mutex<BTreeSet<BlobId>>,
     /// Damaged blobs whose bytes were put aside and that have not come again.
     pub(super) quarantined: Mutex<BTreeSet<BlobId>>,
+    /// Of the packed ones among them, those of this run with the places where they lay.
+    pub(super) given_up: Mutex<BTreeSet<(BlobId, BlobPlace)>>,
 }
 
 #[derive(Default)]
@@ -139,6 +141,7 @@ impl BlobStore {
             survey: Mutex::new(if survey { Survey::Due } else { Survey::Off }),
             partial: Mutex::default(),
             quarantined: Mutex::new(quarantined),
+            given_up: Mutex::default(),
         })))
     }
 

@@ -5,7 +5,7 @@
 //! then its entries may be in their files, and the store hands them back as
 //! unindexed once it could open its index again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use heirloom_protocol::id::{BranchId, LogId};
@@ -77,6 +77,7 @@ impl Inner {
             inner.blobs.sync()?;
         }
         let mut plan = Plan::of(inner, batch)?;
+        let lost = inner.places_of(&batch.lost);
         let places = batch.places.iter().map(|(_, _, place)| *place);
         inner.collecting.note(places);
         let appends = plan.take_appends();
@@ -84,6 +85,9 @@ impl Inner {
         let written = inner.index.write(|write| plan.write(inner, write, batch));
         match written {
             Ok(()) => {
+                if !lost.is_empty() {
+                    inner.blobs.0.give_up(&lost);
+                }
                 let mut logs = inner.logs.write().unwrap_or_else(PoisonError::into_inner);
                 plan.apply(&mut logs);
                 if logs.states.values().all(|log| log.pending.is_empty()) {
@@ -100,6 +104,17 @@ impl Inner {
             // Whether the index took it shows when it is opened again; the files keep it.
             Err(Failed::Unknown(error)) => Err(error),
         }
+    }
+}
+
+impl Inner {
+    /// Where blobs are said to lie. A place that cannot be read is none.
+    fn places_of(&self, blobs: &[(LogId, u32)]) -> BTreeSet<BlobPlace> {
+        let place = |(log, ordinal): &(LogId, u32)| {
+            let number = self.number(log)?;
+            self.place(number, *ordinal).ok().flatten()
+        };
+        blobs.iter().filter_map(place).collect()
     }
 }
 

@@ -312,6 +312,22 @@ impl Packs {
         Ok(bytes)
     }
 
+    /// Marks the record of a damaged blob as one that does not count, durably. Its bytes stay until the
+    /// pack goes: what a disk did not give once it may give later. Another blob's record is left alone.
+    pub(crate) fn retire(
+        &self,
+        cid: &BlobId,
+        pack: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<(), StoreError> {
+        if let Some((disk, _)) = self.locate(Some(cid), pack, offset, len)? {
+            disk.write_at(u64::from(offset) + STATE_AT, &[GONE])?;
+            disk.sync()?;
+        }
+        Ok(())
+    }
+
     /// Writes the header of a record again, where its blob is whole; false where it is not.
     pub(crate) fn mend(
         &self,

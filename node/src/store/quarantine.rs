@@ -1,7 +1,9 @@
 //! Damaged blobs, put aside: kept until the same blob has come whole, never thrown away before.
 //!
-//! A large one is moved, of a packed one the bytes are copied. Where no device
-//! has a good copy, most of a photo can still be in there.
+//! A large one is moved, of a packed one the bytes are copied, and once its place
+//! is given up its record counts no more: the survey that makes an index again
+//! would find it. Where no device has a good copy, most of a photo can still be
+//! in there.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -45,6 +47,22 @@ impl Blobs {
         Ok(())
     }
 
+    /// Makes the records of packed blobs that were put aside, and whose places are given up by now,
+    /// count no more. One that cannot be marked is only found, and put aside, once more.
+    pub(super) fn give_up(&self, places: &BTreeSet<BlobPlace>) {
+        let given_up = lock(&self.given_up).clone();
+        for (cid, place) in given_up {
+            let BlobPlace::Pack { pack, offset, len } = place else {
+                continue;
+            };
+            if places.contains(&place)
+                && let Err(error) = self.packs.retire(&cid, pack, offset, len)
+            {
+                tracing::warn!(%error, "a damaged record could not be marked");
+            }
+        }
+    }
+
     fn free_name(&self, cid: &BlobId) -> io::Result<PathBuf> {
         let folder = folder(&self.root);
         fs::create_folder(&folder)?;
@@ -60,8 +78,9 @@ impl Blobs {
 }
 
 impl BlobStore {
-    /// Puts the bytes of a damaged blob aside, durably. Nothing happens where none lie. A packed
-    /// one stays in its pack as well; its place is to be given up by the caller.
+    /// Puts the bytes of a damaged blob aside, durably. Nothing happens where none lie, or where
+    /// they were put aside by another name of the same place. A packed one stays in its pack as well,
+    /// where it is no longer found once the caller has given its place up.
     ///
     /// # Errors
     ///
@@ -75,8 +94,12 @@ impl BlobStore {
                 }
             }
             BlobPlace::Pack { pack, offset, len } => {
+                if lock(&self.0.given_up).contains(&(*cid, *place)) {
+                    return Ok(());
+                }
                 let bytes = self.0.packs.raw(*pack, *offset, *len)?;
                 self.0.copy_aside(cid, &bytes)?;
+                lock(&self.0.given_up).insert((*cid, *place));
             }
         }
         Ok(())
@@ -103,6 +126,7 @@ impl BlobStore {
                 fs::remove(&folder.join(name))?;
             }
         }
+        lock(&self.0.given_up).retain(|(of, _)| of != cid);
         lock(&self.0.quarantined).remove(cid);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::super::record::HEADER_BYTES;
-use super::super::{Batch, Damage, Depth, Finding, Store};
+use super::super::{Batch, BlobState, Damage, Depth, Finding, Store};
 use super::{batch, bytes, entry, home, log, places, take_in};
 
 fn findings(store: &Store) -> Vec<Finding> {
@@ -239,6 +239,58 @@ fn an_open_store_makes_its_index_again() {
     let store = Store::open(home.path()).unwrap();
     assert!(store.opened().rebuilt.is_none());
     assert_eq!(store.head(&log(1, 1)).unwrap(), head);
+}
+
+#[test]
+fn a_packed_blob_that_was_put_aside_is_not_found_when_the_index_is_made_again() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = [1, 2].map(|seed| store.blobs().put(&bytes(seed, 900)).unwrap());
+    // One photo twice, as a copied one is.
+    let twice = [stored[0], stored[1], stored[1]];
+    store.commit(&places(&twice)).unwrap();
+    let pack = super::super::pack::path_of(&home.path().join("blobs"), 1);
+    flip(&pack, 16 + 56 + 900 + 500, 2);
+    let raw = fs::read(&pack).unwrap();
+    let found = findings(&store);
+    let blobs: Vec<_> = found.iter().filter_map(|found| found.blob).collect();
+    assert_eq!(blobs, [(log(1, 1), 1), (log(1, 1), 2)]);
+    let put_aside = || {
+        let (cid, place) = (stored[1].cid, stored[1].place);
+        store.blobs().quarantine(&cid, &place).unwrap();
+    };
+    put_aside();
+    // Until its place is given up the record is as it was.
+    assert_eq!(fs::read(&pack).unwrap(), raw);
+    for blob in blobs {
+        put_aside();
+        let lost = vec![blob];
+        let batch = Batch {
+            lost,
+            ..Batch::default()
+        };
+        store.commit(&batch).unwrap();
+    }
+    let folder = home.path().join("blobs/quarantine");
+    let aside: Vec<_> = fs::read_dir(&folder).unwrap().map(Result::unwrap).collect();
+    for copy in &aside {
+        assert_eq!(fs::read(copy.path()).unwrap(), raw[16 + 56 + 900 + 56..]);
+    }
+    store.rebuild_index().unwrap();
+    assert_eq!(store.blobs().find(&stored[1].cid).unwrap(), None);
+    let first = store.blobs().find(&stored[0].cid).unwrap();
+    assert_eq!(first, Some(stored[0].place));
+    take_in(&store);
+    let state = store.blob_state(&log(1, 1), 1).unwrap();
+    assert_eq!(state, BlobState::Absent);
+    // It comes again, and that copy is found.
+    let again = store.blobs().put(&bytes(2, 900)).unwrap();
+    store.blobs().sync().unwrap();
+    store.rebuild_index().unwrap();
+    let found = store.blobs().find(&again.cid).unwrap();
+    assert_eq!(found, Some(again.place));
+    take_in(&store);
+    assert_eq!(findings(&store), []);
 }
 
 #[test]
