@@ -86,6 +86,8 @@ pub(super) struct Blobs {
     dirty: Mutex<Dirty>,
     /// Held through a sync, so that a second one does not return before the first has finished.
     syncing: Mutex<()>,
+    /// Large blobs that were put and did not get to their places.
+    failed: Mutex<BTreeSet<BlobId>>,
     /// Packed blobs by name, while the index is being made again.
     survey: Mutex<Survey>,
     /// Partial blobs that are open.
@@ -138,6 +140,7 @@ impl BlobStore {
             temporary: AtomicU64::new(0),
             dirty: Mutex::default(),
             syncing: Mutex::new(()),
+            failed: Mutex::default(),
             survey: Mutex::new(if survey { Survey::Due } else { Survey::Off }),
             partial: Mutex::default(),
             quarantined: Mutex::new(quarantined),
@@ -174,8 +177,8 @@ impl BlobStore {
 
     /// Makes every blob put so far durable, name and bytes.
     ///
-    /// An error says that some are not: a blob whose bytes did not reach the disk is thrown away,
-    /// and a commit that names its place is refused.
+    /// An error says that some are not, perhaps of another caller's: a blob whose bytes did not reach
+    /// the disk is thrown away, and a commit that names its place is refused.
     pub fn sync(&self) -> Result<(), StoreError> {
         let _turn = lock(&self.0.syncing);
         let (files, mut folders) = {
@@ -189,13 +192,19 @@ impl BlobStore {
         let mut result = Ok(());
         let synced = fs::at_once(&files, |file| file.disk.sync());
         for (file, synced) in files.iter().zip(synced) {
-            if synced.is_ok() {
-                result = result.and(self.0.settle(file, &mut folders));
-            } else {
-                let _ = fs::remove(file.disk.path());
-                self.0.release(file);
-                result = result.and(synced);
+            let settled = match synced {
+                Ok(()) => self.0.settle(file, &mut folders),
+                Err(error) => {
+                    let _ = fs::remove(file.disk.path());
+                    self.0.release(file);
+                    Err(error)
+                }
+            };
+            match &settled {
+                Ok(()) => drop(lock(&self.0.failed).remove(&file.cid)),
+                Err(_) => self.0.note_failed(file),
             }
+            result = result.and(settled);
         }
         let folders: Vec<_> = folders.into_iter().collect();
         let synced = fs::at_once(&folders, |folder| fs::sync_folder(folder));
@@ -366,6 +375,15 @@ impl Blobs {
         fs::rename(file.disk.path(), &path)
     }
 
+    /// Whoever put the file may hear of it from another's sync, or not at all.
+    fn note_failed(&self, file: &DirtyFile) {
+        lock(&self.failed).insert(file.cid);
+        // On a full disk its room is needed; what came from peers goes on from where it is.
+        if file.disk.path().starts_with(self.root.join("tmp")) {
+            let _ = fs::remove(file.disk.path());
+        }
+    }
+
     /// Queues a finished file for the next sync.
     pub(super) fn queue(&self, disk: Disk, cid: BlobId) -> usize {
         let mut dirty = lock(&self.dirty);
@@ -406,10 +424,22 @@ impl Blobs {
         }
     }
 
-    /// Whether a blob lies at a place, by its header or its length.
+    /// Whether a blob lies at a place, by its header or its length; by its hash where putting it has
+    /// failed, since what lies there is then an older file, which may be why it was put again.
     pub(super) fn is_at(&self, place: &BlobPlace) -> Result<bool, StoreError> {
         match place {
-            BlobPlace::File { cid, .. } => Ok(self.reader(cid, place)?.is_some()),
+            BlobPlace::File { cid, .. } => {
+                let Some(reader) = self.reader(cid, place)? else {
+                    return Ok(false);
+                };
+                if !lock(&self.failed).contains(cid) {
+                    return Ok(true);
+                }
+                match reader.hash() {
+                    Err(StoreError::Damaged(_)) => Ok(false),
+                    hash => Ok(hash? == *cid),
+                }
+            }
             BlobPlace::Pack { pack, offset, len } => {
                 Ok(self.packs.locate(None, *pack, *offset, *len)?.is_some())
             }

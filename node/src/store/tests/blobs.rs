@@ -1,10 +1,12 @@
 //! Blobs: under their own name or not at all, here after anything once a commit named them.
 
 use std::fs;
+use std::io;
 
 use heirloom_protocol::id::BlobId;
 use heirloom_protocol::limits::LEAF_BYTES;
 
+use super::super::fs::{Change, hook};
 use super::super::pack::{PACK_BYTES, path_of};
 use super::super::{Batch, BlobPlace, BlobState, Damage, Refusal, Store, StoreError, Stored};
 use super::{bytes, copy, home, log, place, places, take_in};
@@ -427,4 +429,70 @@ fn a_copy_of_the_home_taken_after_a_commit_holds_every_blob_of_it() {
                 .unwrap()
         );
     }
+}
+
+#[test]
+fn a_sync_that_failed_for_another_leaves_no_damaged_file_to_be_named() {
+    let is_change: [fn(&Change<'_>) -> bool; 2] = [
+        |change| matches!(change, Change::Sync(_)),
+        |change| matches!(change, Change::Rename(..)),
+    ];
+    for fails in is_change {
+        let home = home();
+        let store = Store::create(home.path()).unwrap();
+        let content = bytes(1, 300_000);
+        let stored = store.blobs().put(&content).unwrap();
+        store.commit(&places(&[stored])).unwrap();
+        let path = store.blobs().0.path(&stored.cid);
+        let mut bad = content.clone();
+        bad[70_000] ^= 1;
+        fs::write(&path, &bad).unwrap();
+        // One makes it again, and the sync of another, which takes what all have put, fails for it.
+        store.blobs().put(&content).unwrap();
+        let refuse = move |change: &Change<'_>| match fails(change) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        };
+        hook::with(refuse, || store.blobs().sync().unwrap_err());
+        let tmp = fs::read_dir(home.path().join("blobs/tmp")).unwrap();
+        assert_eq!(tmp.count(), 0, "room is given back on a full disk");
+        // The own sync has nothing to do.
+        store.blobs().sync().unwrap();
+        let again = Batch {
+            places: vec![(log(1, 1), 1, stored.place)],
+            ..Batch::default()
+        };
+        let named = store.commit(&again);
+        assert!(
+            matches!(named, Err(StoreError::Refused(Refusal::BlobGone(_)))),
+            "{named:?}"
+        );
+        store.blobs().put(&content).unwrap();
+        store.commit(&again).unwrap();
+        assert_eq!(
+            store.blobs().read(&stored.cid, &place(&store, 1)).unwrap(),
+            content
+        );
+    }
+}
+
+#[test]
+fn a_failed_sync_is_not_held_against_a_whole_blob_of_the_same_name() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let content = bytes(1, 300_000);
+    let stored = store.blobs().put(&content).unwrap();
+    store.commit(&places(&[stored])).unwrap();
+    store.blobs().put(&content).unwrap();
+    let refuse = |change: &Change<'_>| match change {
+        Change::Sync(_) => Err(io::ErrorKind::StorageFull.into()),
+        _ => Ok(()),
+    };
+    hook::with(refuse, || store.blobs().sync().unwrap_err());
+    let again = Batch {
+        places: vec![(log(1, 1), 1, stored.place)],
+        ..Batch::default()
+    };
+    store.commit(&again).unwrap();
+    assert_eq!(place(&store, 1), stored.place);
 }
