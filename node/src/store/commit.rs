@@ -72,8 +72,9 @@ impl Inner {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let inner = self;
         inner.reconcile()?;
-        if inner.blobs.is_dirty() {
-            // An entry must never name a blob of ours that is not durable.
+        if !batch.places.is_empty() || inner.blobs.is_dirty() {
+            // An entry must never name a blob of ours that is not durable. Another's sync under way may
+            // have taken what the batch names: nothing is dirty then, and this waits for it.
             inner.blobs.sync()?;
         }
         let mut plan = Plan::of(inner, batch)?;

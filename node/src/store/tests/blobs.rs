@@ -1,7 +1,11 @@
 //! Blobs: under their own name or not at all, here after anything once a commit named them.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use heirloom_protocol::id::BlobId;
 use heirloom_protocol::limits::LEAF_BYTES;
@@ -495,4 +499,33 @@ fn a_failed_sync_is_not_held_against_a_whole_blob_of_the_same_name() {
     };
     store.commit(&again).unwrap();
     assert_eq!(place(&store, 1), stored.place);
+}
+
+#[test]
+fn a_commit_that_names_a_blob_waits_for_the_sync_that_has_taken_it() {
+    let home = home();
+    let store = Store::create(home.path()).unwrap();
+    let stored = store.blobs().put(&bytes(1, 300_000)).unwrap();
+    let (reached, is_reached) = mpsc::channel();
+    let (commits, committed) = mpsc::channel();
+    let syncing = store.clone();
+    let sync = thread::spawn(move || {
+        let is_first = Cell::new(true);
+        // The blob has its name by now, and a loss of power would take that away again.
+        let wait = move |change: &Change<'_>| {
+            if matches!(change, Change::SyncFolder(_)) && is_first.take() {
+                reached.send(()).unwrap();
+                let soon = committed.recv_timeout(Duration::from_millis(300));
+                assert_eq!(soon, Err(mpsc::RecvTimeoutError::Timeout));
+            }
+            Ok(())
+        };
+        hook::with(wait, || syncing.blobs().sync().unwrap());
+    });
+    is_reached.recv().unwrap();
+    store.commit(&places(&[stored])).unwrap();
+    // Nobody listens once the sync has ended.
+    let _ = commits.send(());
+    sync.join().unwrap();
+    assert_eq!(place(&store, 0), stored.place);
 }
