@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::record::HEADER_BYTES;
 use super::super::{Batch, BlobState, Damage, Depth, Finding, Store};
-use super::{batch, bytes, entry, home, log, places, take_in};
+use super::{batch, bytes, entry, home, log, place, places, take_in};
 
 fn findings(store: &Store) -> Vec<Finding> {
     let found = store.verify(Depth::Data, |_, _| None, |_| ControlFlow::Continue(()));
@@ -229,16 +229,25 @@ fn an_open_store_makes_its_index_again() {
     store.rebuild_index().unwrap();
     assert!(!home.path().join("rebuild-index").exists());
     assert!(store.head(&log(1, 1)).is_none());
+    for stored in &stored {
+        assert_eq!(store.blobs().find(&stored.cid).unwrap(), Some(stored.place));
+    }
+    store.commit(&places(&stored)).unwrap();
     take_in(&store);
     assert_eq!(store.head(&log(1, 1)).unwrap(), head);
-    for stored in &stored {
-        assert!(store.blobs().find(&stored.cid).is_ok());
-    }
+    let are_here = |store: &Store| {
+        for (stored, ordinal) in stored.iter().zip(0..) {
+            assert_eq!(place(store, ordinal), stored.place);
+            assert!(store.blobs().is_whole(&stored.cid, &stored.place).unwrap());
+        }
+    };
+    are_here(&store);
     // The old one was put aside, and the new one holds.
     drop(store);
     let store = Store::open(home.path()).unwrap();
     assert!(store.opened().rebuilt.is_none());
     assert_eq!(store.head(&log(1, 1)).unwrap(), head);
+    are_here(&store);
 }
 
 #[test]
