@@ -50,8 +50,15 @@ impl Runtime {
 }
 
 impl Due {
-    /// Blobs that are lacking under one reference and lie here under another that has ended: the
-    /// bytes are the last that this device has of something that somebody still refers to.
+    /// Blobs that are lacking under one reference and lie here, whole, under another that has ended:
+    /// the bytes are the last that this device has of something that somebody still refers to.
+    ///
+    /// Reads each of them. What is not whole is none of them; its bytes are put aside, since they are
+    /// the last all the same.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; nothing may be collected then.
     pub(crate) fn still_referred_to(
         &self,
         store: &Store,
@@ -74,7 +81,16 @@ impl Due {
         for (log, lacking) in &self.lacking {
             for ordinal in lacking {
                 let blob = blob_of(store, log, ordinal)?;
-                found.extend(blob.and_then(|blob| Some((blob, *going.get(&blob.id)?))));
+                let going = blob.and_then(|blob| Some((blob, *going.get(&blob.id)?)));
+                let Some((blob, place)) = going else {
+                    continue;
+                };
+                let blobs = store.blobs();
+                if blobs.is_whole(&blob.id, &place)? {
+                    found.push((blob, place));
+                } else if !blobs.quarantined().contains(&blob.id) {
+                    blobs.quarantine(&blob.id, &place)?;
+                }
             }
         }
         Ok(found)

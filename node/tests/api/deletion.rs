@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use heirloom_node::{runtime::Verdict, store::BlobState, upkeep};
+use heirloom_node::{
+    runtime::{AssetKey, Verdict},
+    store::{Batch, BlobState, Damage, Finding},
+    upkeep,
+};
 use heirloom_protocol::{
-    id::{LogId, OpId},
+    id::{BlobId, LogId, OpId},
     log::entry::EntryBytes,
     op::{Items, Op, Role},
     wire,
@@ -53,7 +57,7 @@ async fn at(home: &Home, day: u64) {
 async fn blobs(home: &Home, item: &OpId) -> Vec<(LogId, u32)> {
     let node = home.node().await;
     let album = home.album("Family").await;
-    let key = heirloom_node::runtime::AssetKey { album, item: *item };
+    let key = AssetKey { album, item: *item };
     let asset = key.load(node.store()).unwrap();
     let parts = asset.all_parts();
     parts.map(|(_, blob)| (blob.log, blob.ordinal)).collect()
@@ -163,6 +167,85 @@ async fn bytes_stay_while_another_album_refers_to_them() {
     purge(&home, &id).await;
     at(&home, 71).await;
     assert!(blob_bytes(&home) < bytes - 400_000);
+}
+
+/// A photo in two albums, deleted for good from one of them: its blob's name, and both references, of which
+/// the second has ended.
+async fn ended_once(home: &Home, bytes: &[u8]) -> (BlobId, [(LogId, u32); 2]) {
+    home.set_clock(START).await;
+    let photo = home.add("Family", "a.jpg", bytes).await;
+    let ended = blobs(home, &photo).await[0];
+    let add = json!({"do": "add", "album": "Library", "ids": [photo.to_string()]});
+    home.ask("album", add).await.done();
+    let family = home.album("Family").await;
+    let node = home.node().await;
+    let purged = node.ask(move |runtime| runtime.purge(family, &[photo]));
+    purged.await.unwrap().unwrap();
+    let album = home.album("Library").await;
+    let item = OpId::from_hex(&listed(home, json!({})).await[0]).unwrap();
+    let asset = AssetKey { album, item }.load(node.store()).unwrap();
+    let (_, blob) = asset.all_parts().next().unwrap();
+    let live = (blob.log, blob.ordinal);
+    assert_eq!(states(home, &[live, ended]).await, ["here", "dropped"]);
+    (blob.id, [live, ended])
+}
+
+/// Some bytes in the middle of the largest file of blobs.
+fn rot(home: &Home) {
+    let files = walkdir::WalkDir::new(home.doorway.home().join("blobs")).into_iter();
+    let files = files.map(Result::unwrap);
+    let largest = files.max_by_key(|file| file.metadata().map_or(0, |data| data.len()));
+    let path = largest.unwrap().into_path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at..at + 40].fill(0xa5);
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn put_aside(home: &Home) -> usize {
+    let folder = std::fs::read_dir(home.doorway.home().join("blobs/quarantine"));
+    folder.map_or(0, Iterator::count)
+}
+
+#[tokio::test]
+async fn rotten_bytes_of_an_ended_reference_are_not_taken_for_the_blob() {
+    // A file of its own, and a blob in a pack.
+    for len in [400_000, 20_000] {
+        let home = Home::anna().await;
+        let (cid, [live, ended]) = ended_once(&home, &noise(len, 1)).await;
+        rot(&home);
+        let finding = Finding {
+            damage: Damage::Blob { cid },
+            blob: Some(live),
+        };
+        let node = home.node().await;
+        let healed = node.ask(move |runtime| runtime.heal(&[finding]));
+        assert_eq!(healed.await.unwrap().unwrap(), [false]);
+        assert_eq!(put_aside(&home), 1, "{len}");
+        at(&home, 40).await;
+        assert_eq!(states(&home, &[live, ended]).await, ["gone", "gone"]);
+        assert_eq!(put_aside(&home), 1, "{len}: it has not come again");
+        let lacking = node.ask(|runtime| runtime.lacking()).await.unwrap();
+        assert_eq!(lacking, 1, "{len}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_bytes_of_a_photo_are_put_aside_where_they_are_rotten() {
+    for len in [400_000, 20_000] {
+        let home = Home::anna().await;
+        let (_, [live, ended]) = ended_once(&home, &noise(len, 1)).await;
+        let lost = vec![live];
+        let batch = Batch {
+            lost,
+            ..Batch::default()
+        };
+        home.node().await.store().commit(&batch).unwrap();
+        rot(&home);
+        at(&home, 40).await;
+        assert_eq!(states(&home, &[live, ended]).await, ["gone", "gone"]);
+        assert_eq!(put_aside(&home), 1, "{len}");
+    }
 }
 
 #[tokio::test]
