@@ -26,7 +26,7 @@ use super::{
     sidecar::Said,
 };
 use crate::{
-    media::{MediaKind, MediaType, Take},
+    media::{MediaKind, MediaType, Pool, Reason, Take},
     runtime::{AssetKey, Runtime, RuntimeError},
     store::{BlobPlace, Store, StoreError, Table},
 };
@@ -48,8 +48,16 @@ pub(super) struct Photo {
     pub(super) stamp: Vec<u8>,
     /// What its sidecars say, which is said once it is there.
     pub(super) said: Option<Arc<Said>>,
-    /// Why it is not where its sidecars put it.
+    /// Why it is not where its sidecars put it, and why it is without its date.
     pub(super) note: Option<String>,
+}
+
+impl Photo {
+    fn noting(mut self, note: Option<String>) -> Self {
+        let notes: Vec<_> = note.into_iter().chain(self.note).collect();
+        self.note = (!notes.is_empty()).then(|| notes.join("; "));
+        self
+    }
 }
 
 /// A file out of which an original was made again: written, not yet durable.
@@ -227,7 +235,7 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
             None => add(
                 shared, found, &mut file, &before, media, &name, album, hash, stamp,
             )
-            .map(|photo| Prepared::Photo(Box::new(Photo { note, ..photo }))),
+            .map(|photo| Prepared::Photo(Box::new(photo.noting(note)))),
         },
         Err(refused) => Err(refused),
     };
@@ -253,8 +261,7 @@ fn add(
     stamp: Vec<u8>,
 ) -> Result<Photo, Refused> {
     file.seek(SeekFrom::Start(0))?;
-    // A file that says nothing, or on which the worker dies, is kept all the same.
-    let metadata = shared.pool.metadata(file, media).unwrap_or_default();
+    let (metadata, unread) = read_metadata(&shared.pool, file, media)?;
     let (key, line, place) = match reuse::original(shared.node.store(), hash, before.len())? {
         Some((key, named)) => (key, named.line, named.place),
         None => {
@@ -296,8 +303,38 @@ fn add(
         live_id,
         stamp,
         said: found.said.clone(),
-        note: None,
+        note: unread,
     })
+}
+
+/// What a file says of itself, and why that is nothing where it might have said something.
+///
+/// A file that says nothing, or on which a worker dies, is kept all the same. It is read only this once: so what
+/// may pass is tried again, and where not even a worker can be started the file is left for another import.
+fn read_metadata(
+    pool: &Pool,
+    file: &mut File,
+    media: MediaType,
+) -> Result<(Metadata, Option<String>), Refused> {
+    let may_pass = |reason: Reason| {
+        let ran_out = [Reason::TookTooLong, Reason::TooMuchMemory];
+        reason.is_passing() || ran_out.contains(&reason)
+    };
+    let read = match pool.metadata(file, media) {
+        Err(reason) if may_pass(reason) => pool.metadata(file, media),
+        read => read,
+    };
+    match read {
+        Ok(metadata) => Ok((metadata, None)),
+        Err(Reason::NoWorker) => Err(Refused::Failed(
+            "no process could be started to read its date and place; import it again".into(),
+        )),
+        Err(reason) if may_pass(reason) => {
+            let unread = format!("its date and place could not be read: {reason}");
+            Ok((Metadata::default(), Some(unread)))
+        }
+        Err(_) => Ok((Metadata::default(), None)),
+    }
 }
 
 /// What is here already, with what its sidecars say and nobody has said so far.

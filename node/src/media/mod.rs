@@ -44,10 +44,13 @@ pub enum Reason {
     /// The worker process could not be started.
     #[error("no worker process")]
     NoWorker,
+    /// The worker process was started and ended before it said anything.
+    #[error("the worker process said nothing")]
+    Silent,
 }
 
 impl Reason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Damaged,
         Self::TooLarge,
         Self::NotSupported,
@@ -55,6 +58,7 @@ impl Reason {
         Self::TooMuchMemory,
         Self::Unreadable,
         Self::NoWorker,
+        Self::Silent,
     ];
 
     /// A stable number for records; never 0.
@@ -68,6 +72,7 @@ impl Reason {
             Self::TooMuchMemory => 5,
             Self::Unreadable => 6,
             Self::NoWorker => 7,
+            Self::Silent => 8,
         }
     }
 
@@ -82,7 +87,7 @@ impl Reason {
     /// All others hold until the program changes: trying again would fail again.
     #[must_use]
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Unreadable | Self::NoWorker)
+        matches!(self, Self::Unreadable | Self::NoWorker | Self::Silent)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use heirloom_node::node::Options;
 use heirloom_protocol::op::PartRole;
 use serde_json::{Value, json};
 
@@ -402,4 +403,30 @@ async fn photos_in_clear_are_not_put_into_the_home_nor_the_home_taken_for_photos
         assert_eq!(skipped.len(), 1, "{told:?}");
         assert_eq!(skipped[0]["path"], own);
     }
+}
+
+#[tokio::test]
+async fn a_photo_of_which_nothing_can_be_read_now_is_not_taken_without_its_date() {
+    let dir = Home::anna().await.close().await;
+    let photo = [&[0xff, 0xd8, 0xff, 0xe0][..], &noise(500, 3)].concat();
+    let path = dir.path().join("a.jpg");
+    fs::write(&path, &photo).unwrap();
+    let body = json!({"paths": [path.to_str().unwrap()]});
+    let missing = Options {
+        worker: (dir.path().join("nothing"), Vec::new()),
+    };
+    let home = Home::open_with(dir, missing).await;
+    let told = home.ask("import", body.clone()).await;
+    let counts = |told: &Told| ["added", "failed"].map(|field| told.last()[field].as_u64());
+    assert_eq!(counts(&told), [Some(0), Some(1)], "{told:?}");
+    assert_eq!(told.exit(), 3, "{told:?}");
+    let reason = told.of("file")[0]["reason"].to_string();
+    assert!(reason.contains("import it again"), "{reason}");
+    assert_eq!(fs::read(&path).unwrap(), photo);
+    // A worker that starts and says nothing may do so each time: the photo is kept, and it is said.
+    let home = home.again().await;
+    let told = home.ask("import", body.clone()).await;
+    assert_eq!(counts(&told), [Some(1), Some(0)], "{told:?}");
+    let reason = told.of("file")[0]["reason"].to_string();
+    assert!(reason.contains("could not be read"), "{reason}");
 }

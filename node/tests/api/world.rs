@@ -92,8 +92,13 @@ impl Home {
 
     /// A folder as it is.
     pub async fn open(dir: TempDir) -> Self {
+        Self::open_with(dir, options()).await
+    }
+
+    /// A folder as it is, with another worker.
+    pub async fn open_with(dir: TempDir, options: Options) -> Self {
         let doorway = loop {
-            match Doorway::open(dir.path().join("home"), options()).await {
+            match Doorway::open(dir.path().join("home"), options.clone()).await {
                 Ok(doorway) => break doorway,
                 // It is free when the runtime's thread has seen that nobody holds it any more.
                 Err(error) => assert_eq!(error.id, "E-LOCKED"),

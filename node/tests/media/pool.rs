@@ -164,7 +164,7 @@ fn the_reason_tells_what_ended_a_worker() {
     );
     let large = vec![0; 1 << 20];
     for (worker, file, reason) in [
-        ("mute", &b"x"[..], Reason::NoWorker),
+        ("mute", &b"x"[..], Reason::Silent),
         ("garbage", b"x", Reason::Damaged),
         ("nosy", b"x", Reason::Damaged),
         ("greedy", &large, Reason::Damaged),

@@ -163,7 +163,7 @@ impl Pool {
                 end.reason.map_or(Ok(()), |reason| Err(reason.into()))
             }
             // A program that is no worker says nothing about the file.
-            Err(_) if !worker.greeted => Err(Reason::NoWorker.into()),
+            Err(_) if !worker.greeted => Err(Reason::Silent.into()),
             Err(Fault::Worker | Fault::Before) if ran_out => Err(Reason::TookTooLong.into()),
             Err(Fault::Before) if worker.jobs > 1 => Err(Fault::Before),
             Err(Fault::Worker | Fault::Before) => Err(worker.post_mortem().into()),
