@@ -16,8 +16,8 @@ pub struct WorkerLimits {
 
 /// Takes from the calling process what decoding a picture does not need.
 ///
-/// No further processes, no files opened or written beyond the pipes it holds, no core dumps, no
-/// debugger of the same user, no gain of rights, bounded memory. It cannot be undone.
+/// No further processes, no files or sockets opened beside its three pipes, nothing written into files, no
+/// core dumps, no debugger of the same user, no gain of rights, bounded memory. It cannot be undone.
 pub fn confine_worker(limits: WorkerLimits) {
     os::confine_worker(limits);
 }
@@ -41,8 +41,8 @@ mod os {
 
     use super::WorkerLimits;
 
-    /// Standard input, output and error, and a few for the runtime itself.
-    const FILES: u64 = 8;
+    /// Standard input, output and error.
+    const FILES: u64 = 3;
 
     pub(super) fn confine_worker(limits: WorkerLimits) {
         cap(Resource::Core, 0);

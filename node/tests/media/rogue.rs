@@ -1,6 +1,8 @@
 //! The worker as it should be, and workers as an attacker would like them.
 
+use std::fs::File;
 use std::io::{Read, Write, stdin, stdout};
+use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
 
@@ -119,11 +121,17 @@ fn hang() {
 
 /// Whether confinement took hold of this process.
 fn is_confined() -> bool {
+    let files = ["/proc/self/limits", "/proc/self/status"].map(File::open);
     sys::confine_worker(sys::WorkerLimits {
         memory_bytes: 512 << 20,
         job_cpu: Duration::from_secs(10),
     });
-    let Ok(limits) = std::fs::read_to_string("/proc/self/limits") else {
+    let opens = File::open("/etc/passwd").is_ok() || UdpSocket::bind("127.0.0.1:0").is_ok();
+    if cfg!(unix) && opens {
+        return false;
+    }
+    // What was open before can still be read, and says what is so now.
+    let [Ok(limits), Ok(status)] = files.map(|file| file.and_then(std::io::read_to_string)) else {
         return !cfg!(target_os = "linux");
     };
     let is = |name: &str, value: &str| {
@@ -132,11 +140,10 @@ fn is_confined() -> bool {
             .filter_map(|l| l.strip_prefix(name))
             .any(|l| l.split_whitespace().next() == Some(value))
     };
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     is("Max address space", "536870912")
         && is("Max core file size", "0")
         && is("Max file size", "0")
-        && is("Max open files", "8")
+        && is("Max open files", "3")
         && is("Max processes", "0")
         && is("Max cpu time", "11")
         && status.contains("NoNewPrivs:\t1")
