@@ -72,6 +72,7 @@ impl Bits {
 }
 
 /// An op all of whose past is there.
+#[derive(Clone)]
 pub(crate) struct Node<T> {
     pub(crate) id: OpId,
     /// Everything reachable from it, itself excluded.
@@ -82,6 +83,7 @@ pub(crate) struct Node<T> {
 }
 
 /// Ops in the order in which they became ready: a past has smaller places.
+#[derive(Clone)]
 pub(crate) struct Graph<T> {
     nodes: Vec<Node<T>>,
     index: BTreeMap<OpId, usize>,
@@ -176,6 +178,7 @@ impl<T> Graph<T> {
 ///
 /// Whether one op comes before another depends on these two and their pasts
 /// alone, so that a later arrival never swaps them.
+#[derive(Clone)]
 pub(crate) struct Line<K> {
     line: Vec<usize>,
     keys: Vec<K>,

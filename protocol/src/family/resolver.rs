@@ -266,6 +266,7 @@ impl Resolution {
 }
 
 /// An op in the graph, and what its own past says of it.
+#[derive(Clone)]
 struct Weighed {
     /// `None` for the first op.
     said: Option<(Author, Act)>,
@@ -274,6 +275,7 @@ struct Weighed {
 }
 
 /// What an entitled op draws from its past.
+#[derive(Clone)]
 struct Entitled {
     key: Key,
     /// The grants and the certificate that gave its author standing.
@@ -297,7 +299,7 @@ enum Removed {
 }
 
 /// What is said of a person: entitled ops alone, in the order of the line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct PersonOps {
     grants: Vec<usize>,
     promotions: Vec<usize>,
@@ -308,7 +310,7 @@ struct PersonOps {
 }
 
 /// What is said of a key: entitled ops alone, in the order of the line.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct KeyOps {
     claims: Vec<(usize, Claim)>,
     removals: Vec<usize>,
@@ -328,6 +330,7 @@ enum Claim {
 type Turn = (Key, u32, OpId);
 
 /// The control ops known so far and what follows from them.
+#[derive(Clone)]
 pub struct Resolver {
     graph: Graph<Weighed>,
     /// The entitled ops, and of these the ones that can change somebody's standing.

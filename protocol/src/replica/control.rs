@@ -349,6 +349,21 @@ impl Control {
         *count <= limits::RESOLVER_OPS
     }
 
+    /// Whether an act would count that a device said now, who has seen all that is here.
+    pub(super) fn would_count(&self, device: DeviceId, act: Act) -> bool {
+        let said = self.weighed_by.get(&device).copied().unwrap_or_default();
+        let mut trial = self.resolver.clone();
+        // Nothing is concurrent with it, so that its name decides nothing.
+        let id = OpId([255; 32]);
+        trial.insert(ControlOp {
+            id,
+            author: self.author(device),
+            parents: self.graph.frontier(&self.graph.heads()),
+            act,
+        });
+        said < limits::RESOLVER_OPS && trial.resolve().accepted.contains(&id)
+    }
+
     fn author(&self, key: DeviceId) -> Author {
         let range = (key, OpId::ZERO)..=(key, OpId([255; 32]));
         match self.certified.range(range).next() {

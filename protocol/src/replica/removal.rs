@@ -5,6 +5,7 @@ use rand_core::CryptoRng;
 use super::{Recorded, Replica, WriteError, control::Hit};
 use crate::{
     crypto::EpochKind,
+    family::resolver::Act,
     id::{DeviceId, SpaceId},
     op::{Cut, Level, Op, Position},
     time::Timestamp,
@@ -14,7 +15,7 @@ impl Replica {
     /// Removes a person or a device and renews the control space's keys in the same entry.
     ///
     /// Albums' keys are renewed when somebody next writes to them. Whether the removal counts is for
-    /// the resolver to say; where it does not, no album is told of it.
+    /// the resolver to say; where it does not, no key is renewed and no album is told of it.
     ///
     /// # Errors
     ///
@@ -25,19 +26,28 @@ impl Replica {
         now: Timestamp,
         rng: &mut impl CryptoRng,
     ) -> Result<Recorded, WriteError> {
-        let hit = match &removal {
-            Op::RemoveDevice((device,)) => Hit::Device(*device),
-            Op::RemovePerson((person,)) => Hit::Person(*person),
+        let (hit, act) = match &removal {
+            Op::RemoveDevice((device,)) => {
+                let device = *device;
+                (Hit::Device(device), Act::RemoveDevice { device })
+            }
+            Op::RemovePerson((person,)) => {
+                let person = *person;
+                (Hit::Person(person), Act::RemovePerson { person })
+            }
             _ => return Err(WriteError::NotAllowed),
         };
         let forked = |space: &SpaceId| self.logs.is_forked(&self.own_log(*space));
         if self.managed_albums().iter().any(forked) {
             return Err(WriteError::Forked);
         }
-        let epochs = [EpochKind::Family, EpochKind::Net]
-            .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
         let mut ops = vec![removal];
-        ops.extend(epochs);
+        // Fresh keys would be kept from somebody who stays.
+        if self.control.would_count(self.device(), act) {
+            let epochs = [EpochKind::Family, EpochKind::Net]
+                .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
+            ops.extend(epochs);
+        }
         let gone: Vec<_> = self.keys_hit(hit);
         let mut recorded = self.record_control(ops, now)?;
         // A cut counts by itself: it would shut out somebody who stays.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::*;
 use crate::{
     album::{asset::Asset, merge},
-    crypto::{BlobKey, RecoveryKit, SeededRng},
+    crypto::{BlobKey, EpochKind, RecoveryKit, SeededRng},
     id::{BlobId, OpId, PlainHash},
     log::entry::BlobLine,
     op::{
@@ -205,13 +205,14 @@ fn a_second_device_of_the_same_person_reads_everything() {
 #[test]
 fn keys_that_nobody_holds_hide_no_older_ones() {
     let mut anna = founder();
-    // In vain, since somebody must stay; the keys that came with it are sealed to nobody.
-    let own = Op::RemoveDevice((anna.replica.device(),));
-    let removal = anna
-        .replica
-        .record_removal(own, anna.now, &mut anna.rng)
-        .unwrap();
-    anna.keep(removal);
+    // Sealed to nobody, as by somebody who removes the only device in vain.
+    let own = control::Hit::Device(anna.replica.device());
+    let epochs = [EpochKind::Family, EpochKind::Net].map(|kind| {
+        let minted = anna.replica.mint_control(kind, &[own], &mut anna.rng);
+        Op::Epoch(minted)
+    });
+    let minted = anna.replica.record_control(epochs.to_vec(), anna.now);
+    anna.keep(minted.unwrap());
     let mut pi = joins(&mut anna, 2, None);
     pull(&mut pi, &anna);
     assert_eq!(pi.replica.family_name().as_deref(), Some("Berger"));

@@ -9,7 +9,7 @@ use crate::causal::Bits;
 const MEMO: usize = 32;
 
 /// What was accepted of sets asked for lately.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Memo(VecDeque<(Bits, Bits)>);
 
 impl Memo {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     album::epoch::Epochs,
-    crypto::{EpochKey, EpochKind, EpochName, SealContext, body, seal},
+    crypto::{EpochKey, EpochName, SealContext, body, seal},
     id::EpochId,
     op::{Epoch, SealedTo},
     replica::keys::value_aad,
@@ -243,6 +243,31 @@ fn a_removal_in_vain_cuts_nobodys_log() {
             .get(&after)
             .is_some_and(|asset| asset.added.is_some())
     );
+}
+
+#[test]
+fn a_removal_in_vain_keeps_no_key_from_anybody() {
+    let mut anna = founder();
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    pull(&mut bens, &anna);
+    let keys = |device: &Device| {
+        [EpochKind::Family, EpochKind::Net].map(|kind| device.replica.control_epoch(kind))
+    };
+    let before = keys(&bens);
+    let removal = Op::RemoveDevice((anna.replica.device(),));
+    let recorded = bens
+        .replica
+        .record_removal(removal, bens.now, &mut bens.rng);
+    bens.keep(recorded.unwrap());
+    assert_eq!(keys(&bens), before);
+    let name = [(Subject::Person(ben), "Benjamin")];
+    let named = bens.replica.record_names(&name, bens.now, &mut bens.rng);
+    bens.keep(named.unwrap());
+    pull(&mut anna, &bens);
+    let persons = anna.replica.persons();
+    let shown = persons.iter().find(|person| person.id == ben);
+    assert_eq!(shown.unwrap().name.as_deref(), Some("Benjamin"));
 }
 
 #[test]
