@@ -59,6 +59,8 @@ pub(super) struct Plan {
     pub(super) digest: Digest,
     /// Logs in which the asker's position is not ours.
     pub(super) forks: Vec<LogId>,
+    /// Something of it did not read, and is not sent.
+    pub(super) is_torn: bool,
     /// What is to be sent, the last first.
     runs: Vec<Run>,
 }
@@ -109,6 +111,7 @@ impl Plan {
             part: 0,
             digest: heads_digest(heads),
             forks,
+            is_torn: false,
             runs,
         }
     }
@@ -119,8 +122,10 @@ impl Plan {
             let entry = (run.next <= run.last).then(|| view.entry(&run.log, run.next));
             match entry {
                 Some(Some(entry)) => return Some(entry),
-                _ => self.runs.pop(),
-            };
+                Some(None) => self.is_torn = true,
+                None => {}
+            }
+            self.runs.pop();
         }
         None
     }

@@ -294,6 +294,7 @@ impl Session {
         let result = result.and_then(|()| {
             if self.greeted {
                 self.ask_on(view, now);
+                self.name_again(now);
                 self.tell();
                 self.offer_opened(view);
             }
@@ -585,7 +586,8 @@ impl Session {
             && self.asks.is_empty()
             && self.batches.is_empty()
             && self.plans.is_empty()
-            && self.gather.is_none();
+            && self.gather.is_none()
+            && !self.is_unread();
         if !idle {
             self.is_settled = false;
             return false;

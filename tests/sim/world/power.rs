@@ -168,11 +168,7 @@ impl World {
             }
             let seat = &mut self.seats[at];
             (seat.skew, seat.away, seat.deaf_until, seat.full) = (0, false, 0, false);
-            let misread = std::mem::take(&mut seat.device.reads.errors) > 0;
-            if misread {
-                // Who was given less than it asked for does not ask again in the same session.
-                self.hang_up_all(at);
-            }
+            seat.device.reads.errors = 0;
             self.start(at);
             self.upkeep_soon(at);
         }

@@ -1,6 +1,8 @@
 //! Serving: taking asks, and sending what they ask for within the credit.
 
-use super::{CloseReason, Session};
+use std::time::Instant;
+
+use super::{CloseReason, Session, ask::pause};
 use crate::{
     id::SpaceId,
     limits,
@@ -17,6 +19,15 @@ pub(super) struct Gather {
     ask: u32,
     pub(super) space: SpaceId,
     places: Places,
+}
+
+/// Something that the peer asked for did not read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// How often in a row.
+    tries: u32,
+    /// When the space is named again, so that the peer asks again; `None` once it was.
+    pub(super) again: Option<Instant>,
 }
 
 impl Session {
@@ -111,6 +122,9 @@ impl Session {
         let Some(plan) = self.plans.pop_front() else {
             return;
         };
+        if plan.is_torn {
+            return self.give_up(plan.ask, plan.space);
+        }
         let forks = self.log_refs(plan.forks.into_iter());
         self.send(Message::Sent(Sent {
             ask: plan.ask,
@@ -119,7 +133,43 @@ impl Session {
         }));
         if let Some(space) = self.spaces.get_mut(&plan.space) {
             space.told = Some(plan.digest);
+            space.unread = None;
         }
         self.tell();
+    }
+
+    /// Ends an answer of which something did not read: the peer is not told that it has all now,
+    /// and asks again when the space is named anew.
+    fn give_up(&mut self, ask: u32, space: SpaceId) {
+        self.send(Message::Refused(Refused { ask }));
+        let now = self.now;
+        if let Some(space) = self.spaces.get_mut(&space) {
+            let tries = space.unread.take().map_or(1, |unread| unread.tries + 1);
+            let again = Some(now + pause(tries));
+            space.unread = Some(Unread { tries, again });
+            space.told = Some(space.mine);
+        }
+        self.tell();
+    }
+
+    /// Has spaces named again of which something did not read a while ago.
+    pub(super) fn name_again(&mut self, now: Instant) {
+        for space in self.spaces.values_mut() {
+            if let Some(unread) = &mut space.unread
+                && unread.again.is_some_and(|again| now >= again)
+            {
+                unread.again = None;
+                space.told = None;
+            }
+        }
+    }
+
+    /// Whether the peer is still to be told to ask again.
+    pub(super) fn is_unread(&self) -> bool {
+        let mut unread = self
+            .spaces
+            .values()
+            .filter_map(|space| space.unread.as_ref());
+        unread.any(|unread| unread.again.is_some())
     }
 }

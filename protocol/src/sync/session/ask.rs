@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    ANNOUNCE_BATCH, Batch, CloseReason, News, Output, STALE, Session, Verdict, id_of, space_of,
+    ANNOUNCE_BATCH, Batch, CloseReason, News, Output, STALE, Session, Verdict, answer::Unread,
+    id_of, space_of,
 };
 use crate::{
     id::{LogId, SpaceId},
@@ -61,6 +62,7 @@ pub(super) struct Space {
     waiting: Option<Waiting>,
     tries: u32,
     elsewhere: Option<Elsewhere>,
+    pub(super) unread: Option<Unread>,
 }
 
 /// Another session gets the space.
@@ -109,6 +111,7 @@ impl Space {
             waiting: None,
             tries: 0,
             elsewhere: None,
+            unread: None,
         }
     }
 
@@ -168,6 +171,7 @@ impl Session {
                 // Given back, it is named anew.
                 space.told = None;
                 space.expect = None;
+                space.unread = None;
             }
             let digest = digest.unwrap_or_else(|| view.digest(*id));
             if digest != space.mine {
@@ -337,7 +341,7 @@ impl Session {
         }
     }
 
-    /// When something that could not be asked for yet is to be tried again.
+    /// When something that could not be asked for, or read, is to be tried again.
     pub(super) fn ask_again_at(&self) -> Option<Instant> {
         let differing = self.spaces.values().filter(|space| space.differs());
         let elsewhere = differing.filter_map(|space| Some(space.elsewhere.as_ref()?.ends()));
@@ -346,9 +350,14 @@ impl Session {
             .values()
             .filter_map(|space| space.waiting.as_ref());
         let waiting = waiting.filter(|waiting| self.progress > waiting.since);
+        let unread = self
+            .spaces
+            .values()
+            .filter_map(|space| space.unread.as_ref());
         // What was due at the last input was tried then, and now waits for another input.
         elsewhere
             .chain(waiting.map(|waiting| waiting.not_before))
+            .chain(unread.filter_map(|unread| unread.again))
             .filter(|at| *at > self.now)
             .min()
     }
@@ -717,7 +726,7 @@ fn first_log(space: SpaceId) -> LogId {
 }
 
 /// At once, then after a second, two, four and so on.
-fn pause(tries: u32) -> Duration {
+pub(super) fn pause(tries: u32) -> Duration {
     match tries {
         0 => Duration::ZERO,
         _ => Duration::from_secs(1 << (tries - 1).min(9)).min(RETRY_MAX),

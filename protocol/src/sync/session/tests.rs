@@ -18,6 +18,7 @@ use crate::{
 
 mod converge;
 mod hostile;
+mod unread;
 
 const A: usize = 0;
 const B: usize = 1;

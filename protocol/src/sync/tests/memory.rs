@@ -95,6 +95,8 @@ pub(in crate::sync) struct Memory {
     pub(in crate::sync) have: BTreeMap<LogId, RoaringBitmap>,
     pub(in crate::sync) peer_have: BTreeMap<LogId, RoaringBitmap>,
     pub(in crate::sync) reads: Cell<u64>,
+    /// Entries whose bytes do not read now.
+    pub(in crate::sync) unread: BTreeSet<EntryId>,
 }
 
 impl Memory {
@@ -277,7 +279,7 @@ impl LogView for Memory {
     fn entry(&self, log: &LogId, seq: u32) -> Option<EntryBytes> {
         self.reads.set(self.reads.get() + 1);
         let id = self.entry_id(log, seq)?;
-        Some(self.entries[&id].1.clone())
+        (!self.unread.contains(&id)).then(|| self.entries[&id].1.clone())
     }
 
     fn entry_id(&self, log: &LogId, seq: u32) -> Option<EntryId> {
