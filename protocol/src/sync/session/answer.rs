@@ -123,7 +123,7 @@ impl Session {
             return;
         };
         if plan.is_torn {
-            return self.give_up(plan.ask, plan.space);
+            return self.give_up(&plan);
         }
         let forks = self.log_refs(plan.forks.into_iter());
         self.send(Message::Sent(Sent {
@@ -140,14 +140,15 @@ impl Session {
 
     /// Ends an answer of which something did not read: the peer is not told that it has all now,
     /// and asks again when the space is named anew.
-    fn give_up(&mut self, ask: u32, space: SpaceId) {
-        self.send(Message::Refused(Refused { ask }));
+    fn give_up(&mut self, plan: &Plan) {
+        self.send(Message::Refused(Refused { ask: plan.ask }));
         let now = self.now;
-        if let Some(space) = self.spaces.get_mut(&space) {
+        if let Some(space) = self.spaces.get_mut(&plan.space) {
             let tries = space.unread.take().map_or(1, |unread| unread.tries + 1);
             let again = Some(now + pause(tries));
             space.unread = Some(Unread { tries, again });
-            space.told = Some(space.mine);
+            // What is new since then is worth another ask at once.
+            space.told = Some(plan.digest);
         }
         self.tell();
     }

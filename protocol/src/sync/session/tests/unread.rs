@@ -66,3 +66,27 @@ fn whoever_got_it_elsewhere_asks_no_more() {
     pair.run(300);
     pair.assert_converged();
 }
+
+#[test]
+fn what_is_written_meanwhile_does_not_wait_for_what_does_not_read() {
+    let (mut pair, _) = unreadable();
+    for _ in 0..2000 {
+        let store = &mut pair.ends[A].store;
+        store.write(album(0), device(4), vec![], false, 4000);
+    }
+    pair.ends[A].session = Session::open(opening(device(2)), &pair.ends[A].store, pair.now);
+    pair.ends[A].wire.clear();
+    pair.ends[A].drain();
+    // The answer stops where the credit ends, as nothing is committed yet.
+    while pair.ends[B].count(4) < 2 {
+        let moved = pair.deliver(A) || pair.deliver(B) || pair.ends[B].commit(pair.now);
+        assert!(moved);
+    }
+    while pair.deliver(A) || pair.deliver(B) {}
+    let fresh = pair.write(A, album(0), 5, 100);
+    assert!(pair.ends[A].count(7) == 0, "the answer goes on");
+    // No time passes.
+    while pair.step(0) {}
+    assert!(pair.ends[B].store.ids().contains(&fresh));
+    assert!(!pair.ends[A].session.is_settled());
+}
