@@ -589,6 +589,43 @@ fn a_damaged_photo_waits_in_quarantine_until_a_device_is_in_reach() {
 }
 
 #[test]
+fn a_record_that_does_not_read_holds_up_nobody() {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let (a, b) = (homes.device("a"), homes.device("b"));
+    a.init("Berger", "Anna", "laptop");
+    // Who joined before has the keys; those of a later one would lie behind the hole.
+    let node = a.serve();
+    pair(&a, &["--device"], &b, "pi", link);
+    for number in 0..6 {
+        let photos = homes.path().join(format!("photos-{number}"));
+        fs::create_dir(&photos).expect("a folder");
+        fs::write(photos.join("p.bmp"), pictures::bmp(40, &mut dice)).expect("a photo");
+        a.ok(&["import", photos.to_str().expect("UTF-8"), "--album", "Rot"]);
+    }
+    let len = |path: &PathBuf| fs::metadata(path).expect("a file").len();
+    let logs = files(&a.home.join("logs"));
+    let log = logs.into_iter().max_by_key(len).expect("a log");
+    // Not the end, nor what says whose the album is.
+    let middle = usize::try_from(len(&log) / 2).expect("a small file");
+    lose(&log, middle, 100);
+    let told = b.ok(&["sync"]);
+    assert_eq!(told.last().expect("a summary")["settled"], true, "{told:?}");
+    let came = b.assets().len();
+    assert!(0 < came && came < 6, "{came} of 6");
+    // What was met while others asked is as if it had been found.
+    let status = a.ok(&["status"]);
+    let problems = status[0]["problems"].to_string();
+    assert!(
+        problems.contains("1 files were found damaged"),
+        "{problems}"
+    );
+    node.stop();
+    a.never_panicked();
+    b.never_panicked();
+}
+
+#[test]
 fn a_key_of_a_newer_version_is_never_written_over() {
     let homes = Homes::new();
     let device = homes.device("laptop");

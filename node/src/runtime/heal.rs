@@ -154,6 +154,31 @@ impl Runtime {
         Ok(())
     }
 
+    /// Remembers damage that was met where nothing can be changed.
+    pub(super) fn meet(&self, error: StoreError) {
+        if let StoreError::Damaged(damage) = error {
+            self.met.borrow_mut().push(damage);
+        }
+    }
+
+    /// Deals with damage that was met. Else a peer would be told of entries that it cannot get
+    /// until the disk is next looked through.
+    pub(super) fn heal_met(&mut self) {
+        let met = std::mem::take(self.met.get_mut());
+        let news = met.into_iter().filter(|damage| match damage {
+            Damage::Entry { log, seq, .. } => !self.broken.contains(&(*log, *seq)),
+            _ => false,
+        });
+        let findings: Vec<_> = news.map(|damage| Finding { damage, blob: None }).collect();
+        if findings.is_empty() {
+            return;
+        }
+        // What is not put right now is met again.
+        if let Err(error) = self.heal(&findings) {
+            tracing::warn!(%error, "damage that was met could not be dealt with");
+        }
+    }
+
     /// Whether a blob that was damaged is here again, whole, or is not kept any more.
     pub fn is_healed(&self, log: &LogId, ordinal: u32, cid: &BlobId) -> bool {
         match self.store.blob_state(log, ordinal) {

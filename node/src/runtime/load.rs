@@ -1,6 +1,7 @@
 //! A runtime from what is on disk, and the first one of a new home.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -133,6 +134,7 @@ impl Runtime {
             costly: BTreeSet::new(),
             broken: BTreeSet::new(),
             missed: super::missed::Missed::new(),
+            met: RefCell::default(),
             is_stale: true,
             is_filled: false,
             has_unvouched: false,

@@ -42,6 +42,7 @@ mod words;
 mod write;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -58,7 +59,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Clock,
-    store::{Store, StoreError},
+    store::{Damage, Store, StoreError},
 };
 
 pub use self::{
@@ -168,6 +169,8 @@ pub struct Runtime {
     /// Entries whose records are damaged, under the names they are kept by.
     broken: BTreeSet<(LogId, u32)>,
     missed: missed::Missed,
+    /// Damage that was met while a peer's question was answered.
+    met: RefCell<Vec<Damage>>,
     account: account::Account,
     /// Whether entries of a forked log came that this device has not vouched for.
     has_unvouched: bool,

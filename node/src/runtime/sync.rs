@@ -135,6 +135,7 @@ impl LogView for Runtime {
             Ok(record) => entry_of(&record?).map(|entry| entry.bytes().clone()),
             Err(error) => {
                 tracing::error!(%error, "an entry cannot be read");
+                self.meet(error);
                 None
             }
         }
@@ -282,6 +283,7 @@ impl Runtime {
         if step.closed.is_none() {
             self.sessions.insert(peer, slot);
         }
+        self.heal_met();
         Ok(step)
     }
 
