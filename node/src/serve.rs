@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_unti
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Answer, ApiError, Doorway, Lines, keep_within_limit},
+    api::{Answer, ApiError, Doorway, Lines, keep_from_deleted, keep_within_limit},
     carry::depot,
     gallery::{Gallery, GalleryOptions},
     net::{Address, Relaying},
@@ -314,6 +314,9 @@ async fn listening(network: &Network) -> Vec<String> {
 async fn rounds(node: &Node) -> Result<(), RuntimeError> {
     upkeep::round(node).await?;
     upkeep::sweep(node).await?;
+    if let Err(error) = keep_from_deleted(node).await {
+        tracing::warn!(error = error.message, "photos of a deleted album");
+    }
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod carried;
 mod copies;
 mod cuts;
 mod damage;
+mod deleted;
 mod depots;
 mod faults;
 mod flood;

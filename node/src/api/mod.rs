@@ -12,6 +12,7 @@ mod assets;
 mod bundle;
 mod config;
 mod copy;
+mod deleted;
 mod depot;
 mod doctor;
 mod edits;
@@ -82,8 +83,8 @@ pub use self::{
     error::ApiError,
 };
 pub(crate) use self::{
-    family::host_name, import::album_to_add_to, offload::keep_within_limit, past::listen_first,
-    pick::album_id, talk::comments, write::entries,
+    deleted::keep_from_deleted, family::host_name, import::album_to_add_to,
+    offload::keep_within_limit, past::listen_first, pick::album_id, talk::comments, write::entries,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.
 pub use axum::body::Body as AnswerBody;

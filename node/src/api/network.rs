@@ -12,7 +12,9 @@ use std::{
 use heirloom_protocol::id::DeviceId;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, answer::Progress, pair, pick};
+use super::{
+    Answer, ApiError, Done, Doorway, answer::Progress, deleted::keep_from_deleted, pair, pick,
+};
 use crate::{
     forms,
     net::{Address, PeerPath, Standing},
@@ -236,6 +238,9 @@ pub(super) async fn exchange(lent: &pair::Lent, answer: &Answer) -> Done {
 async fn keep_up(node: &Node) {
     if let Err(error) = upkeep::round(node).await {
         tracing::warn!(%error, "upkeep");
+    }
+    if let Err(error) = keep_from_deleted(node).await {
+        tracing::warn!(error = error.message, "photos of a deleted album");
     }
 }
 

@@ -149,14 +149,17 @@ impl View {
 }
 
 impl Runtime {
-    /// The family and its albums now.
-    pub fn view(&self) -> View {
-        let replica = &self.replica;
-        let person = replica.person();
+    /// The albums that this person could read and that were deleted for all: no view shows them.
+    pub fn deleted_albums(&self) -> BTreeMap<AlbumId, SeenAlbum> {
+        self.albums_seen(true)
+    }
+
+    fn albums_seen(&self, closed: bool) -> BTreeMap<AlbumId, SeenAlbum> {
+        let person = self.replica.person();
         let mut albums = BTreeMap::new();
-        for (id, space) in replica.albums() {
+        for (id, space) in self.replica.albums() {
             let level = person.map_or(Level::None, |person| space.level(&person));
-            if level == Level::None || space.is_closed() {
+            if level == Level::None || space.is_closed() != closed {
                 continue;
             }
             let seen = SeenAlbum {
@@ -168,6 +171,14 @@ impl Runtime {
             };
             albums.insert(*id, seen);
         }
+        albums
+    }
+
+    /// The family and its albums now.
+    pub fn view(&self) -> View {
+        let replica = &self.replica;
+        let person = replica.person();
+        let albums = self.albums_seen(false);
         View {
             family: replica.family(),
             family_name: replica.family_name().unwrap_or_default(),
