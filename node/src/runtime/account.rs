@@ -124,6 +124,10 @@ pub(super) struct Account {
     held: Option<Held>,
     /// Asked of a peer and not here yet.
     asked: BTreeMap<Name, Asked>,
+    /// The same by what it is: under how many names, and its bytes.
+    coming: BTreeMap<BlobId, (u32, u64)>,
+    /// Bytes of all of these.
+    coming_bytes: u64,
     /// Bytes that the smallest of what was left aside would take.
     least: Option<u64>,
     /// The disk refused a blob for which it seemed to have room: none is tried again before the next round.
@@ -160,22 +164,54 @@ impl Held {
 impl Account {
     /// Bytes of disk that a blob still takes; nothing where the same is on its way under another name.
     fn needs(&self, blob: &BlobRef, partials: &Partials) -> u64 {
-        let is_coming = self.asked.values().any(|asked| asked.id == blob.id);
-        match is_coming {
+        match self.coming.contains_key(&blob.id) {
             true => 0,
-            false => lacks(partials, &blob.id, blob_bytes(blob)),
+            false => {
+                let begun = partials.get(&blob.id).copied().unwrap_or(0);
+                blob_bytes(blob).saturating_sub(begun)
+            }
         }
     }
 
     /// Bytes of disk that what is on its way still takes.
     fn coming(&self, partials: &Partials) -> u64 {
-        let blobs: BTreeMap<&BlobId, u64> = self
-            .asked
-            .values()
-            .map(|asked| (&asked.id, asked.bytes))
-            .collect();
-        let left = blobs.into_iter();
-        left.map(|(id, bytes)| lacks(partials, id, bytes)).sum()
+        let begun = partials.iter().filter_map(|(id, begun)| {
+            let (_, bytes) = self.coming.get(id)?;
+            Some(*begun.min(bytes))
+        });
+        self.coming_bytes.saturating_sub(begun.sum())
+    }
+
+    fn begin(&mut self, name: Name, asked: Asked) {
+        self.end(&name);
+        let (names, bytes) = self.coming.entry(asked.id).or_insert((0, asked.bytes));
+        if *names == 0 {
+            self.coming_bytes = self.coming_bytes.saturating_add(*bytes);
+        }
+        *names += 1;
+        self.asked.insert(name, asked);
+    }
+
+    fn end(&mut self, name: &Name) {
+        let Some(asked) = self.asked.remove(name) else {
+            return;
+        };
+        if let Some((names, bytes)) = self.coming.get_mut(&asked.id) {
+            *names -= 1;
+            if *names == 0 {
+                self.coming_bytes = self.coming_bytes.saturating_sub(*bytes);
+                self.coming.remove(&asked.id);
+            }
+        }
+    }
+
+    fn lose(&mut self, peer: &DeviceId) {
+        let asked = self.asked.iter();
+        let of_peer = asked.filter(|(_, asked)| asked.peer == *peer);
+        let names: Vec<Name> = of_peer.map(|(name, _)| *name).collect();
+        for name in &names {
+            self.end(name);
+        }
     }
 
     pub(super) fn of(home: &Path) -> Self {
@@ -191,10 +227,6 @@ impl Account {
             ..Self::default()
         }
     }
-}
-
-fn lacks(partials: &Partials, id: &BlobId, bytes: u64) -> u64 {
-    bytes.saturating_sub(partials.get(id).copied().unwrap_or(0))
 }
 
 impl Runtime {
@@ -267,7 +299,7 @@ impl Runtime {
                 id,
                 bytes,
             };
-            self.account.asked.insert(name_of(blob), asked);
+            self.account.begin(name_of(blob), asked);
         } else {
             self.leave_aside(blob, needs);
         }
@@ -342,7 +374,7 @@ impl Runtime {
     /// Counts what came.
     pub(super) fn count_came(&mut self, came: &[(BlobRef, BlobPlace)]) {
         for (blob, place) in came {
-            self.account.asked.remove(&name_of(blob));
+            self.account.end(&name_of(blob));
             let person = self.charged(&blob.log.device);
             if let Some(held) = &mut self.account.held {
                 held.take(person, *place);
@@ -352,12 +384,12 @@ impl Runtime {
 
     /// A blob that was asked for does not come.
     pub(super) fn count_failed(&mut self, blob: &BlobRef) {
-        self.account.asked.remove(&name_of(blob));
+        self.account.end(&name_of(blob));
     }
 
     /// Nothing that was asked of a peer comes any more.
     pub(super) fn count_lost(&mut self, peer: &DeviceId) {
-        self.account.asked.retain(|_, asked| asked.peer != *peer);
+        self.account.lose(peer);
     }
 
     /// Counts anew after blobs were erased, and wants again what there was no room for.
@@ -385,7 +417,43 @@ impl Runtime {
 
 #[cfg(test)]
 mod tests {
+    use heirloom_protocol::id::{BranchId, LogId, SpaceId};
+
     use super::*;
+
+    #[test]
+    fn what_is_on_its_way_counts_once_and_less_what_is_here_of_it() {
+        let name = |ordinal| Name {
+            log: LogId {
+                space: SpaceId([1; 16]),
+                device: DeviceId([1; 32]),
+                inc: 1,
+                branch: BranchId::ZERO,
+            },
+            ordinal,
+        };
+        let asked = |peer, id, bytes| Asked {
+            peer: DeviceId([peer; 32]),
+            person: PersonId::ZERO,
+            id: BlobId([id; 32]),
+            bytes,
+        };
+        let none = Partials::new();
+        let mut account = Account::default();
+        account.begin(name(0), asked(1, 1, 100));
+        account.begin(name(0), asked(1, 1, 100));
+        account.begin(name(1), asked(2, 1, 100));
+        account.begin(name(2), asked(2, 2, 1000));
+        assert_eq!(account.coming(&none), 1100);
+        let begun = [(2, 300), (1, 4000), (9, 7)].map(|(id, bytes)| (BlobId([id; 32]), bytes));
+        assert_eq!(account.coming(&begun.into()), 700);
+        account.end(&name(0));
+        account.end(&name(0));
+        assert_eq!(account.coming(&none), 1100);
+        account.lose(&DeviceId([2; 32]));
+        assert_eq!(account.coming(&none), 0);
+        assert!(account.asked.is_empty() && account.coming.is_empty());
+    }
 
     #[test]
     fn sizes_are_read_and_nonsense_is_refused() {
