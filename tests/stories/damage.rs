@@ -66,7 +66,7 @@ impl Kind {
             "keys/store.key" => Self::StoreKey,
             "settings" => Self::Settings,
             "heirloom.redb" => Self::Index,
-            "lock" | "reserve" => return None,
+            "lock" | "reserve" | "node.log" => return None,
             _ if text.starts_with("logs/") => Self::Log,
             _ if text.ends_with(".pack") => Self::Pack,
             _ if text.starts_with("blobs/") => Self::Large,
