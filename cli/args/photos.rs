@@ -12,6 +12,7 @@ use super::values;
   heirloom import ~/Pictures --album \"Summer 2023\"
   heirloom import /media/card --album-per-folder
   heirloom import ~/Pictures --dry-run
+  heirloom import ~/Downloads/takeout-*.zip
 
 Files are copied, never moved or changed. It is safe to interrupt and to repeat: what is already
 here is not added twice.

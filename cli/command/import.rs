@@ -56,10 +56,14 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
     if present > 0 {
         rest.push(format!("{} already here", text::thousands(present)));
     }
-    let skipped = line.count("skipped").saturating_sub(line.count("sidecars"));
+    let taken_in = line
+        .count("sidecars")
+        .saturating_add(line.count("archives"));
+    let skipped = line.count("skipped").saturating_sub(taken_in);
     for (count, words) in [
         (line.count("paired"), "joined to another as its part"),
         (line.count("sidecars"), "read for what they say of photos"),
+        (line.count("archives"), "opened as archives"),
         (skipped, "left out"),
         (line.count("failed"), "not readable"),
     ] {

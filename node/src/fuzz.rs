@@ -43,3 +43,8 @@ pub fn export_names(name: &str, n: u32) -> [String; 2] {
 pub fn beside(names: &str) -> usize {
     import::sidecar::matched(names.lines())
 }
+
+/// How many files these bytes hold as a ZIP, as a tar and as one with gzip, each of them read to its end.
+pub fn archive(bytes: &[u8]) -> usize {
+    import::files_in_archive(bytes)
+}

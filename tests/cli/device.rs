@@ -18,6 +18,8 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
 };
 
+use crate::archives;
+
 /// What the devices hear of each other beside what they are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Neighbourhood {
@@ -63,6 +65,31 @@ pub(crate) fn furnish(home: &Path, neighbourhood: Neighbourhood, has_photos: boo
         picture.save(folder.join(name)).expect("a picture");
     }
     fs::write(folder.join("notes.txt"), "no photo\n").expect("a file");
+    takeout(&home.join("Takeout"));
+}
+
+/// Two parts of what Google Takeout hands out: what is said of a photo lies in the other part.
+fn takeout(folder: &Path) {
+    fs::create_dir(folder).expect("a new folder");
+    let picture = |red: u8| {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbImage::from_pixel(40, 30, Rgb([red, 90, 120]))
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .expect("a picture");
+        bytes.into_inner()
+    };
+    let said = br#"{"title": "IMG_1.png", "photoTakenTime": {"timestamp": "1561975200"}}"#;
+    let year = "Takeout/Google Photos/Photos from 2019";
+    let name = |name: &str| format!("{year}/{name}");
+    let first = archives::zip(&[(&name("IMG_1.png"), &picture(10))]);
+    let second = archives::tar(&[
+        (&name("IMG_1.png.supplemental-metadata.json"), said),
+        (&name("IMG_2.png"), &picture(200)),
+    ]);
+    for (part, bytes) in [("001.zip", first), ("002.tgz", archives::gzip(&second))] {
+        let name = format!("takeout-20261101T120000Z-1-{part}");
+        fs::write(folder.join(name), bytes).expect("a file");
+    }
 }
 
 /// What came from a terminal.

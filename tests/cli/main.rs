@@ -6,6 +6,8 @@
 //! that file anew.
 #![cfg(unix)]
 
+#[path = "../fuzz/targets/archives.rs"]
+mod archives;
 mod device;
 mod play;
 mod story;
@@ -153,6 +155,13 @@ fn the_guide_of_a_new_computer_is_true() {
 #[test]
 fn the_guide_of_room_and_disks_is_true() {
     play("docs/guide/room.md", &[ANNA], Neighbourhood::Quiet);
+}
+
+#[test]
+fn the_guide_of_a_takeout_is_true() {
+    let before =
+        ["```console\nlaptop$ heirloom init --family Berger --person Anna --no-recovery\n```"];
+    play("docs/guide/takeout.md", &before, Neighbourhood::Quiet);
 }
 
 #[test]

@@ -42,7 +42,7 @@ macro_rules! targets {
 targets! {
     entry, sealed, segments, pairing, signed, founding, frame, blob_frame, bitmap,
     header, op, ops, carried, values, session, invite_code, recovery_words, announcement,
-    worker, config, record, address, file_name, times, sidecar, sidecar_names,
+    worker, config, record, address, file_name, times, archive, sidecar, sidecar_names,
     sniff, xmp, metadata_exif, metadata_bmff, metadata_png, metadata_matroska, metadata_chunks, embedded_jpeg,
     picture_jpeg, picture_png, picture_gif, picture_webp, picture_tiff, picture_bmp, picture_heic,
 }

@@ -1,6 +1,9 @@
 //! A family that comes from elsewhere: folders of Google Takeout, sidecars, and its own export.
 #![cfg(unix)]
 
+#[path = "../fuzz/targets/archives.rs"]
+mod archives;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -170,6 +173,257 @@ fn a_takeout_brings_times_places_words_and_albums() {
     );
 }
 
+/// Two parts of a takeout, whose sidecars lie in the second; gives the picture of the first.
+fn write_parts(home: &mut Home) -> Vec<u8> {
+    let year = "Takeout/Google Photos/Photos from 2019";
+    let picture = pictures::bmp(8, &mut home.dice);
+    let other = pictures::bmp(8, &mut home.dice);
+    let third = pictures::bmp(8, &mut home.dice);
+    let said = takeout(
+        "a.bmp",
+        1_546_300_800,
+        json!({"description": "by the sea", "favorited": true}),
+    );
+    let album = br#"{"title": "Garda", "access": "protected"}"#;
+    let long = format!("Takeout/{}/c.bmp", "folder/".repeat(30));
+    let name = |name: &str| format!("{year}/{name}");
+    let (a, b, json) = (name("a.bmp"), name("b.bmp"), name("a.bmp.json"));
+    let first: &[(&str, &[u8])] = &[
+        (&a, &picture),
+        (&b, &other),
+        ("notes.txt", b"words"),
+        ("/../../evil.bmp", &other),
+    ];
+    let second: &[(&str, &[u8])] = &[
+        (&json, &said),
+        ("Takeout/Google Photos/G/metadata.json", album),
+        ("Takeout/Google Photos/G/a.bmp", &picture),
+        ("Takeout/Google Photos/G/a.bmp.json", &said),
+        (&long, &third),
+        ("../../../evil.bmp", &third),
+    ];
+    home.write("in/takeout-20240101T000000Z-001.zip", &archives::zip(first));
+    let tgz = archives::gzip(&archives::tar(second));
+    home.write("in/takeout-20240101T000000Z-002.tgz", &tgz);
+    picture
+}
+
+#[test]
+fn parts_of_a_takeout_are_read_as_one() {
+    let mut home = Home::new();
+    let picture = write_parts(&mut home);
+    let (_, dry) = home.import("in", &["--dry-run"]);
+    assert_eq!((&dry["added"], &dry["archives"]), (&json!(6), &json!(2)));
+    let (files, summary) = home.import("in", &[]);
+    let told = |ending: &str| of(&files, ending);
+    // The second picture lies there twice, and so does the third.
+    for (field, count) in [
+        ("added", 4),
+        ("present", 2),
+        ("sidecars", 3),
+        ("archives", 2),
+        ("skipped", 6),
+        ("failed", 0),
+    ] {
+        assert_eq!(summary[field], count, "{field}: {summary}");
+    }
+    assert_eq!(told("notes.txt")["reason"], "text");
+    assert_eq!(told("001.zip")["reason"], "archive: 4 files in it");
+    assert_eq!(told("002.tgz")["reason"], "archive: 6 files in it");
+    let evil = told("001.zip/evil.bmp");
+    assert!(evil["asset"].is_string(), "{evil}");
+    let all = listed(&home.device);
+    let photo = &all["a.bmp"];
+    assert_eq!(
+        (&photo["caption"], &photo["favorite"]),
+        (&json!("by the sea"), &json!(true))
+    );
+    assert_eq!(photo["taken"], "2019-01-01T00:00:00");
+    assert_eq!(photo["albums"], json!(["Garda", "Library"]));
+    assert_eq!(all.len(), 3, "{:?}", all.keys());
+    let ends_so = |path: &PathBuf| path.ends_with("evil.bmp");
+    assert!(!files_of(&home).iter().any(ends_so));
+    let above = home.homes.path().parent().expect("a folder");
+    assert!(!above.join("evil.bmp").exists());
+    // The bytes come back.
+    let out = home.homes.path().join("out");
+    home.device
+        .ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+    assert_eq!(fs::read(out.join("Garda/a.bmp")).expect("a photo"), picture);
+    let (_, again) = home.import("in", &[]);
+    assert_eq!((&again["added"], &again["present"]), (&json!(0), &json!(6)));
+}
+
+/// Every file below the folder of a test.
+fn files_of(home: &Home) -> Vec<PathBuf> {
+    crate::devices::files(home.homes.path())
+}
+
+/// Imports what fails in part: the outcome and reason of each file by its path, and the summary.
+#[track_caller]
+fn import_in_part(device: &Device, path: &Path) -> (BTreeMap<String, [String; 2]>, Value) {
+    let (lines, exit) = device
+        .start(&["import", path.to_str().expect("UTF-8")])
+        .all();
+    assert_eq!(exit, 3, "{lines:?}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let files = lines.iter().filter(|line| line["type"] == "file");
+    let told = files
+        .map(|line| {
+            (
+                text(&line["path"]),
+                [text(&line["outcome"]), text(&line["reason"])],
+            )
+        })
+        .collect();
+    (told, lines.last().expect("a summary").clone())
+}
+
+#[test]
+fn half_an_archive_fails_with_a_reason_and_gives_what_it_has() {
+    let mut home = Home::new();
+    let pictures = [0; 3].map(|_| pictures::bmp(40, &mut home.dice));
+    let files: Vec<(&str, &[u8])> = ["a.bmp", "b.bmp", "c.bmp"]
+        .into_iter()
+        .zip(pictures.iter().map(|picture| &picture[..]))
+        .collect();
+    let (zip, tar) = (archives::zip(&files), archives::tar(&files));
+    let tgz = archives::gzip(&tar);
+    for (name, bytes, added) in [
+        ("half.zip", &zip[..zip.len() - 30], 0),
+        ("half.tar", &tar[..tar.len() / 2], 1),
+        ("half.tgz", &tgz[..tgz.len() / 2], 1),
+        ("none.zip", b"no archive at all", 0),
+        ("nothing.tgz", b"", 0),
+    ] {
+        let path = home.write(name, bytes);
+        let other = home.homes.device(&format!("for-{name}"));
+        other.init("Berger", "Anna", "other");
+        let (told, summary) = import_in_part(&other, &path);
+        assert_eq!(summary["added"], added, "{name}: {told:?}");
+        let [outcome, why] = &told[path.to_str().expect("UTF-8")];
+        assert_eq!(outcome, "failed", "{name}: {why}");
+        assert!(why.contains("archive"), "{name}: {why}");
+    }
+    // One byte that is wrong in one photo takes none of the others.
+    let mut wrong = zip.clone();
+    let mut names = wrong.windows(5);
+    let at = names.position(|bytes| bytes == b"b.bmp").expect("a name");
+    wrong[at + 200] ^= 1;
+    let path = home.write("wrong.zip", &wrong);
+    let (told, summary) = import_in_part(&home.device, &path);
+    assert_eq!(
+        (&summary["added"], &summary["failed"], &summary["archives"]),
+        (&json!(2), &json!(1), &json!(1)),
+        "{told:?}"
+    );
+    let [outcome, why] = &told[path.join("b.bmp").to_str().expect("UTF-8")];
+    assert_eq!(outcome, "failed");
+    assert!(why.contains("the archive is damaged there"), "{why}");
+}
+
+#[test]
+fn an_archive_that_is_not_opened_is_never_passed_over_in_silence() {
+    let mut home = Home::new();
+    let pictures = [0; 3].map(|_| pictures::bmp(8, &mut home.dice));
+    let inner = archives::zip(&[("x.bmp", &pictures[0])]);
+    let files: [(&str, &[u8]); 3] = [
+        ("a.bmp", &pictures[1]),
+        ("inner.zip", &inner),
+        ("b.bmp", &pictures[2]),
+    ];
+    let mut outer = archives::zip(&files);
+    // Its flags say that the last one is encrypted.
+    let mut list = (0..outer.len() - 4).rev();
+    let last = list.find(|at| outer[*at..].starts_with(b"PK\x01\x02"));
+    outer[last.expect("a list") + 8] |= 1;
+    home.write("in/outer.zip", &outer);
+    home.write("in/old.rar", b"Rar!\x1a\x07\x01\0rest of it");
+    home.write("in/new.7z", b"7z\xbc\xaf\x27\x1c\0\x04");
+    home.write("in/renamed.zip", b"Rar!\x1a\x07\x01\0rest of it");
+    // A photo is a photo whatever it is called.
+    home.write("in/photo.zip", &pictures[0]);
+    let (told, summary) = import_in_part(&home.device, &home.homes.path().join("in"));
+    assert_eq!(
+        (&summary["added"], &summary["failed"]),
+        (&json!(2), &json!(5)),
+        "{told:?}"
+    );
+    let path = |name: &str| {
+        let path = home.homes.path().join("in").join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    for (name, why) in [
+        (
+            "old.rar",
+            "a RAR archive, which is not opened here; unpack it",
+        ),
+        ("renamed.zip", "a RAR archive"),
+        ("new.7z", "a 7-Zip archive"),
+        ("outer.zip/inner.zip", "an archive in an archive; unpack"),
+        ("outer.zip/b.bmp", "locked with a password"),
+    ] {
+        let [outcome, told] = &told[&path(name)];
+        assert_eq!(outcome, "failed", "{name}: {told}");
+        assert!(told.contains(why), "{name}: {told}");
+    }
+    assert_eq!(told[&path("outer.zip")][1], "archive: 3 files in it");
+    // A person is told too, not a program alone.
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_heirloom"))
+        .arg("--home")
+        .arg(&home.device.home)
+        .args(["import", &path("old.rar")])
+        .output()
+        .expect("it runs");
+    assert_eq!(said.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("old.rar: a RAR archive"), "{said}");
+}
+
+#[test]
+fn a_killed_import_of_an_archive_goes_on() {
+    let mut home = Home::new();
+    let pictures: Vec<(String, Vec<u8>)> = (0..200)
+        .map(|at| (format!("{at:03}.bmp"), pictures::bmp(60, &mut home.dice)))
+        .collect();
+    let files: Vec<(&str, &[u8])> = pictures
+        .iter()
+        .map(|(name, bytes)| (&name[..], &bytes[..]))
+        .collect();
+    let path = home.write("all.tgz", &archives::gzip(&archives::tar(&files)));
+    let path = path.to_str().expect("UTF-8");
+    let mut running = home.device.start(&["import", path]);
+    let mut told = 0;
+    while told < 70 {
+        let line = running.next().expect("a line");
+        told += u32::from(line["outcome"] == "added");
+    }
+    let rest = running.kill();
+    let rest = rest.iter().filter(|line| line["outcome"] == "added");
+    let told = told + u32::try_from(rest.count()).expect("small");
+    let (lines, exit) = home.device.start(&["import", path]).all();
+    let summary = lines.last().expect("a summary");
+    assert_eq!((exit, &summary["failed"]), (0, &json!(0)), "{summary}");
+    let count = |field: &str| summary[field].as_u64().expect("a number");
+    assert_eq!(count("added") + count("present"), 200, "{summary}");
+    assert!(count("present") >= u64::from(told), "{told}: {summary}");
+    // All of it comes back, and none of it lies in the home in clear.
+    let out = home.homes.path().join("out");
+    home.device
+        .ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+    let sums = crate::devices::sums(&out);
+    for (name, bytes) in &pictures {
+        let sum = crate::devices::sha256(bytes);
+        assert!(sums.contains_key(&sum), "{name}");
+    }
+    let clear = &pictures[0].1[100..164];
+    for file in crate::devices::files(&home.device.home) {
+        let bytes = fs::read(&file).expect("readable");
+        let has_it = bytes.windows(clear.len()).any(|bytes| bytes == clear);
+        assert!(!has_it, "{}", file.display());
+    }
+}
+
 #[test]
 fn sidecars_that_come_later_fill_in_what_nobody_has_said() {
     let mut home = Home::new();
@@ -301,6 +555,65 @@ fn the_takeouts_of_the_corpus_come_in_as_expected() {
         }
     }
     assert!(count >= 10, "{count} rows were held against what came in");
+}
+
+#[test]
+fn a_takeout_of_the_corpus_in_archives_is_the_same_as_in_folders() {
+    let photos = std::env::var_os("HEIRLOOM_PHOTOS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/photos"),
+        PathBuf::from,
+    );
+    let source = photos.join("takeout");
+    if !source.is_dir() {
+        report("skipped: no photo corpus");
+        return;
+    }
+    let home = Home::new();
+    import(&home.device, &source, &[]);
+    // Photos in one part, what is said of them in another.
+    let packed = Home::new();
+    let paths = crate::devices::files(&source);
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(&source).expect("below it");
+        let name = name.to_str().expect("UTF-8").to_owned();
+        (name, fs::read(path).expect("a file"))
+    };
+    let (said, media): (Vec<_>, Vec<_>) = paths
+        .iter()
+        .map(read)
+        .partition(|(name, _)| name.ends_with(".json"));
+    let part = |files: &[(String, Vec<u8>)]| {
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (&name[..], &bytes[..]))
+            .collect();
+        archives::zip(&files)
+    };
+    packed.write("in/takeout-1-001.zip", &part(&media));
+    packed.write("in/takeout-1-002.zip", &part(&said));
+    let (_, summary) = packed.import("in", &[]);
+    assert_eq!(
+        (&summary["archives"], &summary["failed"]),
+        (&json!(2), &json!(0))
+    );
+    let all = |device: &Device| -> Vec<Value> {
+        let fields = [
+            "blake3",
+            "name",
+            "albums",
+            "taken",
+            "taken_source",
+            "place",
+            "caption",
+        ];
+        let mut lines = device.ok(&["list"]);
+        lines.retain(|line| line["type"] == "asset");
+        lines.sort_by_key(|line| line["blake3"].to_string());
+        let said = |line: &Value| fields.iter().map(|field| line[field].clone()).collect();
+        lines.iter().map(said).collect()
+    };
+    assert!(!said.is_empty() && all(&home.device).len() >= 8);
+    assert_eq!(all(&packed.device), all(&home.device));
 }
 
 /// Seconds since 1970 of when an asset was taken.

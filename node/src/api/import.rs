@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 7],
+    by_outcome: [u64; 8],
     bytes: u64,
 }
 
@@ -92,6 +92,7 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Failed => 4,
         Outcome::Restored => 5,
         Outcome::Sidecar => 6,
+        Outcome::Opened => 7,
     }
 }
 
@@ -115,13 +116,22 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     let totals = node
         .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
         .await??;
-    let [added, present, paired, skipped, failed, restored, sidecars] = totals.by_outcome;
+    let [
+        added,
+        present,
+        paired,
+        skipped,
+        failed,
+        restored,
+        sidecars,
+        archives,
+    ] = totals.by_outcome;
     if !pick::flag(body, "dry_run") {
         tracing::info!(added, paired, failed, "photos were imported");
     }
     Ok(json!({
-        "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars,
-        "sidecars": sidecars, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
+        "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars + archives,
+        "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
         "exit": if failed > 0 { 3 } else { 0 },
     }))
 }
@@ -217,6 +227,7 @@ async fn request(
             paths: paths.into_iter().map(followed).collect(),
             titled: name.is_none(),
             leave_out: node.store().home().canonicalize().ok(),
+            archives: true,
             target,
             since,
             dry_run,

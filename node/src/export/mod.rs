@@ -5,7 +5,8 @@
 //! interrupted and repeated: what is there with the same bytes is left alone,
 //! what has the same name and other bytes is never touched, and the newcomer is
 //! called `a (2).jpg`. This folder is where Heirloom writes photos in
-//! clear; beside it, an upload lies in clear until it is imported (`gallery/upload.rs`).
+//! clear; beside it, an upload lies in clear until it is imported (`gallery/upload.rs`), and what is out of an
+//! archive, in a file without a name (`import/archive`).
 
 mod folder;
 mod name;

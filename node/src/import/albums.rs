@@ -5,7 +5,7 @@ use heirloom_protocol::{
     op::{AlbumUse, Level},
 };
 
-use super::{Shared, Target, scan::Found};
+use super::{Shared, Target, archive, scan::Found};
 use crate::{
     export::safe_name,
     runtime::{RuntimeError, SeenAlbum, View, items_with},
@@ -136,6 +136,12 @@ pub(super) fn aim(shared: &Shared<'_>, found: &Found) -> Result<Aim, RuntimeErro
                 || "Photos".into(),
                 |name| name.to_string_lossy().into_owned(),
             );
+            let is_packed = found.unpacked.is_some();
+            let folder = if is_packed {
+                archive::title(&folder).to_owned()
+            } else {
+                folder
+            };
             let name = found.album.clone().unwrap_or(folder);
             return of_folder(shared, &name);
         }

@@ -225,7 +225,9 @@ impl<'a, 's> Batcher<'a, 's> {
             .node
             .ask_blocking(move |runtime| runtime.put_back(&places))??;
         let rows = self.again.iter();
-        let rows = rows.map(|one| source_row(store, &one.path, &one.stamp, one.hash));
+        let rows = rows
+            .filter(|one| !one.stamp.is_empty())
+            .map(|one| source_row(store, &one.path, &one.stamp, one.hash));
         store.commit(&Batch {
             puts: rows.collect(),
             ..Batch::default()
@@ -370,12 +372,14 @@ impl<'a, 's> Batcher<'a, 's> {
         let store = self.shared.node.store();
         let mut batch = Batch::default();
         for (index, prepared) in recorded.iter().enumerate() {
-            batch.puts.push(source_row(
-                store,
-                &prepared.path,
-                &prepared.stamp,
-                prepared.hash,
-            ));
+            if !prepared.stamp.is_empty() {
+                batch.puts.push(source_row(
+                    store,
+                    &prepared.path,
+                    &prepared.stamp,
+                    prepared.hash,
+                ));
+            }
             if let (Some(live_id), Some(item)) = (&prepared.live_id, ids.get(index))
                 && prepared.media.kind() == MediaKind::Photo
             {

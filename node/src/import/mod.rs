@@ -12,6 +12,7 @@
 //! content. What sidecars beside a file say of it goes with it (`sidecar`).
 
 mod albums;
+mod archive;
 mod batch;
 mod deleted;
 mod encrypt;
@@ -40,6 +41,7 @@ use heirloom_protocol::{
     op::Op,
 };
 
+pub(crate) use self::archive::files_of as files_in_archive;
 use self::{
     albums::Aim,
     batch::Batcher,
@@ -62,6 +64,8 @@ pub struct Request {
     pub target: Target,
     /// Albums that sidecars name are made, or used where nobody else sees them.
     pub titled: bool,
+    /// Archives are opened.
+    pub archives: bool,
     /// Only files changed since then, Unix milliseconds.
     pub since: Option<i64>,
     /// Only say what would happen.
@@ -97,6 +101,8 @@ pub enum Outcome {
     Skipped,
     /// It is no photo either: it says something of one.
     Sidecar,
+    /// It is an archive, whose files have lines of their own.
+    Opened,
     /// It could not be read, or changed meanwhile.
     Failed,
 }
@@ -108,7 +114,7 @@ impl Outcome {
             Self::Added => "added",
             Self::Present | Self::Restored => "present",
             Self::Paired => "paired",
-            Self::Skipped | Self::Sidecar => "skipped",
+            Self::Skipped | Self::Sidecar | Self::Opened => "skipped",
             Self::Failed => "failed",
         }
     }
@@ -257,10 +263,16 @@ pub fn run(
     let (ready, to_record) = mpsc::sync_channel::<Ready>(QUEUE);
     let workers = shared.pool.workers().max(1);
     std::thread::scope(|scope| {
-        scope.spawn(|| scan::walk(&shared, found));
+        let (shared, told) = (&shared, ready.clone());
+        scope.spawn(move || {
+            if let Err(error) = scan::walk(shared, &found) {
+                // Whoever records may have come to an end already.
+                let _ = told.send(Ready::Ended(error));
+            }
+        });
         for _ in 0..workers {
             let ready = ready.clone();
-            let (shared, to_prepare) = (&shared, &to_prepare);
+            let to_prepare = &to_prepare;
             scope.spawn(move || {
                 loop {
                     let next = to_prepare
@@ -279,7 +291,7 @@ pub fn run(
             });
         }
         drop(ready);
-        let recorded = Batcher::new(&shared).run(&to_record);
+        let recorded = Batcher::new(shared).run(&to_record);
         if recorded.is_err() {
             // The stages before still send: let them come to their end without doing more.
             shared.has_ended.store(true, Ordering::Relaxed);

@@ -180,21 +180,20 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let mut file = crate::sys::open_regular(&found.path)?;
-    let before = file.metadata()?;
-    let mut head = vec![0; HEAD_BYTES];
-    let read = read_up_to(&mut file, &mut head)?;
-    let media = match Take::decide(&name, before.len(), &head[..read]) {
-        Take::Media(media) => media,
-        other => {
-            return Err(Refused::Skipped(
-                other.reason().unwrap_or("not a photo or movie"),
-            ));
-        }
+    // Held to the end: what is out of an archive has one reader at a time.
+    let unpacked = found.unpacked.as_ref().map(|unpacked| unpacked.file());
+    let mut file = match &unpacked {
+        Some(file) => file.try_clone()?,
+        None => crate::sys::open_regular(&found.path)?,
     };
+    file.seek(SeekFrom::Start(0))?;
+    let before = file.metadata()?;
+    let media = decide(&name, before.len(), &mut file)?;
     let aim = albums::aim(shared, found)?;
     let store = shared.node.store();
-    let stamp = stamp_of(&before);
+    // In an archive nothing but its bytes tells a file from another.
+    let stamp = unpacked.is_none().then(|| stamp_of(&before));
+    let stamp = stamp.unwrap_or_default();
     if let Some(hash) = known_source(store, &found.path, &stamp)? {
         let (album, _) = aim.clone().settle(shared, hash)?;
         let known = known::find(shared, album, hash, before.len(), Look::Quick)?;
@@ -245,6 +244,18 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
     prepared
 }
 
+/// What a file is, from its first bytes and its name.
+fn decide(name: &str, bytes: u64, file: &mut File) -> Result<MediaType, Refused> {
+    let mut head = vec![0; HEAD_BYTES];
+    let read = read_up_to(file, &mut head)?;
+    match Take::decide(name, bytes, &head[..read]) {
+        Take::Media(media) => Ok(media),
+        other => Err(Refused::Skipped(
+            other.reason().unwrap_or("not a photo or movie"),
+        )),
+    }
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "everything that is known of one file by now"
@@ -270,8 +281,7 @@ fn add(
             (key, line, place)
         }
     };
-    let after = std::fs::symlink_metadata(&found.path)?;
-    if stamp_of(&after) != stamp {
+    if !stamp.is_empty() && stamp_of(&std::fs::symlink_metadata(&found.path)?) != stamp {
         return Err(Refused::Failed(
             "it changed while it was read; import it again".into(),
         ));
@@ -492,6 +502,9 @@ fn source_key(store: &Store, path: &Path) -> Vec<u8> {
 }
 
 fn known_source(store: &Store, path: &Path, stamp: &[u8]) -> Result<Option<PlainHash>, StoreError> {
+    if stamp.is_empty() {
+        return Ok(None);
+    }
     let row = store.get(Table::Sources, &source_key(store, path))?;
     let hash = row
         .as_deref()
@@ -520,6 +533,9 @@ fn remember_source(
     stamp: &[u8],
     hash: PlainHash,
 ) -> Result<(), StoreError> {
+    if stamp.is_empty() {
+        return Ok(());
+    }
     let puts = vec![source_row(store, path, stamp, hash)];
     store.commit(&crate::store::Batch {
         puts,

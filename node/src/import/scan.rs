@@ -11,9 +11,13 @@ use walkdir::WalkDir;
 use super::{
     Outcome, Report, Shared, Target,
     albums::named_for,
+    archive::{self, Unpacked},
     sidecar::{Said, folder::Folder},
 };
-use crate::media::sniff::{MediaKind, MediaType, is_junk_folder};
+use crate::{
+    media::sniff::{MediaKind, MediaType, is_junk_folder},
+    store::StoreError,
+};
 
 const OWN_HOME: &str = "Heirloom's own home, which holds no photos to import";
 
@@ -25,6 +29,8 @@ pub(super) struct Found {
     pub(super) said: Option<Arc<Said>>,
     /// The album that they put it into.
     pub(super) album: Option<String>,
+    /// Where it is out of an archive, in which its path then leads.
+    pub(super) unpacked: Option<Arc<Unpacked>>,
 }
 
 /// The sidecars of the folder that is walked and of those around it.
@@ -47,14 +53,29 @@ impl Around {
     }
 }
 
-/// Walks everything that was asked for, stills of a folder before its movies.
-pub(super) fn walk(shared: &Shared<'_>, found: SyncSender<Found>) {
+/// Walks everything that was asked for, stills of a folder before its movies, and what is in archives last.
+///
+/// # Errors
+///
+/// [`StoreError::DiskFull`] when what is in an archive does not fit on the disk.
+pub(super) fn walk(shared: &Shared<'_>, found: &SyncSender<Found>) -> Result<(), StoreError> {
+    let mut archives = Vec::new();
     for path in &shared.request.paths {
-        walk_one(shared, path, &found);
+        walk_one(shared, path, found, &mut archives);
     }
+    // The same one may have been named twice.
+    archives.sort();
+    archives.dedup();
+    // All of them at once, because parts of one belong together.
+    archive::open(shared, &archives, found)
 }
 
-fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
+fn walk_one(
+    shared: &Shared<'_>,
+    root: &Path,
+    found: &SyncSender<Found>,
+    archives: &mut Vec<PathBuf>,
+) {
     let walker = WalkDir::new(root).follow_links(false).sort_by(|a, b| {
         // A live photo's movie joins its still, so the still goes first.
         let movie = |entry: &walkdir::DirEntry| {
@@ -103,40 +124,56 @@ fn walk_one(shared: &Shared<'_>, root: &Path, found: &SyncSender<Found>) {
             continue;
         }
         let path = entry.into_path();
-        if !one(shared, around.of(&path), &path, bytes, found) {
+        if shared.request.archives && archive::is_one(&path) {
+            count(shared, 0);
+            archives.push(path);
+            continue;
+        }
+        let folder = around.of(&path);
+        if !is_told(shared, folder, &path) && !send(shared, folder, &path, bytes, None, found) {
             return;
         }
     }
 }
 
+/// Counts a file that was found.
+pub(super) fn count(shared: &Shared<'_>, bytes: u64) {
+    shared.counters.found.fetch_add(1, Ordering::Relaxed);
+    shared
+        .counters
+        .found_bytes
+        .fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Whether nothing is to be done with a file but to tell of it, which is done: it is a sidecar, or was in a trash.
+pub(super) fn is_told(shared: &Shared<'_>, folder: &Folder, path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let told = if let Some(read) = folder.sidecar(name) {
+        Report::refused(path.to_owned(), Outcome::Sidecar, read)
+    } else if folder.said(name).is_some_and(|said| said.trashed) && !shared.request.restore {
+        let reason = "it lay in the trash where it is from; --restore takes it too";
+        Report::refused(path.to_owned(), Outcome::Skipped, reason)
+    } else {
+        return false;
+    };
+    count(shared, 0);
+    shared.report(told);
+    true
+}
+
 /// Hands on one file, once for each album that it goes to; false when nobody takes more.
-fn one(
+pub(super) fn send(
     shared: &Shared<'_>,
     folder: &Folder,
     path: &Path,
     bytes: u64,
+    unpacked: Option<&Arc<Unpacked>>,
     found: &SyncSender<Found>,
 ) -> bool {
-    let count = |bytes: u64| {
-        shared.counters.found.fetch_add(1, Ordering::Relaxed);
-        shared
-            .counters
-            .found_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-    };
     let name = path.file_name().and_then(|name| name.to_str());
-    if let Some(read) = name.and_then(|name| folder.sidecar(name)) {
-        count(0);
-        shared.report(Report::refused(path.to_owned(), Outcome::Sidecar, read));
-        return true;
-    }
     let said = name.and_then(|name| folder.said(name));
-    if said.is_some_and(|said| said.trashed) && !shared.request.restore {
-        count(0);
-        let reason = "it lay in the trash where it is from; --restore takes it too";
-        shared.report(Report::refused(path.to_owned(), Outcome::Skipped, reason));
-        return true;
-    }
     let is_titled = shared.request.titled || shared.request.target == Target::PerFolder;
     let albums = if is_titled {
         let parent = path.parent().and_then(Path::file_name);
@@ -148,17 +185,15 @@ fn one(
     };
     let said = said.map(|said| Arc::new(said.clone()));
     albums.into_iter().all(|album| {
-        count(bytes);
-        let said = said.clone();
-        let path = path.to_owned();
-        found
-            .send(Found {
-                path,
-                bytes,
-                said,
-                album,
-            })
-            .is_ok()
+        count(shared, bytes);
+        let file = Found {
+            path: path.to_owned(),
+            bytes,
+            said: said.clone(),
+            album,
+            unpacked: unpacked.cloned(),
+        };
+        found.send(file).is_ok()
     })
 }
 

@@ -211,6 +211,7 @@ fn take(
         leave_out: None,
         target: Target::Album(folder.album()),
         titled: false,
+        archives: false,
         since: None,
         dry_run: false,
         restore: false,

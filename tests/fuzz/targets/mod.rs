@@ -4,6 +4,7 @@
 //! random under `cargo test`; `target.rs` hands them to libFuzzer. A target
 //! panics for a fault and for nothing else: bytes that are wrong are refused.
 
+mod archives;
 mod media;
 mod node;
 mod protocol;

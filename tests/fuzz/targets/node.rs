@@ -10,7 +10,11 @@ use heirloom_node::{
 };
 use heirloom_protocol::limits;
 
-use super::{Target, text, texts, vectors};
+use super::{
+    Target,
+    archives::{gzip, tar, zip},
+    text, texts, vectors,
+};
 
 pub(super) const TARGETS: &[Target] = &[
     Target {
@@ -37,6 +41,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "file_name",
         seeds: || texts(NAMES),
         run: |bytes| text(bytes, file_name),
+    },
+    Target {
+        name: "archive",
+        seeds: archives,
+        run: |bytes| fuzz::archive(bytes) > 0,
     },
     Target {
         name: "sidecar",
@@ -172,6 +181,16 @@ fn file_name(called: &str) -> bool {
         assert!(is_one_part, "{called:?} is written as {written:?}");
     }
     name::taken(called).is_some()
+}
+
+fn archives() -> Vec<Vec<u8>> {
+    let long = format!("{}/a.jpg", "folder/".repeat(20));
+    let files: [(&str, &[u8]); 3] = [
+        ("a/b.jpg", b"bytes"),
+        (&long, &[7; 700]),
+        ("../c.json", b"{}"),
+    ];
+    vec![zip(&files), tar(&files), gzip(&tar(&files))]
 }
 
 /// What is read may be written: every string and number is within its bounds.

@@ -470,6 +470,7 @@ impl Sink {
             leave_out: None,
             target: Target::Album(album),
             titled: false,
+            archives: false,
             since: None,
             dry_run: false,
             restore: false,
