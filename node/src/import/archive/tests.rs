@@ -12,10 +12,13 @@ use super::{
     tar, zip,
 };
 
-/// What came out of an archive: names with their bytes, or with why there are none.
+/// The bytes of a file, or why there are none.
+type Content = Result<Vec<u8>, (Outcome, String)>;
+
+/// What came out of an archive, by name.
 #[derive(Default)]
 struct Out {
-    files: Vec<(String, Result<Vec<u8>, (Outcome, String)>)>,
+    files: Vec<(String, Content)>,
     broken: Option<String>,
 }
 
