@@ -110,6 +110,7 @@ fn ours(folder: &Path, photos: &Path, count: usize, runtime: &Runtime, into: [&m
         target: Target::Album(album),
         since: None,
         titled: false,
+        archives: false,
         dry_run: false,
         restore: false,
         seen_first: 0,
