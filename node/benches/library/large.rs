@@ -70,7 +70,8 @@ pub async fn run(folder: &Path) {
     served.stop();
 }
 
-async fn record(home: &Home, assets: usize) {
+/// Puts so many photos into its library.
+pub async fn record(home: &Home, assets: usize) {
     let (node, album) = (home.node().await, home.library().await);
     let sizes = Sizes {
         original: 200,
@@ -118,7 +119,8 @@ async fn idle(when: &str, served: &Served) {
     ));
 }
 
-fn verdict(is_within: bool, unit: &str, limit: u64) -> String {
+/// Whether a figure is within its limit, in words.
+pub fn verdict(is_within: bool, unit: &str, limit: u64) -> String {
     match is_within {
         true => format!("; within {limit} {unit}"),
         false => format!("; ABOVE {limit} {unit}"),
@@ -150,7 +152,7 @@ async fn traffic(network: &Network) -> (u64, u64) {
 }
 
 /// Waits until nothing moves and both sides have said that nothing is left.
-async fn quiet(network: &Network) -> (u64, u64) {
+pub async fn quiet(network: &Network) -> (u64, u64) {
     let (mut last, mut since) = ((0, 0), Instant::now());
     loop {
         let now = traffic(network).await;

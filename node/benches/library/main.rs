@@ -1,7 +1,7 @@
 //! A whole node, measured: import and export, sync, start, memory and traffic.
 //!
 //! ```text
-//! cargo bench -p heirloom-node --bench library [-- import | sync | sources | large | gallery]
+//! cargo bench -p heirloom-node --bench library [-- import | sync | sources | large | keeper | gallery]
 //! ```
 //!
 //! What is timed is durable when the clock stops, and programs that are compared
@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | `HEIRLOOM_BENCH_DIR` | where homes and files are made; it takes some gigabytes | the system's folder for temporary files |
 //! | `HEIRLOOM_BENCH_ROUNDS` | of how many runs a figure is the median | 3 |
-//! | `HEIRLOOM_BENCH_ASSETS` | assets of `large` and `gallery` | 100,000 |
+//! | `HEIRLOOM_BENCH_ASSETS` | assets of `large`, `keeper` and `gallery` | 100,000 |
 //! | `HEIRLOOM_BENCH_KEEP` | a folder that `gallery` makes its home in and leaves there, for `tests/browser/speed.js` | |
 //! | `HEIRLOOM_BENCH_MOVIE` | MiB of the movie that `gallery` watches | 4,096 |
 //!
@@ -32,6 +32,8 @@
 mod gallery;
 #[cfg(unix)]
 mod import;
+#[cfg(unix)]
+mod keeper;
 #[cfg(unix)]
 mod large;
 #[cfg(unix)]
@@ -91,6 +93,9 @@ fn main() -> std::process::ExitCode {
     }
     if is_wanted("large") {
         runtime.block_on(large::run(folder.path()));
+    }
+    if is_wanted("keeper") {
+        runtime.block_on(keeper::run(folder.path()));
     }
     if is_wanted("gallery") {
         runtime.block_on(gallery::run(folder.path()));

@@ -39,7 +39,7 @@ impl Stopwatch {
     pub fn start() -> Self {
         Self {
             begun: Instant::now(),
-            cpu: cpu_seconds(),
+            cpu: cpu_seconds("/proc/self"),
         }
     }
 
@@ -47,14 +47,14 @@ impl Stopwatch {
     pub fn took(&self) -> Took {
         Took {
             wall: self.begun.elapsed(),
-            cpu: cpu_seconds() - self.cpu,
+            cpu: cpu_seconds("/proc/self") - self.cpu,
         }
     }
 }
 
-/// Seconds of processor used so far, where the system tells.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Seconds of processor that a process, a folder of `/proc`, has used so far, where the system tells.
+pub fn cpu_seconds(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("{process}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
     // utime, stime, cutime, cstime of proc(5), in ticks of a hundredth.
     let ticks: f64 = fields
@@ -85,6 +85,16 @@ impl Contest {
             Some((_, times)) => times.push(took),
             None => self.rows.push((name.to_owned(), vec![took])),
         }
+    }
+
+    /// How many times longer the second took than the first, by their medians.
+    pub fn ratio(&self) -> f64 {
+        let walls = self.rows.iter().map(|(_, times)| {
+            let (wall, _) = median(times.iter().map(|took| took.wall.as_secs_f64()));
+            wall
+        });
+        let walls: Vec<f64> = walls.collect();
+        walls[1] / walls[0]
     }
 
     /// Writes the medians of each and how many times those of the first they are.

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use crate::{
-    report::say,
+    report::{cpu_seconds, say},
     world::{Told, options, request},
 };
 
@@ -56,12 +56,22 @@ pub struct Memory(BTreeMap<String, u64>);
 impl Memory {
     /// One field of `/proc/PID/status`.
     pub fn mib(&self, field: &str) -> u64 {
-        self.0
-            .get(field)
-            .copied()
-            .unwrap_or_default()
-            .div_ceil(1024)
+        self.bytes(field).div_ceil(1024 * 1024)
     }
+
+    /// The same in bytes.
+    pub fn bytes(&self, field: &str) -> u64 {
+        self.0.get(field).copied().unwrap_or_default() * 1024
+    }
+}
+
+/// What a process has used since it started.
+#[derive(Clone, Copy)]
+pub struct Spent {
+    /// Seconds of processor.
+    pub cpu: f64,
+    /// How often one of its threads has gone on after waiting.
+    pub wakes: u32,
 }
 
 /// A served node.
@@ -124,6 +134,24 @@ impl Served {
             Some((name.to_owned(), kib))
         });
         Memory(rows.collect())
+    }
+
+    /// What it has used until now.
+    pub fn spent(&self) -> Spent {
+        let process = format!("/proc/{}", self.child.id());
+        let threads = std::fs::read_dir(format!("{process}/task")).unwrap();
+        let wakes = threads.map(|thread| {
+            let status = thread.unwrap().path().join("status");
+            let text = std::fs::read_to_string(status).unwrap_or_default();
+            let row = text
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            row.map_or(0, |count| count.trim().parse::<u32>().unwrap())
+        });
+        Spent {
+            cpu: cpu_seconds(&process),
+            wakes: wakes.sum(),
+        }
     }
 
     /// Stops it and waits for its end.

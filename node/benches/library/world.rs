@@ -18,7 +18,7 @@ use heirloom_node::{
 };
 use heirloom_protocol::{
     crypto::DeviceKeys,
-    id::{AlbumId, DeviceId},
+    id::{AlbumId, DeviceId, PersonId},
     log::entry::EntryBytes,
     op::{DeviceKind, Op, Subject},
     replica::sign_device,
@@ -154,8 +154,17 @@ impl Home {
 
     /// Makes a home for a second device of the same person, which knows who belongs and no more.
     pub async fn join(&self, path: &Path) -> Self {
+        let person = self.node().await.view().await.unwrap().person.unwrap();
+        self.join_as(person, DeviceKind::Device, path).await
+    }
+
+    /// Makes a home for a keeper, which knows who belongs and no more.
+    pub async fn join_keeper(&self, path: &Path) -> Self {
+        self.join_as(PersonId::ZERO, DeviceKind::Keeper, path).await
+    }
+
+    async fn join_as(&self, person: PersonId, kind: DeviceKind, path: &Path) -> Self {
         let node = self.node().await;
-        let person = node.view().await.unwrap().person.unwrap();
         let keys = DeviceKeys::generate(&mut system_rng().unwrap());
         let (family, genesis) = node
             .ask(|runtime| {
@@ -168,11 +177,11 @@ impl Home {
         let identity = Identity::new(&keys, family, genesis, 7);
         identity.save(&store).unwrap();
         drop(store);
-        let add = sign_device(&keys, family, person, DeviceKind::Device);
+        let add = sign_device(&keys, family, person, kind);
         let device = add.device;
         node.ask(move |runtime| {
             runtime.record_control(vec![Op::AddDevice(add)])?;
-            runtime.name(Subject::Device(device), "desktop")?;
+            runtime.name(Subject::Device(device), "other")?;
             runtime.tend()
         })
         .await
