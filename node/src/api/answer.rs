@@ -32,6 +32,7 @@ pub struct Answer {
 /// The lines, for the body of a response. Dropping it cancels the act.
 pub struct Lines {
     lines: mpsc::Receiver<Bytes>,
+    dropped: CancellationToken,
     _guard: DropGuard,
 }
 
@@ -44,6 +45,16 @@ impl Stream for Lines {
 }
 
 impl Lines {
+    /// Cancels the act; how it ended is still to be read.
+    pub fn stop(&self) {
+        self.dropped.cancel();
+    }
+
+    /// Whether the act was cancelled.
+    pub fn is_stopped(&self) -> bool {
+        self.dropped.is_cancelled()
+    }
+
     /// The lines as the body of a response.
     pub fn into_body(self) -> axum::body::Body {
         axum::body::Body::from_stream(self)
@@ -74,7 +85,7 @@ impl Answer {
     pub fn new(act: &str) -> (Self, Lines) {
         let (lines, received) = mpsc::channel(QUEUE);
         let dropped = CancellationToken::new();
-        let guard = dropped.clone().drop_guard();
+        let (guard, stop) = (dropped.clone().drop_guard(), dropped.clone());
         let progress = std::sync::Mutex::new(None);
         let answer = Self {
             act: act.to_owned(),
@@ -86,6 +97,7 @@ impl Answer {
             answer,
             Lines {
                 lines: received,
+                dropped: stop,
                 _guard: guard,
             },
         )

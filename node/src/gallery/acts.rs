@@ -1,17 +1,25 @@
 //! The acts of the API for the page: the same bodies, the same lines.
 
+use std::convert::Infallible;
+
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Gallery, guard::Let, item_of, refusal::Refusal, session::Reach, tls::qr};
-use crate::api::{self, Lines};
+use super::{
+    Gallery, guard::Let, item_of, refusal::Refusal, session::Reach, tls::qr, upload::is_name, works,
+};
+use crate::api;
 
 /// What a phone may do beside looking at pictures and adding them.
 fn is_for_phones(act: &str, body: &Value) -> bool {
@@ -40,31 +48,69 @@ fn parsed(body: Taken) -> Result<Value, Refusal> {
     value.map_err(|_| Refusal::usage())
 }
 
-fn lined(lines: Lines, each: impl FnMut(Bytes) -> Bytes + Send + 'static) -> Response {
+fn lined(
+    lines: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+    each: impl FnMut(Bytes) -> Bytes + Send + 'static,
+) -> Response {
     let mut each = each;
     let lines = lines.map(move |line| line.map(&mut each));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::from_stream(lines)).into_response()
 }
 
-/// `POST /api/v1/act/{act}`.
+/// How the page finds an act again.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    batch: Option<String>,
+}
+
+type Asked = Result<Query<Named>, QueryRejection>;
+
+/// `POST /api/v1/act/{act}?batch=B`: an act; with a name an import or export goes on when the page is left.
 pub(super) async fn act(
     State(gallery): State<Gallery>,
     Extension(Let(reach)): Extension<Let>,
     Path(act): Path<String>,
+    named: Asked,
     body: Taken,
 ) -> Result<Response, Refusal> {
     let body = parsed(body)?;
+    let Query(Named { batch }) = named.map_err(|_| Refusal::usage())?;
     if reach == Reach::Phone && !is_for_phones(&act, &body) {
         return Err(Refusal::limited());
     }
     let doorway = gallery.0.doorway.clone();
+    if let Some(id) = batch.filter(|_| works::goes_on(&act)) {
+        if !is_name(&id) {
+            return Err(Refusal::usage());
+        }
+        let begin = || api::begin(doorway, act.clone(), body);
+        let mut kept = works::keep(&gallery, &id, &act, begin).ok_or_else(Refusal::busy)?;
+        let lines = futures::stream::poll_fn(move |cx| kept.poll_recv(cx));
+        return Ok(lined(lines, |line| line));
+    }
     let is_invite = act == "invite";
     let lines = api::begin(doorway, act, body);
     Ok(lined(lines, move |line| match is_invite {
         true => with_qr(line),
         false => line,
     }))
+}
+
+/// `POST /api/v1/imports/stop?batch=B`: ends what goes on without the page; what it added stays.
+pub(super) async fn stop(
+    State(gallery): State<Gallery>,
+    Extension(Let(reach)): Extension<Let>,
+    named: Asked,
+) -> Result<StatusCode, Refusal> {
+    if reach == Reach::Phone {
+        return Err(Refusal::limited());
+    }
+    let Query(Named { batch }) = named.map_err(|_| Refusal::usage())?;
+    match gallery.0.works.stop(&batch.unwrap_or_default()) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Refusal::not_found()),
+    }
 }
 
 /// Adds the code of an invite as a picture.

@@ -172,8 +172,12 @@ fn one(shelf: &Shelf, item: OpId) -> Result<Option<Value>, StoreError> {
         .collect();
     let added_at = folded.first().asset.added.as_ref();
     let added_at = added_at.map(|added| instant_text(added.origin.stamp.hlc.time().0));
+    let wanted = view.copies_wanted_of(&folded);
+    let is_safe = view.copies(&folded, listed.here.original).has(wanted);
     let mut told = serde_json::to_value(&listed).unwrap_or_default();
     if let Some(fields) = told.as_object_mut() {
+        fields.insert("copies_wanted".into(), json!(wanted));
+        fields.insert("safe".into(), json!(is_safe));
         fields.insert("kept_on".into(), json!(kept_on));
         fields.insert("added_by".into(), json!(listed.by));
         fields.insert("added_at".into(), json!(added_at));

@@ -20,6 +20,7 @@ mod shelf;
 mod state;
 mod tls;
 mod upload;
+mod works;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -45,6 +46,7 @@ use self::{
     shelf::Shelf,
     tls::Identity,
     upload::Uploads,
+    works::Works,
 };
 pub(crate) use self::{session::Sessions, upload::kept as kept_uploads};
 use crate::{
@@ -113,6 +115,7 @@ struct Inner {
     lan: Option<Lan>,
     shelf: Mutex<Option<Shelf>>,
     uploads: Uploads,
+    works: Works,
     stall: Duration,
     idle: Duration,
     stop: CancellationToken,
@@ -160,6 +163,7 @@ impl Gallery {
             lan,
             shelf: Mutex::default(),
             uploads,
+            works: Works::default(),
             stall,
             idle: options.idle.unwrap_or(IDLE),
             stop: CancellationToken::new(),
@@ -430,6 +434,7 @@ fn router(gallery: Gallery) -> Router {
         .route("/fetch", post(acts::fetch))
         .route("/upload/done", post(upload::done))
         .route("/imports", get(upload::imports))
+        .route("/imports/stop", post(acts::stop))
         .route("/events", get(events::events))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .route(

@@ -57,7 +57,8 @@ pub(crate) fn kept(home: &std::path::Path) -> usize {
     Arrivals::of(home).count()
 }
 
-fn is_name(batch: &str) -> bool {
+/// Whether something may be called so.
+pub(super) fn is_name(batch: &str) -> bool {
     (1..=64).contains(&batch.len())
         && batch
             .bytes()
@@ -210,7 +211,8 @@ pub(super) async fn done(
     Ok((kind, Bytes::from(text)).into_response())
 }
 
-/// `GET /api/v1/imports`: batches that run and that ran, with what became of their files.
+/// `GET /api/v1/imports`: batches that run and that ran, with what became of their files; then the acts that go on
+/// without the page, with how many.
 pub(super) async fn imports(State(gallery): State<Gallery>) -> Json<Value> {
     let told = gallery.0.uploads.batches(|id, batch| {
         let mut told = batch.summary(id);
@@ -219,5 +221,6 @@ pub(super) async fn imports(State(gallery): State<Gallery>) -> Json<Value> {
         }
         told
     });
-    Json(json!({"batches": told}))
+    let batches = [told, gallery.0.works.told()].concat();
+    Json(json!({"batches": batches}))
 }

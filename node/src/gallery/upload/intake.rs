@@ -224,6 +224,11 @@ impl Uploads {
         self.told.subscribe()
     }
 
+    /// Tells who looks of something else that is added.
+    pub(in super::super) fn tell(&self, told: Value) {
+        let _ = self.told.send(told);
+    }
+
     /// How many files could not be imported; they are kept and tried again.
     pub(in super::super) fn stuck(&self) -> usize {
         let desk = lock(&self.desk);
