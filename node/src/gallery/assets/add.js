@@ -1,7 +1,7 @@
 // Adding photos: dropped, picked, or a folder; the node does the work, the card says how far it is.
 import { Component, html, icon, layer, Dialog, IconButton, say, noticeFault, createRef } from "./ui.js";
 import { t, clean, size, has } from "./text.js";
-import { act, get, post, send, rows } from "./api.js";
+import { get, post, send, stream, rows } from "./api.js";
 import { home } from "./home.js";
 
 /** Files that travel at once. */
@@ -51,7 +51,8 @@ export const adding = {
 };
 
 export class Adding extends Component {
-  state = { run: null, over: false, folded: false, shown: "" };
+  /** What is under way and what ended last, oldest first; each has a card of its own. */
+  state = { runs: /** @type {any[]} */ ([]), over: false };
   componentDidMount() {
     adding.card = this;
     this.forget = home.on("progress", (told) => this.heard(told));
@@ -68,28 +69,44 @@ export class Adding extends Component {
       const within = /^\/albums\/([^/]+)$/.exec(location.pathname);
       this.take(await filesOf(e.dataTransfer), within ? within[1] : undefined);
     });
+    // What the browser carries is lost with the page; what the node does is not.
+    window.addEventListener("beforeunload", (e) => { if (this.runs().some((one) => !one.ended && !one.node)) e.preventDefault(); });
     this.catchUp();
     if (adding.waits) this.importPath(adding.waits);
     adding.waits = "";
   }
   componentWillUnmount() { adding.card = null; if (this.forget) this.forget(); }
 
+  /** @returns {any[]} */
+  runs() { return this.state.runs; }
+  /** A card for what begins; what ended before makes room for it. @param {any} run */
+  begin(run) { this.setState({ runs: [...this.runs().filter((one) => !one.ended), run] }); }
+  /** @param {any} run */
+  drop(run) { this.setState({ runs: this.runs().filter((one) => one !== run) }); }
+
   /** What the node was doing when this page was opened. */
   async catchUp() {
     try {
       const told = await get("/api/v1/imports");
-      const running = told.batches.find((/** @type {any} */ one) => !one.done && one.waiting > 0);
-      if (running && !this.state.run) this.setState({ run: { ...blank(0, 0), batch: running.batch, elsewhere: true } }, () => this.heard(running));
+      for (const one of told.batches) {
+        if (one.done || !one.waiting || one.act === "export" || this.runs().some((run) => run.batch === one.batch)) continue;
+        this.begin({ ...blank(0, 0), batch: one.batch, act: one.act, node: true, elsewhere: true });
+        this.heard(one);
+      }
     } catch { /* a node without imports */ }
   }
   /** @param {any} told */
   heard(told) {
-    const run = /** @type {any} */ (this.state.run);
-    if (!run || !run.elsewhere || told.batch !== run.batch) return;
+    const run = this.runs().find((one) => one.elsewhere && one.batch === told.batch);
+    if (!run) return;
     // What was sent is imported to its end, whether or not anybody looks.
-    const counts = Object.fromEntries(COUNTED.map((name) => [name, name === "waiting" ? 0 : told[name] || 0]));
-    const ended = told.done || told.waiting === 0;
-    this.setState({ run: { ...run, done: told.received - told.waiting, total: told.received, counts, ended, elsewhere: !ended } });
+    run.counts = Object.fromEntries(COUNTED.map((name) => [name, name === "waiting" ? 0 : told[name] || 0]));
+    run.done = told.received - told.waiting;
+    run.total = told.received;
+    run.ended = told.done || told.waiting === 0;
+    run.elsewhere = !run.ended;
+    if (told.error) run.fault = { message: told.error };
+    this.setState({});
   }
 
   /** @param {string} [album] */
@@ -98,16 +115,19 @@ export class Adding extends Component {
       <${Choices} album=${album} close=${close} take=${(/** @type {any} */ files, /** @type {any} */ into) => { close(); this.take(files, into); }}/>`}<//>`);
   }
 
-  /** @param {{file: File, path: string}[]} files @param {string} [album] */
+  /** @param {{file: File, path: string, album?: string}[]} files @param {string} [album] of those that name none */
   async take(files, album) {
     if (!files.length) return;
-    const before = /** @type {any} */ (this.state.run);
-    if (before && !before.ended) { before.queue.push(...files); before.total += files.length; before.bytesTotal += files.reduce((sum, one) => sum + one.file.size, 0); this.setState({}); return; }
-    const run = { ...blank(files.length, files.reduce((sum, one) => sum + one.file.size, 0)), queue: [...files], album, batch: [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
-    this.run = run;
-    this.setState({ run, folded: false });
+    const all = files.map((one) => ({ album, ...one }));
+    const bytes = all.reduce((sum, one) => sum + one.file.size, 0);
+    // Only to what this page still carries can more be given.
+    const open = this.runs().find((one) => !one.node && !one.closing);
+    if (open) { open.queue.push(...all); open.total += all.length; open.bytesTotal += bytes; this.setState({}); return; }
+    const run = { ...blank(all.length, bytes), queue: all, batch: batchName() };
+    this.begin(run);
     await Promise.all(Array.from({ length: AT_ONCE }, () => this.carry(run)));
     if (run.stop.signal.aborted) return;
+    run.closing = true;
     try {
       const told = await post(`/api/v1/upload/done?batch=${run.batch}`);
       const text = await told.text();
@@ -118,7 +138,7 @@ export class Adding extends Component {
       if (sum) for (const name of OUTCOMES) if (typeof sum[name] === "number" && sum[name] > run.counts[name]) run.counts[name] = sum[name];
     } catch (fault) { noticeFault(fault); }
     run.ended = true;
-    this.setState({ run });
+    this.setState({});
     say(t("add.ended", { n: run.counts.added }));
     home.changed();
   }
@@ -126,93 +146,107 @@ export class Adding extends Component {
   /** @param {any} run */
   async carry(run) {
     while (run.queue.length && !run.stop.signal.aborted) {
-      const { file, path } = run.queue.shift();
+      const one = run.queue.shift();
+      const { file, path, album } = one;
       let told = 0;
       const progress = (/** @type {number} */ sent) => { run.bytes += sent - told; told = sent; this.soon(); };
       const query = new URLSearchParams({ batch: run.batch, name: file.name, path });
-      if (run.album) query.set("album", run.album);
+      if (album) query.set("album", album);
       try {
-        this.settle(run, path, await send(`/api/v1/upload?${query}`, file, progress, run.stop.signal), file);
+        this.settle(run, path, await send(`/api/v1/upload?${query}`, file, progress, run.stop.signal), one);
       } catch (fault) {
         if (run.stop.signal.aborted) return;
-        this.settle(run, path, { outcome: "failed", reason: /** @type {any} */ (fault).message, id: /** @type {any} */ (fault).id }, file);
+        this.settle(run, path, { outcome: "failed", reason: /** @type {any} */ (fault).message, id: /** @type {any} */ (fault).id }, one);
       }
       run.bytes += file.size - told;
       run.done += 1;
       this.soon();
     }
   }
-  /** @param {any} run @param {string} path @param {any} line @param {File} [file] */
-  settle(run, path, line, file) {
+  /** @param {any} run @param {string} path @param {any} line @param {{file: File, album?: string}} [sent] */
+  settle(run, path, line, sent) {
     const before = run.files.get(path);
     if (before) run.counts[before.outcome] -= 1;
     const outcome = COUNTED.includes(line.outcome) ? line.outcome : "failed";
-    run.files.set(path, { path, outcome, reason: line.reason, file: file || (before && before.file), id: line.id });
+    run.files.set(path, { path, outcome, reason: line.reason, sent: sent || (before && before.sent), id: line.id });
     run.counts[outcome] += 1;
   }
   soon() { if (!this.drawn) this.drawn = requestAnimationFrame(() => { this.drawn = 0; this.setState({}); }); }
 
   /** @param {string} path */
   async importPath(path) {
-    const run = { ...blank(0, 0), node: true };
-    this.setState({ run, folded: false });
+    const run = { ...blank(0, 0), node: true, act: "import", batch: batchName() };
+    this.begin(run);
     try {
-      const sum = await act("import", { paths: [path] }, { signal: run.stop.signal, line: (line) => {
+      // By its name it goes on without this page, and is found again.
+      const sum = await stream(`/api/v1/act/import?batch=${run.batch}`, { paths: [path] }, { line: (line) => {
         if (line.type === "file") this.settle(run, line.path, line);
         if (line.type === "progress") { run.done = line.done; run.total = line.total; run.bytes = line.bytes; run.bytesTotal = line.bytes_total; }
         this.soon();
       } });
       for (const name of OUTCOMES) run.counts[name] = sum[name];
-    } catch (fault) { if (!run.stop.signal.aborted) run.fault = fault; }
+    } catch (fault) { run.fault = fault; }
     run.ended = true;
-    this.setState({ run });
+    this.setState({});
     home.changed();
   }
-  stop() {
-    const run = /** @type {any} */ (this.state.run);
+  /** @param {any} run */
+  stop(run) {
+    // What the node does ends with the file that it is at, and says what was added.
+    if (run.node) { post(`/api/v1/imports/stop?batch=${run.batch}`).catch(noticeFault); return; }
     run.stop.abort();
-    this.setState({ run: null });
+    this.drop(run);
     home.changed();
   }
-  again() {
-    const run = /** @type {any} */ (this.state.run);
-    const failed = [...run.files.values()].filter((one) => one.outcome === "failed" && one.file);
-    this.setState({ run: null }, () => this.take(failed.map(({ file, path }) => ({ file, path })), run.album));
+  /** @param {any} run */
+  again(run) {
+    const failed = [...run.files.values()].filter((one) => one.outcome === "failed" && one.sent);
+    this.take(failed.map(({ sent, path }) => ({ ...sent, path })));
   }
 
   render() {
-    const { run, over, folded, shown } = /** @type {any} */ (this.state);
-    return html`${over && html`<div class="dropping">${icon("plus")}<p>${t("add.drop")}</p></div>`}
-      ${run && html`<${Card} run=${run} folded=${folded} shown=${shown} fold=${() => this.setState({ folded: !folded })}
-        show=${(/** @type {string} */ name) => this.setState({ shown: shown === name ? "" : name })}
-        stop=${() => this.stop()} again=${() => this.again()} close=${() => this.setState({ run: null })}/>`}`;
+    return html`${this.state.over && html`<div class="dropping">${icon("plus")}<p>${t("add.drop")}</p></div>`}
+      ${this.runs().length > 0 && html`<section class="doing" aria-label=${t("add.progress")}>${this.runs().map((run) => html`<${Card} key=${run.key} run=${run}
+        stop=${() => this.stop(run)} again=${() => this.again(run)} close=${() => this.drop(run)}/>`)}</section>`}`;
   }
 }
 
+/** A name for files that are added together. */
+export const batchName = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+let begun = 0;
 /** @param {number} total @param {number} bytesTotal @returns {any} */
 function blank(total, bytesTotal) {
-  return { done: 0, total, bytes: 0, bytesTotal, counts: Object.fromEntries(COUNTED.map((name) => [name, 0])), files: new Map(), queue: [], ended: false, stop: new AbortController() };
+  begun += 1;
+  return { key: begun, done: 0, total, bytes: 0, bytesTotal, counts: Object.fromEntries(COUNTED.map((name) => [name, 0])), files: new Map(), queue: [], ended: false, stop: new AbortController() };
 }
-/** Progress, and in the end a report that folds by outcome. @param {any} it */
-function Card({ run, folded, shown, fold, show, stop, again, close }) {
-  const part = run.bytesTotal ? run.bytes / run.bytesTotal : run.total ? run.done / run.total : 0;
-  const title = run.ended ? t("add.ended", { n: run.counts.added }) : t("add.reading", { n: run.done, total: run.total });
-  return html`<section class="card" aria-label=${t("add.progress")}>
-    <header><h2>${title}</h2>
-      <${IconButton} icon=${folded ? "up" : "more"} label=${t(folded ? "unfold" : "fold")} onClick=${fold}/>
-      ${run.ended && html`<${IconButton} icon="close" label=${t("close")} onClick=${close}/>`}</header>
-    ${!run.ended && html`<progress max="1" value=${part || undefined} aria-label=${t("add.progress")}/>
-      <p class="dim">${run.counts.present > 0 ? t("add.present", { n: run.counts.present }) : run.bytesTotal ? t("add.bytes", { done: size(run.bytes), total: size(run.bytesTotal) }) : t("add.leave")}</p>`}
-    ${run.fault && html`<p class="dim">${clean(run.fault.message)}</p>`}
-    ${!folded && run.ended && html`<ul class="outcomes">${OUTCOMES.filter((name) => run.counts[name] > 0).map((name) => html`<li key=${name}>
-      <button type="button" aria-expanded=${String(shown === name)} onClick=${() => show(name)}><span class=${`mark ${name}`}/>${t(`outcome.${name}`)}<strong>${run.counts[name]}</strong></button>
-      ${shown === name && html`<${Files} files=${[...run.files.values()].filter((one) => one.outcome === name)}/>`}</li>`)}</ul>`}
-    ${!folded && html`<footer>
-      ${!run.ended && !run.elsewhere && html`<button type="button" class="quiet" onClick=${stop}>${t("add.stop")}</button>`}
-      ${run.ended && run.counts.failed > 0 && !run.node && html`<button type="button" class="quiet" onClick=${again}>${t("again")}</button>`}
-      ${run.ended && run.files.size > 0 && html`<button type="button" class="quiet" onClick=${() => save(run)}>${t("add.save")}</button>`}
-    </footer>`}
-  </section>`;
+/** Progress, and in the end a report that folds by outcome. */
+class Card extends Component {
+  state = { folded: false, shown: "" };
+  render() {
+    const { run, stop, again, close } = this.props;
+    const { folded, shown } = this.state;
+    const fold = () => this.setState({ folded: !folded });
+    const show = (/** @type {string} */ name) => this.setState({ shown: shown === name ? "" : name });
+    const part = run.bytesTotal ? run.bytes / run.bytesTotal : run.total ? run.done / run.total : 0;
+    const title = run.ended ? t("add.ended", { n: run.counts.added }) : t("add.reading", { n: run.done, total: run.total });
+    return html`<div class="card">
+      <header><h2>${title}</h2>
+        <${IconButton} icon=${folded ? "up" : "more"} label=${t(folded ? "unfold" : "fold")} onClick=${fold}/>
+        ${run.ended && html`<${IconButton} icon="close" label=${t("close")} onClick=${close}/>`}</header>
+      ${!run.ended && html`<progress max="1" value=${part || undefined} aria-label=${t("add.progress")}/>
+        <p class="dim">${run.counts.present > 0 ? t("add.present", { n: run.counts.present }) : run.bytesTotal ? t("add.bytes", { done: size(run.bytes), total: size(run.bytesTotal) }) : t("add.leave")}</p>`}
+      ${run.fault && html`<p class="dim">${clean(run.fault.message)}</p>`}
+      ${!folded && run.ended && html`<ul class="outcomes">${OUTCOMES.filter((name) => run.counts[name] > 0).map((name) => html`<li key=${name}>
+        <button type="button" aria-expanded=${String(shown === name)} onClick=${() => show(name)}><span class=${`mark ${name}`}/>${t(`outcome.${name}`)}<strong>${run.counts[name]}</strong></button>
+        ${shown === name && html`<${Files} files=${[...run.files.values()].filter((one) => one.outcome === name)}/>`}</li>`)}</ul>`}
+      ${!folded && html`<footer>
+        ${!run.ended && (!run.node || run.act) && html`<button type="button" class="quiet" onClick=${stop}>${t("add.stop")}</button>`}
+        ${run.ended && run.counts.failed > 0 && !run.node && html`<button type="button" class="quiet" onClick=${again}>${t("again")}</button>`}
+        ${run.ended && run.files.size > 0 && html`<button type="button" class="quiet" onClick=${() => save(run)}>${t("add.save")}</button>`}
+      </footer>`}
+    </div>`;
+  }
 }
 
 /** @param {{files: any[]}} it */
@@ -232,18 +266,24 @@ function save(run) {
 
 /** The ways to add. */
 class Choices extends Component {
-  state = { albums: [], album: this.props.album || "" };
+  state = { albums: [], album: this.props.album || "", shared: true };
   files = createRef();
   folder = createRef();
-  componentDidMount() { rows("album", { do: "list" }, "album").then((albums) => this.setState({ albums: albums.filter((one) => one.role !== "viewer" && one.use !== "library") })).catch(() => {}); }
+  componentDidMount() { rows("album", { do: "list" }, "album").then((all) => this.listed(all)).catch(() => {}); }
+  /** @param {any[]} all */
+  listed(all) {
+    const own = all.find((one) => one.use === "library" && one.name === "Library");
+    // That nobody else sees it is said where it is known.
+    this.setState({ albums: all.filter((one) => one.role !== "viewer" && one.use !== "library"), shared: !own || own.people.length > 1 });
+  }
   render() {
-    const { albums, album } = /** @type {any} */ (this.state);
+    const { albums, album, shared } = /** @type {any} */ (this.state);
     const { take, close } = this.props;
     const pictures = home.state && home.state.pictures;
     const picked = (/** @type {any} */ e) => take(listed(e.target.files), album || undefined);
     return html`<p>${t("add.text")}</p>
       <label class="field"><span>${t("add.into")}</span><select value=${album} onChange=${(/** @type {any} */ e) => this.setState({ album: e.target.value })}>
-        <option value="">${t("add.library")}</option>${albums.map((/** @type {any} */ one) => html`<option key=${one.id} value=${one.id}>${clean(one.name, 80)}</option>`)}</select></label>
+        <option value="">${t(shared ? "album.library" : "add.library")}</option>${albums.map((/** @type {any} */ one) => html`<option key=${one.id} value=${one.id}>${clean(one.name, 80)}</option>`)}</select></label>
       <div class="ways">
         <button type="button" class="way" onClick=${() => this.files.current.click()}>${icon("photos")}<strong>${t("add.files")}</strong><small>${t("add.files.text")}</small></button>
         <button type="button" class="way wide-only" onClick=${() => this.folder.current.click()}>${icon("folder")}<strong>${t("add.folder")}</strong><small>${t("add.folder.text")}</small></button>

@@ -1,14 +1,11 @@
 // Albums as cards, and one album: its photos, its people, what may be done with it.
 import { Component, html, icon, go, Link, Loading, IconButton, prompt, confirm, notice, noticeFault, layer, Dialog, Face, Trouble } from "./ui.js";
-import { t, clean, monthShort } from "./text.js";
+import { t, albumName, monthShort } from "./text.js";
 import { act, get, rows } from "./api.js";
 import { home } from "./home.js";
 import { Timeline } from "./timeline.js";
 import { adding } from "./add.js";
 import { Sharing } from "./share.js";
-
-/** @param {any} album */
-const nameOf = (album) => (album.use === "library" ? t("album.library") : clean(album.name, 120));
 
 /** The first photo of an album, as its cover. */
 class Cover extends Component {
@@ -46,7 +43,7 @@ export class Albums extends Component {
       <${Loading} stamp=${this.state.stamp} from=${(/** @type {any} */ stop) => rows("album", { do: "list" }, "album", stop)}>${(/** @type {any[]} */ albums) => html`
         <ul class="shelf">${albums.map((one) => html`<li key=${one.id}><${Link} href=${`/albums/${one.id}`} class="album">
           <${Cover} id=${one.id} key=${`${one.id}${one.assets}`}/>
-          <strong>${nameOf(one)}</strong>
+          <strong>${albumName(one)}</strong>
           <span class="dim">${t("photos.count", { n: one.assets })}</span>
           ${one.people.length > 1 && html`<span class="faces">${one.people.slice(0, 5).map((/** @type {any} */ person) => html`<${Face} key=${person.person} name=${person.name} small/>`)}</span>`}<//></li>`)}</ul>`}<//></div>`;
   }
@@ -77,7 +74,7 @@ export class Album extends Component {
   }
   share() {
     const { album } = /** @type {any} */ (this.state);
-    return layer((done) => html`<${Dialog} title=${t("share.title", { album: nameOf(album) })} onClose=${done}><${Sharing} album=${album.id}/><//>`).then(() => this.load());
+    return layer((done) => html`<${Dialog} title=${t("share.title", { album: albumName(album) })} onClose=${done}><${Sharing} album=${album.id}/><//>`).then(() => this.load());
   }
   menu() {
     const { album } = /** @type {any} */ (this.state);
@@ -86,15 +83,23 @@ export class Album extends Component {
     let next = null;
     const entry = (/** @type {any} */ close, /** @type {any} */ shape, /** @type {string} */ key, /** @type {() => void} */ deed) => html`
       <li><button type="button" onClick=${() => { next = deed; close(); }}>${icon(shape)}<span>${t(key)}</span></button></li>`;
-    return layer((done) => html`<${Dialog} title=${nameOf(album)} onClose=${done}>${(/** @type {any} */ close) => html`<ul class="choices">
+    return layer((done) => html`<${Dialog} title=${albumName(album)} onClose=${done}>${(/** @type {any} */ close) => html`<ul class="choices">
       ${manages && album.use !== "library" && entry(close, "edit", "album.rename", () => this.rename())}
+      ${entry(close, "trash", "album.removed", () => go(`/albums/${this.props.id}?removed=1`))}
       ${album.use === "album" && (manages ? entry(close, "trash", "album.delete", () => this.end("delete")) : entry(close, "close", "album.leave", () => this.end("leave")))}
     </ul>`}<//>`).then(() => next && next());
+  }
+  /** What was removed from this album and may still be in others. @param {any} album @param {string} base @param {() => any} where */
+  removed(album, base, where) {
+    const head = html`<header class="album-head"><${Link} href=${`/albums/${this.props.id}`} class="round" aria-label=${t("back")}>${icon("left")}<//>
+      <div><h1>${t("album.removed.from", { album: albumName(album) })}</h1><p class="dim">${t("trash.head")}</p></div></header>`;
+    return html`<${Timeline} key="removed" query=${`album=${album.id}&trashed=1`} base=${base} where=${where} head=${head} trashed label=${t("album.removed")}
+      empty=${html`<div class="empty"><h2>${t("trash.empty")}</h2></div>`}/>`;
   }
   /** @param {"delete"|"leave"} how */
   async end(how) {
     const { album } = /** @type {any} */ (this.state);
-    const sure = await confirm({ title: t(`album.${how}.ask`, { album: nameOf(album) }), text: t(`album.${how}.text`), yes: t(`album.${how}`), danger: true });
+    const sure = await confirm({ title: t(`album.${how}.ask`, { album: albumName(album) }), text: t(`album.${how}.text`), yes: t(`album.${how}`), danger: true });
     if (!sure) return;
     try { await act("album", { do: how, album: album.id }); notice(t(`album.${how}.done`)); go("/albums"); } catch (fault) { noticeFault(fault); }
   }
@@ -102,20 +107,22 @@ export class Album extends Component {
     const { album, span, fault } = /** @type {any} */ (this.state);
     if (fault) return html`<div class="page"><${Trouble} fault=${fault} retry=${() => this.load()}/></div>`;
     if (!album) return html`<p class="waiting" aria-busy="true">${t("waiting")}</p>`;
+    const asked = new URLSearchParams(location.search);
     const where = () => ({ photo: new URLSearchParams(location.search).get("photo"), at: new URLSearchParams(location.search).get("at") });
+    const base = `/albums/${this.props.id}`;
+    if (asked.get("removed")) return this.removed(album, `${base}?removed=1`, where);
     const mayAdd = album.role !== "viewer";
-    const menu = album.use === "album" || (album.role === "manager" && album.use !== "library");
     const head = html`<header class="album-head">
       <${Link} href="/albums" class="round" aria-label=${t("nav.albums")}>${icon("left")}<//>
-      <div><h1>${nameOf(album)}</h1><p class="dim">${[t("photos.count", { n: album.assets }), span].filter(Boolean).join(" \u00b7 ")}</p></div>
+      <div><h1>${albumName(album)}</h1><p class="dim">${[t("photos.count", { n: album.assets }), span].filter(Boolean).join(" \u00b7 ")}</p></div>
       <span class="space"/>
       ${album.people.length > 1 && html`<button type="button" class="faces own" onClick=${() => this.share()}>
         ${album.people.slice(0, 4).map((/** @type {any} */ one) => html`<${Face} key=${one.person} name=${one.name} small/>`)}<span class="unseen">${t("share.people", { n: album.people.length })}</span></button>`}
       ${mayAdd && html`<button type="button" class="quiet" onClick=${() => adding.openFor(album.id)}>${icon("plus")}<span>${t("add.short")}</span></button>`}
       ${album.role === "manager" && html`<button type="button" class="quiet own" onClick=${() => this.share()}>${icon("share")}<span>${t("share")}</span></button>`}
-      ${menu && html`<${IconButton} icon="more" cls="own" label=${t("more")} onClick=${() => this.menu()}/>`}
+      <${IconButton} icon="more" cls="own" label=${t("more")} onClick=${() => this.menu()}/>
     </header>`;
-    return html`<${Timeline} query=${`album=${album.id}`} base=${`/albums/${this.props.id}`} where=${where} head=${head} album=${album} label=${nameOf(album)}
+    return html`<${Timeline} query=${`album=${album.id}`} base=${base} where=${where} head=${head} album=${album} label=${albumName(album)}
       empty=${html`<div class="empty"><h2>${t("album.empty")}</h2><p>${t("album.empty.text")}</p>
         ${mayAdd && html`<button type="button" class="main" onClick=${() => adding.openFor(album.id)}>${icon("plus")}${t("add")}</button>`}</div>`}/>`;
   }

@@ -48,6 +48,8 @@ export function fillCell(cell, photo, chosen) {
       image.addEventListener("load", () => image.classList.add("there"));
       image.addEventListener("error", () => { image.remove(); cell.classList.add("blank"); });
       image.src = `/thumb/${photo.id}`;
+      // One that was shown before does not fade in again.
+      if (image.complete && image.naturalWidth) image.classList.add("there");
       look.append(image);
     } else {
       cell.classList.add("blank");

@@ -8,16 +8,16 @@ import { askAlbum } from "./pick.js";
 /** Whether this browser may look, favour and comment, and no more. */
 const limited = () => home.state && home.state.limited;
 
-/** Says what of it was not allowed. @param {any} summary */
-function told(summary) {
-  const refused = summary.refused && (summary.refused.length ?? summary.refused);
-  if (refused) notice(t("deed.refused", { n: refused }));
+/** Says what was done, and what of it was not allowed. @param {any} summary @param {string} [done] @param {() => void} [undo] */
+export function sayDone(summary, done = "", undo) {
+  const text = [done, summary.failed ? t("deed.refused", { n: summary.failed }) : ""].filter(Boolean).join(" ");
+  if (text) notice(text, undo);
 }
 
 /** @param {string[]} ids @param {boolean} on @returns {Promise<boolean>} */
 export async function favourite(ids, on) {
   try {
-    told(await act("favorite", { ids, remove: !on }));
+    sayDone(await act("favorite", { ids, remove: !on }));
     home.changed();
     return true;
   } catch (fault) { noticeFault(fault); return false; }
@@ -35,8 +35,7 @@ export async function trash(ids, album) {
   try {
     const done = await act("trash", album ? { ids, album: album.id } : { ids });
     home.changed();
-    notice(t("trash.done", { n: done.changed ?? n }), async () => { await act("restore", { ids }).catch(noticeFault); home.changed(); });
-    told(done);
+    sayDone(done, t("trash.done", { n: done.changed }), async () => { await act("restore", { ids }).catch(noticeFault); home.changed(); });
     return true;
   } catch (fault) { noticeFault(fault); return false; }
 }
@@ -46,7 +45,7 @@ export async function restore(ids) {
   try {
     const done = await act("restore", { ids });
     home.changed();
-    notice(t("restore.done", { n: done.changed ?? ids.length }));
+    sayDone(done, t("restore.done", { n: done.changed }));
     return true;
   } catch (fault) { noticeFault(fault); return false; }
 }
@@ -57,9 +56,9 @@ export async function purge(ids) {
   const n = ids.length;
   if (!await confirm({ title: t("purge.ask", { n }), text: t("purge.text", { n }), yes: t("purge"), danger: true })) return false;
   try {
-    await act("purge", { ids });
+    const done = await act("purge", { ids });
     home.changed();
-    notice(t("purge.done", { n }));
+    sayDone(done, t("purge.done", { n: done.changed }));
     return true;
   } catch (fault) { noticeFault(fault); return false; }
 }
@@ -95,7 +94,7 @@ export async function caption(id, caption) {
   const text = await prompt({ title: t("caption"), label: t("caption.label"), value: caption, yes: t("save"), long: true });
   if (text === undefined || text === caption) return undefined;
   try {
-    told(await act("caption", { id, text }));
+    sayDone(await act("caption", { id, text }));
     home.changed();
     return text;
   } catch (fault) { noticeFault(fault); return undefined; }
@@ -107,7 +106,7 @@ export async function retake(asset) {
   const at = await prompt({ title: t("retake"), label: t("retake.label"), value: before, yes: t("save") });
   if (!at || at === before) return false;
   try {
-    told(await act("retake", { ids: [asset.id], at: at.replace(" ", "T") }));
+    sayDone(await act("retake", { ids: [asset.id], at: at.replace(" ", "T") }));
     home.changed();
     return true;
   } catch (fault) { noticeFault(fault); return false; }

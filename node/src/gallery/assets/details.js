@@ -3,7 +3,7 @@ import { Component, html, icon, noticeFault, Trouble, Face, IconButton } from ".
 import { t, clean, wallTime, instant, ago, size, has } from "./text.js";
 import { act, get } from "./api.js";
 import { home } from "./home.js";
-import { caption, retake } from "./deeds.js";
+import { caption, retake, sayDone } from "./deeds.js";
 
 export class Details extends Component {
   state = { told: null, fault: null, sends: false };
@@ -61,7 +61,7 @@ export class Details extends Component {
     const may = !home.state?.limited;
     if (!all.length && !may) return null;
     const change = async (/** @type {any} */ how) => {
-      try { await act("tag", { ids: [asset.id], ...how }); home.changed([]); await this.load(); } catch (fault) { noticeFault(fault); }
+      try { sayDone(await act("tag", { ids: [asset.id], ...how })); home.changed([]); await this.load(); } catch (fault) { noticeFault(fault); }
     };
     const add = (/** @type {any} */ event) => {
       event.preventDefault();
@@ -113,11 +113,13 @@ function facts(asset, told, change) {
 /** The answer to: is this photo safe? @param {any} told @param {any} asset */
 function kept(told, asset) {
   const devices = told.kept_on || [];
-  const safe = devices.length > 1;
-  return html`<section class=${`kept ${safe ? "good" : "warn"}`}>
-    <h3>${icon(safe ? "safe" : "here")}${t("kept", { n: devices.length || asset.copies || 0 })}</h3>
+  const alone = devices.length === 1 && devices[0];
+  // Who merely says so keeps nothing safe; the node counts those who have shown it.
+  return html`<section class=${`kept ${told.safe ? "good" : "warn"}`}>
+    <h3>${icon(told.safe ? "safe" : "here")}${t("kept", { n: devices.length || asset.copies || 0 })}</h3>
     <ul>${devices.map((/** @type {any} */ one) => html`<li key=${one.device}><span>${clean(one.name, 60)}</span>
       <small>${one.this ? t("kept.this") : one.proved && one.proved_at ? t("kept.proved", { when: ago(one.proved_at) }) : t("kept.told")}</small></li>`)}</ul>
-    ${!safe && html`<p class="dim">${t("kept.alone")}</p>`}
+    ${alone && html`<p class="dim">${alone.this ? t("kept.alone") : t("kept.alone.other", { name: clean(alone.name, 60) })}</p>`}
+    ${!told.safe && devices.length > 1 && html`<p class="dim">${t("kept.wanted", { n: told.copies_wanted })}</p>`}
   </section>`;
 }

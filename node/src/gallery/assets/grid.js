@@ -2,7 +2,7 @@
 import { iconNode } from "./ui.js";
 import { t, monthName, dayName } from "./text.js";
 import { fillCell, node } from "./cell.js";
-import { Mapped, cells, dayOf, lay, monthAtY, monthOf, rowOf, above } from "./layout.js";
+import { Mapped, cells, dayOf, isLike, lay, monthAtY, monthOf, rowOf, above } from "./layout.js";
 
 /** Cells that may exist at once. */
 const CELLS_MAX = 340;
@@ -29,6 +29,8 @@ export class Grid {
     /** @type {Map<string, HTMLElement>} */
     this.heads = new Map();
     this.cursor = 0;
+    /** Whether the photo at the cursor is to have the focus again. */
+    this.focused = false;
     this.frame = 0;
     this.idle = 0;
     this.watch = new ResizeObserver(() => this.resize());
@@ -36,6 +38,11 @@ export class Grid {
     box.addEventListener("scroll", () => this.scrolled(), { passive: true });
     box.addEventListener("keydown", (event) => this.key(event));
     box.addEventListener("click", (event) => this.click(event));
+    // However a photo came to have the focus, the keys go on from there.
+    box.addEventListener("focusin", (event) => {
+      const cell = /** @type {HTMLElement|null} */ (/** @type {HTMLElement} */ (event.target).closest(".cell"));
+      if (cell) { this.cursor = Number(cell.dataset.photo); this.roving(); }
+    });
     this.touch();
   }
 
@@ -61,11 +68,29 @@ export class Grid {
    *  @param {(photo: number) => number} [moved] where a photo of the old table is in the new one */
   show(table, moved = (photo) => photo) {
     const kept = this.anchor();
+    const before = this.cursor;
     this.cursor = Math.max(0, Math.min(moved(this.cursor), table.total - 1));
+    if (this.table && this.layout && before === this.cursor && isLike(this.table, table)) {
+      // All cells stand where they stood; what they show is filled in as it comes.
+      this.table = table;
+      this.draw();
+      return;
+    }
     this.table = table;
+    this.anew(() => { if (kept) this.map.goTo(this.layoutY(moved(kept.photo)) - kept.below); });
+  }
+
+  /** Draws everything anew, and gives the focus back to the photo that had it. @param {() => void} place the view */
+  anew(place) {
+    const at = /** @type {HTMLElement|null} */ (this.spacer.contains(document.activeElement) ? document.activeElement : null);
+    // It may be out of sight, and is drawn for the focus alone.
+    this.focused = Boolean(at && at.closest(".cell"));
     this.relay();
-    if (kept) this.map.goTo(this.layoutY(moved(kept.photo)) - kept.below);
+    place();
     this.place(true);
+    const cell = this.focused && this.cells.get(this.cursor);
+    this.focused = false;
+    if (cell) /** @type {HTMLElement} */ (cell.firstElementChild).focus({ preventScroll: true });
   }
 
   relay() {
@@ -86,9 +111,7 @@ export class Grid {
     const measure = this.measure();
     if (measure.width === this.layout.measure.width && this.map.view === this.box.clientHeight) return;
     const kept = this.anchor();
-    this.relay();
-    if (kept) this.map.goTo(this.layoutY(kept.photo) - kept.below);
-    this.place(true);
+    this.anew(() => { if (kept) this.map.goTo(this.layoutY(kept.photo) - kept.below); });
   }
 
   /** @param {number} photo */
@@ -148,6 +171,7 @@ export class Grid {
     const names = new Set();
     const months = new Set();
     for (let row = from; row < to; row += 1) this.drawRow(row, keep, names, months);
+    if (this.focused && layout.rows && !keep.has(this.cursor)) this.drawRow(rowOf(layout, this.cursor), keep, names, months);
     const at = this.map.top;
     for (let month = monthAtY(layout, at - this.map.view); month < table.months.length && layout.monthY[month] < at + this.map.view * 1.6; month += 1) {
       this.head(`m${month}`, "month", monthName(table.months[month]), 0, layout.monthY[month], layout.measure.width, names);

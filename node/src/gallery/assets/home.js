@@ -73,6 +73,11 @@ export const home = {
   changed(months = null) { emit("changed", { months }); },
 };
 
+/** Remembers in this browser that the recovery words of its person are on no paper. */
+export const UNPRINTED = "print-later";
+/** Whether words were shown here and nobody said that they are on paper. */
+export const isUnprinted = () => Boolean(localStorage.getItem(UNPRINTED));
+
 /** What the shield says: how safe everything is, in a word for its colour and a sentence's key.
  *  @param {any} status @returns {{tone: "good"|"warn"|"bad"|"idle", key: string, values: Record<string, any>}} */
 export function shield(status) {
@@ -87,5 +92,6 @@ export function shield(status) {
   const gone = status.peers.find((/** @type {any} */ peer) => !peer.connected && peer.last_seen && new Date(peer.last_seen).getTime() < week);
   if (gone) return { tone: "warn", key: "shield.gone", values: { name: gone.name, n: Math.floor((Date.now() - new Date(gone.last_seen).getTime()) / 86400e3) } };
   if (status.unsafe > 0) return { tone: "warn", key: "shield.unsafe", values: { n: status.unsafe } };
-  return { tone: "good", key: "shield.safe", values: { n: others + 1 } };
+  if (isUnprinted()) return { tone: "warn", key: "shield.words", values: {} };
+  return { tone: "good", key: "shield.safe", values: { n: status.copies_wanted } };
 }

@@ -6,8 +6,10 @@ import { home } from "./home.js";
 
 /** @param {{device?: boolean, album?: any}} [how] @returns {Promise<any>} who joined */
 export function invite(how = {}) {
-  return layer((done) => html`<${Dialog} title=${t(how.device ? "pair.title" : "invite.title")} cls="pairing" onClose=${done}>
-    ${(/** @type {any} */ close) => html`<${Inviting} how=${how} close=${() => { close(); }}/>`}<//>`);
+  // The code dies with its window: once somebody may be typing it, no slip of the hand closes that.
+  let holds = false;
+  return layer((done) => html`<${Dialog} title=${t(how.device ? "pair.title" : "invite.title")} cls="pairing" onClose=${done} firm=${() => holds}>
+    ${(/** @type {any} */ close) => html`<${Inviting} how=${how} hold=${(/** @type {boolean} */ on) => { holds = on; }} close=${() => { close(); }}/>`}<//>`);
 }
 
 /** A picture that the node drew, as a file of this page. @param {string} svg */
@@ -39,15 +41,17 @@ class Inviting extends Component {
     this.setState({ step: "code", fault: null, code: null, ask: null });
     try {
       const joined = await act("invite", body, { signal: this.stop.signal, line: (line) => this.line(line) });
+      this.props.hold(false);
       this.setState({ step: "joined", joined });
       home.changed([]);
       home.look();
-    } catch (fault) { if (!this.stop.signal.aborted) this.setState({ fault, ask: null, step: "code" }); }
+    } catch (fault) { this.props.hold(false); if (!this.stop.signal.aborted) this.setState({ fault, ask: null, step: "code" }); }
     window.clearInterval(this.clock);
   }
   /** @param {any} line */
   line(line) {
     if (line.type === "invite") {
+      this.props.hold(true);
       this.setState({ code: line, qr: line.qr ? picture(line.qr) : "" });
       const ends = new Date(line.expires).getTime();
       this.clock = window.setInterval(() => this.tick(ends), 1000);

@@ -49,13 +49,26 @@ const Rail = ({ now }) => html`<nav class="rail" aria-label=${t("nav")}>
     ${icon(/** @type {any} */ (name))}<span>${t(`nav.${name}`)}</span><//>`)}
 </nav>`;
 
+/** What is typed stays until the address asks for something else. */
+class Find extends Component {
+  state = { words: this.props.asked };
+  componentDidUpdate(/** @type {any} */ before) { if (before.asked !== this.props.asked) this.setState({ words: this.props.asked }); }
+  /** @param {any} event */
+  send(event) {
+    event.preventDefault();
+    const words = this.state.words.trim();
+    go(words ? `/search?q=${encodeURIComponent(words)}` : "/search");
+  }
+  render() {
+    return html`<form class="find" role="search" onSubmit=${(/** @type {any} */ e) => this.send(e)}>
+      ${icon("search")}<input name="q" type="search" aria-label=${t("search.label")} placeholder=${t("search.hint")} value=${this.state.words}
+        onInput=${(/** @type {any} */ e) => this.setState({ words: e.target.value })} autocomplete="off" maxlength="200"/></form>`;
+  }
+}
+
 /** @param {{status: any, now: string}} it */
 function Top({ status, now }) {
-  const words = now === "search" ? new URLSearchParams(location.search).get("q") || "" : "";
-  return html`<header class="top">
-    <form class="find" role="search" onSubmit=${(/** @type {any} */ e) => { e.preventDefault(); const q = e.target.elements.q.value.trim(); go(q ? `/search?q=${encodeURIComponent(q)}` : "/search"); }}>
-      ${icon("search")}<input name="q" type="search" aria-label=${t("search.label")} placeholder=${t("search.hint")} value=${words} autocomplete="off" maxlength="200"/>
-    </form>
+  return html`<header class="top"><${Find} asked=${now === "search" ? new URLSearchParams(location.search).get("q") || "" : ""}/>
     <${Shield} status=${status}/>
     <span class="narrow"><${More}/></span>
     <button type="button" class="main add" onClick=${() => adding.open()}>${icon("plus")}<span>${t("add")}</span></button>
@@ -142,7 +155,8 @@ class App extends Component {
     const { screen, shown, id, fault, ready, locked, stamp } = /** @type {any} */ (this.state);
     if (fault) return html`<main class="page narrow-page"><${Trouble} fault=${fault} retry=${() => location.reload()}/></main>`;
     if (!ready || !screen) return html`<main class="page" aria-busy="true"></main>`;
-    if (locked || shown === "welcome") return html`<${screen} key=${`${shown}${stamp}`} which=${id}/><${Notices}/>`;
+    // In another language it is the same screen: what stands on it may be shown this once.
+    if (locked || shown === "welcome") return html`<${screen} key=${shown} which=${id}/><${Notices}/>`;
     return html`<a class="skip" href="#main">${t("skip")}</a>
       <${Rail} now=${shown}/>
       <div class="column"><${Top} status=${home.status} now=${shown}/>

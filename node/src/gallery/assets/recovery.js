@@ -1,7 +1,8 @@
 // The 24 words that bring a person back: shown once, never kept.
-import { Component, html, icon, notice, Trouble } from "./ui.js";
+import { Component, Dialog, confirm, html, icon, layer, notice, Trouble } from "./ui.js";
 import { t } from "./text.js";
 import { act } from "./api.js";
+import { UNPRINTED } from "./home.js";
 
 /** Words that are asked for again: three of them, always others. @param {number} count */
 function some(count) {
@@ -10,19 +11,37 @@ function some(count) {
   return [...places].sort((a, b) => a - b);
 }
 
-/** Shows new words, and asks for three of them, or for a promise.
+const printed = () => localStorage.removeItem(UNPRINTED);
+
+/** Asks for the words, so that who has them knows it. */
+export const checkWords = () => layer((done) => html`<${Dialog} title=${t("recovery.check")} onClose=${done}><${WordsForm} done=${done}/><//>`);
+
+/** Asks for the old words and shows the new ones. */
+export async function replaceWords() {
+  const words = await layer((done) => html`<${Dialog} title=${t("recovery.replace")} onClose=${done}><${WordsForm} replace done=${done}/><//>`);
+  if (words) await layer((done) => html`<${Dialog} title=${t("recovery.new")} onClose=${done} sealed>${(/** @type {any} */ close) => html`<${Words} words=${words} done=${close}/>`}<//>`);
+}
+
+/** Shows new words, and asks for three of them; who goes on without them hears what that means, and is reminded.
  *  Nothing of them is put anywhere but on the screen. */
 export class Words extends Component {
   state = { asks: false, wrong: false, places: some(this.props.words.length) };
+  // Also who closes the page has them on no paper.
+  componentDidMount() { localStorage.setItem(UNPRINTED, "1"); }
   /** @param {any} event */
   check(event) {
     event.preventDefault();
     const right = this.state.places.every((place, nth) => event.target.elements[`word${nth}`].value.trim().toLowerCase() === this.props.words[place]);
-    if (right) this.props.done(true); else this.setState({ wrong: true });
+    if (!right) { this.setState({ wrong: true }); return; }
+    printed();
+    this.props.done();
+  }
+  async without() {
+    if (await confirm({ title: t("recovery.without"), text: t("recovery.without.text"), yes: t("recovery.later"), danger: true })) this.props.done();
   }
   render() {
     const { asks, wrong, places } = this.state;
-    const { words, done } = this.props;
+    const { words } = this.props;
     if (!asks) return html`<p>${t("recovery.write")}</p>
       <ol class="code-words many printed">${words.map((/** @type {string} */ word, /** @type {number} */ nth) => html`<li key=${nth}>${word}</li>`)}</ol>
       <p class="dim">${t("recovery.once")}</p>
@@ -32,7 +51,7 @@ export class Words extends Component {
       ${places.map((place, nth) => html`<label class="field" key=${place}><span>${t("recovery.word", { n: place + 1 })}</span><input name=${`word${nth}`} autocomplete="off" autocapitalize="none" spellcheck=${false}/></label>`)}
       ${wrong && html`<p class="wrong" role="alert">${t("recovery.wrong")}</p>`}
       <footer><button type="button" class="quiet" onClick=${() => this.setState({ asks: false, wrong: false })}>${t("recovery.again")}</button>
-        <button type="button" class="quiet" onClick=${() => done(false)}>${t("recovery.later")}</button>
+        <button type="button" class="quiet" onClick=${() => this.without()}>${t("recovery.later")}</button>
         <button class="main">${t("recovery.check.now")}</button></footer></form>`;
   }
 }
@@ -48,7 +67,7 @@ export class WordsForm extends Component {
     try {
       const body = this.props.replace ? { do: "replace", ...(words ? { words } : {}) } : { do: "check", words };
       const told = await act("recovery", body);
-      if (!this.props.replace) notice(t("recovery.right"));
+      if (!this.props.replace) { printed(); notice(t("recovery.right")); }
       this.props.done(told.recovery);
     } catch (fault) { this.setState({ fault, busy: false }); }
   }

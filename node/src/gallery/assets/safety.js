@@ -1,9 +1,10 @@
 // Is everything safe? The answer first, then what is not and why, then the devices.
 import { Component, html, icon, go, Loading, IconButton, Dialog, Link, Trouble, confirm, layer, notice, noticeFault, prompt } from "./ui.js";
-import { t, clean, ago, size, has, instant } from "./text.js";
+import { t, albumName, clean, ago, size, has, instant } from "./text.js";
 import { act, rows } from "./api.js";
-import { home, shield } from "./home.js";
+import { home, isUnprinted, shield } from "./home.js";
 import { invite } from "./invite.js";
+import { checkWords } from "./recovery.js";
 
 /** What needs a person, in sentences of the table where it has one, with what to do next.
  *  @param {any} status @returns {{text: string, next?: {text: string, go: () => void}}[]} */
@@ -14,11 +15,13 @@ function needs(status) {
     "no-words": () => ({ text: t("nav.settings"), go: () => go("/settings") }),
     deleted: (values) => ({ text: t("undo.deleted"), go: () => { undo(values); } }),
   };
-  return status.problem_details.map((/** @type {any} */ one) => {
+  const unprinted = isUnprinted() && !status.problem_details.some((/** @type {any} */ one) => one.id === "no-words");
+  const words = { text: t("words.unprinted"), next: { text: t("recovery.check"), go: () => { checkWords().then(() => home.look()); } } };
+  return [...(unprinted ? [words] : []), ...status.problem_details.map((/** @type {any} */ one) => {
     const values = Object.fromEntries(Object.entries(one.values).map(([name, value]) => [name, told(name, value)]));
     const key = `problem.${one.id}`;
     return { text: has(key) ? t(key, values) : clean(one.text, 400), next: next[one.id] && next[one.id](one.values) };
-  });
+  })];
 }
 /** @param {string} name @param {any} value */
 function told(name, value) {
@@ -44,7 +47,11 @@ function standing(device, status) {
   if (device.removed) return { tone: "idle", text: t("device.removed") };
   if (device.full) return { tone: "bad", text: t("device.full") };
   if (device.this) return status && status.moving.receiving > 0 ? { tone: "good", text: t("device.receiving", { n: status.moving.waiting }) } : { tone: "good", text: t("device.this") };
-  if (device.connected) return { tone: "good", text: t(`device.connected.${device.path === "lan" || device.path === "relay" ? device.path : "direct"}`) };
+  if (device.connected) {
+    const way = t(`device.connected.${device.path === "lan" || device.path === "relay" ? device.path : "direct"}`);
+    const behind = status && status.problem_details.find((/** @type {any} */ one) => one.id === "behind" && one.values.name === device.name);
+    return behind ? { tone: "warn", text: `${way}. ${t("device.behind", { n: behind.values.n })}` } : { tone: "good", text: way };
+  }
   const late = device.last_seen && Date.now() - new Date(device.last_seen).getTime() > 7 * 86400e3;
   return { tone: late ? "warn" : "idle", text: device.last_seen ? t("device.seen", { when: ago(device.last_seen) }) : t("device.never") };
 }
@@ -54,7 +61,7 @@ async function rules(stop) {
   const [kept, albums] = await Promise.all([rows("keep", {}, "keep", stop), rows("album", { do: "list" }, "album", stop)]);
   const all = albums.map((album) => {
     const rule = kept.find((one) => one.ids.includes(album.id)) || { copies_wanted: 0, assets: 0, safe: 0 };
-    return { id: album.id, name: album.use === "library" ? t("add.library") : album.name, may: album.role === "manager", copies: rule.copies_wanted, assets: rule.assets, safe: rule.safe };
+    return { id: album.id, name: albumName(album), may: album.role === "manager", copies: rule.copies_wanted, assets: rule.assets, safe: rule.safe };
   });
   return [{ id: "", may: true, copies: home.status.copies_wanted }, ...all];
 }
@@ -190,8 +197,8 @@ export class Safety extends Component {
     const last = localStorage.getItem("checked");
     return html`<section><h2>${t("keep")}</h2><div class="panel"><p class="dim">${t("keep.text")}</p>
         <${Loading} stamp=${this.state.stamp} from=${rules}>${(/** @type {any[]} */ all) => all.map((one) => html`<div class="setting" key=${one.id}>
-          <div class="grow"><h3>${one.id ? clean(one.name, 80) : t("keep.all")}</h3><p class="dim">${one.id ? t("keep.safe", { safe: one.safe, n: one.assets }) : ""}</p></div>
-          <div class="setting-do"><select aria-label=${one.id ? t("keep.of", { album: clean(one.name, 60) }) : t("keep.all")} value=${String(one.copies)} disabled=${!one.may} onChange=${(/** @type {any} */ e) => this.keep(one.id, Number(e.target.value))}>
+          <div class="grow"><h3>${one.id ? one.name : t("keep.all")}</h3><p class="dim">${one.id ? t("keep.safe", { safe: one.safe, n: one.assets }) : ""}</p></div>
+          <div class="setting-do"><select aria-label=${one.id ? t("keep.of", { album: one.name }) : t("keep.all")} value=${String(one.copies)} disabled=${!one.may} onChange=${(/** @type {any} */ e) => this.keep(one.id, Number(e.target.value))}>
             ${[1, 2, 3, 4, 5].map((n) => html`<option key=${n} value=${n}>${t("keep.devices", { n })}</option>`)}</select></div></div>`)}<//></div></section>
       <section><h2>${t("check")}</h2><div class="panel row"><p class="grow">${checks || (last ? t("check.last", { at: instant(last) }) : t("check.text"))}</p>
         <button type="button" class="quiet" disabled=${checks === t("check.running")} onClick=${() => this.check()}>${t("check.now")}</button></div>

@@ -1,9 +1,10 @@
 // Settings: who we are, the language and the light, the network, the way back, the way out.
 import { Component, html, icon, confirm, Dialog, layer, notice, noticeFault, prompt, Loading } from "./ui.js";
 import { t, clean, size, LANGUAGES, speak, shown } from "./text.js";
-import { act, post, rows } from "./api.js";
+import { act, post, rows, stream } from "./api.js";
+import { batchName } from "./add.js";
 import { home } from "./home.js";
-import { Words, WordsForm } from "./recovery.js";
+import { checkWords, replaceWords } from "./recovery.js";
 
 /** What a path may have of characters. */
 const PATH = 4096;
@@ -62,11 +63,7 @@ export class Settings extends Component {
     const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now"), most: PATH });
     if (!folder) return;
     notice(t("export.running"));
-    try { const done = await act("export", { dir: folder, layout: "album", sidecars: "both" }); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); } catch (fault) { noticeFault(fault); }
-  }
-  async replace() {
-    const told = await layer((done) => html`<${Dialog} title=${t("recovery.replace")} onClose=${done}><${WordsForm} replace done=${done}/><//>`);
-    if (told) await layer((done) => html`<${Dialog} title=${t("recovery.new")} onClose=${done}>${(/** @type {any} */ close) => html`<${Words} words=${told} done=${close}/>`}<//>`);
+    try { const done = await stream(`/api/v1/act/export?batch=${batchName()}`, { dir: folder, layout: "album", sidecars: "both" }); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); } catch (fault) { noticeFault(fault); }
   }
   async phone() {
     await layer((done) => html`<${Dialog} title=${t("phone.title")} onClose=${done}><${Loading} from=${async () => (await post("/api/v1/phone")).json()}>${(/** @type {any} */ told) => {
@@ -126,8 +123,8 @@ export class Settings extends Component {
           <button type="button" class="quiet" onClick=${() => this.rate(one)}>${t("change")}</button><//>`)}`}<//>
         ${state.phones && html`<${Row} title=${t("phone.title")} text=${t("phone.more")}><button type="button" class="quiet" onClick=${() => this.phone()}>${icon("phone")}${t("phone.show")}</button><//>`}</div></section>
       <section><h2>${t("recovery")}</h2><div class="panel">
-        <${Row} title=${t("recovery.check")} text=${t("recovery.text")}><button type="button" class="quiet" onClick=${() => layer((done) => html`<${Dialog} title=${t("recovery.check")} onClose=${done}><${WordsForm} done=${done}/><//>`)}>${t("recovery.check.now")}</button><//>
-        <${Row} title=${t("recovery.replace")} text=${t("recovery.replace.text")}><button type="button" class="quiet" onClick=${() => this.replace()}>${t("recovery.replace.now")}</button><//></div></section>
+        <${Row} title=${t("recovery.check")} text=${t("recovery.text")}><button type="button" class="quiet" onClick=${() => checkWords()}>${t("recovery.check.now")}</button><//>
+        <${Row} title=${t("recovery.replace")} text=${t("recovery.replace.text")}><button type="button" class="quiet" onClick=${() => replaceWords()}>${t("recovery.replace.now")}</button><//></div></section>
       <section><h2>${t("settings.advanced")}</h2><div class="panel">
         <${Row} title=${t("diagnosis")} text=${t("diagnosis.text")}><button type="button" class="quiet" onClick=${() => this.diagnose()}>${t("diagnosis.now")}</button><//>
         ${this.state.diagnosis && html`<pre class="diagnosis" tabindex="0">${this.state.diagnosis}</pre>`}

@@ -85,6 +85,13 @@ export function clean(text, longest = 300) {
   return shown.length > longest ? `${shown.slice(0, longest)}\u2026` : shown;
 }
 
+/** An album as its reader calls it: the node says `Library` of one's own, and whose it is of any other.
+ *  @param {any} album @returns {string} */
+export function albumName(album) {
+  if (album.use !== "library") return clean(album.name, 80);
+  return album.name === "Library" ? t("album.library") : t("album.library.of", { name: clean(album.name.replace(/^Library of /, ""), 60) });
+}
+
 /** A wall time means what the camera's clock showed, so it is formatted without any zone.
  *  @param {string} wall @returns {Date} */
 const asUtc = (wall) => new Date(wall.length <= 10 ? `${wall}T00:00:00Z` : `${wall.slice(0, 19)}Z`);

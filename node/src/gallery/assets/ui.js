@@ -85,21 +85,31 @@ export function Link(/** @type {any} */ { href, children, ...rest }) {
   return html`<a href=${href} ...${rest} onClick=${onClick}>${children}</a>`;
 }
 
-/** A dialog of the browser itself: it keeps the focus, Escape closes it. */
+/** A dialog of the browser itself: it keeps the focus, Escape and a click beside it close it, unless it is
+ *  `firm` at that moment; one that is `sealed` is left by what stands in it alone. */
 export class Dialog extends Component {
   box = createRef();
   componentDidMount() {
     this.box.current.showModal();
+    // Escape is taken before it asks to close, wherever the focus is: a second such question could not be refused.
+    this.holds = (/** @type {any} */ e) => {
+      const top = [...document.querySelectorAll("dialog[open]")].pop();
+      if ((e.type === "cancel" || e.key === "Escape") && top === this.box.current && this.isFirm()) e.preventDefault();
+    };
+    this.box.current.addEventListener("cancel", this.holds);
+    window.addEventListener("keydown", this.holds);
     this.box.current.addEventListener("close", () => this.props.onClose && this.props.onClose());
   }
+  componentWillUnmount() { window.removeEventListener("keydown", /** @type {any} */ (this.holds)); }
+  isFirm() { return this.props.sealed || Boolean(this.props.firm && this.props.firm()); }
   render() {
-    const { title, children, cls } = this.props;
+    const { title, children, cls, sealed } = this.props;
     const close = () => this.box.current.close();
     return html`<dialog ref=${this.box} class=${`sheet ${cls || ""}`} aria-labelledby="sheet-title"
-        onClick=${(/** @type {any} */ e) => { if (e.target === this.box.current) close(); }}>
+        onClick=${(/** @type {any} */ e) => { if (e.target === this.box.current && !this.isFirm()) close(); }}>
       <div class="sheet-in">
         <header><h2 id="sheet-title">${title}</h2>
-          <${IconButton} icon="close" label=${t("close")} onClick=${close}/></header>
+          ${!sealed && html`<${IconButton} icon="close" label=${t("close")} onClick=${close}/>`}</header>
         ${typeof children === "function" ? children(close) : children}
       </div></dialog>`;
   }

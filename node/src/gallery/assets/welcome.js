@@ -123,7 +123,7 @@ export class Welcome extends Component {
         <footer><button type="button" class="quiet" onClick=${() => { this.stop.abort(); this.setState({ step: "who", busy: false, fault: null }); }}>${t("back")}</button><button class="main" disabled=${busy}>${t("join")}</button></footer></form>`;
   }
   paper() {
-    const done = (/** @type {boolean} */ sure) => { if (sure) localStorage.removeItem("print-later"); else localStorage.setItem("print-later", "1"); this.setState({ words: null, step: this.state.joined ? "joined" : "photos" }); };
+    const done = () => { this.setState({ words: null, step: this.state.joined ? "joined" : "photos" }); };
     return html`<h1>${t("recovery.title")}</h1><${Words} words=${this.state.words} done=${done}/>`;
   }
   photos() {
