@@ -93,6 +93,19 @@ impl Graph {
         })
     }
 
+    /// Entries and all that they had seen; those that are not here are passed over.
+    pub fn past(&self, of: &[EntryId]) -> BTreeSet<EntryId> {
+        let numbers = of.iter().filter_map(|id| self.numbers.get(id));
+        let mut past = BTreeSet::new();
+        for node in numbers.map(|number| &self.nodes[*number]) {
+            past.insert(node.id);
+            let nodes = self.nodes.iter().enumerate();
+            let seen = nodes.filter(|(number, _)| has(&node.past, *number));
+            past.extend(seen.map(|(_, node)| node.id));
+        }
+        past
+    }
+
     /// The heads that a new entry names in its deps.
     pub fn heads(&self) -> Vec<EntryId> {
         self.heads.iter().copied().collect()
@@ -144,6 +157,8 @@ mod tests {
         assert_eq!(graph.frontier(&[id(4)]), [op(2), op(3)]);
         assert!(graph.sees(&[id(4)], &id(1)));
         assert!(!graph.sees(&[id(2)], &id(3)));
+        assert_eq!(graph.past(&[id(2)]), [id(1), id(2)].into());
+        assert_eq!(graph.past(&[id(4), id(9)]), [1, 2, 3, 4].map(id).into());
         assert_eq!(graph.weighed(), 3);
     }
 

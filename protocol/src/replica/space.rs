@@ -46,6 +46,8 @@ pub struct AlbumSpace {
     /// Where each op that was weighed stands.
     entries: BTreeMap<OpId, EntryId>,
     settings: BTreeMap<OpId, Setting>,
+    /// Whom each op that takes all access away is about: the devices that the person had then.
+    endings: BTreeMap<OpId, Vec<DeviceId>>,
     /// What each control entry had seen of the control space, its own past included.
     seen: BTreeMap<EntryId, Vec<EntryId>>,
     left_behind: BTreeMap<(DeviceId, u64), u32>,
@@ -101,6 +103,7 @@ impl AlbumSpace {
             unsettled: false,
             entries: BTreeMap::new(),
             settings: BTreeMap::new(),
+            endings: BTreeMap::new(),
             seen: BTreeMap::new(),
             left_behind: BTreeMap::new(),
             anchored: BTreeMap::new(),
@@ -190,6 +193,22 @@ impl AlbumSpace {
     pub(super) fn lowered(&self) -> impl Iterator<Item = EntryId> + '_ {
         let lowered = self.settled.lowered.iter();
         lowered.filter_map(|op| self.entries.get(op).copied())
+    }
+
+    /// The entries that took the access of a person, whose device this is, where it is gone: those that
+    /// count. None for a device that the person had not yet when that was written.
+    pub fn ended_by(&self, person: &PersonId, device: &DeviceId) -> Vec<EntryId> {
+        if self.may_read(person) || !self.ever_read(person) {
+            return Vec::new();
+        }
+        let had = |op: &&OpId| {
+            let devices = self.endings.get(op);
+            devices.is_some_and(|devices| devices.contains(device))
+        };
+        let ended = self.settled.lowered.iter().filter(had);
+        ended
+            .filter_map(|op| self.entries.get(op).copied())
+            .collect()
     }
 
     pub(super) fn minter_may(&self, control: &Control, minter: &DeviceId) -> bool {
@@ -384,12 +403,17 @@ impl AlbumSpace {
     /// What an op says of access; `None` for one that is not about that.
     fn act(&mut self, id: OpId, op: &Op, past: &Past) -> Option<Act> {
         let act = match op {
-            Op::SetAccess(set) => Act::Set {
-                person: set.person,
-                added: past.added(&set.person),
-                level: set.level,
-                cuts: set.cuts.clone(),
-            },
+            Op::SetAccess(set) => {
+                if set.level == Level::None {
+                    self.endings.insert(id, past.devices_of(&set.person));
+                }
+                Act::Set {
+                    person: set.person,
+                    added: past.added(&set.person),
+                    level: set.level,
+                    cuts: set.cuts.clone(),
+                }
+            }
             Op::SetKeepers((keepers,)) => {
                 self.settings.insert(id, Setting::Keepers(keepers.clone()));
                 Act::Keepers
@@ -499,6 +523,12 @@ impl Past {
 
     fn added(&self, person: &PersonId) -> Option<OpId> {
         Some(self.family.as_ref()?.persons.get(person)?.added)
+    }
+
+    fn devices_of(&self, person: &PersonId) -> Vec<DeviceId> {
+        let devices = self.family.iter().flat_map(|family| &family.devices);
+        let theirs = devices.filter(|(_, standing)| standing.person == Some(*person));
+        theirs.map(|(device, _)| *device).collect()
     }
 
     fn owner(&self, device: &DeviceId) -> Option<PersonId> {
@@ -638,6 +668,36 @@ impl Replica {
         let level = album.level(&person);
         level > Level::None
             && album.cuts_next(&self.control, &self.device(), self.incarnation, level)
+    }
+
+    /// How far a device may still be told of an album that its person was taken out of: by log, the last
+    /// control entry that led to it, the one that took access away among them. Nothing where
+    /// it may replicate the album, or never could.
+    ///
+    /// All of it was there when that entry was written, and so for this person to have. A device that they
+    /// had not yet is told nothing.
+    pub fn ending(&self, peer: &DeviceId, space: &SpaceId) -> Vec<(LogId, u32)> {
+        let person = self.control.person_of(peer);
+        let Some((album, person)) = self.albums.get(space).zip(person) else {
+            return Vec::new();
+        };
+        if !self.control.is_live(peer) {
+            return Vec::new();
+        }
+        let ended = album.ended_by(&person, peer);
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let past = album.graph.past(&ended);
+        let ends = self.logs.of_space(*space).filter_map(|(log, state)| {
+            let last = state
+                .chain
+                .iter()
+                .rposition(|step| past.contains(&step.id))?;
+            let seq = state.first.checked_add(u32::try_from(last).ok()?)?;
+            Some((*log, seq))
+        });
+        ends.collect()
     }
 
     /// Settles what came to an album; says whether entries that were here count otherwise.

@@ -55,6 +55,8 @@ pub(super) struct Plan {
     pub(super) ask: u32,
     pub(super) space: SpaceId,
     pub(super) part: u32,
+    /// The asker may replicate the space no more: it gets what led to that.
+    pub(super) is_ending: bool,
     /// The heads that the asker holds when all is sent.
     pub(super) digest: Digest,
     /// Logs in which the asker's position is not ours.
@@ -86,7 +88,17 @@ const LOOKUPS: usize = 4 * limits::SYNC_HEADS;
 impl Plan {
     /// Compares positions with what is held here.
     pub(super) fn new(view: &impl LogView, ask: u32, space: SpaceId, places: &Places) -> Self {
-        let mut heads = view.heads(space);
+        Self::up_to(view.heads(space), view, ask, space, places)
+    }
+
+    /// The same, as if the logs of the space ended with these heads.
+    pub(super) fn up_to(
+        mut heads: Vec<Head>,
+        view: &impl LogView,
+        ask: u32,
+        space: SpaceId,
+        places: &Places,
+    ) -> Self {
         heads.sort_unstable_by_key(|head| {
             (head.log.device, head.log.inc, head.first, head.log.branch)
         });
@@ -109,6 +121,7 @@ impl Plan {
             ask,
             space,
             part: 0,
+            is_ending: false,
             digest: heads_digest(heads),
             forks,
             is_torn: false,

@@ -70,6 +70,14 @@ pub trait LogView {
     /// Asked again at every change, so keep the digests at hand; ordered by space.
     fn spaces_for(&self, peer: DeviceId) -> Vec<(SpaceId, Digest)>;
 
+    /// The albums that `peer` may replicate no more, as far as it may still be told of them: heads as if
+    /// each log ended with the last entry that led to the loss of its access, ordered by space.
+    ///
+    /// Asked when a session begins, when the peer loses a space, and when it asks for one of these.
+    fn endings(&self, _peer: DeviceId) -> Vec<(SpaceId, Vec<Head>)> {
+        Vec::new()
+    }
+
     /// The heads of a space, in any order; none for a space that is not held.
     fn heads(&self, space: SpaceId) -> Vec<Head>;
 

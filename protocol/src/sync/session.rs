@@ -442,6 +442,7 @@ impl Session {
             }
         } else {
             self.refresh(view, now);
+            self.learn_endings(view);
             self.tell_all();
         }
         self.offer_blobs(hello, view);

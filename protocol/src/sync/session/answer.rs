@@ -7,7 +7,7 @@ use crate::{
     id::SpaceId,
     limits,
     sync::{
-        LogView,
+        Head, LogView,
         heads::{Place, Places, Plan},
         message::{Entries, Heads, Message, Refused, Sent},
     },
@@ -65,7 +65,8 @@ impl Session {
             return Ok(());
         }
         self.last_ask = Some(heads.ask);
-        if !self.is_allowed(heads.space) {
+        let ending = self.ending(heads.space, view);
+        if !self.is_allowed(heads.space) && ending.is_none() {
             self.send(Message::Refused(Refused { ask: heads.ask }));
             return Ok(());
         }
@@ -75,9 +76,24 @@ impl Session {
         if let Some(space) = self.spaces.get_mut(&heads.space) {
             space.expect = None;
         }
-        self.plans
-            .push_back(Plan::new(view, heads.ask, heads.space, &gather.places));
+        let (ask, space, places) = (heads.ask, heads.space, &gather.places);
+        let is_ending = ending.is_some();
+        let mut plan = match ending {
+            None => Plan::new(view, ask, space, places),
+            Some(ending) => Plan::up_to(ending, view, ask, space, places),
+        };
+        plan.is_ending = is_ending;
+        self.plans.push_back(plan);
         Ok(())
+    }
+
+    /// Where a space ends for the peer, if it lost it.
+    fn ending(&self, id: SpaceId, view: &impl LogView) -> Option<Vec<Head>> {
+        self.spaces.get(&id)?.ending?;
+        let mut endings = view.endings(self.peer).into_iter();
+        endings
+            .find(|(space, _)| *space == id)
+            .map(|(_, heads)| heads)
     }
 
     /// Makes the next frame of the foremost answer; false when there is nothing to send, or no credit.

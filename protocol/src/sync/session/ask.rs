@@ -41,6 +41,8 @@ pub(super) struct Space {
     pub(super) mine: Digest,
     /// The peer may replicate it, as far as is known here.
     pub(super) allowed: bool,
+    /// The peer may replicate it no more: the digest of what it may still be told.
+    pub(super) ending: Option<Digest>,
     /// What the peer last said that it holds.
     pub(super) peer: Option<Digest>,
     /// The digest of the peer's of which nothing is lacking here that could be had.
@@ -98,6 +100,7 @@ impl Space {
         Self {
             mine,
             allowed: false,
+            ending: None,
             peer: None,
             pulled: None,
             told: None,
@@ -121,6 +124,15 @@ impl Space {
             .peer
             .is_some_and(|peer| peer != self.mine && self.pulled != Some(peer));
         news || self.dirty || !self.forks.is_empty()
+    }
+
+    /// The digest by which the peer is told of it, if it may know of it at all.
+    fn named(&self) -> Option<Digest> {
+        if self.allowed {
+            Some(self.mine)
+        } else {
+            self.ending
+        }
     }
 
     fn is_calm(&self) -> bool {
@@ -161,13 +173,17 @@ impl Session {
     /// Looks again at what is held here and what the peer may replicate of it.
     pub(super) fn refresh(&mut self, view: &impl LogView, now: Instant) {
         let allowed: BTreeMap<_, _> = view.spaces_for(self.peer).into_iter().collect();
+        let mut lost = false;
         for (id, space) in &mut self.spaces {
             let digest = allowed.get(id).copied();
             if digest.is_some() && !space.allowed {
                 self.haves.opened(*id);
             }
+            lost |= space.allowed && digest.is_none();
             space.allowed = digest.is_some();
-            if digest.is_none() {
+            if digest.is_some() {
+                space.ending = None;
+            } else if space.ending.is_none() {
                 // Given back, it is named anew.
                 space.told = None;
                 space.expect = None;
@@ -194,12 +210,26 @@ impl Session {
                 space.allowed = true;
             }
         }
+        if lost {
+            self.learn_endings(view);
+        }
         let plans = std::mem::take(&mut self.plans);
         for plan in plans {
-            if self.is_allowed(plan.space) {
+            if plan.is_ending || self.is_allowed(plan.space) {
                 self.plans.push_back(plan);
             } else {
                 self.send(Message::Refused(Refused { ask: plan.ask }));
+            }
+        }
+    }
+
+    /// Looks where spaces end that the peer may replicate no more.
+    pub(super) fn learn_endings(&mut self, view: &impl LogView) {
+        for (id, heads) in view.endings(self.peer) {
+            if let Ok(space) = self.space(id, view)
+                && !space.allowed
+            {
+                space.ending = Some(heads_digest(heads));
             }
         }
     }
@@ -227,9 +257,9 @@ impl Session {
     pub(super) fn tell_all(&mut self) {
         let mut rows = Vec::new();
         for (id, space) in &mut self.spaces {
-            if space.allowed {
-                space.told = Some(space.mine);
-                rows.push((*id, space.mine));
+            if let Some(named) = space.named() {
+                space.told = Some(named);
+                rows.push((*id, named));
             }
         }
         loop {
@@ -248,7 +278,8 @@ impl Session {
         let mut rows = Vec::new();
         for (id, space) in &mut self.spaces {
             let rests = space.ask.is_none() && space.batches == 0;
-            if space.allowed && rests && space.told != Some(space.mine) {
+            let named = space.named().filter(|named| space.told != Some(*named));
+            if let Some(named) = named.filter(|_| rests) {
                 let asked = self
                     .gather
                     .as_ref()
@@ -256,8 +287,8 @@ impl Session {
                 if asked || self.plans.iter().any(|plan| plan.space == *id) {
                     continue;
                 }
-                space.told = Some(space.mine);
-                rows.push((*id, space.mine));
+                space.told = Some(named);
+                rows.push((*id, named));
             }
         }
         if !rows.is_empty() {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod converge;
+mod endings;
 mod hostile;
 mod unread;
 

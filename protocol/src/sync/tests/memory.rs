@@ -88,6 +88,8 @@ pub(in crate::sync) struct Memory {
     digests: BTreeMap<SpaceId, Digest>,
     /// Whom a space is kept from.
     pub(in crate::sync) denied: BTreeSet<(DeviceId, SpaceId)>,
+    /// Where logs end for whom a space is kept from since then.
+    pub(in crate::sync) ends: BTreeMap<DeviceId, Vec<(LogId, u32)>>,
     /// Devices of which nothing is wanted.
     pub(in crate::sync) unwanted: BTreeSet<DeviceId>,
     /// Spaces that another session gets.
@@ -261,6 +263,20 @@ impl LogView for Memory {
             .filter(|(space, _)| !self.denied.contains(&(peer, **space)))
             .map(|(space, digest)| (*space, *digest))
             .collect()
+    }
+
+    fn endings(&self, peer: DeviceId) -> Vec<(SpaceId, Vec<Head>)> {
+        let ends = self.ends.get(&peer).into_iter().flatten();
+        let mut endings: BTreeMap<SpaceId, Vec<Head>> = BTreeMap::new();
+        for (log, seq) in ends {
+            endings.entry(log.space).or_default().push(Head {
+                log: *log,
+                first: self.segments[log].first,
+                seq: *seq,
+                id: self.entry_id(log, *seq).unwrap(),
+            });
+        }
+        endings.into_iter().collect()
     }
 
     fn heads(&self, space: SpaceId) -> Vec<Head> {
