@@ -89,6 +89,7 @@ fn restored(ui: &mut Ui, line: &Line) {
     }
     match line.count("missing") {
         0 => ui.say("Everything that the devices in reach hold is here."),
+        1 => ui.say("1 file is on no device that was in reach: it comes once one that holds it is."),
         missing => ui.say(format!(
             "{missing} files are on no device that was in reach: they come once one that holds them is."
         )),

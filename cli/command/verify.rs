@@ -22,7 +22,7 @@ pub(super) async fn run(args: Verify, talk: &mut Talk<'_>) -> Result<u8, CliErro
 fn say_damage(ui: &mut Ui, line: &Line) {
     let what = line.text_or("what", "part");
     let of = match line.text("asset") {
-        Some(_) => format!(" of the photo {}", line.id("asset")),
+        Some(_) => format!(" of {}", named(line)),
         None => String::new(),
     };
     let word = match line.is("repaired") {
@@ -34,6 +34,20 @@ fn say_damage(ui: &mut Ui, line: &Line) {
         line.id("id"),
         line.text_or("problem", "unknown")
     ));
+}
+
+/// A photo as people know it: its name, its albums, its id.
+fn named(line: &Line) -> String {
+    let id = line.id("asset");
+    let albums = line.texts("albums");
+    let within = match albums.is_empty() {
+        true => String::new(),
+        false => format!(" in {}", text::and(&albums)),
+    };
+    match line.text("name") {
+        Some(name) => format!("{name}{within} ({id})"),
+        None => format!("the photo {id}{within}"),
+    }
 }
 
 fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
@@ -67,7 +81,10 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
             );
         }
         if !args.repair {
-            ui.hint("another device may hold a good copy: heirloom verify --repair");
+            ui.hint(match args.read_data {
+                true => "another device may hold a good copy: heirloom verify --read-data --repair",
+                false => "another device may hold a good copy: heirloom verify --repair",
+            });
         } else if left > lost {
             ui.hint(
                 "what is left comes by itself once a device is met that holds it: heirloom serve",

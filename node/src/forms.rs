@@ -1,4 +1,13 @@
-//! The forms of durations and sizes that people write, the same in arguments, settings and on the page.
+//! The forms of durations and sizes that people write, the same in arguments, settings and on the page;
+//! and of counts that they read.
+
+/// A count with its noun: `1 photo is`, `3 photos are`.
+pub(crate) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
 
 /// The seconds of `90m`, `24h`, `7d` or a sum such as `1d12h`; `None` for anything else, and for no time at all.
 pub fn seconds(text: &str) -> Option<u64> {

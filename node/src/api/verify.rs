@@ -1,6 +1,10 @@
 //! `verify`: whether all that is stored is whole, and with the data, every byte of it.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use heirloom_protocol::{
     id::{FamilyId, LogId, OpId},
@@ -10,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Done, Doorway, answer::Progress, pick, repair};
 use crate::{
-    catalog,
+    catalog::{self, Folded},
     node::Node,
     runtime::{BlobNames, Missing, View},
     store::{BlobState, Damage, Depth, EntryRecord, Finding, Store, StoreError, Verified},
@@ -228,10 +232,13 @@ fn signatures(store: &Store, family: FamilyId, answer: &Answer) -> Result<Vec<Va
 
 const UNSIGNED: &str = "it is not what its author signed";
 
-fn told(what: &str, id: &str, asset: Option<&OpId>, problem: &str) -> Value {
+fn told(what: &str, id: &str, photo: Option<&Photo>, problem: &str) -> Value {
     json!({
         "type": "damage", "v": 1, "what": what, "id": id,
-        "asset": asset.map(ToString::to_string), "problem": problem, "repaired": false,
+        "asset": photo.map(|photo| photo.id.to_string()),
+        "name": photo.and_then(|photo| photo.name.clone()),
+        "albums": photo.map(|photo| photo.albums.clone()),
+        "problem": problem, "repaired": false,
     })
 }
 
@@ -299,7 +306,30 @@ fn line(store: &Store, finding: &Finding, named: &Named) -> Value {
     }
 }
 
-type Named = BTreeMap<(LogId, u32), OpId>;
+/// A photo as people know it.
+#[derive(Clone)]
+struct Photo {
+    id: OpId,
+    name: Option<String>,
+    /// The albums that show it.
+    albums: Vec<String>,
+}
+
+type Named = BTreeMap<(LogId, u32), Photo>;
+
+fn photo_of(folded: &Folded, view: &View) -> Photo {
+    let first = folded.first();
+    let parts = first.asset.all_parts().next();
+    let items = folded.items.iter();
+    let live = items.filter(|item| item.asset.trashed().is_none());
+    let albums: BTreeSet<_> = live.map(|item| item.key.album).collect();
+    let albums = albums.iter().filter_map(|album| view.albums.get(album));
+    Photo {
+        id: first.key.item,
+        name: parts.map(|(part, _)| part.name.clone()),
+        albums: albums.map(|album| album.name(view)).collect(),
+    }
+}
 
 /// The assets that the damaged blobs belong to.
 fn assets_of(store: &Store, view: &View, findings: &[Finding]) -> Named {
@@ -310,13 +340,13 @@ fn assets_of(store: &Store, view: &View, findings: &[Finding]) -> Named {
     }
     // Where even the rows are damaged, nobody can say which asset it is.
     for folded in catalog::read(store, view).unwrap_or_default().iter() {
-        let id = folded.first().key.item;
+        let photo = photo_of(&folded, view);
         for item in &folded.items {
             let originals = item.asset.all_parts().map(|(_, blob)| blob);
             let pictures = item.asset.blobs.iter().map(|added| &added.blob);
             for blob in originals.chain(pictures) {
                 if wanted.contains(&(blob.log, blob.ordinal)) {
-                    named.insert((blob.log, blob.ordinal), id);
+                    named.insert((blob.log, blob.ordinal), photo.clone());
                 }
             }
         }

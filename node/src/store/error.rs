@@ -119,7 +119,7 @@ pub enum Damage {
         bytes: u64,
     },
     /// A sealed value does not open under this store's key, table and key.
-    #[error("a value in table {table:?}")]
+    #[error("a value in the table {}", .table.name())]
     Value {
         /// The table.
         table: Table,
@@ -153,7 +153,7 @@ pub enum Refusal {
     #[error("this home is already set up")]
     SetUp,
     /// An entry does not follow the last one of its log.
-    #[error("entry {found} of log {log:?} does not follow: {expected} is next")]
+    #[error("entry {found} of a log of device {} does not follow: {expected} is next", .log.device.short())]
     Gap {
         /// The log.
         log: LogId,
@@ -163,7 +163,7 @@ pub enum Refusal {
         found: u32,
     },
     /// Another entry has this place in the log: a fork, which the caller makes a branch of.
-    #[error("entry {seq} of log {log:?} is another one")]
+    #[error("entry {seq} of a log of device {} is another one", .log.device.short())]
     Taken {
         /// The log.
         log: LogId,
@@ -171,7 +171,7 @@ pub enum Refusal {
         seq: u32,
     },
     /// The log's file holds entries that were never indexed; take `unindexed` first.
-    #[error("log {log:?} holds entries from {seq} on that were not taken in yet")]
+    #[error("a log of device {} holds entries from {seq} on that were not taken in yet", .log.device.short())]
     Unindexed {
         /// The log.
         log: LogId,
@@ -185,7 +185,7 @@ pub enum Refusal {
         bytes: u64,
     },
     /// A batch names a blob that is not in the store.
-    #[error("the blob at {0:?} is not here")]
+    #[error("a file that an entry names is not in the store")]
     BlobGone(super::blobs::BlobPlace),
     /// The bytes of a blob do not hash to the name that was expected.
     #[error("the bytes are not those of blob {expected}")]
@@ -236,5 +236,51 @@ impl From<Damage> for StoreError {
 impl From<Refusal> for StoreError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heirloom_protocol::id::{BranchId, DeviceId, SpaceId};
+
+    use super::*;
+
+    #[test]
+    fn what_people_read_is_in_words() {
+        let log = LogId {
+            space: SpaceId([1; 16]),
+            device: DeviceId([2; 32]),
+            inc: 3,
+            branch: BranchId::ZERO,
+        };
+        let place = crate::store::BlobPlace::File {
+            cid: BlobId([4; 32]),
+            len: 5,
+        };
+        let (expected, found, seq) = (6, 7, 8);
+        let refusals = [
+            Refusal::Gap {
+                log,
+                expected,
+                found,
+            },
+            Refusal::Taken { log, seq },
+            Refusal::Unindexed { log, seq },
+            Refusal::BlobGone(place),
+        ];
+        let value = Damage::Value {
+            table: Table::PlainHashes,
+            key: Vec::new(),
+        };
+        let texts = refusals
+            .map(StoreError::from)
+            .map(|error| error.to_string());
+        for text in texts
+            .into_iter()
+            .chain([StoreError::from(value).to_string()])
+        {
+            assert!(!text.contains(['{', '(', '[']), "{text}");
+            assert!(!text.contains("PlainHashes"), "{text}");
+        }
     }
 }

@@ -34,6 +34,7 @@ use super::{
     sidecar::folder::Folder,
 };
 use crate::{
+    forms::counted,
     media::{HEAD_BYTES, Take},
     store::StoreError,
 };
@@ -129,7 +130,10 @@ pub(super) fn open(
                 Err(Broken::Full) => return Err(StoreError::DiskFull),
                 Err(Broken::Archive(why)) => (Outcome::Failed, why),
                 Ok(()) if files == 1 => (Outcome::Opened, "archive: 1 file in it".into()),
-                Ok(()) => (Outcome::Opened, format!("archive: {files} files in it")),
+                Ok(()) => (
+                    Outcome::Opened,
+                    format!("archive: {} in it", counted(files, "file", "files")),
+                ),
             };
             shared.report(Report::refused(archive.clone(), outcome, told));
         }
@@ -273,6 +277,9 @@ impl From<Left> for NotOut {
 fn broken(error: &io::Error) -> NotOut {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NotOut::Full,
-        _ => Left::failed(format!("the archive is damaged there: {error}")).into(),
+        _ => {
+            tracing::debug!(%error, "a file of an archive");
+            Left::failed("the archive is damaged there").into()
+        }
     }
 }

@@ -191,7 +191,10 @@ pub(super) fn half(error: &io::Error) -> Broken {
         io::ErrorKind::UnexpectedEof => {
             "the archive ends too early: it is half of one, get it again".into()
         }
-        _ => format!("the archive is half of one, or damaged: {error}"),
+        _ => {
+            tracing::debug!(%error, "an archive");
+            "the archive is half of one, or damaged: get it again".into()
+        }
     };
     Broken::Archive(why)
 }

@@ -65,9 +65,10 @@ fn content<'a, R: ReaderAt>(
             "it unpacks to far more than a photo or a movie does",
         ));
     }
-    let local = archive
-        .get_entry(entry.wayfinder())
-        .map_err(|error| Left::failed(format!("the archive is damaged there: {error}")))?;
+    let local = archive.get_entry(entry.wayfinder()).map_err(|error| {
+        tracing::debug!(%error, "a file of an archive");
+        Left::failed("the archive is damaged there")
+    })?;
     let stored = local.reader();
     match method {
         CompressionMethod::STORE => Ok(Box::new(local.verifying_reader(stored))),
@@ -81,7 +82,6 @@ fn content<'a, R: ReaderAt>(
 }
 
 fn damaged(error: &rawzip::Error) -> Broken {
-    Broken::Archive(format!(
-        "the archive is half of one, or damaged, get it again: {error}"
-    ))
+    tracing::debug!(%error, "an archive");
+    Broken::Archive("the archive is half of one, or damaged: get it again".into())
 }
