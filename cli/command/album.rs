@@ -12,12 +12,14 @@ use crate::{
 pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     match &args.act {
         AlbumAct::Delete { album } => {
+            may("delete", album, talk).await?;
             talk.sure(&format!(
                 "Delete the album {album} for everybody it is shared with?"
             ))
             .await?;
         }
         AlbumAct::Leave { album } => {
+            may("leave", album, talk).await?;
             talk.sure(&format!(
                 "Leave the album {album}? Only its managers can bring you back. \
                  Photos of yours that are in no other album stay in your library."
@@ -28,15 +30,20 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
     }
     let mut table = text::Table::default();
     let mut listed = 0;
+    let mut ended: Vec<String> = Vec::new();
     talk.act("album", body(&args.act), |ui, line| match line.kind() {
         "album" => match args.act {
             AlbumAct::List => table.row(row(line)),
             _ => say(ui, line),
         },
         "asset" => list::say(ui, line, &mut listed),
+        "ended" => ended.extend(line.texts_whole("text")),
         "summary" => {
             for line in table.lines() {
                 ui.say(line);
+            }
+            for text in ended.drain(..) {
+                ui.say(text);
             }
             if let Some(done) = done(&args.act, line) {
                 ui.say(done);
@@ -53,6 +60,13 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
         _ => super::unknown(ui, line),
     })
     .await
+}
+
+/// Refuses before anybody is asked what would be refused after it.
+async fn may(act: &str, album: &str, talk: &mut Talk<'_>) -> Result<(), CliError> {
+    let body = json!({"do": "may", "act": act, "album": album});
+    talk.answer("album", body, &mut super::unknown).await?;
+    Ok(())
 }
 
 fn body(act: &AlbumAct) -> Value {

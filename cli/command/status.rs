@@ -37,10 +37,12 @@ fn say(ui: &mut Ui, line: &Line) {
     if line.kind() != "status" {
         return super::unknown(ui, line);
     }
-    let family = ui.strong(&line.text_or("family_name", &line.text_or("family", "?")));
-    let device = line
-        .text("device_name")
-        .unwrap_or_else(|| line.id("device"));
+    // A keeper knows no names.
+    let family = line.text("family_name");
+    let family = ui.strong(&family.unwrap_or_else(|| format!("Family {}", line.id("family"))));
+    let device = line.text("device_name");
+    let device = device.filter(|name| *name != line.id("device"));
+    let device = device.unwrap_or_else(|| format!("device {}", line.id("device")));
     let running = if line.text("node").as_deref() == Some("running") {
         "running"
     } else {
@@ -83,10 +85,11 @@ fn say_keeper(ui: &mut Ui, kept: &Line) {
     for person in kept.inner("persons") {
         let size = text::size(person.count("bytes"));
         let blobs = text::count(person.count("blobs"), "blob", "blobs");
-        ui.say(format!(
-            "           {}  {size} in {blobs}",
-            person.id("person")
-        ));
+        let whose = match person.text("person") {
+            Some(_) => format!("person {}", person.id("person")),
+            None => "of nobody".to_owned(),
+        };
+        ui.say(format!("           {whose}  {size} in {blobs}"));
     }
     if kept.count("blobs") > 0 && kept.is("full") {
         ui.say("It is full: it takes entries and no more photos than it may.");
@@ -116,9 +119,20 @@ fn say_safety(ui: &mut Ui, line: &Line) {
                 text::thousands(here)
             ),
         });
-        if line.inner("peers").is_empty() {
-            ui.hint("a second device makes them safe: heirloom invite --device");
-        }
+        ui.hint(next_step(line));
+    }
+}
+
+/// What makes photos safe that are not.
+fn next_step(line: &Line) -> &'static str {
+    if line.inner("peers").is_empty() {
+        "a second device makes them safe: heirloom invite --device"
+    } else if line.count("archives") < line.count("copies_wanted") {
+        "too few devices keep everything: add one (heirloom invite --device, or --keeper NAME), \
+         or have one that is there do so: heirloom device policy NAME archive"
+    } else {
+        "they are safe once the devices that keep everything hold them and have shown it: \
+         heirloom serve on these and here"
     }
 }
 

@@ -250,7 +250,8 @@ async fn what_cannot_be_undone_needs_a_yes() {
         );
         let no = run(line, typing("n\n"), answers).await;
         assert_eq!(no.end, Err("E-NOT-CONFIRMED".into()), "{line:?}");
-        assert!(no.asked.iter().all(|(_, body)| body["dry_run"] == true));
+        let changes_nothing = |body: &Value| body["dry_run"] == true || body["do"] == "may";
+        assert!(no.asked.iter().all(|(_, body)| changes_nothing(body)));
         assert_eq!(
             run(line, typing("y\n"), answers).await.end,
             Ok(0),
@@ -258,6 +259,18 @@ async fn what_cannot_be_undone_needs_a_yes() {
         );
         let yes: Vec<&str> = ["--yes"].iter().chain(line).copied().collect();
         assert_eq!(run(&yes, NOBODY, answers).await.end, Ok(0), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_what_is_refused_anyway() {
+    let refused = "{\"type\":\"error\",\"v\":1,\"id\":\"E-NOT-ALLOWED\",\"message\":\"whoever made an album cannot leave it\",\"exit\":1}\n";
+    for act in ["leave", "delete"] {
+        let answers = &[("album", refused)][..];
+        let done = run(&["album", act, "A"], typing("y\n"), answers).await;
+        assert_eq!(done.end, Err("E-NOT-ALLOWED".into()));
+        assert_eq!(done.err, "");
+        assert_eq!(done.asked.len(), 1);
     }
 }
 
@@ -510,6 +523,68 @@ async fn status_tells_what_is_safe_and_what_is_not() {
          Devices:\n  hallway-pi  not seen yet\n\
          Problem:  The disk is nearly full.\n"
     );
+    // Whatever the reason is that they are not safe, it says what to do.
+    assert!(
+        done.err.contains("hint: too few devices keep everything"),
+        "{}",
+        done.err
+    );
+    let enough = status.replace("\"safe\":10", "\"archives\":2,\"safe\":10");
+    let done = run(&["status"], NOBODY, &[("status", &enough)]).await;
+    assert!(
+        done.err.contains("hint: they are safe once"),
+        "{}",
+        done.err
+    );
+    let alone = status.replace(
+        r#"{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}"#,
+        "",
+    );
+    let done = run(&["status"], NOBODY, &[("status", &alone)]).await;
+    assert!(
+        done.err.contains("hint: a second device makes them safe"),
+        "{}",
+        done.err
+    );
+}
+
+#[tokio::test]
+async fn a_keeper_is_told_what_its_ids_are_of() {
+    let status = r#"{"type":"status","v":1,"family":"0123456789abcdef","family_name":"","device":"3f2a91c0ffee","device_name":"3f2a91c0","node":"stopped","keeper":{"bytes":34000000,"blobs":1,"entries":1,"persons":[{"person":"77e01b52aaaa","bytes":33000000,"blobs":1},{"person":null,"bytes":1000000,"blobs":1}],"full":false},"peers":[],"problems":[]}
+{"type":"summary","v":1,"act":"status"}
+"#;
+    let done = run(&["status"], NOBODY, &[("status", status)]).await;
+    assert_eq!(
+        done.out,
+        "Family 01234567, on device 3f2a91c0; the node is not running.\n\
+         Keeps:     34.0 MB in 1 blob, and 1 entry.\n           \
+         person 77e01b52  33.0 MB in 1 blob\n           \
+         of nobody  1.0 MB in 1 blob\n"
+    );
+}
+
+#[tokio::test]
+async fn damage_is_told_by_the_name_of_the_photo_and_how_to_mend_what_was_found() {
+    let damage = r#"{"type":"damage","v":1,"what":"blob","id":"aabbccddeeff","asset":"3f2a91c0ffee","name":"beach.jpg","albums":["Summer","Library"],"problem":"it is missing","repaired":false}
+{"type":"damage","v":1,"what":"blob","id":"aabbccddeeff","asset":null,"name":null,"albums":null,"problem":"it is missing","repaired":false}
+{"type":"summary","v":1,"checked":3,"damaged":2,"repaired":0,"lost":0,"exit":9}
+"#;
+    for (line, hint) in [
+        (&["verify"][..], "heirloom verify --repair\n"),
+        (
+            &["verify", "--read-data"],
+            "heirloom verify --read-data --repair\n",
+        ),
+    ] {
+        let done = run(line, NOBODY, &[("verify", damage)]).await;
+        assert_eq!(
+            done.out,
+            "damaged: blob aabbccdd of beach.jpg in Summer and Library (3f2a91c0): it is missing\n\
+             damaged: blob aabbccdd: it is missing\n\
+             Checked 3 things: 2 damaged or missing.\n"
+        );
+        assert!(done.err.ends_with(hint), "{}", done.err);
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_unti
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{Answer, ApiError, Doorway, Lines, keep_from_deleted, keep_within_limit},
+    api::{Answer, ApiError, Doorway, Lines, keep_from_deleted, keep_taken, keep_within_limit},
     carry::depot,
     gallery::{Gallery, GalleryOptions},
     net::{Address, Relaying},
@@ -346,6 +346,9 @@ async fn keep_up(node: Node, ending: CancellationToken) {
             }
             () = sleep_until(vouch_due), if vouch_at.is_some() => {
                 vouch_at = None;
+                if let Err(error) = keep_taken(&node).await {
+                    tracing::warn!(error = error.message, "photos of an album that is no longer shared");
+                }
                 node.ask(|runtime| runtime.vouch_for_forks()).await
             }
             told = news.recv() => {

@@ -573,10 +573,7 @@ fn a_damaged_photo_waits_in_quarantine_until_a_device_is_in_reach() {
     assert_eq!(fs::read(&kept[0]).expect("what is kept"), bad);
     let status = device.ok(&["status"]);
     let problems = status[0]["problems"].to_string();
-    assert!(
-        problems.contains("1 files were found damaged"),
-        "{problems}"
-    );
+    assert!(problems.contains("1 file was found damaged"), "{problems}");
     let served = base.b.serve();
     device.ok(&["peer", "add", &served.addresses()[0]]);
     device.ok(&["sync"]);
@@ -616,10 +613,7 @@ fn a_record_that_does_not_read_holds_up_nobody() {
     // What was met while others asked is as if it had been found.
     let status = a.ok(&["status"]);
     let problems = status[0]["problems"].to_string();
-    assert!(
-        problems.contains("1 files were found damaged"),
-        "{problems}"
-    );
+    assert!(problems.contains("1 file was found damaged"), "{problems}");
     node.stop();
     a.never_panicked();
     b.never_panicked();

@@ -5,6 +5,7 @@
 #[path = "../devices/mod.rs"]
 mod devices;
 
+mod alone;
 mod bandwidth;
 mod between_homes;
 mod buckets;
@@ -41,4 +42,5 @@ mod strangers;
 mod takeout;
 mod terminal;
 mod two_homes;
+mod unshared;
 mod watch;

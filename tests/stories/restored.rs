@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::devices::{
-    Device, Dice, Homes, LOOPBACK, Running, link, pair, pictures, proxy::Proxy, report, sums,
-    wait_until,
+    Device, Dice, Homes, LOOPBACK, Running, files, link, pair, pictures, proxy::Proxy, report,
+    sums, wait_until,
 };
 use serde_json::Value;
 
@@ -175,6 +175,20 @@ fn a_restored_home_learns_its_own_log_before_it_writes() {
     );
     family.import_on(&laptop, 1);
     sync(&laptop);
+    // Where something is gone after all, nobody is told that nothing was lost.
+    let logs = files(&laptop.home.join("logs")).into_iter();
+    let log = logs.max_by_key(|log| fs::metadata(log).expect("there").len());
+    let log = log.expect("a log");
+    let whole = fs::read(&log).expect("readable");
+    fs::write(&log, &whole[..whole.len() / 2]).expect("cut");
+    let told = told_by(&laptop);
+    assert!(
+        told.len() == 1 && told[0].contains("not all that was here has come back"),
+        "{told:?}"
+    );
+    assert!(!told[0].contains("nothing was lost"), "{told:?}");
+    sync(&laptop);
+    assert!(told_by(&laptop)[0].contains("nothing was lost"));
     // It wrote nothing twice, so nobody else has anything to tell.
     assert_eq!(told_by(&family.pi), [""; 0]);
     for device in [&laptop, &family.pi] {

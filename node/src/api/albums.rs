@@ -12,6 +12,7 @@ use super::{
     Answer, ApiError, Done, assets,
     copy::copy_into,
     edits::ids,
+    ended,
     pick::{self, name},
     share, trash,
     write::{Edits, tell_missing},
@@ -32,6 +33,7 @@ pub(super) async fn album(node: &Node, body: &Value, answer: &Answer) -> Done {
         "add" => add(node, body, answer).await,
         "remove" => trash::trash(node, body, answer).await,
         "leave" => leave(node, body, answer).await,
+        "may" => may(node, body).await,
         "delete" => delete(node, body, answer).await,
         other => Err(ApiError::usage(&format!("album does not know {other:?}"))),
     }
@@ -74,6 +76,9 @@ async fn list(node: &Node, answer: &Answer) -> Done {
     for album in &albums {
         let count = counts.get(&album.id).copied().unwrap_or(0);
         answer.line(&line(album, &view, count)).await;
+    }
+    for album in view.ended.values() {
+        answer.line(&ended::line(&view, album)).await;
     }
     Ok(json!({"count": albums.len()}))
 }
@@ -202,9 +207,24 @@ async fn add(node: &Node, body: &Value, answer: &Answer) -> Done {
     }))
 }
 
-async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
+/// Whether this person may leave or delete an album, before they are asked whether they mean it.
+async fn may(node: &Node, body: &Value) -> Done {
     let view = node.view().await?;
-    let album = pick::album(&view, pick::text(body, "album")?)?;
+    let album = match pick::text(body, "act")? {
+        "leave" => left(&view, body)?,
+        "delete" => deleted(&view, body)?,
+        other => {
+            return Err(ApiError::usage(&format!(
+                "nobody has to be asked about {other:?}"
+            )));
+        }
+    };
+    Ok(json!({"album": album.id.to_string()}))
+}
+
+/// The album that is named, if this person may leave it.
+fn left<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> {
+    let album = pick::album(view, pick::text(body, "album")?)?;
     if Some(album.creator) == view.person {
         return Err(
             ApiError::not_allowed("whoever made an album cannot leave it")
@@ -212,6 +232,12 @@ async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
                 .hint("heirloom album delete takes it from everybody"),
         );
     }
+    Ok(album)
+}
+
+async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
+    let view = node.view().await?;
+    let album = left(&view, body)?;
     let me = view.person.ok_or_else(no_person)?;
     let album = album.id;
     let own = move |item: &catalog::Item| item.asset.owner() == Some(me);
@@ -262,19 +288,22 @@ pub(super) fn no_person() -> ApiError {
         .safe("Nothing was changed.")
 }
 
+/// The album that is named, if this person may delete it.
+fn deleted<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> {
+    let album = managed(view, body)?;
+    match album.row.purpose() {
+        AlbumUse::Album => Ok(album),
+        AlbumUse::Library | AlbumUse::Family => Err(ApiError::not_allowed(
+            "libraries and the family's album stay",
+        )
+        .safe("Nothing was changed.")
+        .hint("heirloom trash takes photos out of them")),
+    }
+}
+
 async fn delete(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
-    let album = managed(&view, body)?;
-    match album.row.purpose() {
-        AlbumUse::Album => {}
-        AlbumUse::Library | AlbumUse::Family => {
-            return Err(
-                ApiError::not_allowed("libraries and the family's album stay")
-                    .safe("Nothing was changed.")
-                    .hint("heirloom trash takes photos out of them"),
-            );
-        }
-    }
+    let album = deleted(&view, body)?;
     let id = album.id;
     // Deleting an album deletes no photo: what is in no other album is kept in the library.
     let kept = keep_in_library(node, &view, id, |_| true, answer).await?;

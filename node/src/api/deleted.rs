@@ -10,7 +10,7 @@ use heirloom_protocol::{
     op::Op,
 };
 
-use super::{ApiError, copy::copy_into, trash::may_decide, write::Edits};
+use super::{ApiError, copy::copy_into, ended::keep_taken, trash::may_decide, write::Edits};
 use crate::{
     catalog::{self, Folded, Held, Item},
     node::Node,
@@ -31,7 +31,10 @@ struct Plan {
 /// and lets go of it there: what is later deleted from the library does not come back.
 ///
 /// What of it is not on this device waits for another round. Durable when it returns.
+///
+/// The same with what was in albums that are no longer shared with this person.
 pub(crate) async fn keep_from_deleted(node: &Node) -> Result<(), ApiError> {
+    keep_taken(node).await?;
     let deleted = node.ask(|runtime| runtime.deleted_albums()).await?;
     if deleted.is_empty() {
         return Ok(());

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, live::Live, past};
 use crate::{
+    forms::counted,
     network::NetworkOptions,
     node::Node,
     runtime::{Bounds, View},
@@ -69,7 +70,9 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     checks.push(recovery(&view));
     checks.push(devices(&view));
     checks.extend(belonging(&live, &view));
-    checks.extend(copies(&live, &view));
+    let store = node.store().clone();
+    let lost = node.blocking(move || store.lost()).await??;
+    checks.extend(copies(&live, &view, lost.is_empty()));
     for check in &checks {
         answer.line(&check.line()).await;
     }
@@ -128,7 +131,11 @@ fn damage(store: &Store) -> Check {
         let entries: u32 = lost.iter().map(|(_, gone)| gone.end - gone.start).sum();
         return Check::wrong(
             "store",
-            format!("{entries} entries that were here are gone"),
+            counted(
+                entries,
+                "entry that was here is gone",
+                "entries that were here are gone",
+            ),
             "heirloom sync while a device that has them is in reach; heirloom verify names them",
         );
     }
@@ -137,7 +144,10 @@ fn damage(store: &Store) -> Check {
     if damaged > 0 {
         return Check::wrong(
             "store",
-            format!("{damaged} damages were found when the home was opened"),
+            format!(
+                "{} found when the home was opened",
+                counted(damaged, "damage was", "damages were")
+            ),
             "heirloom verify --read-data names them; copy what matters to another disk",
         );
     }
@@ -169,14 +179,20 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
     Ok(if device == view.device {
         Check::wrong(
             "clock",
-            format!("this device wrote things {by} minutes in the future"),
+            format!(
+                "this device wrote things {} in the future",
+                counted(by, "minute", "minutes")
+            ),
             "set the clock: what it wrote counts from then on",
         )
     } else {
         let name = view.device_name(&device);
         Check::wrong(
             "clock",
-            format!("the clock of {name} is {by} minutes ahead of this one's"),
+            format!(
+                "the clock of {name} is {} ahead of this one's",
+                counted(by, "minute", "minutes")
+            ),
             "look which of the two is wrong, and set it",
         )
     })
@@ -353,8 +369,8 @@ fn belonging(live: &Live, view: &View) -> Option<Check> {
 }
 
 /// Homes that were restored or copied: one line for each, or one that there are none.
-fn copies(live: &Live, view: &View) -> Vec<Check> {
-    let words = past::words(view, &live.pasts);
+fn copies(live: &Live, view: &View, is_whole: bool) -> Vec<Check> {
+    let words = past::words(view, &live.pasts, is_whole);
     if words.is_empty() {
         return vec![Check::well("copies", "no home was restored or copied")];
     }

@@ -126,8 +126,12 @@ pub(super) async fn problems(
     for (folder, is_there) in folders.iter().zip(there) {
         let dir = folder.dir.to_string_lossy().into_owned();
         if !view.albums.contains_key(&folder.album()) {
+            let what = match view.ended.contains_key(&folder.album()) {
+                true => "no longer shared with you",
+                false => "no longer there",
+            };
             let text = format!(
-                "{dir} is followed into an album that is no longer there: nothing of it is taken. Name another one (heirloom watch add {dir} --album ALBUM), or follow it no more (heirloom watch remove {dir})."
+                "{dir} is followed into an album that is {what}: nothing of it is taken. Name another one (heirloom watch add {dir} --album ALBUM), or follow it no more (heirloom watch remove {dir})."
             );
             problems.push(Problem::new("folder-album", json!({"name": dir}), text));
         } else if !is_there {

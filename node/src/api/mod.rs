@@ -16,6 +16,7 @@ mod deleted;
 mod depot;
 mod doctor;
 mod edits;
+mod ended;
 mod error;
 mod family;
 mod fetch;
@@ -83,7 +84,7 @@ pub use self::{
     error::ApiError,
 };
 pub(crate) use self::{
-    deleted::keep_from_deleted, family::host_name, import::album_to_add_to,
+    deleted::keep_from_deleted, ended::keep_taken, family::host_name, import::album_to_add_to,
     offload::keep_within_limit, past::listen_first, pick::album_id, talk::comments, write::entries,
 };
 /// The lines of an answer as a body, for whoever speaks HTTP in process.

@@ -15,7 +15,8 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::{LogId, OpId},
+    id::{DeviceId, LogId, OpId},
+    replica::DeviceRow,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub(super) use self::{
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, network, pair, pick};
 use crate::{
     catalog::{self, Filter, Folded, Held},
+    forms::counted,
     node::Node,
     runtime::{View, confirmed_kit, used},
     store::{Store, StoreError},
@@ -46,6 +48,10 @@ struct Candidate {
     blobs: Vec<BlobRef>,
     /// On how many other devices it has to be.
     wanted: u32,
+    /// Devices that keep everything and may not hold this.
+    barred: BTreeSet<DeviceId>,
+    /// How many may.
+    allowed: u32,
     /// The archives that say they hold it and have proved lately what they hold.
     likely: BTreeSet<String>,
     /// By the names under which they are kept.
@@ -57,6 +63,18 @@ struct Candidate {
 }
 
 impl Candidate {
+    /// Which devices may not hold it, and what to do where too few may; nothing where none is barred
+    /// and enough are there.
+    fn why_barred(&self, view: &View) -> String {
+        let barred = self.barred.iter();
+        let barred = barred.map(|device| format!("; {} may not hold it", view.device_name(device)));
+        let mut text: String = barred.collect();
+        if self.allowed < self.wanted {
+            text.push_str("; one more that keeps everything and may hold it is needed (heirloom invite --device, or --keeper NAME)");
+        }
+        text
+    }
+
     fn line(&self, outcome: &str, reason: Option<String>) -> Value {
         json!({
             "type": "original", "v": 1, "asset": self.id.to_string(), "name": self.name,
@@ -126,16 +144,20 @@ pub(super) async fn offload(
 /// Says what an offload would do by what is known here, and asks nobody.
 async fn rehearse(node: &Node, filter: Filter, answer: &Answer) -> Done {
     let mut totals = Totals::default();
+    let view = node.view().await?;
     for candidate in candidates(node, filter).await? {
         let have = u32::try_from(candidate.likely.len()).unwrap_or(u32::MAX);
         let goes = have >= candidate.wanted;
         totals.add(&candidate, goes);
         let reason = (!goes).then(|| {
             let names = ask::listing(candidate.likely.iter().map(String::as_str));
-            format!(
-                "it has to be on {} other devices that keep everything, and is on {have}{names}",
-                candidate.wanted
-            )
+            let devices = counted(
+                candidate.wanted,
+                "other device that keeps",
+                "other devices that keep",
+            );
+            let barred = candidate.why_barred(&view);
+            format!("it has to be on {devices} everything, and is on {have}{names}{barred}")
         });
         let outcome = if goes { "would" } else { "kept" };
         answer.line(&candidate.line(outcome, reason)).await;
@@ -265,7 +287,17 @@ fn candidate(
         .filter(|(_, witness)| witness.counts(view.now))
         .map(|(device, _)| device.to_string())
         .collect();
+    let keeps = |row: &&DeviceRow| {
+        let witness = view.witnesses.get(&row.id);
+        witness.is_some_and(|witness| witness.is_archive)
+    };
+    let (may, barred): (Vec<_>, Vec<_>) = view
+        .others()
+        .filter(keeps)
+        .partition(|row| view.may_hold(row, folded));
     Candidate {
+        barred: barred.into_iter().map(|row| row.id).collect(),
+        allowed: u32::try_from(may.len()).unwrap_or(u32::MAX),
         id: first.key.item,
         name: parts
             .first()

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use heirloom_protocol::id::DeviceId;
 use serde_json::{Value, json};
 
 use super::{Doorway, pick, problem::Problem};
@@ -37,8 +38,12 @@ impl Word {
 const OWN_REMEDY: &str = "If another computer runs a copy of this home, stop it there, and let that computer join as a device of its own (heirloom invite --device).";
 const OTHERS_REMEDY: &str = "If two computers run copies of that home, stop one of them, and let it join as a device of its own (heirloom invite --device).";
 
-/// The words for what was noticed of each device.
-pub(super) fn words(view: &View, pasts: &[(heirloom_protocol::id::DeviceId, Past)]) -> Vec<Word> {
+/// The words for what was noticed of each device. `is_whole` says that nothing is missed here.
+pub(super) fn words(view: &View, pasts: &[(DeviceId, Past)], is_whole: bool) -> Vec<Word> {
+    let rest = match is_whole {
+        true => "nothing was lost.",
+        false => "but not all that was here has come back yet.",
+    };
     let word = |(device, past): &(_, Past)| {
         let at = instant_text(past.since);
         let day = at.get(..10).unwrap_or(&at);
@@ -55,16 +60,20 @@ pub(super) fn words(view: &View, pasts: &[(heirloom_protocol::id::DeviceId, Past
         }
         let message = match past.forked || past.twice {
             true => format!(
-                "This home was restored from an older copy, or is used on two computers (noticed on {day}): it goes on under a new identity of its log, and what was written on either side is kept; nothing was lost."
+                "This home was restored from an older copy, or is used on two computers (noticed on {day}): it goes on under a new identity of its log, and what was written on either side is kept; {rest}"
             ),
             false => format!(
-                "This home was restored from an older copy (noticed on {day}): what it had written since came back from the other devices, and it goes on under a new identity of its log; nothing was lost."
+                "This home was restored from an older copy (noticed on {day}): what it had written since came back from the other devices, and it goes on under a new identity of its log; {rest}"
             ),
         };
         Word {
             message,
             remedy: OWN_REMEDY,
-            id: "restored",
+            id: if is_whole {
+                "restored"
+            } else {
+                "restored-part"
+            },
             values: json!({"at": at}),
         }
     };
@@ -78,7 +87,10 @@ pub(super) fn writes(act: &str, body: &Value) -> bool {
         | "unshare" => true,
         "retake" => true,
         "watch" => pick::optional(body, "do") == Some("add"),
-        "album" => !matches!(pick::optional(body, "do"), None | Some("list" | "show")),
+        "album" => !matches!(
+            pick::optional(body, "do"),
+            None | Some("list" | "show" | "may")
+        ),
         _ => false,
     }
 }

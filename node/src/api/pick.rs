@@ -12,7 +12,7 @@ use super::ApiError;
 use crate::{
     catalog::{Folded, Lookup, by_id},
     node::Node,
-    runtime::{SeenAlbum, View},
+    runtime::{EndedAlbum, SeenAlbum, View},
     sys,
 };
 
@@ -162,13 +162,29 @@ fn by_name_or_id<'a, T>(
 
 /// An album by name or id.
 pub(super) fn album<'a>(view: &'a View, asked: &str) -> Result<&'a SeenAlbum, ApiError> {
-    by_name_or_id(
+    let found = by_name_or_id(
         "album",
         asked,
         view.albums.values(),
         |album| album.name(view),
         |album| album.id.to_string(),
-    )
+    );
+    found.map_err(|error| match ended(view, asked) {
+        Some(album) if error.id == "E-NOT-FOUND" => super::ended::refusal(view, album),
+        _ => error,
+    })
+}
+
+/// An album that is no longer shared with this person, by name or id.
+fn ended<'a>(view: &'a View, asked: &str) -> Option<&'a EndedAlbum> {
+    let found = by_name_or_id(
+        "album",
+        asked,
+        view.ended.values(),
+        |album| album.name.clone(),
+        |album| album.id.to_string(),
+    );
+    found.ok()
 }
 
 /// An album's id by name or id.

@@ -12,7 +12,7 @@ use heirloom_protocol::{
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiError, Done, Doorway, doctor, followed,
+    Answer, ApiError, Done, Doorway, doctor, ended, followed,
     live::Live,
     offload::{limit_of, may_offload},
     past,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     catalog::{self, Folded, Held, Item, instant_text},
+    forms::counted,
     gallery::kept_uploads,
     node::Node,
     runtime::{Burst, Missing, Stored, Sum, View},
@@ -34,6 +35,10 @@ struct Sums {
     bytes: u64,
     safe: u64,
     only_here: u64,
+    /// Of these, the ones that no other device may hold.
+    unshared: u64,
+    /// Entries that were here and are gone.
+    entries_lost: u64,
     /// Photos that were found damaged or missing here, and that no other device says it holds.
     lost: u64,
     /// Bytes of the originals that are here, and how many photos of these too few others keep.
@@ -85,10 +90,8 @@ pub(super) async fn status(
     problems.extend(followed::problems(doorway, node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
     problems.extend(of_uploads(doorway, node).await);
-    let store = node.store().clone();
-    let lost = node.blocking(move || entries_lost(&store)).await??;
-    problems.extend(of_entries(lost));
-    let is_safe = sums.safe == sums.assets && lost == 0;
+    problems.extend(of_entries(sums.entries_lost));
+    let is_safe = sums.safe == sums.assets && sums.entries_lost == 0;
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
         .line(&json!({
@@ -97,6 +100,7 @@ pub(super) async fn status(
             "device": view.device.to_string(), "device_name": view.device_name(&view.device),
             "node": if live.runs { "running" } else { "stopped" },
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
+            "archives": archives(&view),
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "damaged": damaged, "lost": sums.lost,
             "peers": peers, "depots": super::depot::all(node).await?,
@@ -115,11 +119,36 @@ pub(super) async fn status(
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
 }
 
+/// What helps photos that are on this device alone; some of them no other device may hold.
+fn of_only_here(all: u64, unshared: u64) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let shared = all - unshared;
+    if unshared > 0 {
+        let text = format!(
+            "{} on this device alone, and no other device may hold {}: add a second one of yours (heirloom invite --device) or a keeper (heirloom invite --keeper NAME).",
+            counted(unshared, "photo is", "photos are"),
+            if unshared == 1 { "it" } else { "them" },
+        );
+        problems.push(Problem::new("only-here-ever", json!({"n": unshared}), text));
+    }
+    if shared > 0 {
+        let text = format!(
+            "{} on this device alone: keep it and another one running (heirloom serve).",
+            counted(shared, "photo is", "photos are"),
+        );
+        problems.push(Problem::new("only-here", json!({"n": shared}), text));
+    }
+    problems
+}
+
 /// What it means that entries are gone.
 fn of_entries(lost: u64) -> Option<Problem> {
-    let text = format!(
-        "{lost} entries that were here are gone, and what they told of photos with them: they come back from a device that has them (heirloom sync)."
-    );
+    let text = match lost {
+        1 => "1 entry that was here is gone, and what it told of photos with it: it comes back from a device that has it (heirloom sync).".to_owned(),
+        _ => format!(
+            "{lost} entries that were here are gone, and what they told of photos with them: they come back from a device that has them (heirloom sync)."
+        ),
+    };
     (lost > 0).then(|| Problem::new("entries-lost", json!({"n": lost}), text))
 }
 
@@ -146,10 +175,19 @@ fn keeper(stored: &Stored, is_full: bool) -> Value {
     })
 }
 
+/// How many devices keep everything, this one included.
+fn archives(view: &View) -> usize {
+    let others = view.witnesses.values().filter(|witness| witness.is_archive);
+    others.count() + usize::from(view.keeps)
+}
+
 /// Counts what is kept where. An original counts as safe where enough devices that keep everything
 /// say that they hold it, and have proved lately that they hold what they say.
 fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums, ApiError> {
-    let mut sums = Sums::default();
+    let mut sums = Sums {
+        entries_lost: entries_lost(store)?,
+        ..Sums::default()
+    };
     let held = Held::of(store);
     let missed: BTreeSet<_> = missed.iter().map(|missing| missing.named).collect();
     let is_missed = |item: &Item| {
@@ -184,7 +222,10 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
             sums.here.0 += bytes;
             sums.here.1 += u64::from(!is_safe);
         }
-        sums.only_here += u64::from(here && copies.devices == 1);
+        if here && copies.devices == 1 {
+            sums.only_here += 1;
+            sums.unshared += u64::from(!view.others().any(|row| view.may_hold(row, &folded)));
+        }
     }
     sums.bursts = undo::noticed(store, view, &sums.living, now)?;
     Ok(sums)
@@ -209,37 +250,34 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     if others == 0 {
         let text = "This is the only device of the family: invite a second one (heirloom invite --device).";
         problems.push(Problem::new("alone", json!({}), text));
-    } else if sums.only_here > 0 {
-        let text = format!(
-            "{} photos are on this device alone: keep it and another one running (heirloom serve).",
-            sums.only_here
-        );
-        problems.push(Problem::new(
-            "only-here",
-            json!({"n": sums.only_here}),
-            text,
-        ));
+    } else {
+        problems.extend(of_only_here(sums.only_here, sums.unshared));
     }
+    problems.extend(ended::problems(view));
     problems.extend(of_devices(live, view));
     problems.extend(sums.bursts.iter().map(|burst| undo::problem(view, burst)));
     problems.extend(live.words_used.iter().map(|used| of_words(view, used)));
     problems.extend(
-        past::words(view, &live.pasts)
+        past::words(view, &live.pasts, sums.entries_lost == 0 && sums.lost == 0)
             .iter()
             .map(past::Word::problem),
     );
     if live.wrong_deletions > 0 {
-        let text = format!(
-            "{} deletions named photos that nobody deleted; they were taken back.",
-            live.wrong_deletions
-        );
+        let text = match live.wrong_deletions {
+            1 => "1 deletion named photos that nobody deleted; it was taken back.".to_owned(),
+            n => format!("{n} deletions named photos that nobody deleted; they were taken back."),
+        };
         let values = json!({"n": live.wrong_deletions});
         problems.push(Problem::new("wrong-deletions", values, text));
     }
     if live.held_back > 0 {
         let text = format!(
-            "{} originals wait until a device that holds them is reached directly: over a relay or a metered way previews alone come, unless you say otherwise (heirloom config set relay_originals true).",
-            live.held_back
+            "{} reached directly: over a relay or a metered way previews alone come, unless you say otherwise (heirloom config set relay_originals true).",
+            counted(
+                live.held_back,
+                "original waits until a device that holds it is",
+                "originals wait until a device that holds them is"
+            )
         );
         problems.push(Problem::new(
             "held-back",
@@ -249,8 +287,12 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     }
     if live.waiting > 0 {
         let text = format!(
-            "{} files have not arrived yet: they come as soon as a device that holds them is in reach.",
-            live.waiting
+            "{} is in reach.",
+            counted(
+                live.waiting,
+                "file has not arrived yet: it comes as soon as a device that holds it",
+                "files have not arrived yet: they come as soon as a device that holds them"
+            )
         );
         problems.push(Problem::new("waiting", json!({"n": live.waiting}), text));
     }
@@ -268,9 +310,12 @@ async fn of_uploads(doorway: &Doorway, node: &Node) -> Option<Problem> {
         Some(gallery) => gallery.stuck_uploads(),
         None => kept_uploads(node.store().home()),
     };
-    let text = format!(
-        "{n} files that a browser sent are not added yet. They are kept, and tried again while the gallery runs (heirloom serve)."
-    );
+    let text = match n {
+        1 => "1 file that a browser sent is not added yet. It is kept, and tried again while the gallery runs (heirloom serve).".to_owned(),
+        _ => format!(
+            "{n} files that a browser sent are not added yet. They are kept, and tried again while the gallery runs (heirloom serve)."
+        ),
+    };
     (n > 0).then(|| Problem::new("uploads", json!({"n": n}), text))
 }
 
@@ -319,15 +364,21 @@ fn damaged(node: &Node, live: &Live, missed: &[Missing], ended: &BTreeSet<BlobId
 fn of_damage(damaged: usize, lost: u64) -> Vec<Problem> {
     let mut problems = Vec::new();
     if damaged > 0 {
-        let text = format!(
-            "{damaged} files were found damaged or missing: they come again from a device that holds them. heirloom verify names them, and heirloom verify --repair tries it now."
-        );
+        let text = match damaged {
+            1 => "1 file was found damaged or missing: it comes again from a device that holds it. heirloom verify names it, and heirloom verify --repair tries it now.".to_owned(),
+            _ => format!(
+                "{damaged} files were found damaged or missing: they come again from a device that holds them. heirloom verify names them, and heirloom verify --repair tries it now."
+            ),
+        };
         problems.push(Problem::new("damaged", json!({"n": damaged}), text));
     }
     if lost > 0 {
-        let text = format!(
-            "{lost} of your photos are damaged or missing here, and no other device is known to have them. If a card, a phone or a backup still has them, import them again: that makes them whole. Else heirloom trash, then heirloom purge, lets them go."
-        );
+        let text = match lost {
+            1 => "1 of your photos is damaged or missing here, and no other device is known to have it. If a card, a phone or a backup still has it, import it again: that makes it whole. Else heirloom trash, then heirloom purge, lets it go.".to_owned(),
+            _ => format!(
+                "{lost} of your photos are damaged or missing here, and no other device is known to have them. If a card, a phone or a backup still has them, import them again: that makes them whole. Else heirloom trash, then heirloom purge, lets them go."
+            ),
+        };
         problems.push(Problem::new("lost", json!({"n": lost}), text));
     }
     problems
@@ -340,10 +391,15 @@ fn without_room(live: &Live) -> Option<Problem> {
         return None;
     }
     let (n, bytes) = (left.blobs, left.kib.saturating_mul(1024));
-    let text = format!(
-        "{n} files have no room on this disk: they take {} MB. All others come, and these as soon as there is room.",
-        bytes.div_ceil(1_000_000)
-    );
+    let mb = bytes.div_ceil(1_000_000);
+    let text = match n {
+        1 => format!(
+            "1 file has no room on this disk: it takes {mb} MB. All others come, and this one as soon as there is room."
+        ),
+        _ => format!(
+            "{n} files have no room on this disk: they take {mb} MB. All others come, and these as soon as there is room."
+        ),
+    };
     let values = json!({"n": n, "bytes": bytes});
     Some(Problem::new("no-room", values, text))
 }
@@ -384,9 +440,12 @@ fn over_limit(sums: &Sums, view: &View, may_go: bool) -> Option<Problem> {
             "they stay, as your recovery words were never checked here (heirloom recovery check).";
         ("over-limit-words", why.to_owned())
     } else if few > 0 {
-        let why = format!(
-            "{few} photos stay until enough devices that keep everything have shown that they hold them."
-        );
+        let why = match few {
+            1 => "1 photo stays until enough devices that keep everything have shown that they hold it.".to_owned(),
+            _ => format!(
+                "{few} photos stay until enough devices that keep everything have shown that they hold them."
+            ),
+        };
         ("over-limit-copies", why)
     } else {
         let why =
@@ -418,7 +477,8 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
         if let Some(audit) = audit.filter(|audit| !audit.failing.is_empty()) {
             let (failed, checked) = (audit.failing.len(), audit.checked);
             let text = format!(
-                "{name} could not show {failed} of {checked} photos that it says it holds: none of its copies count until it can."
+                "{name} could not show {failed} of {} it says it holds: none of its copies count until it can.",
+                counted(checked, "photo that", "photos that")
             );
             let values = json!({"name": name, "n": failed, "checked": checked});
             problems.push(Problem::new("not-shown", values, text));
@@ -426,7 +486,12 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
         if let Some(blame) = live.blamed.get(&row.id) {
             let (times, last) = (blame.times, instant_text(blame.last));
             let text = format!(
-                "{name} has sent {times} times what is not what it was asked for, last at {last}; nothing of it was taken. Check its disk (heirloom verify --read-data there), or remove it."
+                "{name} has sent {} what is not what it was asked for, last at {last}; nothing of it was taken. Check its disk (heirloom verify --read-data there), or remove it.",
+                if times == 1 {
+                    "once".to_owned()
+                } else {
+                    format!("{times} times")
+                }
             );
             let values = json!({"name": name, "n": times, "at": last});
             problems.push(Problem::new("wrong-bytes", values, text));
@@ -438,7 +503,8 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
             problems.push(Problem::new("turned-away", json!({"name": name}), text));
         }
         if let Some(count) = live.lore.behind.get(&row.id) {
-            let text = format!("{name} has written {count} entries that have not come here yet.");
+            let entries = counted(*count, "entry that has", "entries that have");
+            let text = format!("{name} has written {entries} not come here yet.");
             problems.push(Problem::new(
                 "behind",
                 json!({"name": name, "n": count}),

@@ -3,6 +3,7 @@
 use heirloom_protocol::{
     limits,
     op::{Captured, Field, ItemKind, PartRole, Place},
+    replica::DeviceRow,
     sync::keep::Copies,
     wire,
 };
@@ -317,6 +318,13 @@ impl View {
         let albums = albums.filter_map(|item| self.albums.get(&item.key.album));
         let wanted = albums.map(|album| album.row.copies().unwrap_or(self.copies_wanted));
         wanted.max().unwrap_or(self.copies_wanted)
+    }
+
+    /// Whether a device may hold an asset: an album that shows it is for that one.
+    pub fn may_hold(&self, row: &DeviceRow, folded: &Folded) -> bool {
+        let items = folded.items.iter();
+        let mut live = items.filter(|item| item.asset.trashed().is_none());
+        live.any(|item| self.may_hold_album(row, &item.key.album))
     }
 
     /// Who says that they hold every original of an asset, and whether their word counts.

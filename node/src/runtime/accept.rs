@@ -39,6 +39,7 @@ impl Runtime {
         let entries: Vec<_> = entries.collect();
         for entry in entries.iter().flatten() {
             self.vouch_before_taking(entry)?;
+            self.note_before_taking(entry)?;
         }
         let mut stage = Stage::from_peer(from);
         let mut verdicts = Vec::with_capacity(entries.len());

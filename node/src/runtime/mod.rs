@@ -18,6 +18,7 @@ mod claims;
 mod collect;
 mod commit;
 mod drops;
+mod ended;
 mod fork;
 mod found;
 mod gone;
@@ -72,6 +73,7 @@ pub use self::{
     blobs::{Served, name_of},
     carry::{CarriedLog, CarriedSpace, Scope, Taken},
     collect::Due,
+    ended::EndedAlbum,
     gone::{Burst, Gone, bursts, gone},
     gossip::{FULL_BYTES, Greeting, Lore, Said},
     left::Left,
@@ -89,6 +91,7 @@ pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
+    ended::{forget_taken, taken},
     gossip::is_beacon,
     heal::Kept,
     hold::Leaving,

@@ -115,6 +115,26 @@ impl LogView for Runtime {
         rows
     }
 
+    fn endings(&self, peer: DeviceId) -> Vec<(SpaceId, Vec<Head>)> {
+        let spaces = self.replica.albums().map(|(space, _)| *space);
+        let endings = spaces.map(|space| {
+            let ends = self.replica.ending(&peer, &space).into_iter();
+            let heads = ends.filter_map(|(log, seq)| {
+                let state = self.replica.log(&log)?;
+                self.whole_head(Head {
+                    log,
+                    first: state.first,
+                    seq,
+                    id: state.step(seq)?.id,
+                })
+            });
+            (space, heads.collect::<Vec<_>>())
+        });
+        let mut endings: Vec<_> = endings.filter(|(_, heads)| !heads.is_empty()).collect();
+        endings.sort_unstable_by_key(|(space, _)| *space);
+        endings
+    }
+
     fn heads(&self, space: SpaceId) -> Vec<Head> {
         let logs = self.replica.logs_of(space);
         logs.filter_map(|(log, state)| {

@@ -8,13 +8,13 @@ use std::{
 use heirloom_protocol::{
     album::asset::Asset,
     id::{AlbumId, DeviceId, FamilyId, PersonId},
-    op::{AlbumUse, Level, Policy, Role},
+    op::{AlbumUse, DeviceKind, Level, Policy, Role},
     replica::{DeviceRow, PersonRow},
     sync::keep::{Copies, Witness},
     time::Timestamp,
 };
 
-use super::{AlbumRow, Peers, Runtime, settled::copies_wanted};
+use super::{AlbumRow, EndedAlbum, Peers, Runtime, settled::copies_wanted};
 
 /// Who belongs.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +38,8 @@ pub struct SeenAlbum {
     pub people: Vec<(PersonId, Level)>,
     /// Who made it.
     pub creator: PersonId,
+    /// The keepers that hold it.
+    pub keepers: Vec<DeviceId>,
 }
 
 impl SeenAlbum {
@@ -69,6 +71,8 @@ pub struct View {
     pub people: People,
     /// The albums this device can read.
     pub albums: BTreeMap<AlbumId, SeenAlbum>,
+    /// The albums that this person was taken out of.
+    pub ended: BTreeMap<AlbumId, EndedAlbum>,
     /// What other devices are known to hold.
     pub peers: Arc<Peers>,
     /// The other live devices, and how far their word on what they hold counts.
@@ -94,6 +98,22 @@ impl View {
         let row = self.people.devices.iter().find(|row| row.id == *id);
         row.and_then(|row| row.name.clone())
             .unwrap_or_else(|| id.short())
+    }
+
+    /// The other devices of the family.
+    pub fn others(&self) -> impl Iterator<Item = &DeviceRow> {
+        let devices = self.people.devices.iter();
+        devices.filter(|row| row.id != self.device && !row.removed)
+    }
+
+    /// Whether a device may hold what is in some album.
+    pub fn may_hold_album(&self, row: &DeviceRow, album: &AlbumId) -> bool {
+        self.albums
+            .get(album)
+            .is_some_and(|album| match row.person {
+                Some(person) => album.people.iter().any(|(reader, _)| *reader == person),
+                None => album.keepers.contains(&row.id),
+            })
     }
 
     /// Whether this person decides what becomes of an item: a manager of everything, a contributor
@@ -157,6 +177,11 @@ impl Runtime {
     fn albums_seen(&self, closed: bool) -> BTreeMap<AlbumId, SeenAlbum> {
         let person = self.replica.person();
         let mut albums = BTreeMap::new();
+        let devices = self.replica.devices().into_iter();
+        let keepers: Vec<_> = devices
+            .filter(|row| row.kind == DeviceKind::Keeper && !row.removed)
+            .map(|row| row.id)
+            .collect();
         for (id, space) in self.replica.albums() {
             let level = person.map_or(Level::None, |person| space.level(&person));
             if level == Level::None || space.is_closed() != closed {
@@ -168,6 +193,11 @@ impl Runtime {
                 level,
                 people: space.people().collect(),
                 creator: space.genesis().person,
+                keepers: keepers
+                    .iter()
+                    .copied()
+                    .filter(|keeper| space.may_keep(keeper))
+                    .collect(),
             };
             albums.insert(*id, seen);
         }
@@ -190,6 +220,7 @@ impl Runtime {
                 devices: replica.devices(),
             },
             albums,
+            ended: self.ended_albums(),
             peers: Arc::new(self.peers.clone()),
             witnesses: self.witnesses(),
             keeps: replica.control().policy(&self.device()) == Policy::Archive,

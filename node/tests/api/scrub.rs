@@ -103,10 +103,7 @@ async fn what_it_finds_damaged_is_put_aside_and_comes_again() {
     let seen = step(&home, 26).await;
     assert!(!seen["scrubbed"]["last"].is_null());
     let problems = seen["problems"].to_string();
-    assert!(
-        problems.contains("1 files were found damaged"),
-        "{problems}"
-    );
+    assert!(problems.contains("1 file was found damaged"), "{problems}");
     let kept = below(&home.doorway.home().join("blobs/quarantine"));
     assert_eq!(kept.len(), 1);
     assert_eq!(fs::read(&kept[0]).unwrap(), bad);

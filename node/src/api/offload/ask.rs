@@ -16,6 +16,7 @@ use super::{ApiError, Candidate};
 use crate::{
     api::people::CACHE_BYTES,
     catalog::instant_text,
+    forms::counted,
     network::Network,
     node::Node,
     runtime::{Leaving, RuntimeError, View},
@@ -271,7 +272,7 @@ impl Asking {
         let all: Names = one.blobs.iter().map(name).collect();
         let mut why = Vec::new();
         for (device, witness) in &self.view.witnesses {
-            if !witness.is_archive || keepers.contains(device) {
+            if !witness.is_archive || keepers.contains(device) || one.barred.contains(device) {
                 continue;
             }
             let claims = asked.claimed.get(device);
@@ -292,17 +293,18 @@ impl Asking {
         let names: Vec<_> = names.collect();
         let names = listing(names.iter().map(String::as_str));
         let mut text = format!(
-            "{} other devices have to promise to keep it, {} did{names}",
-            one.wanted,
+            "{} to promise to keep it, {} did{names}",
+            counted(one.wanted, "other device has", "other devices have"),
             keepers.len()
         );
-        if why.is_empty() {
+        if why.is_empty() && one.barred.is_empty() {
             text.push_str("; no other device keeps everything");
         }
         for why in why {
             text.push_str("; ");
             text.push_str(&why);
         }
+        text.push_str(&one.why_barred(&self.view));
         text
     }
 }

@@ -155,6 +155,8 @@ mod tests {
 
     fn candidate(n: u8, used: u64) -> Candidate {
         Candidate {
+            barred: BTreeSet::new(),
+            allowed: 2,
             id: OpId([n; 32]),
             name: String::new(),
             bytes: 10,

@@ -1,0 +1,145 @@
+//! Albums out of which somebody took this person: what they are told, and where what they added goes.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{ApiError, copy::add_again, problem::Problem};
+use crate::{
+    catalog::{Item, instant_text},
+    node::Node,
+    runtime::{AssetKey, EndedAlbum, View, forget_taken, items_with, taken},
+    store::{Store, StoreError},
+};
+
+/// How long `status` tells of it.
+const TOLD_MS: u64 = 30 * 24 * 3_600_000;
+
+const SAFE: &str = "The photos that you added to it stay in your library; those of others are not shown here any more.";
+const REMEDY: &str = "For photos of your own make another album: heirloom album create NAME";
+
+/// What happened to an album.
+fn happened(view: &View, album: &EndedAlbum) -> String {
+    let by = album.by.map(|person| view.person_name(&person));
+    let by = by.unwrap_or_else(|| "somebody who is no longer in the family".into());
+    let day = day_of(album);
+    format!(
+        "the album {:?} is no longer shared with you: {by} ended that on {day}",
+        album.name
+    )
+}
+
+fn day_of(album: &EndedAlbum) -> String {
+    let at = instant_text(album.at);
+    at.get(..10).unwrap_or(&at).to_owned()
+}
+
+/// Why an album cannot be had that is no longer shared with this person.
+pub(super) fn refusal(view: &View, album: &EndedAlbum) -> ApiError {
+    ApiError::not_allowed(&happened(view, album))
+        .safe(format!("Nothing was changed. {SAFE}"))
+        .hint(REMEDY)
+}
+
+/// The line of an album in `album list`.
+pub(super) fn line(view: &View, album: &EndedAlbum) -> Value {
+    json!({
+        "type": "ended", "v": 1,
+        "id": album.id.to_string(), "name": album.name,
+        "by": album.by.map(|person| view.person_name(&person)),
+        "at": instant_text(album.at),
+        "text": format!("{}. {SAFE} {REMEDY}.", happened(view, album)),
+    })
+}
+
+/// Albums that were taken from this person lately.
+pub(super) fn problems(view: &View) -> Vec<Problem> {
+    let lately = |album: &&EndedAlbum| view.now.0.saturating_sub(album.at) < TOLD_MS;
+    let problem = |album: &EndedAlbum| {
+        let text = happened(view, album);
+        let text = format!("T{}. {SAFE} {REMEDY}.", text.get(1..).unwrap_or_default());
+        let by = album.by.map(|person| view.person_name(&person));
+        let values = json!({
+            "album": album.name, "name": by.unwrap_or_default(), "at": instant_text(album.at),
+        });
+        Problem::new("unshared", values, text)
+    };
+    view.ended.values().filter(lately).map(problem).collect()
+}
+
+/// Puts into the library what this person had in albums when they were taken out of them, and that is in
+/// sight nowhere else. What is not on this device waits. Durable when it returns.
+pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
+    let store = node.store().clone();
+    let items = node.blocking(move || taken(&store)).await??;
+    if items.is_empty() {
+        return Ok(());
+    }
+    let items = items.into_iter().map(|(key, asset)| Item { key, asset });
+    let items = items.collect();
+    let view = node.view().await?;
+    let Some(library) = view.library().map(|library| library.id) else {
+        return Ok(());
+    };
+    // One that is lowered as a viewer still, or was let in again, may see all of it where it was.
+    let store = node.store().clone();
+    let sorted = node.blocking(move || sort(&store, &view, items));
+    let (seen, lost) = sorted.await??;
+    let mut done: Vec<AssetKey> = seen;
+    for batch in lost.chunks(64) {
+        let kept = add_again(node, library, batch.to_vec()).await?;
+        tracing::info!(
+            added = kept.added,
+            "photos of an album that is no longer shared are kept"
+        );
+        done.extend(batch.iter().map(|item| item.key));
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    let store = node.store().clone();
+    node.blocking(move || forget_taken(&store, &done)).await??;
+    Ok(())
+}
+
+/// Those that are in sight, and those that are not and whose bytes are here.
+fn sort(
+    store: &Store,
+    view: &View,
+    items: Vec<Item>,
+) -> Result<(Vec<AssetKey>, Vec<Item>), StoreError> {
+    let held = crate::catalog::Held::of(store);
+    let (mut seen, mut lost, mut contents) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for item in items {
+        let Some(content) = item.content() else {
+            continue;
+        };
+        // Several of one content are kept once.
+        if is_seen(store, view, content)? || contents.contains(&content) {
+            seen.push(item.key);
+        } else if held.has_originals(&item, view.person)? {
+            contents.insert(content);
+            lost.push(item);
+        }
+    }
+    Ok((seen, lost))
+}
+
+/// Whether this person has an item of some content in an album that they can see, its trash included.
+fn is_seen(
+    store: &Store,
+    view: &View,
+    content: heirloom_protocol::id::PlainHash,
+) -> Result<bool, StoreError> {
+    for key in items_with(store, content)? {
+        if !view.albums.contains_key(&key.album) {
+            continue;
+        }
+        let asset = key.load(store)?;
+        let is_own = view.person.is_some() && asset.owner() == view.person;
+        if is_own && !asset.is_purged() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,144 @@
+//! Albums out of which this device's person was taken, and what they had added there.
+//!
+//! ```text
+//! taken/ album[16] item[32]   an asset of this person as it was when their access was lowered
+//! ```
+//!
+//! What a device wrote that had not heard yet is cut by the entry that lowers its person, and then
+//! no row shows it any more. So the rows are noted down before that entry is taken in, and
+//! stay until each photo is in sight elsewhere.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use heirloom_protocol::{
+    album::asset::Asset,
+    id::{AlbumId, PersonId},
+    log::entry::Entry,
+    op::{Level, Op},
+    time::Hlc,
+};
+
+use super::{AssetKey, Runtime, RuntimeError, asset};
+use crate::store::{Batch, Store, StoreError, Table};
+
+const TAKEN: &[u8] = b"taken/";
+/// Rows noted in one commit.
+const NOTED: usize = 1024;
+
+/// An album that this device's person was taken out of by somebody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndedAlbum {
+    /// Which.
+    pub id: AlbumId,
+    /// What it was called, as far as this device heard of it.
+    pub name: String,
+    /// Who took the person out, if they belong to the family.
+    pub by: Option<PersonId>,
+    /// When, by that device's clock: Unix milliseconds.
+    pub at: u64,
+}
+
+fn key_of(key: AssetKey) -> Vec<u8> {
+    [TAKEN, &key.to_bytes()].concat()
+}
+
+/// What this person had in albums when their access to them was lowered, as far as it was not let go of since.
+pub(crate) fn taken(store: &Store) -> Result<Vec<(AssetKey, Asset)>, StoreError> {
+    let mut all = Vec::new();
+    store.scan(Table::Receipts, TAKEN, |key, row| {
+        let key = key.strip_prefix(TAKEN).and_then(AssetKey::from_bytes);
+        let asset = row.ok().and_then(|row| asset::decode(&row));
+        all.extend(key.zip(asset));
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+/// Lets go of the rows of some items. Durable when it returns.
+pub(crate) fn forget_taken(store: &Store, items: &[AssetKey]) -> Result<(), StoreError> {
+    let rows = items.iter().map(|key| (Table::Receipts, key_of(*key)));
+    store.commit(&Batch {
+        deletes: rows.collect(),
+        ..Batch::default()
+    })
+}
+
+impl Runtime {
+    /// Notes down what this person has in an album, if an entry that is about to be taken in may lower their
+    /// access to it below what it takes to add. Durable when it returns.
+    pub(super) fn note_before_taking(&mut self, entry: &Entry) -> Result<(), RuntimeError> {
+        let (space, author) = (entry.header().space, entry.header().device);
+        let Some((album, me)) = self.replica.album(&space).zip(self.replica.person()) else {
+            return Ok(());
+        };
+        let by = self.replica.control().owner_of(&author);
+        let may = by.is_some_and(|by| by != me && album.level(&by) == Level::Manager);
+        if !may || album.level(&me) < Level::Contributor || !lowers(entry, &me) {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        let mut failed = Ok(());
+        self.store.scan(Table::Assets, &space.0, |key, row| {
+            let key = AssetKey::from_bytes(key);
+            let asset = row.ok().and_then(|row| asset::decode(&row));
+            if let Some((key, asset)) = key.zip(asset)
+                && asset.owner() == Some(me)
+                && asset.trashed().is_none()
+                && !asset.is_purged()
+            {
+                let row = (Table::Receipts, key_of(key), asset::encode(&asset));
+                batch.puts.push(row);
+            }
+            if batch.puts.len() >= NOTED {
+                failed = self.store.commit(&std::mem::take(&mut batch));
+            }
+            match failed {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        failed?;
+        if !batch.puts.is_empty() {
+            self.store.commit(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// The albums that this person was taken out of by others, as far as this device may know.
+    pub(super) fn ended_albums(&self) -> BTreeMap<AlbumId, EndedAlbum> {
+        let mut ended = BTreeMap::new();
+        let Some(me) = self.replica.person() else {
+            return ended;
+        };
+        for (id, space) in self.replica.albums() {
+            let entries = space.ended_by(&me, &self.device()).into_iter();
+            let records = entries.filter_map(|entry| self.store.entry_by_id(&entry).ok().flatten());
+            let Some(last) = records.max_by_key(|record| record.hlc) else {
+                continue;
+            };
+            let by = self.replica.control().owner_of(&last.log.device);
+            if by == Some(me) || space.is_closed() {
+                continue;
+            }
+            let name = self.albums.get(id).and_then(|row| row.name());
+            let album = EndedAlbum {
+                id: *id,
+                name: name.map_or_else(|| id.short(), str::to_owned),
+                by,
+                at: Hlc(last.hlc).time().0,
+            };
+            ended.insert(*id, album);
+        }
+        ended
+    }
+}
+
+fn lowers(entry: &Entry, person: &PersonId) -> bool {
+    if !entry.header().is_control() {
+        return false;
+    }
+    let mut ops = entry.open(None).into_iter().flatten().flatten();
+    ops.any(|op| {
+        matches!(op, Op::SetAccess(set) if set.person == *person && set.level < Level::Contributor)
+    })
+}
