@@ -42,7 +42,7 @@ impl Runtime {
     /// Wants the blobs of a new entry that are not here, if this device replicates its space.
     pub(super) fn want_blobs_of(&mut self, entry: &Entry) -> Result<(), StoreError> {
         let header = entry.header();
-        if header.blobs.is_empty() {
+        if header.blobs.is_empty() || self.ended.contains(&header.space) {
             return Ok(());
         }
         let lines: Vec<_> = header.blobs.iter().map(line_of).collect();

@@ -208,6 +208,10 @@ impl Runtime {
             // What counts again is wanted again.
             self.load_wants()?;
         }
+        let access = stage.roster || stage.access || !stage.rebuild.is_empty();
+        if access {
+            self.want_what_is_served()?;
+        }
         for entry in stage
             .fresh
             .iter()
@@ -216,7 +220,6 @@ impl Runtime {
             self.want_blobs_of(entry)?;
         }
         let changes = std::mem::take(&mut stage.changes);
-        let access = stage.roster || stage.access || !stage.rebuild.is_empty();
         self.after_commit(stage);
         self.after_drops(changes)?;
         if access {

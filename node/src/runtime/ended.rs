@@ -8,7 +8,10 @@
 //! no row shows it any more. So the rows are noted down before that entry is taken in, and
 //! stay until each photo is in sight elsewhere.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use heirloom_protocol::{
     album::asset::Asset,
@@ -102,6 +105,30 @@ impl Runtime {
             self.store.commit(&batch)?;
         }
         Ok(())
+    }
+
+    /// The albums that this person could read once and may no more.
+    pub(super) fn lost_albums(&self) -> BTreeSet<AlbumId> {
+        let Some(me) = self.replica.person() else {
+            return BTreeSet::new();
+        };
+        let albums = self.replica.albums();
+        let lost = albums
+            .filter(|(_, album)| album.highest_level(&me) > Level::None && !album.may_read(&me));
+        lost.map(|(id, _)| *id).collect()
+    }
+
+    /// Wants nothing of albums that were lost, as nobody serves it, and all of those that came back.
+    pub(super) fn want_what_is_served(&mut self) -> Result<(), RuntimeError> {
+        let lost = self.lost_albums();
+        let before = std::mem::replace(&mut self.ended, lost);
+        for album in self.ended.difference(&before) {
+            self.want.let_go(album);
+        }
+        match before.is_subset(&self.ended) {
+            true => Ok(()),
+            false => self.load_wants(),
+        }
     }
 
     /// The albums that this person was taken out of by others, as far as this device may know.

@@ -122,6 +122,7 @@ impl Runtime {
             peers: Peers::default(),
             claims: super::claims::Claims::default(),
             want: Want::new(Policy::Archive),
+            ended: BTreeSet::new(),
             sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,
@@ -201,6 +202,7 @@ impl Runtime {
         self.resume_rebuilds()?;
         self.load_peers()?;
         self.want = Want::new(self.replica.control().policy(&self.device()));
+        self.ended = self.lost_albums();
         self.load_wants()
     }
 

@@ -151,6 +151,8 @@ pub struct Runtime {
     peers: Peers,
     claims: claims::Claims,
     want: Want,
+    /// Albums that this person may read no more: nothing of them is wanted.
+    ended: BTreeSet<AlbumId>,
     sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,
     drawn: u64,

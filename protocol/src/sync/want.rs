@@ -15,7 +15,7 @@ use roaring::RoaringBitmap;
 use super::{blob::BlobPlace, have::PeerHaves};
 use crate::{
     crypto::Class,
-    id::{DeviceId, LogId},
+    id::{DeviceId, LogId, SpaceId},
     op::Policy,
     time::Hlc,
 };
@@ -230,6 +230,19 @@ impl Want {
             state.batches.insert(first, Batch { hlc, lines, left });
         } else if state.batches.is_empty() {
             self.logs.remove(&log);
+        }
+    }
+
+    /// Wants nothing of a space any more: nobody gives it.
+    pub fn let_go(&mut self, space: &SpaceId) {
+        let logs = self.logs.iter().filter(|(log, _)| log.space == *space);
+        let missing = logs.flat_map(|(log, state)| {
+            let ordinals = state.missing.iter().chain([&state.aside]);
+            let ordinals = ordinals.flat_map(RoaringBitmap::iter);
+            ordinals.map(|ordinal| BlobPlace { log: *log, ordinal })
+        });
+        for place in missing.collect::<Vec<_>>() {
+            self.done(&place);
         }
     }
 

@@ -353,3 +353,17 @@ fn three_hundred_thousand_blobs_are_quickly_chosen_from() {
     assert_eq!(count, 300_096);
     assert!(want.logs.is_empty());
 }
+
+#[test]
+fn nothing_of_a_space_is_wanted_that_nobody_gives() {
+    let mut want = library(Policy::Archive);
+    want.set_aside(&place(1, 0));
+    want.let_go(&SpaceId([9; 16]));
+    assert!(!want.is_empty());
+    want.let_go(&SPACE);
+    assert!(want.is_empty());
+    assert_eq!(want.aside(), Lacking::default());
+    for class in ORDER {
+        assert_eq!(want.lacking(class), Lacking::default());
+    }
+}
