@@ -316,3 +316,87 @@ fn an_album_that_is_not_for_a_device_does_not_come_from_a_disk() {
     family.read_well(&b);
     assert_eq!(family.originals(&b).len(), 2);
 }
+
+/// A time in the form that is asked for, in UTC.
+fn instant(seconds: i64) -> String {
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Days of a year that begins with March: the leap day is the last of them.
+    let from = days + 719_468;
+    let (era, day) = (from.div_euclid(146_097), from.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
+    let year = era * 400 + year + i64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.expect("after 1970").as_secs()).expect("it fits")
+}
+
+#[test]
+fn only_what_was_written_since_a_time_is_taken_along() {
+    assert_eq!(instant(951_782_400), "2000-02-29T00:00:00Z");
+    assert_eq!(instant(1_798_761_599), "2026-12-31T23:59:59Z");
+    let mut family = Family::new();
+    let (a, b) = (family.a.clone(), family.b.clone());
+    let mut all = family.import(&a, 3);
+    let old = now();
+    // What comes now is later than the second in which the last of those was written.
+    wait_until("the second is over", Duration::from_secs(5), || now() > old);
+    let between = instant(now());
+    let new = family.import(&a, 2);
+
+    let day = 86_400;
+    let nothing = family.write(&a, &["--since", &instant(now() + day)]);
+    assert_eq!(nothing["blobs"], 0, "{nothing}");
+    assert!(family.blobs().is_empty());
+    // Who belongs to the family goes along whatever the time, and is known there already.
+    assert!(nothing["entries"].as_u64() > Some(0), "{nothing}");
+    let read = family.read_well(&b);
+    assert_eq!(
+        (&read["entries"], &read["blobs"], &read["lacking"]),
+        (&0.into(), &0.into(), &0.into()),
+        "{read}"
+    );
+    assert!(b.assets().is_empty());
+
+    // Entries follow each other, so that the new ones wait for those before them, and nothing is lost of them.
+    let later = family.write(&a, &["--since", &between]);
+    let blobs = later["blobs"].as_u64().expect("a count");
+    assert!((2..=6).contains(&blobs), "{later}");
+    assert!(later["entries"].as_u64() > nothing["entries"].as_u64());
+    let (wrong, read, exit) = family.read(&b);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(exit, 3, "{read}");
+    assert!(read["waiting"].as_u64() > Some(0), "{read}");
+    assert!(b.assets().is_empty());
+
+    let whole = family.write(&a, &["--since", &instant(old - day)]);
+    assert_eq!(whole["present"].as_u64(), Some(blobs), "{whole}");
+    assert!(whole["blobs"].as_u64() >= Some(3), "{whole}");
+    family.read_well(&b);
+    all.extend(new);
+    assert_eq!(family.originals(&b), all);
+    assert_eq!(alike(&a.assets()), alike(&b.assets()));
+
+    // For who has what came before, the new alone is enough.
+    family.disk = family.homes.path().join("small");
+    let old = now();
+    wait_until("the second is over", Duration::from_secs(5), || now() > old);
+    let between = instant(now());
+    all.extend(family.import(&a, 1));
+    let small = family.write(&a, &["--since", &between]);
+    let blobs = small["blobs"].as_u64().expect("a count");
+    assert!((1..=3).contains(&blobs), "{small}");
+    family.read_well(&b);
+    assert_eq!(family.originals(&b), all);
+
+    let (wrong, exit) = a.run(&["bundle", "write", family.disk(), "--since", "soon"], "");
+    assert_eq!((exit, &wrong["id"]), (2, &"E-USAGE".into()), "{wrong}");
+    a.never_panicked();
+    b.never_panicked();
+}
