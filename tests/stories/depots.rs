@@ -285,3 +285,70 @@ fn two_devices_that_write_at_once_do_each_other_no_harm() {
     assert_eq!(family.originals(&a), all);
     assert_eq!(family.originals(&b), all);
 }
+
+/// A file that no device of the family wrote, as other programs leave them.
+fn strays(place: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let blobs = place.join("blobs");
+    let inner = blobs.join("00");
+    fs::create_dir_all(&inner).expect("a folder");
+    let half = format!("{}.1234abcd.part", "ab".repeat(32));
+    let strays = [
+        (place.join("Holiday.docx"), b"a letter".to_vec()),
+        (blobs.join(".DS_Store"), vec![0; 6148]),
+        (inner.join(half), vec![7; 5000]),
+        (inner.join("cd".repeat(32)), b"half".to_vec()),
+        (place.join("devices/Thumbs.db"), vec![1; 100]),
+    ];
+    for (path, bytes) in &strays {
+        fs::write(path, bytes).expect("a stray");
+    }
+    strays.into()
+}
+
+#[test]
+fn three_devices_write_at_once_again_and_again_beside_files_of_others() {
+    let mut family = Family::new();
+    let (a, b, c) = (family.a.clone(), family.b.clone(), family.homes.device("c"));
+    let node = a.serve();
+    pair(&a, &["--device"], &c, "tablet", link);
+    node.stop();
+    c.forget_all();
+    let devices = [&a, &b, &c];
+    let mut all = family.import(&a, 2);
+    for device in devices {
+        family.add(device);
+    }
+    let strays = strays(&family.place);
+    for round in 0..5 {
+        for device in devices {
+            all.extend(family.import(device, 2));
+        }
+        let started = devices.map(|device| device.start(&["depot", "add", family.place()]));
+        for running in started {
+            let (summary, exit) = running.end();
+            assert_eq!(exit, 0, "{round}: {summary}");
+            assert_eq!(summary["wrong"], 0, "{round}: {summary}");
+        }
+    }
+    // The last of them to be read may have been put after the first had looked.
+    for device in devices {
+        family.add(device);
+    }
+    for device in devices {
+        assert_eq!(family.originals(device), all);
+        assert_eq!(alike(&device.assets()), alike(&a.assets()));
+        device.is_whole();
+        device.never_panicked();
+    }
+    // What is not theirs lies as it did, and what is theirs is whole.
+    for (path, bytes) in &strays {
+        assert_eq!(&fs::read(path).expect("it is there"), bytes);
+        fs::remove_file(path).expect("removed");
+    }
+    is_right(&family.place);
+    let left: Vec<_> = files(&family.place)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|ending| ending == "part"))
+        .collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
