@@ -1,7 +1,7 @@
 //! An S3-compatible store that a test runs itself: what [the API](https://docs.aws.amazon.com/AmazonS3/latest/API)
 //! says of objects, over plain HTTP/1.1, in memory; and what a store does that fails, stalls or lies.
 //!
-//! It does not check signatures, only that there is one.
+//! It lets in who signs with the one key that it knows, and no request that was changed after it was signed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use super::sha256;
 
 /// How the store behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +38,19 @@ pub(crate) enum Mood {
 
 type Objects = BTreeMap<String, Vec<u8>>;
 
+/// The one key that the store knows.
+const KEY_ID: &str = "heirloom";
+const SECRET: &str = "not-a-secret";
+
+/// What a device has in its environment that may read and write here.
+pub(crate) fn access() -> [(String, String); 2] {
+    [
+        ("AWS_ACCESS_KEY_ID", KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
 /// A store that runs until the test ends.
 #[derive(Clone)]
 pub(crate) struct Store(Arc<Inner>);
@@ -50,8 +65,8 @@ struct Inner {
 /// What a store was asked.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Counts {
-    /// Requests that nobody had signed.
-    pub(crate) unsigned: u64,
+    /// Requests that were not signed with the right key, or not as they came.
+    pub(crate) refused: u64,
     /// Connections.
     pub(crate) connections: u64,
     /// Requests, of which so many for the size of one object and so many for a list.
@@ -70,10 +85,72 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 struct Request {
     method: String,
+    /// Path and query as they came.
+    target: (String, String),
     path: String,
     query: BTreeMap<String, String>,
+    /// By their names in lower case.
+    headers: BTreeMap<String, String>,
     body: Vec<u8>,
-    signed: bool,
+}
+
+fn keyed(key: &[u8], text: &str) -> Vec<u8> {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    ring::hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
+}
+
+impl Request {
+    /// Whether it is signed with the key of the store, as it came
+    /// ([version 4](https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html)).
+    fn is_signed(&self) -> bool {
+        self.signature()
+            .is_some_and(|(given, right)| given == right)
+    }
+
+    /// The signature that was given, and the right one; `None` where it has another form.
+    fn signature(&self) -> Option<(String, String)> {
+        let header = |name: &str| self.headers.get(name).map(String::as_str);
+        let given = header("authorization")?.strip_prefix("AWS4-HMAC-SHA256 ")?;
+        let part = |name: &str| {
+            let mut parts = given.split(',').map(str::trim);
+            parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        };
+        let scope = part("Credential")?
+            .strip_prefix(KEY_ID)?
+            .strip_prefix('/')?;
+        let names = part("SignedHeaders")?;
+        let hash = header("x-amz-content-sha256")?;
+        let signs = |name: &str| names.split(';').any(|signed| signed == name);
+        if hash != sha256(&self.body) || !signs("host") || !signs("x-amz-content-sha256") {
+            return None;
+        }
+        let mut request = format!("{}\n{}\n", self.method, self.target.0);
+        let mut query: Vec<_> = self.target.1.split('&').collect();
+        query.sort_unstable();
+        request.push_str(&query.join("&"));
+        request.push('\n');
+        for name in names.split(';') {
+            let words: Vec<_> = header(name)?.split_whitespace().collect();
+            request.push_str(&format!("{name}:{}\n", words.join(" ")));
+        }
+        request.push_str(&format!("\n{names}\n{hash}"));
+        let date = header("x-amz-date")?;
+        let hash = sha256(request.as_bytes());
+        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}");
+        let parts: Vec<_> = scope.split('/').collect();
+        let [day, _, "s3", "aws4_request"] = parts[..] else {
+            return None;
+        };
+        if !date.starts_with(day) {
+            return None;
+        }
+        let mut key = format!("AWS4{SECRET}").into_bytes();
+        for part in parts {
+            key = keyed(&key, part);
+        }
+        let right = data_encoding::HEXLOWER.encode(&keyed(&key, &text));
+        Some((part("Signature")?.to_owned(), right))
+    }
 }
 
 fn unescape(text: &str) -> String {
@@ -103,7 +180,7 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut words = line.split_whitespace();
     let method = words.next().unwrap_or_default().to_owned();
     let target = words.next().unwrap_or_default().to_owned();
-    let (mut length, mut signed) = (0, false);
+    let mut headers = BTreeMap::new();
     loop {
         let mut header = String::new();
         stream.read_line(&mut header)?;
@@ -111,24 +188,23 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
         let Some((name, value)) = header.split_once(':') else {
             break;
         };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().unwrap_or(0),
-            "authorization" => signed = value.trim().starts_with("AWS4-HMAC-SHA256 "),
-            _ => {}
-        }
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let mut body = vec![0; length];
+    let length = headers.get("content-length");
+    let length = length.and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body)?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     Ok(Some(Request {
         method,
+        target: (path.to_owned(), query.to_owned()),
         path: unescape(path).trim_start_matches('/').to_owned(),
         query: pairs
             .map(|(name, value)| (name.to_owned(), unescape(value)))
             .collect(),
+        headers,
         body,
-        signed,
     }))
 }
 
@@ -171,7 +247,7 @@ impl Store {
     fn count(&self, request: &Request) {
         let mut counts = lock(&self.0.counts);
         counts.requests += 1;
-        counts.unsigned += u64::from(!request.signed);
+        counts.refused += u64::from(!request.is_signed());
         counts.heads += u64::from(request.method == "HEAD");
         counts.lists += u64::from(request.query.contains_key("list-type"));
     }
@@ -184,6 +260,10 @@ impl Store {
             let mood = *lock(&self.0.mood);
             self.count(&request);
             match mood {
+                _ if !request.is_signed() => {
+                    let with_body = request.method != "HEAD";
+                    answer(&mut write, "403 Forbidden", REFUSAL, with_body)?;
+                }
                 Mood::Fails => answer(&mut write, "500 Internal Server Error", &[], true)?,
                 Mood::Stalls => {
                     // Until the client gives up and closes.
@@ -291,6 +371,10 @@ impl Store {
         )
     }
 }
+
+/// What is said to who may not, in the words of such a store.
+const REFUSAL: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SignatureDoesNotMatch</Code>\
+    <Message>The request signature we calculated does not match the signature you provided.</Message></Error>";
 
 /// Gives two bytes a second.
 fn trickle(write: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {

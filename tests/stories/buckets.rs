@@ -11,7 +11,7 @@ use crate::devices::{
     Device, LOOPBACK, Running,
     apart::Apart,
     report,
-    store::{Mood, Store},
+    store::{Mood, Store, access},
     wait_until,
 };
 use serde_json::Value;
@@ -43,12 +43,7 @@ impl Family {
     fn new() -> Self {
         let mut apart = Apart::alone();
         for device in [&mut apart.a, &mut apart.b] {
-            let access = [
-                ("AWS_ACCESS_KEY_ID", "heirloom"),
-                ("AWS_SECRET_ACCESS_KEY", "not-a-secret"),
-            ];
-            let access = access.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            device.env.extend(access);
+            device.env.extend(access());
         }
         let store = Store::new();
         Self { apart, store }
@@ -90,7 +85,7 @@ fn two_devices_exchange_by_a_bucket() {
     family.add(&b);
     family.add(&a);
     assert_eq!(family.originals(&a), all);
-    assert_eq!(family.store.counts().unsigned, 0);
+    assert_eq!(family.store.counts().refused, 0);
     let listed = a.ok(&["depot", "list"]);
     assert_eq!(listed[0]["path"], PLACE, "{listed:?}");
     // Neither key stands in a home.
@@ -244,6 +239,49 @@ fn a_node_that_stays_near_asks_no_store_far_away() {
     assert!(text.contains("local network"), "{said}");
     family.add(&a);
     node.stop();
+}
+
+#[test]
+fn a_key_that_the_store_does_not_know_is_told_in_plain_words() {
+    let mut family = Family::new();
+    let a = family.a.clone();
+    family.import(&a, 2);
+    let wrong = |name: &str, value: &str| {
+        let mut device = a.clone();
+        device.env.insert(name.into(), value.into());
+        device
+    };
+    let told = |said: &Value| {
+        assert_eq!(said["id"], "E-IO", "{said}");
+        let text = said["message"].as_str().expect("a message").to_owned();
+        assert!(text.contains("the store refuses the keys"), "{said}");
+        for noise in ["<", "privileges", "403"] {
+            assert!(!text.contains(noise), "{said}");
+        }
+        let hint = said["hint"].as_str().expect("a hint");
+        assert!(hint.contains("AWS_SECRET_ACCESS_KEY"), "{said}");
+        assert!(!said.to_string().contains("no-secret-of-this-store"));
+    };
+    let device = wrong("AWS_SECRET_ACCESS_KEY", "no-secret-of-this-store");
+    for device in [&device, &wrong("AWS_ACCESS_KEY_ID", "somebody")] {
+        let (said, exit) = family.try_add(device);
+        assert_eq!(exit, 1, "{said}");
+        told(&said);
+    }
+    assert!(family.store.counts().refused >= 2);
+    assert!(family.store.objects().is_empty());
+    assert_eq!(a.ok(&["depot", "list"]).len(), 1, "none was remembered");
+    // Keys that are taken away later are told too, and what lies there stays.
+    family.add(&a);
+    let count = family.store.objects().len();
+    family.import(&a, 1);
+    let (said, exit) = family.try_add(&device);
+    assert_eq!(exit, 1, "{said}");
+    told(&said);
+    assert_eq!(family.store.objects().len(), count);
+    family.add(&a);
+    assert!(family.store.objects().len() > count);
+    a.never_panicked();
 }
 
 #[test]

@@ -22,9 +22,11 @@ use crate::devices::{
     pair,
     pictures::{self, Text},
     proxy::Proxy,
-    report, skipped, words,
+    report, skipped,
+    store::{Store, access},
+    words,
 };
-use heirloom_node::store::Store;
+use heirloom_node::store::Store as Disk;
 use heirloom_protocol::family::invite::{InviteCode, InviteText, parse};
 use serde_json::Value;
 
@@ -189,12 +191,38 @@ impl Family {
         let depot = disk.join("depot");
         self.a.ok(&["depot", "add", depot.to_str().expect("UTF-8")]);
         assert!(files(&depot.join("blobs")).len() > 20);
+        self.is_silent_in_a_bucket();
         let search = self.canaries.search();
         assert_eq!(search.hits_below(&disk), Vec::<String>::new());
         let file = disk.join("planted");
         fs::write(&file, &self.planted).expect("planted");
         let hits = search.hits_below(&disk);
         assert_eq!(hits, [format!("{PLANTED} in {}", file.display())]);
+    }
+
+    /// What a store of somebody else gets, names of objects too, holds the planted word, and no other.
+    fn is_silent_in_a_bucket(&self) {
+        let store = Store::new();
+        let mut device = self.a.clone();
+        device.env.extend(access());
+        let endpoint = store.endpoint();
+        device.ok(&["depot", "add", "s3://photos/ours", "--endpoint", &endpoint]);
+        device.ok(&["depot", "remove", "s3://photos/ours"]);
+        let search = self.canaries.search();
+        let hits = || {
+            let objects = store.objects();
+            assert!(objects.len() > 20, "{}", objects.len());
+            let searched = objects
+                .iter()
+                .flat_map(|(name, bytes)| [search.hits(name.as_bytes()), search.hits(bytes)]);
+            searched.flatten().collect::<Vec<_>>()
+        };
+        assert_eq!(hits(), Vec::<String>::new());
+        let planted = self.planted.clone().into_bytes();
+        store
+            .objects()
+            .insert("photos/ours/planted".into(), planted);
+        assert_eq!(hits(), [PLANTED]);
     }
 
     /// Homes, logs and temporary folders hold the planted word, and no other.
@@ -243,7 +271,7 @@ fn watched(homes: &Homes, name: &str) -> Device {
 
 /// The bytes of every blob in a home, each where it is referred to.
 fn blob_sizes(home: &Path) -> Vec<u64> {
-    let store = Store::open(home).expect("a home");
+    let store = Disk::open(home).expect("a home");
     let mut sizes = Vec::new();
     for space in store.spaces() {
         for head in store.logs(space) {

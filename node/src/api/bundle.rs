@@ -155,6 +155,12 @@ pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
         CarryError::Place(error) => ApiError::new("E-IO", 1, error.to_string())
             .safe("What came before is kept.")
             .hint(again),
+        CarryError::Refused => ApiError::new("E-IO", 1, error.to_string())
+            .safe("What lies there is as it was; nothing on this device was changed.")
+            .hint(
+                "see that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or s3.toml in the home, hold keys for this \
+                 bucket, and that the clock of this computer is right",
+            ),
         CarryError::NoAccess(text) => ApiError::usage(&text),
         CarryError::Away => ApiError::new("E-IO", 1, error.to_string())
             .safe("Nothing was changed.")

@@ -192,11 +192,17 @@ fn too_long(name: &str, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {what}"))
 }
 
+/// The store knows no such keys, or they may not do what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the store refuses the keys: they are wrong, or may not read and write there")]
+pub(super) struct KeysRefused;
+
 fn into_io(error: Error) -> io::Error {
     let kind = match &error {
         Error::NotFound { .. } => io::ErrorKind::NotFound,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            io::ErrorKind::PermissionDenied
+            tracing::debug!(%error, "the store refuses the keys");
+            return io::Error::new(io::ErrorKind::PermissionDenied, KeysRefused);
         }
         // It is of no use to ask for the next.
         _ => io::ErrorKind::ConnectionAborted,

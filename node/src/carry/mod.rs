@@ -76,6 +76,9 @@ pub(crate) enum CarryError {
     /// The keys of the store are missing, or others could read them.
     #[error("{0}")]
     NoAccess(String),
+    /// The store does not let these keys in.
+    #[error("{}", bucket::KeysRefused)]
+    Refused,
     /// Nothing of the kind lies there.
     #[error("nothing that Heirloom wrote lies there")]
     Nothing,
@@ -89,7 +92,9 @@ pub(crate) enum CarryError {
 
 impl From<std::io::Error> for CarryError {
     fn from(error: std::io::Error) -> Self {
+        let inner = error.get_ref();
         match error.kind() {
+            _ if inner.is_some_and(|inner| inner.is::<bucket::KeysRefused>()) => Self::Refused,
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Place(error),
         }
