@@ -14,6 +14,9 @@ pub mod family;
 pub mod id;
 pub mod limits;
 pub mod log;
+#[cfg(test)]
+#[path = "../../tests/numbers/mod.rs"]
+mod numbers;
 pub mod op;
 pub mod replica;
 pub mod sync;
