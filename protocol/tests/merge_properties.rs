@@ -4,6 +4,10 @@
     reason = "a case that cannot be made fails the test"
 )]
 
+#[path = "../../tests/numbers/mod.rs"]
+mod numbers;
+mod orders;
+
 use heirloom_protocol::{
     album::{
         asset::{Asset, Author, Origin, Stamp},
@@ -19,7 +23,9 @@ use heirloom_protocol::{
     },
     time::Hlc,
 };
-use proptest::prelude::*;
+use numbers::{asked, report};
+use orders::permute;
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 const SPACE: SpaceId = SpaceId([1; 16]);
 const ITEM: OpId = OpId([2; 32]);
@@ -231,18 +237,56 @@ fn with_item(mut said: Vec<Said>) -> Vec<Said> {
     said
 }
 
-proptest! {
-    #[test]
-    fn the_order_of_arrival_does_not_matter(
-        said in prop::collection::vec(said(200), 0..60),
-        seed in any::<u64>(),
-    ) {
+/// `HEIRLOOM_MERGES` says how many sets of ops are tried, on three to seven devices each.
+#[test]
+fn the_order_of_arrival_does_not_matter() {
+    let sets = asked("HEIRLOOM_MERGES", 1_000);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: sets,
+        ..ProptestConfig::default()
+    });
+    let cases = (prop::collection::vec(said(200), 0..60), any::<u64>());
+    let tried = runner.run(&cases, |(said, seed)| {
         let said = with_item(distinct(said));
         let expected = settled(&said);
-        prop_assert_eq!(settled(&shuffled(&said, seed)), expected.clone());
-        prop_assert_eq!(settled(said.iter().rev()), expected);
-    }
+        prop_assert_eq!(&settled(said.iter().rev()), &expected);
+        for device in 0..1 + seed % 5 {
+            let seed = seed.wrapping_add(device);
+            prop_assert_eq!(&settled(&shuffled(&said, seed)), &expected);
+        }
+        Ok(())
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
+    report(&format!(
+        "{sets} sets of ops settle alike on three to seven devices that see them in other orders"
+    ));
+}
 
+#[test]
+fn up_to_seven_ops_settle_alike_in_every_order() {
+    let (mut sets, mut orders) = (0, 0_u64);
+    let mut runner = TestRunner::deterministic();
+    for count in 1..=7 {
+        // What meets on one item in one moment, of few people.
+        let few = prop::collection::vec(said(200), count - 1);
+        for _ in 0..20 {
+            let tree = few.new_tree(&mut runner).unwrap();
+            let mut said = with_item(distinct(tree.current()));
+            let expected = settled(&said);
+            permute(&mut said, &mut |said| {
+                orders += 1;
+                assert_eq!(settled(said), expected, "{said:?}");
+            });
+            sets += 1;
+        }
+    }
+    assert!(orders > 50_000, "{orders}");
+    report(&format!(
+        "{sets} sets of at most seven ops settle alike in every order, {orders} orders in all"
+    ));
+}
+
+proptest! {
     #[test]
     fn what_arrives_twice_counts_once(
         said in prop::collection::vec(said(200), 0..40),

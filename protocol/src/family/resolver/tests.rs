@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
+#[path = "../../../tests/orders/mod.rs"]
+mod orders;
+
 use super::*;
 use crate::limits;
+use orders::permute;
 
 const FOUNDER_PERSON: PersonId = person(0);
 const FIRST: OpId = OpId([0; 32]);
@@ -109,28 +113,17 @@ fn resolved(ops: &[ControlOp]) -> Resolution {
     resolver.resolve()
 }
 
-fn permute(ops: &mut Vec<ControlOp>, done: usize, see: &mut impl FnMut(&[ControlOp])) {
-    if done == ops.len() {
-        see(ops);
-    }
-    for next in done..ops.len() {
-        ops.swap(done, next);
-        permute(ops, done + 1, see);
-        ops.swap(done, next);
-    }
-}
-
 /// The family that these ops make, the same for every order of arrival.
 ///
 /// Of more than seven, the last six take every order, before and after the rest.
 fn check(mut ops: Vec<ControlOp>) -> Resolution {
     let expected = resolved(&ops);
     if ops.len() <= 7 {
-        permute(&mut ops, 0, &mut |ops| assert_eq!(resolved(ops), expected));
+        permute(&mut ops, &mut |ops| assert_eq!(resolved(ops), expected));
         return expected;
     }
     let mut last = ops.split_off(ops.len() - 6);
-    permute(&mut last, 0, &mut |last| {
+    permute(&mut last, &mut |last| {
         assert_eq!(resolved(&[&ops, last].concat()), expected);
         assert_eq!(resolved(&[last, &ops].concat()), expected);
     });

@@ -1,6 +1,7 @@
 //! Any two states become one: forked logs, random histories, random order.
 
 use super::*;
+use crate::numbers::cases;
 
 pub(super) fn fork(store: &mut Memory, by: u8, from: u32, len: u32, salt: u8) {
     let mut prev = EntryId::ZERO;
@@ -154,7 +155,7 @@ fn play(acts: &[Act], salt: u8) -> (Memory, Memory) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn any_two_states_converge(
