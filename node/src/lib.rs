@@ -14,6 +14,9 @@ pub mod media;
 pub mod net;
 pub mod network;
 pub mod node;
+#[cfg(test)]
+#[path = "../../tests/numbers/mod.rs"]
+mod numbers;
 pub mod original;
 pub mod runtime;
 pub mod scrub;

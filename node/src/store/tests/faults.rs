@@ -9,6 +9,7 @@ use super::super::fs::{Change, hook};
 use super::super::{Store, StoreError};
 use super::story::{STEPS, check, go_on, step};
 use super::{copy, home};
+use crate::numbers::report;
 
 /// What a disk that refuses has seen.
 #[derive(Default)]
@@ -83,7 +84,9 @@ fn story_with_faults(count: u32, kind: io::ErrorKind) {
         check(&store, STEPS, &what);
         if seen.changes.get() < from {
             assert!(from > 60, "the story has only {from} changes");
-            eprintln!("{from} changes refused, {count} in a row, with {kind:?}");
+            report(&format!(
+                "{from} changes refused, {count} in a row, with {kind:?}"
+            ));
             return;
         }
         from += 1;
@@ -129,7 +132,7 @@ fn a_kill_at_any_change_keeps_what_was_acknowledged() {
         }
     });
     assert!(images.get() > 60);
-    eprintln!("{} crash images of kills", images.get());
+    report(&format!("{} crash images of kills", images.get()));
 }
 
 /// Opens a copy of a home as it lies there and goes on with the story.

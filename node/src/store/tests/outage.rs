@@ -13,16 +13,12 @@ use super::super::fs::{Change, hook};
 use super::home;
 use super::power::{Fate, Tape};
 use super::story::{STEPS, check, go_on, step};
+use crate::numbers::{asked, report};
 
+/// Disks that are tried, unless the environment says otherwise.
+const IMAGES: usize = 600;
 /// Every third disk loses its power a second time.
 const TWICE: usize = 3;
-
-fn asked() -> usize {
-    let asked = std::env::var("HEIRLOOM_CRASH_IMAGES").ok();
-    asked.map_or(600, |images| {
-        images.parse().expect("HEIRLOOM_CRASH_IMAGES is a number")
-    })
-}
 
 /// All changes of the story.
 fn tape() -> Tape {
@@ -72,7 +68,7 @@ fn outages(tape: &Tape, asked: usize) -> Vec<(usize, Fate)> {
 #[test]
 fn a_loss_of_power_at_any_change_keeps_what_was_acknowledged() {
     let tape = tape();
-    let outages = outages(&tape, asked());
+    let outages = outages(&tape, asked("HEIRLOOM_CRASH_IMAGES", IMAGES));
     let (next, twice) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         while let Some((at, fate)) = outages.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -91,10 +87,10 @@ fn a_loss_of_power_at_any_change_keeps_what_was_acknowledged() {
     });
     let twice = twice.into_inner();
     assert!(twice * TWICE * 2 > outages.len(), "{twice} second losses");
-    eprintln!(
+    report(&format!(
         "{} crash images of lost power, {twice} of them with a second loss in the start after it",
         outages.len()
-    );
+    ));
 }
 
 /// Opens what is left after an outage, and what is left after a second one at some change of that

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::super::{Batch, BlobState, EntryRecord, Store, Stored, Table};
 use super::{bytes, entry, home, log};
+use crate::numbers::cases;
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -275,7 +276,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_holds_what_the_model_holds(acts in prop::collection::vec(act(), 1..25)) {
