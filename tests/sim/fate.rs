@@ -36,6 +36,10 @@ pub(crate) struct Counts {
     pub(crate) flips: u64,
     pub(crate) forks: u64,
     pub(crate) entries: u64,
+    pub(crate) removals: u64,
+    pub(crate) jumps: u64,
+    pub(crate) replays: u64,
+    pub(crate) trashed: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -48,6 +52,10 @@ impl std::ops::AddAssign for Counts {
         self.flips += more.flips;
         self.forks += more.forks;
         self.entries += more.entries;
+        self.removals += more.removals;
+        self.jumps += more.jumps;
+        self.replays += more.replays;
+        self.trashed += more.trashed;
     }
 }
 
@@ -76,6 +84,7 @@ impl World {
         }
         if self.dice.permille(faults.jump) {
             self.seats[at].skew = skew(&mut self.dice);
+            self.counts.jumps += 1;
             self.note(at, &"its clock jumps");
         }
         if self.dice.permille(faults.full) {

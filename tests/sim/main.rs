@@ -23,6 +23,8 @@ mod dump;
 mod fate;
 mod faults;
 mod join;
+#[path = "../numbers/mod.rs"]
+mod numbers;
 mod story;
 mod world;
 
@@ -34,6 +36,7 @@ use std::sync::{
 use dice::Dice;
 use fate::Counts;
 use faults::{Faults, Sabotage};
+use numbers::{asked, report};
 use story::{Draft, Habits, Said};
 use world::{Event, Todo, World};
 
@@ -162,9 +165,8 @@ fn settle(world: &mut World) -> u64 {
 }
 
 fn seeds() -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let most = number("HEIRLOOM_SIM_SEEDS").unwrap_or(SEEDS);
-    let first = number("HEIRLOOM_SIM_FIRST").unwrap_or(0);
+    let most = asked("HEIRLOOM_SIM_SEEDS", SEEDS);
+    let first = asked("HEIRLOOM_SIM_FIRST", 0);
     let known = REGRESSIONS.iter().copied().filter(|_| first == 0);
     known.chain(first..first + most).collect()
 }
@@ -209,14 +211,19 @@ fn families_live_and_come_to_rest() {
         flips,
         forks,
         entries,
+        removals,
+        jumps,
+        replays,
+        trashed,
     } = counts;
-    eprintln!(
+    report(&format!(
         "simulated: {worlds} worlds, {devices} devices, {steps} events, {entries} entries stored, \
          {crashes} crashes, {refused} commits refused, {flips} flips, {restores} restored backups, \
          {copies} copied homes, {equivocators} equivocators, {forks} forked logs, \
-         longest rest {rest} ms, {} failed",
+         {removals} removals, {jumps} clock jumps, {replays} frames replayed, \
+         {trashed} items trashed, longest rest {rest} ms, {} failed",
         failed.len()
-    );
+    ));
     assert_eq!(failed, [], "{} of {worlds} worlds failed", failed.len());
 }
 
@@ -254,10 +261,23 @@ fn run_guarded(seed: u64) -> Outcome {
     });
     if let Some(what) = &outcome.failure {
         eprintln!(
-            "seed {seed}: {what}\n    SIM_SEED={seed} cargo test --test sim families -- --nocapture"
+            "seed {seed} at commit {}: {what}\n    \
+             SIM_SEED={seed} cargo test --test sim families -- --nocapture",
+            commit()
         );
     }
     outcome
+}
+
+/// The commit whose worlds these are: another one rolls other dice.
+fn commit() -> String {
+    let told = std::process::Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let told = told.ok().filter(|told| told.status.success());
+    let told = told.and_then(|told| String::from_utf8(told.stdout).ok());
+    told.map_or("unknown".to_owned(), |commit| commit.trim().to_owned())
 }
 
 /// Runs worlds with a deliberate fault until one of its checks says what it should.

@@ -233,6 +233,13 @@ impl World {
             Ok(stage) if stage.records.is_empty() => {}
             Ok(stage) => {
                 self.note(at, &format_args!("says {}", draft.said.word()));
+                match &draft.said {
+                    Said::Removal(_) => self.counts.removals += 1,
+                    Said::Album(_, ops, _) if matches!(ops[..], [Op::Trash(_)]) => {
+                        self.counts.trashed += 1;
+                    }
+                    _ => {}
+                }
                 self.commit(at, stage, Then::Ack);
             }
             Err(error) => {

@@ -91,6 +91,7 @@ impl World {
             .filter(|(from, to, _)| (*from, *to) == (a, b));
         let frames: Vec<_> = of_these.map(|(_, _, frame)| frame.clone()).collect();
         if let Some(frame) = self.dice.pick(&frames).cloned() {
+            self.counts.replays += 1;
             self.note(ends[0], &"an old frame comes again");
             self.fly(conn, 1, Wire::Frame(frame));
         }
