@@ -1,14 +1,17 @@
 //! Words that stand nowhere else, and a search for them in whatever form they leave a device.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, io::Read as _, path::Path};
 
 use aho_corasick::AhoCorasick;
 use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
+use flate2::read::{GzDecoder, ZlibDecoder};
 
 use super::{Dice, files};
 
 /// Letters of a canary.
 const LETTERS: usize = 40;
+/// As much as is made of bytes that look compressed.
+const INFLATED: u64 = 1 << 20;
 
 /// Where a canary stands, and its word.
 #[derive(Default)]
@@ -95,9 +98,40 @@ fn base64(encoding: &data_encoding::Encoding, word: &[u8], shift: usize) -> Vec<
     text.as_bytes()[first..].to_vec()
 }
 
+/// What comes out wherever something looks like zlib's format (RFC 1950) or gzip's (RFC 1952), as far as
+/// it can be read.
+fn inflated(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let starts = bytes.windows(2).zip(0..);
+    starts.filter_map(move |(start, at)| {
+        let mut out = Vec::new();
+        let rest = &bytes[at..];
+        // Where it breaks off, what came before is there all the same.
+        let _ = match start {
+            [0x78, 0x01 | 0x5e | 0x9c | 0xda] => {
+                ZlibDecoder::new(rest).take(INFLATED).read_to_end(&mut out)
+            }
+            [0x1f, 0x8b] => GzDecoder::new(rest).take(INFLATED).read_to_end(&mut out),
+            _ => return None,
+        };
+        Some(out).filter(|out| out.len() >= LETTERS)
+    })
+}
+
 impl Search {
     /// Where canaries stand in these bytes, and in which form.
     pub(crate) fn hits(&self, bytes: &[u8]) -> Vec<String> {
+        let mut hits = self.found(bytes);
+        for inner in inflated(bytes) {
+            let found = self.found(&inner).into_iter();
+            hits.extend(found.map(|hit| format!("{hit}, compressed")));
+        }
+        hits.sort();
+        hits.dedup();
+        hits
+    }
+
+    /// The same in the bytes as they are.
+    fn found(&self, bytes: &[u8]) -> Vec<String> {
         let found = self.searcher.find_overlapping_iter(bytes);
         let mut hits: Vec<String> = found
             .map(|hit| {

@@ -4,6 +4,7 @@
 //! knows the code behind the program; what does stands with its test.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test program is compiled by itself and uses a part"
 )]
 
@@ -13,6 +14,8 @@ pub(crate) mod canaries;
 pub(crate) mod internet;
 #[cfg(target_os = "linux")]
 pub(crate) mod namespaces;
+#[path = "../numbers/mod.rs"]
+mod numbers;
 pub(crate) mod pictures;
 pub(crate) mod proxy;
 pub(crate) mod store;
@@ -31,6 +34,8 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) use numbers::{asked, report};
+
 pub(crate) const LOOPBACK: &str = "/ip4/127.0.0.1/tcp/0";
 const SETTINGS: &str = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\n";
 /// How long a process may say nothing while something is waited for.
@@ -43,7 +48,7 @@ impl Drop for Homes {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.disable_cleanup(true);
-            report(&format!("kept: {}", self.0.path().display()));
+            eprintln!("kept: {}", self.0.path().display());
         }
     }
 }
@@ -502,11 +507,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(digest.as_ref())
 }
 
-/// Says what a test found, or why it was skipped.
-pub(crate) fn report(line: &str) {
-    eprintln!("{line}");
-}
-
 /// Leaves a test out; under CI that is a failure.
 pub(crate) fn skipped(why: &str) {
     report(&format!("skipped: {why}"));
@@ -528,7 +528,7 @@ impl Dice {
             Some(seed) => seed.parse().expect("HEIRLOOM_SEED is a number"),
             None => std::hash::RandomState::new().build_hasher().finish(),
         };
-        report(&format!("HEIRLOOM_SEED={seed}"));
+        eprintln!("HEIRLOOM_SEED={seed}");
         Self(seed)
     }
 

@@ -36,13 +36,24 @@ pub(crate) struct Fault {
     pub(crate) at: Option<PathBuf>,
 }
 
+impl Fault {
+    /// The call, and the file that is counted alone.
+    pub(crate) fn kind(&self) -> String {
+        let file = self.at.as_ref().and_then(|path| path.file_name());
+        match file {
+            Some(file) => format!("{} on {}", self.call, file.display()),
+            None => self.call.to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} at {} number {}", self.harm, self.call, self.nth)?;
-        match &self.at {
-            Some(path) => write!(f, " on {}", path.display()),
-            None => Ok(()),
+        if let Some(path) = &self.at {
+            write!(f, " on {}", path.display())?;
         }
+        write!(f, " (HEIRLOOM_FAULT={}:{})", self.call, self.nth)
     }
 }
 

@@ -7,7 +7,8 @@
 use std::{fs, time::Duration};
 
 use crate::devices::{
-    Device, Dice, Homes, link, pair, pictures, proxy::Proxy, report, sha256, sums, wait_until,
+    Device, Dice, Homes, asked, link, pair, pictures, proxy::Proxy, report, sha256, sums,
+    wait_until,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -15,11 +16,6 @@ const MIB: u64 = 1024 * 1024;
 const CUT: u64 = (256 + 64) * 1024;
 /// How long the network may need for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn number(name: &str, usual: u64) -> u64 {
-    let asked = std::env::var(name).ok();
-    asked.map_or(usual, |asked| asked.parse().expect("a number"))
-}
 
 /// Waits until what came before a cut is on the disk: nothing changes there any more.
 fn written(device: &Device) {
@@ -38,7 +34,7 @@ fn written(device: &Device) {
 
 #[test]
 fn a_line_that_is_cut_costs_a_frame_and_not_what_had_come() {
-    let (cuts, mib) = (number("HEIRLOOM_CUTS", 10), number("HEIRLOOM_CUT_MIB", 24));
+    let (cuts, mib) = (asked("HEIRLOOM_CUTS", 10), asked("HEIRLOOM_CUT_MIB", 24));
     let homes = Homes::new();
     let [a, b] = ["a", "b"].map(|name| homes.device(name));
     a.init("Berger", "Anna", "laptop");

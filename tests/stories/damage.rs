@@ -18,7 +18,9 @@ use std::{
     time::Instant,
 };
 
-use crate::devices::{Device, Dice, Homes, Running, files, link, pair, pictures, report, sums};
+use crate::devices::{
+    Device, Dice, Homes, Running, asked, files, link, pair, pictures, report, sums,
+};
 use heirloom_node::{
     api::{Doorway, router},
     node::Options,
@@ -35,10 +37,7 @@ const BY_PROGRAM: u64 = 25;
 const ALONE: u64 = 20;
 
 fn flips() -> u64 {
-    let asked = std::env::var("HEIRLOOM_FLIPS").ok();
-    asked.map_or(100, |flips| {
-        flips.parse().expect("HEIRLOOM_FLIPS is a number")
-    })
+    asked("HEIRLOOM_FLIPS", 100)
 }
 
 /// Kinds of files in a home, each of which is damaged.

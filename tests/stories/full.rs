@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::devices::{
-    Device, Dice, Homes, link, pair, pictures, report, sha256, skipped, sums, wait_until,
+    Device, Dice, Homes, asked, link, pair, pictures, report, sha256, skipped, sums, wait_until,
 };
 use serde_json::Value;
 
@@ -29,10 +29,7 @@ const LEFT_FREE: u64 = 10 * MIB;
 const RECOVERS: Duration = Duration::from_secs(30);
 
 fn cycles() -> u64 {
-    let asked = std::env::var("HEIRLOOM_FULL_CYCLES").ok();
-    asked.map_or(5, |cycles| {
-        cycles.parse().expect("HEIRLOOM_FULL_CYCLES is a number")
-    })
+    asked("HEIRLOOM_FULL_CYCLES", 5)
 }
 
 /// A small disk in memory.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::devices::{
-    Device, Dice, Homes, Running, alike, files, link, pair, pictures, proxy::Proxy, report,
+    Device, Dice, Homes, Running, alike, asked, files, link, pair, pictures, proxy::Proxy, report,
 };
 use heirloom_protocol::crypto::{
     Class,
@@ -36,10 +36,7 @@ const PICTURE: u64 = 64 * KIB;
 const LARGE_IMPORTS: u64 = 3;
 
 fn kills() -> u64 {
-    let asked = std::env::var("HEIRLOOM_KILLS").ok();
-    asked.map_or(50, |kills| {
-        kills.parse().expect("HEIRLOOM_KILLS is a number")
-    })
+    asked("HEIRLOOM_KILLS", 50)
 }
 
 /// What entries, requests and framing may take beside `bytes` of blobs.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::devices::{
-    Device, Dice, Homes, Running, alike, link, pair, pictures, report, sha256, sums,
+    Device, Dice, Homes, Running, alike, asked, link, pair, pictures, report, sha256, sums,
 };
 use serde_json::Value;
 
@@ -22,8 +22,7 @@ use serde_json::Value;
 const REST: Duration = Duration::from_secs(120);
 
 fn seconds() -> u64 {
-    let asked = std::env::var("HEIRLOOM_FAMILY_SECONDS").ok();
-    asked.map_or(15, |asked| asked.parse().expect("a number of seconds"))
+    asked("HEIRLOOM_FAMILY_SECONDS", 15)
 }
 
 /// One device, on or off.
