@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
 };
@@ -26,10 +26,16 @@ use crate::devices::{
     store::{Store, access},
     words,
 };
+use flate2::{
+    Compression,
+    read::{GzEncoder, ZlibEncoder},
+};
 use heirloom_node::store::Store as Disk;
 use heirloom_protocol::family::invite::{InviteCode, InviteText, parse};
 use serde_json::Value;
 
+/// Words in the story of a family that are to be found nowhere.
+const CANARIES: usize = 200;
 /// Where the planted word stands in the list of hits.
 const PLANTED: &str = "planted as raw";
 
@@ -384,6 +390,20 @@ fn the_search_finds_a_word_in_every_form() {
             assert_eq!(search.hits(hay.as_bytes()).len(), 1, "{before} {after}");
         }
     }
+    let packed = |zlib: bool| {
+        let text = [dice.bytes(500), word.clone().into_bytes(), dice.bytes(500)].concat();
+        let level = Compression::default();
+        let mut out = Vec::new();
+        let done = match zlib {
+            true => ZlibEncoder::new(&text[..], level).read_to_end(&mut out),
+            false => GzEncoder::new(&text[..], level).read_to_end(&mut out),
+        };
+        done.expect("in memory");
+        [dice.bytes(1000), out, dice.bytes(1000)].concat()
+    };
+    for hay in [true, false].map(packed) {
+        assert_eq!(search.hits(&hay), [format!("{PLANTED}, compressed")]);
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let inner = folder.path().join("inner");
     fs::create_dir(&inner).expect("a folder");
@@ -435,9 +455,10 @@ fn nothing_leaves_a_device_in_clear_or_stands_so_on_its_disk() {
     );
     assert_eq!(family.canaries.search().hits(&tape), [PLANTED]);
     family.is_silent();
+    let count = family.canaries.len();
+    assert!(count >= CANARIES, "only {count} canaries");
     report(&format!(
-        "{} canaries, {} bytes on the wire: none in clear",
-        family.canaries.len(),
+        "{count} canaries, {} bytes on the wire: none in clear",
         tape.len()
     ));
 }
