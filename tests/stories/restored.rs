@@ -324,46 +324,51 @@ fn lay(from: &Path, to: &Path) {
     }
 }
 
-/// What a version wrote is read by every later one.
+/// The homes that released versions left, by their names.
+fn kept_homes() -> BTreeSet<String> {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/homes");
+    let items = fs::read_dir(&kept).expect("a folder").map_while(Result::ok);
+    let homes = items.filter(|item| item.path().is_dir());
+    homes
+        .map(|home| home.file_name().into_string().expect("UTF-8"))
+        .collect()
+}
+
+/// What a version wrote is read by every later one: beside each home stands what was in it.
 #[test]
 fn the_home_of_every_released_version_opens_with_all_that_was_in_it() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/homes");
     let homes = Homes::new();
-    let device = homes.device("0.1");
-    lay(&kept.join("0.1"), &device.home);
-    device.is_whole();
-    let assets = device.assets();
-    let told: Vec<_> = assets
-        .iter()
-        .map(|asset| ["name", "albums", "caption", "tags", "by", "blake3"].map(|f| &asset[f]))
-        .map(|fields| serde_json::json!(fields))
-        .collect();
-    let wanted = [
-        serde_json::json!([
-            "beach-0.bmp",
-            ["Summer"],
-            "At the lake",
-            ["lake"],
-            "Anna",
-            "48a1aa4afb9f600e9fa0e2ce6186c738a6579faf96b98d55ef87d49bb061a2f3"
-        ]),
-        serde_json::json!([
-            "beach-1.bmp",
-            ["Library"],
-            null,
-            [],
-            "Anna",
-            "dadbb2ffed52456cbbbf1238b7aa4daa5d9019a0962f3affdbd77f38230ddaf4"
-        ]),
-    ];
-    assert_eq!(told, wanted);
-    let out = homes.path().join("out");
-    device.ok(&["export", out.to_str().expect("UTF-8")]);
-    let originals: BTreeSet<_> = crate::devices::files(&out)
-        .iter()
-        .filter(|file| file.extension().is_some_and(|kind| kind == "bmp"))
-        .map(|file| blake3::hash(&fs::read(file).expect("readable")).to_string())
-        .collect();
-    let sums = wanted.iter().map(|row| row[5].as_str().expect("a hash"));
-    assert_eq!(originals, sums.map(str::to_owned).collect());
+    let versions = kept_homes();
+    assert!(versions.contains("0.1"), "{versions:?}");
+    let mut photos = 0;
+    for version in &versions {
+        let device = homes.device(version);
+        lay(&kept.join(version), &device.home);
+        device.is_whole();
+        let assets = device.assets();
+        let told: Vec<_> = assets
+            .iter()
+            .map(|asset| ["name", "albums", "caption", "tags", "by", "blake3"].map(|f| &asset[f]))
+            .map(|fields| serde_json::json!(fields))
+            .collect();
+        let wanted = fs::read_to_string(kept.join(format!("{version}.json")));
+        let wanted = wanted.unwrap_or_else(|_| panic!("nothing says what was in {version}"));
+        let wanted: Vec<Value> = serde_json::from_str(&wanted).expect("rows of fields");
+        assert!(!wanted.is_empty(), "{version}");
+        assert_eq!(told, wanted, "{version}");
+        photos += wanted.len();
+        let out = homes.path().join(format!("out-{version}"));
+        device.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+        let originals: BTreeSet<_> = crate::devices::files(&out)
+            .iter()
+            .map(|file| blake3::hash(&fs::read(file).expect("readable")).to_string())
+            .collect();
+        let sums = wanted.iter().map(|row| row[5].as_str().expect("a hash"));
+        assert_eq!(originals, sums.map(str::to_owned).collect(), "{version}");
+    }
+    report(&format!(
+        "homes of {} released versions opened, with {photos} photos",
+        versions.len()
+    ));
 }
