@@ -317,7 +317,7 @@ fn no_file_is_nearly_empty() {
 #[test]
 fn no_file_is_a_lump() {
     let free =
-        |file: &String| file.starts_with("tests/vectors/") || file.starts_with("tests/compat/");
+        |file: &String| file.starts_with("tests/vectors/") || file.starts_with("tests/homes/");
     let is_lump = |file: &String| {
         fs::metadata(Path::new(ROOT).join(file)).is_ok_and(|found| found.len() > 256 * 1024)
     };
@@ -526,6 +526,49 @@ fn the_list_of_errors_explains_every_id_that_is_used() {
         }
     }
     hold(&broken.into_iter().collect::<Vec<_>>());
+}
+
+/// What a document calls by a name in code, in the last cell of its tables' rows.
+fn last_cells(text: &str) -> Vec<String> {
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let named = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    named.map(str::to_owned).collect()
+}
+
+/// The names of all tests, those without the standard harness among them.
+fn tests(code: &str) -> BTreeSet<&str> {
+    let marked = ["#[test]", "#[tokio::test"].into_iter();
+    let marked = marked.flat_map(|mark| code.split(mark).skip(1));
+    let marked = marked.filter_map(|rest| rest.split_once("fn ")?.1.split('(').next());
+    // `node/tests/media` lists its own.
+    let listed = code.split("\"pool::").skip(1);
+    marked
+        .chain(listed.filter_map(|rest| rest.split('"').next()))
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let sample = tests("#[test]\nfn a() {}\nfn b() {}\n#[tokio::test(x)]\nasync fn c() {}");
+    assert_eq!(sample, BTreeSet::from(["a", "c"]));
+    assert_eq!(last_cells("| `a` | b | `c`, `d` |\n`e`\n| f |"), ["c", "d"]);
+    let text = read("docs/threat-model.md");
+    let (_, guarantees) = text
+        .split_once("## Guarantees and their tests")
+        .expect("a section");
+    let (guarantees, _) = guarantees.split_once("\n## ").expect("a section after it");
+    let named = last_cells(guarantees);
+    assert!(named.len() > 100, "{named:?}");
+    let files = with_ending(&[".rs"]);
+    let code: String = files.iter().map(|file| read(file)).collect();
+    let known = tests(&code);
+    let missing = named.iter().filter(|name| !known.contains(name.as_str()));
+    hold(
+        &missing
+            .map(|name| format!("{name} is no test"))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
