@@ -298,12 +298,19 @@ fn a_keeper_whose_files_are_not_what_they_were_gives_nothing_wrong_and_says_so()
         asker.is_whole();
         let out = homes.path().join(format!("out-{harm}"));
         let args = ["export", out.to_str().expect("UTF-8"), "--sidecars", "none"];
-        let _ = asker.run(&args, "");
+        let (summary, exit) = asker.run(&args, "");
         let good: Vec<String> = sums(&photos).into_keys().collect();
-        for file in files(&out) {
-            let sum = sha256(&fs::read(&file).expect("a file"));
+        let written = files(&out);
+        for file in &written {
+            let sum = sha256(&fs::read(file).expect("a file"));
             assert!(good.contains(&sum), "{harm}: {}", file.display());
         }
+        // It says of each photo whether it was written, and does not end as if all were there.
+        let [done, failed] = ["written", "failed"].map(|field| summary[field].as_u64());
+        let lacking = good.len() - written.len();
+        let counts = [written.len(), lacking].map(|count| u64::try_from(count).ok());
+        assert_eq!([done, failed], counts, "{harm}: {summary}");
+        assert_eq!(exit == 0, lacking == 0, "{harm}: {exit}, {summary}");
         drop(node);
         keeper.never_panicked();
         asker.never_panicked();
