@@ -3,7 +3,7 @@
 //! Hidden from the documentation: no interface, and free to change.
 
 use crate::{
-    catalog, export, forms, import,
+    catalog, export, forms, gallery, import,
     media::{Made, worker},
     net::{self, Sighting},
     network::NetworkOptions,
@@ -42,6 +42,16 @@ pub fn export_names(name: &str, n: u32) -> [String; 2] {
 /// How many files of a folder with these names, one a line, have a sidecar.
 pub fn beside(names: &str) -> usize {
     import::sidecar::matched(names.lines())
+}
+
+/// The bytes, first and last, that a request for a file of `len` asks for by `Range` and `If-Range`.
+pub fn byte_range(range: &str, if_range: Option<&str>, len: u64) -> Option<(u64, u64)> {
+    gallery::bytes_asked(range, if_range, len)
+}
+
+/// The status of what the gallery answers to this path, and whether it counts as a part of the page.
+pub fn gallery_path(path: &str) -> Option<(u16, bool)> {
+    futures::executor::block_on(gallery::path_asked(path))
 }
 
 /// How many files these bytes hold as a ZIP, as a tar and as one with gzip, each of them read to its end.

@@ -11,6 +11,8 @@
 #[path = "../vectors/case.rs"]
 #[expect(dead_code, reason = "vectors are read here and made elsewhere")]
 mod case;
+#[path = "../numbers/mod.rs"]
+mod numbers;
 mod targets;
 #[path = "../vectors/verify.rs"]
 #[allow(dead_code, unused_imports, reason = "what makes vectors needs more")]
@@ -23,6 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use numbers::{asked, report};
 use targets::{TARGETS, Target};
 
 /// Broken inputs for each target, unless `HEIRLOOM_MUTATIONS` says otherwise.
@@ -42,7 +45,7 @@ macro_rules! targets {
 targets! {
     entry, sealed, segments, pairing, signed, founding, frame, blob_frame, bitmap,
     header, op, ops, carried, values, session, invite_code, recovery_words, announcement,
-    worker, config, record, address, file_name, times, archive, sidecar, sidecar_names,
+    worker, byte_range, gallery_path, config, record, address, file_name, times, archive, sidecar, sidecar_names,
     sniff, xmp, metadata_exif, metadata_bmff, metadata_png, metadata_matroska, metadata_chunks, embedded_jpeg,
     picture_jpeg, picture_png, picture_gif, picture_webp, picture_tiff, picture_bmp, picture_heic,
 }
@@ -77,10 +80,7 @@ fn run(target: &Target) {
     if let Ok(corpus) = std::env::var("HEIRLOOM_FUZZ_CORPUS") {
         write(&PathBuf::from(corpus).join(target.name), &seeds);
     }
-    let count = std::env::var("HEIRLOOM_MUTATIONS").ok();
-    let count = count.map_or(MUTATIONS, |count| {
-        count.parse().expect("a number of mutations")
-    });
+    let count = asked("HEIRLOOM_MUTATIONS", MUTATIONS);
     let mut dice = Dice::of(target.name);
     for round in 0..count {
         let bytes = dice.mutated(&seeds);
@@ -92,7 +92,7 @@ fn run(target: &Target) {
             case::hex(&bytes)
         );
     }
-    eprintln!("{}: {count} broken inputs", target.name);
+    report(&format!("{}: {count} broken inputs", target.name));
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) {

@@ -57,7 +57,7 @@ pub(super) struct Door {
 pub(super) struct Let(pub(super) Reach);
 
 /// Whether a path is the page itself or a part of it, the same for everybody.
-fn is_open(path: &str) -> bool {
+pub(super) fn is_open(path: &str) -> bool {
     SCREENS.contains(&path)
         || OPEN.contains(&path)
         || ["/assets/", "/photos/", "/albums/"]

@@ -30,13 +30,16 @@ use std::{
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    body::Body,
+    extract::{DefaultBodyLimit, Path},
+    http::Request,
     middleware::from_fn_with_state,
     routing::{get, post},
 };
 use data_encoding::HEXLOWER;
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use self::{
     guard::Door,
@@ -441,25 +444,55 @@ fn router(gallery: Gallery) -> Router {
             "/upload",
             post(upload::upload).layer(DefaultBodyLimit::disable()),
         );
-    let mut router = Router::new()
+    Router::new()
         .nest("/api/v1", api)
+        .merge(pages())
+        .route("/thumb/{id}", get(media::thumb))
+        .route("/preview/{id}", get(media::preview))
+        .route("/original/{id}", get(origin::original))
+        .fallback(|| async { Refusal::not_found() })
+        .method_not_allowed_fallback(|| async { Refusal::not_found() })
+        .layer(from_fn_with_state(gallery.clone(), guard::guard))
+        .with_state(gallery)
+}
+
+/// The page and its parts, the same for everybody.
+fn pages<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let mut router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/robots.txt", get(page::robots))
         .route("/manifest.webmanifest", get(page::manifest))
         .route("/assets/{*name}", get(page::asset))
-        .route("/thumb/{id}", get(media::thumb))
-        .route("/preview/{id}", get(media::preview))
-        .route("/original/{id}", get(origin::original))
         .route("/photos/{id}", get(page::index))
         .route("/albums/{id}", get(page::index));
     for path in page::SCREENS {
         router = router.route(path, get(page::index));
     }
     router
-        .fallback(|| async { Refusal::not_found() })
-        .method_not_allowed_fallback(|| async { Refusal::not_found() })
-        .layer(from_fn_with_state(gallery.clone(), guard::guard))
-        .with_state(gallery)
+}
+
+/// For `fuzz`: the bytes of a file of `len` that `Range` and `If-Range` ask for.
+pub(crate) fn bytes_asked(range: &str, if_range: Option<&str>, len: u64) -> Option<(u64, u64)> {
+    match range::Wanted::of(Some(range), if_range, "\"a\"", len) {
+        range::Wanted::Part(first, last) => Some((first, last)),
+        range::Wanted::Whole | range::Wanted::Unsatisfiable => None,
+    }
+}
+
+/// For `fuzz`: the status of what is answered to a path, with a photo behind every id, and whether it
+/// counts as a part of the page. `None` where it is no path.
+pub(crate) async fn path_asked(path: &str) -> Option<(u16, bool)> {
+    let asked = Request::get(path).body(Body::empty()).ok()?;
+    let is_open = guard::is_open(asked.uri().path());
+    let original = |Path(id): Path<String>| async move {
+        let found = item_of(&id).ok_or_else(Refusal::not_found)?;
+        Ok::<_, Refusal>(found.to_string())
+    };
+    let router: Router = pages()
+        .route("/original/{id}", get(original))
+        .fallback(|| async { Refusal::not_found() });
+    let Ok(told) = router.oneshot(asked).await;
+    Some((told.status().as_u16(), is_open))
 }
 
 /// The id of an asset in an address: all 64 digits, in lower case.

@@ -23,6 +23,16 @@ pub(super) const TARGETS: &[Target] = &[
         run: worker,
     },
     Target {
+        name: "byte_range",
+        seeds: || texts(RANGES),
+        run: |bytes| text(bytes, byte_range),
+    },
+    Target {
+        name: "gallery_path",
+        seeds: || texts(PATHS),
+        run: |bytes| text(bytes, gallery_path),
+    },
+    Target {
         name: "config",
         seeds: || texts(&[CONFIG, "[other]\nkey = [1, 2.5, \"x\"]\n"]),
         run: |bytes| text(bytes, |settings| fuzz::config(settings).is_some()),
@@ -67,6 +77,24 @@ pub(super) const TARGETS: &[Target] = &[
 const CONFIG: &str =
     "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\ndiscovery = false\nlan_only = true\n";
 
+/// `Range`, `If-Range` where it is one, and how long the file is, one a line.
+const RANGES: &[&str] = &[
+    "bytes=0-0\n\n100",
+    "bytes=90-200\n\"a\"\n100",
+    "bytes=-5\n\n18446744073709551615",
+    "BYTES = 7-\n\n8",
+];
+
+const PATHS: &[&str] = &[
+    "/",
+    "/photos",
+    "/assets/main.js",
+    "/assets/m%61in.js?a=b",
+    "/albums/x",
+    "/manifest.webmanifest",
+    "/original/000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+];
+
 const ADDRESSES: &[&str] = &[
     "/ip4/192.168.1.20/tcp/4001",
     "/ip6/fe80::1/tcp/65535",
@@ -106,6 +134,34 @@ const TIMES: &[&str] = &[
     "2023-05-01..2023-05-31",
     "1d12h",
 ];
+
+fn byte_range(lines: &str) -> bool {
+    let mut lines = lines.lines();
+    let [range, if_range] = [(); 2].map(|()| lines.next().unwrap_or_default());
+    let len = lines.next().and_then(|len| len.parse().ok()).unwrap_or(0);
+    let if_range = Some(if_range).filter(|condition| !condition.is_empty());
+    let Some((first, last)) = fuzz::byte_range(range, if_range, len) else {
+        return false;
+    };
+    assert!(
+        first <= last && last < len,
+        "{range:?} of {len}: {first}-{last}"
+    );
+    true
+}
+
+/// What is there is a part of the page, which everybody may see, or has an id.
+fn gallery_path(path: &str) -> bool {
+    let Some((status, is_open)) = fuzz::gallery_path(path) else {
+        return false;
+    };
+    let is_photo = path.contains("/original/");
+    match status {
+        200 => assert!(is_open || is_photo, "{path:?}"),
+        status => assert!([400, 404].contains(&status), "{path:?}: {status}"),
+    }
+    status == 200
+}
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).expect("small").to_le_bytes();
