@@ -16,6 +16,8 @@ mod files;
 mod forks;
 mod gossip;
 mod holds;
+#[path = "../../../tests/numbers/mod.rs"]
+mod numbers;
 mod people;
 mod present;
 mod scrub;

@@ -4,7 +4,10 @@ use heirloom_node::upkeep;
 use heirloom_protocol::{id::OpId, op::Role};
 use serde_json::{Value, json};
 
-use crate::world::{Home, listed};
+use crate::{
+    numbers::report,
+    world::{Home, listed},
+};
 
 const START: u64 = 1_800_000_000_000;
 const DAY: u64 = 24 * 3600 * 1000;
@@ -151,6 +154,65 @@ async fn a_burst_of_deletions_is_told_and_one_command_takes_it_back() {
     phone.set_clock(START + 90 * DAY).await;
     phone.take_from(&home).await;
     assert_eq!(listed(&phone, json!({})).await.len(), 13);
+}
+
+/// How many photos a member deletes who means harm.
+const MANY: u64 = 120;
+
+#[tokio::test]
+async fn all_that_a_hostile_member_deletes_comes_back() {
+    let (home, phone) = two("contributor").await;
+    let ids = add(&home, MANY).await;
+    // A contributor may delete its own alone.
+    phone.take_from(&home).await;
+    phone.take_blobs_from(&home).await;
+    for some in ids.chunks(40) {
+        phone.ask("trash", texts(some)).await;
+        phone.ask("purge", texts(some)).await;
+    }
+    home.take_from(&phone).await;
+    assert_eq!(listed(&home, json!({})).await.len(), ids.len());
+    // A manager may delete everybody's, for good as well.
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "manager"}),
+    )
+    .await
+    .done();
+    phone.take_from(&home).await;
+    for some in ids.chunks(40) {
+        phone.ask("trash", texts(some)).await.done();
+    }
+    for some in ids[..60].chunks(40) {
+        phone.ask("purge", texts(some)).await.done();
+    }
+    home.take_from(&phone).await;
+    assert_eq!(listed(&home, json!({})).await.len(), 0);
+    let told = notices(&home).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    let told = told[0].clone();
+    assert!(told.contains(&format!("deleted {MANY} photos")), "{told}");
+
+    let asked = json!({"device": "bens phone", "since": "2027-01-15T08:00"});
+    let undone = home.ask("undo", asked).await;
+    let counts = ["restored", "added_again"].map(|field| undone.done()[field].clone());
+    assert_eq!(counts, [json!(60), json!(60)]);
+    assert_eq!(listed(&home, json!({})).await.len(), ids.len());
+    // Their bytes are there for good.
+    home.set_clock(START + 90 * DAY).await;
+    upkeep::round(&home.node().await).await.unwrap();
+    let told = home.ask("verify", json!({"read_data": true})).await;
+    assert_eq!(told.done()["damaged"], 0);
+    let kept = home.ask("list", json!({})).await;
+    let kept = kept.of("asset");
+    let whole = kept
+        .iter()
+        .filter(|asset| asset["here"]["original"] == true);
+    let whole = whole.count();
+    assert_eq!(u64::try_from(whole).unwrap(), MANY);
+    report(&format!(
+        "a contributor deleted 0 and a manager {MANY} photos of others; {whole} are back"
+    ));
 }
 
 #[tokio::test]
