@@ -193,3 +193,85 @@ fn a_folder_whose_name_is_no_text_is_imported_exported_and_carried_all_the_same(
     }
     laptop.never_panicked();
 }
+
+/// Adds files to the only item of a home, as another program might, until it has as many as it may.
+fn fill_up(device: &Device) {
+    use heirloom_node::{api::Doorway, node::Options};
+    use heirloom_protocol::{
+        crypto::BlobKey,
+        id::{OpId, PlainHash},
+        limits,
+        log::entry::BlobLine,
+        op::{AddPart, Op, Part, PartRole},
+    };
+    let listed = device.assets();
+    let id = listed[0]["id"].as_str().expect("an id");
+    let item = OpId::from_hex(id).expect("an id");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let options = Options {
+            worker: (PathBuf::from("/bin/false"), Vec::new()),
+        };
+        let doorway = Doorway::open(device.home.clone(), options).await;
+        let node = doorway.expect("it opens").node().await.expect("a home");
+        let view = node.view().await.expect("a view");
+        let album = view.library().expect("a library").id;
+        for number in 1..=limits::ITEM_PARTS {
+            let bytes = vec![u8::try_from(number).expect("few"); 1000];
+            let stored = node.store().blobs().put(&bytes).expect("stored");
+            let number = u8::try_from(number).expect("few");
+            let line = BlobLine {
+                part: number,
+                class: 0,
+                id: stored.cid,
+                padded: 1000,
+            };
+            let part = Part {
+                role: PartRole::Raw,
+                name: format!("{number}.raw"),
+                len: 900,
+                pt_hash: PlainHash([number; 32]),
+                key: BlobKey::from_bytes([number; 32]),
+                blob: 0,
+            };
+            let op = Op::AddPart(AddPart { item, part });
+            let recorded = node
+                .ask(move |runtime| runtime.record(album, vec![op], vec![line], &[stored.place]));
+            recorded.await.expect("it runs").expect("recorded");
+        }
+    });
+}
+
+#[test]
+fn a_movie_for_which_its_still_has_no_room_is_an_item_of_its_own() {
+    let homes = Homes::new();
+    let a = laptop(&homes);
+    let (still, movie) = pictures::live("LIVE-FULL", 4000, &mut Dice::new());
+    let folder = homes.path().join("in");
+    fs::create_dir(&folder).expect("a folder");
+    let (photo, motion) = (folder.join("IMG.JPG"), folder.join("IMG.MOV"));
+    fs::write(&photo, still).expect("a still");
+    fs::write(&motion, &movie).expect("a movie");
+    a.ok(&["import", text(&photo)]);
+    fill_up(&a);
+    let told = a.ok(&["import", text(&motion)]);
+    let summary = told.last().expect("a summary");
+    assert_eq!(
+        (&summary["added"], &summary["paired"]),
+        (&1.into(), &0.into()),
+        "{summary}"
+    );
+    let kinds = a.assets();
+    let videos = kinds.iter().filter(|asset| asset["kind"] == "video");
+    assert_eq!(videos.count(), 1, "{kinds:?}");
+    let out = homes.path().join("out");
+    // The files that were put in by hand hold nothing that could be read.
+    a.start(&["export", text(&out), "--sidecars", "none"]).all();
+    let is_there = sums(&out).into_values();
+    let mut is_there = is_there.map(|path| fs::read(path).expect("a file"));
+    assert!(
+        is_there.any(|bytes| bytes == movie),
+        "the movie comes out again"
+    );
+    a.never_panicked();
+}

@@ -183,7 +183,10 @@ impl<'a, 's> Batcher<'a, 's> {
         let has_motion = asset
             .all_parts()
             .any(|(part, _)| part.role == PartRole::Motion);
-        Ok((asset.added.is_some() && !asset.is_purged() && !has_motion).then_some(key))
+        // Of an item with as many parts as it may have, another one would be part of nothing.
+        let has_room = asset.parts.len() < limits::ITEM_PARTS;
+        let is_still = asset.added.is_some() && !asset.is_purged();
+        Ok((is_still && !has_motion && has_room).then_some(key))
     }
 
     fn pair(&mut self, movie: Photo, still: AssetKey) -> Result<(), ApiError> {
@@ -198,6 +201,13 @@ impl<'a, 's> Batcher<'a, 's> {
         self.shared
             .node
             .ask_blocking(move |runtime| runtime.record(album, vec![op], vec![line], &[place]))??;
+        // Others may have added parts meanwhile, of which those with the smallest ids count.
+        let asset = still.load(self.shared.node.store())?;
+        let mut parts = asset.all_parts();
+        if !parts.any(|(part, blob)| part.pt_hash == movie.hash && blob.id == line.id) {
+            self.flush()?;
+            return self.wait(movie);
+        }
         self.keep_sources(std::slice::from_ref(&movie), &[])?;
         self.shared.in_work().remove(&(movie.album, movie.hash));
         self.added.insert((movie.album, movie.hash), still.item);

@@ -184,7 +184,7 @@ fn add_part(asset: &mut Asset, part: &Part, context: Context<'_>) -> bool {
     let Some(blob) = context.blob(part.blob, Some(0)) else {
         return false;
     };
-    if !part_is_sound(part) || asset.parts.len() >= limits::ITEM_PARTS {
+    if !part_is_sound(part) {
         return false;
     }
     let added = AddedPart {
@@ -192,7 +192,9 @@ fn add_part(asset: &mut Asset, part: &Part, context: Context<'_>) -> bool {
         part: part.clone(),
         blob,
     };
-    insert(&mut asset.parts, added, |added| added.origin.op)
+    insert_up_to(limits::ITEM_PARTS, &mut asset.parts, added, |added| {
+        added.origin.op
+    })
 }
 
 fn add_blob(asset: &mut Asset, made: &AddBlob, context: Context<'_>) -> bool {
@@ -223,14 +225,23 @@ fn decide(asset: &mut Asset, origin: Origin, verdict: Verdict) -> bool {
 
 /// Inserts in order of a key that is unique, so that equal sets are equal values.
 fn insert<T, K: Ord>(list: &mut Vec<T>, value: T, key: impl Fn(&T) -> K) -> bool {
+    insert_up_to(KEPT, list, value, key)
+}
+
+/// The same where another number of values is kept: those with the smallest keys.
+fn insert_up_to<T, K: Ord>(
+    most: usize,
+    list: &mut Vec<T>,
+    value: T,
+    key: impl Fn(&T) -> K,
+) -> bool {
     match list.binary_search_by(|probe| key(probe).cmp(&key(&value))) {
-        Ok(_) => false,
-        Err(KEPT) => false,
-        Err(place) => {
+        Err(place) if place < most => {
             list.insert(place, value);
-            list.truncate(KEPT);
+            list.truncate(most);
             true
         }
+        Ok(_) | Err(_) => false,
     }
 }
 

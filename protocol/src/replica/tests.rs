@@ -13,10 +13,30 @@ use crate::{
     id::{BlobId, OpId, PlainHash},
     log::entry::BlobLine,
     op::{
-        AddItem, AddPerson, AlbumUse, Captured, DeviceKind, Field, ItemKind, Items, Level, Op,
-        Part, PartRole, Role, SetField, Subject,
+        AddItem, AddPart, AddPerson, AlbumUse, Captured, DeviceKind, Field, ItemKind, Items, Level,
+        Op, Part, PartRole, Role, SetField, Subject,
     },
 };
+
+fn part(role: PartRole, name: &str) -> Part {
+    Part {
+        role,
+        name: name.into(),
+        len: 3,
+        pt_hash: PlainHash([7; 32]),
+        key: BlobKey::from_bytes([9; 32]),
+        blob: 0,
+    }
+}
+
+fn line(part: u8) -> BlobLine {
+    BlobLine {
+        part,
+        class: 0,
+        id: BlobId([5; 32]),
+        padded: 3,
+    }
+}
 
 struct Device {
     replica: Replica,
@@ -47,14 +67,7 @@ impl Device {
     }
 
     fn add_photo(&mut self, space: SpaceId, name: &str) -> OpId {
-        let part = Part {
-            role: PartRole::Still,
-            name: name.into(),
-            len: 3,
-            pt_hash: PlainHash([7; 32]),
-            key: BlobKey::from_bytes([9; 32]),
-            blob: 0,
-        };
+        let part = part(PartRole::Still, name);
         let item = AddItem {
             kind: ItemKind::Photo,
             media: 1,
@@ -66,24 +79,23 @@ impl Device {
             camera: None,
             parts: vec![part],
         };
-        let line = BlobLine {
-            part: 0,
-            class: 0,
-            id: BlobId([5; 32]),
-            padded: 3,
-        };
-        let entry = self.record(space, vec![Op::AddItem(item)], vec![line]);
+        let entry = self.record(space, vec![Op::AddItem(item)], vec![line(0)]);
         OpId::of(entry, 0)
     }
 
     /// Every asset of an album as this device sees it.
     fn assets(&self, space: SpaceId) -> BTreeMap<OpId, Asset> {
+        self.assets_from(space, self.entries.values())
+    }
+
+    /// The same where the entries come in some order.
+    fn assets_from<'a>(
+        &self,
+        space: SpaceId,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> BTreeMap<OpId, Asset> {
         let mut assets: BTreeMap<OpId, Asset> = BTreeMap::new();
-        for entry in self
-            .entries
-            .values()
-            .filter(|entry| entry.header().space == space)
-        {
+        for entry in entries.filter(|entry| entry.header().space == space) {
             let projection = self.replica.project(entry, self.now);
             let Some(place) = self.replica.place(entry) else {
                 continue;
@@ -396,6 +408,27 @@ fn edits_settle_alike_whatever_order_entries_come_in() {
         anna.assets(space)[&photo].text(Field::Caption),
         Some("at the lake")
     );
+}
+
+#[test]
+fn of_more_parts_than_an_item_may_have_the_same_ones_stay_whatever_order_they_come_in() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let mut pi = joins(&mut anna, 2, None);
+    pull(&mut pi, &anna);
+    let photo = anna.add_photo(space, "one.jpg");
+    for device in [&mut anna, &mut pi] {
+        for number in 0..12 {
+            let part = part(PartRole::Raw, &format!("{number}.raw"));
+            let op = Op::AddPart(AddPart { item: photo, part });
+            device.record(space, vec![op], vec![line(number + 1)]);
+        }
+    }
+    pull(&mut anna, &pi);
+    let forth = anna.assets(space);
+    let back = anna.assets_from(space, anna.entries.values().rev());
+    assert_eq!(forth[&photo].parts.len(), crate::limits::ITEM_PARTS);
+    assert_eq!(forth, back);
 }
 
 #[test]
