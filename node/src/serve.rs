@@ -10,6 +10,7 @@ use crate::{
     api::{Answer, ApiError, Doorway, Lines, keep_from_deleted, keep_taken, keep_within_limit},
     carry::depot,
     gallery::{Gallery, GalleryOptions},
+    import::previews,
     net::{Address, Relaying},
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
@@ -171,6 +172,7 @@ impl Running {
         self.work = vec![
             tokio::spawn(tell_moved(network.clone(), self.ending.clone())),
             tokio::spawn(scrub::run(node.clone(), self.ending.clone())),
+            tokio::spawn(previews::run_again(node.clone(), self.ending.clone())),
             tokio::spawn(keep_up(node.clone(), self.ending.clone())),
             tokio::spawn(keep_within_limit(node, network, self.ending.clone())),
             tokio::spawn(depot::run(self.doorway.clone(), self.ending.clone())),

@@ -1,12 +1,19 @@
 //! `verify --repair`: what this disk cannot put right by itself comes again from other devices.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use super::{Answer, ApiError, Doorway, pair::Lent};
 use crate::{
+    import::{
+        pictures::{self, Which},
+        previews,
+    },
     network::Network,
     node::Node,
     runtime::RuntimeError,
@@ -51,6 +58,35 @@ pub(super) async fn repair(
     lent.give_back().await;
     done?;
     Ok(healed)
+}
+
+/// Makes pictures again that no device brought and whose originals are here, and tries those once more that
+/// could not be made; says of what was found whether it is put right by then.
+///
+/// # Errors
+///
+/// What the disk says. That a picture cannot be made is none.
+pub(super) async fn pictures(
+    node: &Node,
+    findings: &[Finding],
+    healed: &mut [bool],
+    answer: &Answer,
+) -> Result<(), ApiError> {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (busy, ended) = (node.clone(), Arc::clone(&cancelled));
+    let work = node.blocking(move || {
+        pictures::remake(&busy, &Which::All, &ended)?;
+        previews::make_again(&busy, true, &ended)
+    });
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done??,
+        () = answer.dropped().cancelled() => {
+            cancelled.store(true, Ordering::Relaxed);
+            work.await??;
+        }
+    }
+    Ok(look(node, findings, healed).await?)
 }
 
 /// Waits until everything has come again, or nobody brings more.

@@ -53,10 +53,13 @@ pub(super) async fn verify(
         .await??;
     let findings = &found.verified.findings;
     let is_repair = pick::flag(body, "repair");
-    let repaired = match is_repair && !findings.is_empty() {
+    let mut repaired = match is_repair && !findings.is_empty() {
         true => repair::repair(doorway, node, findings, answer).await?,
         false => vec![false; findings.len()],
     };
+    if is_repair {
+        repair::pictures(node, findings, &mut repaired, answer).await?;
+    }
     let (again, noted) = (found.again, findings.clone());
     node.ask(move |runtime| {
         runtime.miss_no_more(&again)?;

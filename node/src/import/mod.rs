@@ -18,11 +18,13 @@ mod deleted;
 mod encrypt;
 mod known;
 pub mod metadata;
+pub(crate) mod pictures;
 mod prepare;
 pub mod previews;
 mod reuse;
 mod scan;
 pub mod sidecar;
+mod tried;
 
 pub(crate) use self::albums::unmade;
 

@@ -2,7 +2,8 @@
 //!
 //! The original is read back from its own blob, so what is shown is what is
 //! kept. A picture that cannot be made costs its reason and nothing else; a
-//! reason that may pass (no worker) leaves it due.
+//! reason that may pass (no worker) leaves it due, and any other makes it due once
+//! more for the next version (`tried.rs`).
 
 use std::{
     ops::ControlFlow,
@@ -18,18 +19,22 @@ use heirloom_protocol::{
     id::{AlbumId, OpId, PlainHash},
     limits,
     log::entry::BlobLine,
-    op::{AddBlob, Field, ItemKind, Op, SetField},
+    op::{AddBlob, Field, ItemKind, Level, Op, SetField},
 };
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::reuse::{self, Named};
+use super::{
+    reuse::{self, Named},
+    tried::{self, Ended},
+};
 use crate::{
     api::ApiError,
     media::{MediaKind, MediaType, Pool, Previews, Reason},
     node::Node,
     original::Plain,
     runtime::{AssetKey, RuntimeError, decode_asset},
-    store::{BlobPlace, Store, StoreError, Table},
+    store::{BlobPlace, BlobWriter, Store, StoreError, Table},
 };
 
 /// Items whose pictures are recorded in one entry; the first time fewer, so that the first are seen soon.
@@ -48,6 +53,8 @@ pub struct Due {
 /// What one asset's pictures came to.
 struct Outcome {
     item: OpId,
+    /// There are none, for a reason that stays.
+    is_none: bool,
     ops: Vec<Op>,
     lines: Vec<BlobLine>,
     places: Vec<BlobPlace>,
@@ -78,12 +85,90 @@ pub fn overdue(node: &Node, albums: &[AlbumId]) -> Result<Vec<Due>, ApiError> {
 }
 
 fn is_due(asset: &Asset) -> bool {
-    asset.shown_blob(0, Class::Thumbnail.code()).is_none()
-        && asset.field(Field::NoPreview).is_none()
-        && !asset.is_purged()
+    is_bare(asset) && asset.field(Field::NoPreview).is_none()
 }
 
-fn media_of(asset: &Asset) -> Option<MediaType> {
+fn is_bare(asset: &Asset) -> bool {
+    asset.shown_blob(0, Class::Thumbnail.code()).is_none() && !asset.is_purged()
+}
+
+/// Assets of this person that are without pictures and are to be tried again now: what was left over, what
+/// this version has not tried yet, and that over which a worker was ended from outside in an earlier run. With
+/// `all`, whatever was tried. Reads every row.
+///
+/// # Errors
+///
+/// What the store says.
+pub(crate) fn due_again(node: &Node, all: bool) -> Result<Vec<Due>, ApiError> {
+    let store = node.store();
+    if all {
+        tried::forget(store)?;
+    }
+    let view = node.ask_blocking(|runtime| runtime.view())?;
+    let mut bare = Vec::new();
+    for (album, seen) in &view.albums {
+        if seen.level < Level::Contributor {
+            continue;
+        }
+        store.scan(Table::Assets, &album.0, |key, row| {
+            let asset = row.ok().and_then(|row| decode_asset(&row));
+            if let (Some(key), Some(asset)) = (AssetKey::from_bytes(key), asset)
+                && asset.owner() == view.person
+                && is_bare(&asset)
+                && let Some(media) = media_of(&asset)
+            {
+                bare.push((Due { key, media }, asset.field(Field::NoPreview).is_some()));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    let mut due = Vec::new();
+    for (one, is_told) in bare {
+        let is_due = match is_told {
+            true => tried::is_due_again(store, &one.key)?,
+            false => tried::was_ended(store, &one.key)? != Some(Ended::Now),
+        };
+        due.extend(is_due.then_some(one));
+    }
+    Ok(due)
+}
+
+/// Makes what [`due_again`] says. Blocks.
+///
+/// # Errors
+///
+/// What the store says; the rest is due the next time.
+pub(crate) fn make_again(node: &Node, all: bool, cancelled: &AtomicBool) -> Result<(), ApiError> {
+    let due = due_again(node, all)?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let (program, args) = node.options().worker.clone();
+    let pool = Arc::new(Pool::new(program, args, 0));
+    let count = due.len();
+    tracing::info!(count, "pictures that could not be made are tried again");
+    make(node, &pool, due, cancelled, || {})
+}
+
+/// Tries once, as a node starts, what is due again by then.
+pub(crate) async fn run_again(node: Node, ending: CancellationToken) {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let (busy, ended) = (node.clone(), Arc::clone(&cancelled));
+    let work = node.blocking(move || make_again(&busy, false, &ended));
+    tokio::pin!(work);
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = ending.cancelled() => {
+            cancelled.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    if let Ok(Err(error)) = done {
+        tracing::warn!(error = error.message, "pictures that could not be made");
+    }
+}
+
+pub(super) fn media_of(asset: &Asset) -> Option<MediaType> {
     let item = &asset.added.as_ref()?.item;
     u8::try_from(item.media).ok().and_then(MediaType::from_code)
 }
@@ -166,12 +251,17 @@ fn make_batch(
 fn make_one(node: &Node, pool: &Pool, due: Due) -> Result<Option<Outcome>, ApiError> {
     let store = node.store();
     let asset = due.key.load(store)?;
-    let Some(added) = asset.added.as_ref().filter(|_| is_due(&asset)) else {
+    let Some(added) = asset.added.as_ref().filter(|_| is_bare(&asset)) else {
         return Ok(None);
     };
+    let said = asset.field(Field::NoPreview);
+    let ended = tried::was_ended(store, &due.key)?;
+    if ended == Some(Ended::Now) || (said.is_some() && !tried::is_due_again(store, &due.key)?) {
+        return Ok(None);
+    }
     let (part, blob) = (&added.item.parts[0], &added.blobs[0]);
     if added.item.kind == ItemKind::Video || due.media.kind() == MediaKind::Video {
-        return Ok(Some(none(due.key.item, "movies have no preview yet")));
+        return Ok(Some(none(due.key.item, said, "movies have no preview yet")));
     }
     let me = asset.owner();
     let made = me.map(|me| reuse::pictures(store, me, part.pt_hash));
@@ -186,25 +276,28 @@ fn make_one(node: &Node, pool: &Pool, due: Due) -> Result<Option<Outcome>, ApiEr
     };
     match pool.make(&mut original, due.media).pictures {
         Ok(pictures) => Ok(Some(outcome_of(node, due.key.item, &pictures)?)),
-        Err(reason) if reason.is_passing() => Ok(None),
-        Err(reason) => Ok(Some(none(due.key.item, &reason_text(reason)))),
+        // The file may be what made memory short: so once more, and not in this run.
+        Err(Reason::Ended) if ended.is_none() => {
+            tried::note_ended(store, due.key)?;
+            Ok(None)
+        }
+        Err(reason) if reason.is_passing() && reason != Reason::Ended => Ok(None),
+        Err(reason) => Ok(Some(none(due.key.item, said, &reason.to_string()))),
     }
 }
 
-fn reason_text(reason: Reason) -> String {
-    reason.to_string()
-}
-
-fn none(item: OpId, reason: &str) -> Outcome {
-    let value = reason.as_bytes().to_vec();
+/// That there are no pictures, which is said unless it is already.
+fn none(item: OpId, said: Option<&[u8]>, reason: &str) -> Outcome {
     let op = Op::SetField(SetField {
         item,
         field: Field::NoPreview.code(),
-        value,
+        value: reason.as_bytes().to_vec(),
     });
+    let is_new = said != Some(reason.as_bytes());
     Outcome {
         item,
-        ops: vec![op],
+        is_none: true,
+        ops: is_new.then_some(op).into_iter().collect(),
         lines: Vec::new(),
         places: Vec::new(),
     }
@@ -214,6 +307,7 @@ fn none(item: OpId, reason: &str) -> Outcome {
 fn named_again(item: OpId, made: Vec<(AddBlob, Named)>) -> Outcome {
     let mut outcome = Outcome {
         item,
+        is_none: false,
         ops: Vec::new(),
         lines: Vec::new(),
         places: Vec::new(),
@@ -229,6 +323,7 @@ fn named_again(item: OpId, made: Vec<(AddBlob, Named)>) -> Outcome {
 fn outcome_of(node: &Node, item: OpId, made: &Previews) -> Result<Outcome, ApiError> {
     let mut outcome = Outcome {
         item,
+        is_none: false,
         ops: Vec::new(),
         lines: Vec::new(),
         places: Vec::new(),
@@ -282,6 +377,23 @@ fn encrypt(
 ) -> Result<(BlobLine, BlobPlace), StoreError> {
     let len = u64::try_from(plain.len()).unwrap_or(u64::MAX);
     let shape = Shape::padded(class, 0, len).expect("a preview is far below the limit of a blob");
+    let stored = sealed(store, shape, plain, key)?.finish()?;
+    let line = BlobLine {
+        part: 0,
+        class: class.code(),
+        id: stored.cid,
+        padded: shape.padded_bytes(),
+    };
+    Ok((line, stored.place))
+}
+
+/// The ciphertext of a picture that is in memory, on its way to the disk.
+pub(super) fn sealed(
+    store: &Store,
+    shape: Shape,
+    plain: &[u8],
+    key: &BlobKey,
+) -> Result<BlobWriter, StoreError> {
     let mut encryptor = Encryptor::new(key, shape);
     let mut writer = store.blobs().writer();
     let mut segment = Vec::with_capacity(limits::LEAF_BYTES);
@@ -296,14 +408,7 @@ fn encrypt(
             .expect("segments go upwards, each once");
         writer.write(&segment)?;
     }
-    let stored = writer.finish()?;
-    let line = BlobLine {
-        part: 0,
-        class: class.code(),
-        id: stored.cid,
-        padded: shape.padded_bytes(),
-    };
-    Ok((line, stored.place))
+    Ok(writer)
 }
 
 fn record(node: &Node, album: AlbumId, mut outcomes: Vec<Outcome>) -> Result<(), ApiError> {
@@ -311,6 +416,13 @@ fn record(node: &Node, album: AlbumId, mut outcomes: Vec<Outcome>) -> Result<(),
         return Ok(());
     }
     outcomes.sort_by_key(|outcome| outcome.item);
+    let none = outcomes.iter().filter(|outcome| outcome.is_none);
+    let none: Vec<_> = none
+        .map(|outcome| AssetKey {
+            album,
+            item: outcome.item,
+        })
+        .collect();
     node.store().blobs().sync()?;
     let (mut ops, mut lines, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for outcome in outcomes {
@@ -326,6 +438,8 @@ fn record(node: &Node, album: AlbumId, mut outcomes: Vec<Outcome>) -> Result<(),
             ops.push(op);
         }
     }
-    node.ask_blocking(move |runtime| runtime.record(album, ops, lines, &places))??;
-    Ok(())
+    if !ops.is_empty() {
+        node.ask_blocking(move |runtime| runtime.record(album, ops, lines, &places))??;
+    }
+    Ok(tried::note(node.store(), &none)?)
 }

@@ -47,10 +47,13 @@ pub enum Reason {
     /// The worker process was started and ended before it said anything.
     #[error("the worker process said nothing")]
     Silent,
+    /// The worker was ended by somebody else: the system, when memory was short, or a person.
+    #[error("the worker process was ended from outside")]
+    Ended,
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Damaged,
         Self::TooLarge,
         Self::NotSupported,
@@ -59,6 +62,7 @@ impl Reason {
         Self::Unreadable,
         Self::NoWorker,
         Self::Silent,
+        Self::Ended,
     ];
 
     /// A stable number for records; never 0.
@@ -73,6 +77,7 @@ impl Reason {
             Self::Unreadable => 6,
             Self::NoWorker => 7,
             Self::Silent => 8,
+            Self::Ended => 9,
         }
     }
 
@@ -87,7 +92,10 @@ impl Reason {
     /// All others hold until the program changes: trying again would fail again.
     #[must_use]
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Unreadable | Self::NoWorker | Self::Silent)
+        matches!(
+            self,
+            Self::Unreadable | Self::NoWorker | Self::Silent | Self::Ended
+        )
     }
 }
 

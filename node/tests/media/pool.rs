@@ -180,6 +180,7 @@ fn the_reason_tells_what_ended_a_worker() {
         for (worker, reason) in [
             ("hungry", Reason::TooMuchMemory),
             ("busy", Reason::TookTooLong),
+            ("shot", Reason::Ended),
         ] {
             let pool = pool(worker, 1);
             assert_eq!(

@@ -40,6 +40,11 @@ pub(crate) fn run(name: &str) -> Option<u8> {
                 n = std::hint::black_box(n.wrapping_add(1));
             }
         },
+        "shot" => |_: bool| {
+            use rustix::process::{Signal, getpid, kill_process};
+            kill_process(getpid(), Signal::KILL).expect("it is this process");
+            hang();
+        },
         "nosy" => |_: bool| ask(1, 64),
         "greedy" => |_: bool| {
             let mut answer = vec![0; 5 + PIECE];

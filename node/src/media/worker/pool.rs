@@ -430,8 +430,8 @@ fn cause(status: ExitStatus) -> Option<Reason> {
     if signal == Signal::XCPU.as_raw() {
         Some(Reason::TookTooLong)
     } else {
-        // Nobody here sent it: the system was short of memory.
-        (signal == Signal::KILL.as_raw()).then_some(Reason::TooMuchMemory)
+        // Nobody here sent it.
+        (signal == Signal::KILL.as_raw()).then_some(Reason::Ended)
     }
 }
 
