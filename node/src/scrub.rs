@@ -4,16 +4,20 @@
 //! and rests longer than it reads. How far it is stands in the store, so that a
 //! restart goes on with it. What is damaged is put aside and fetched again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
 
 use heirloom_protocol::wire;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    import::pictures::{self, Names, Which},
     node::Node,
     runtime::{BlobNames, RuntimeError},
-    store::{Batch, Cursor, Store, StoreError, Table},
+    store::{Batch, Cursor, Damage, Finding, Store, StoreError, Table},
 };
 
 /// How long a pass takes: 25 days, so that days on which the node rests do not make it 30.
@@ -27,6 +31,8 @@ const STEP_BYTES: u64 = 512 * 1024 * 1024;
 /// The rest after a slice, by the time that reading it took.
 const REST: u32 = 3;
 const REST_MAX: Duration = Duration::from_secs(1);
+/// Files that are gone and dealt with between two turns of others.
+const GONE_AT_ONCE: usize = 256;
 const ROW: &[u8] = b"scrub";
 
 /// How far the reading is.
@@ -91,6 +97,29 @@ impl Scrub {
 ///
 /// What the disk says; it goes on from the same place the next time.
 pub async fn step(node: &Node) -> Result<(), RuntimeError> {
+    let mut lost = Names::new();
+    replace_gone(node, &mut lost).await?;
+    let done = read_on(node, &mut lost).await;
+    if !lost.is_empty() {
+        remake(node, lost).await?;
+    }
+    done
+}
+
+/// Makes pictures again that were lost, where their originals are here and no other device has them.
+async fn remake(node: &Node, lost: Names) -> Result<(), RuntimeError> {
+    let busy = node.clone();
+    let made = node
+        .blocking(move || pictures::remake(&busy, &Which::Found(lost), &AtomicBool::new(false)));
+    match made.await? {
+        Ok(made) if made.is_empty() => {}
+        Ok(made) => tracing::info!(count = made.len(), "pictures were made again"),
+        Err(error) => tracing::warn!(error = error.message, "making pictures again"),
+    }
+    Ok(())
+}
+
+async fn read_on(node: &Node, lost: &mut Names) -> Result<(), RuntimeError> {
     let (store, now) = (node.store().clone(), node.clock().now().0);
     let mut scrub = node.blocking(move || begin(&store, now)).await??;
     let mut left = scrub.due(now).min(STEP_BYTES);
@@ -117,6 +146,7 @@ pub async fn step(node: &Node) -> Result<(), RuntimeError> {
             false => {
                 let first = findings.first().map(|finding| finding.damage.to_string());
                 tracing::warn!(count = findings.len(), first, "damage was found");
+                lost.extend(findings.iter().filter_map(|finding| finding.blob));
                 let healed = node.ask(move |runtime| runtime.heal(&findings)).await?;
                 healed.map(drop)
             }
@@ -132,6 +162,43 @@ pub async fn step(node: &Node) -> Result<(), RuntimeError> {
             return Ok(());
         }
         tokio::time::sleep((began.elapsed() * REST).min(REST_MAX)).await;
+    }
+    Ok(())
+}
+
+/// Has what lay in packs and folders that are gone fetched again.
+///
+/// Where that is most of what there is, nothing is given up: it may be on a disk that is not mounted, and a
+/// place that was given up is not found again. `verify --repair` is how a person decides that.
+async fn replace_gone(node: &Node, lost: &mut Names) -> Result<(), RuntimeError> {
+    let store = node.store().clone();
+    let findings = node
+        .blocking(move || {
+            let gone = store.gone()?;
+            let count = gone.len();
+            if gone.is_empty() {
+                return Ok(Vec::new());
+            }
+            if gone.is_most() {
+                tracing::warn!(count, "most files of this home are gone");
+                return Ok(Vec::new());
+            }
+            tracing::warn!(count, "files of this home are gone, and fetched again");
+            let mut names = BlobNames::default();
+            let blobs = gone.blobs.iter();
+            let blobs = blobs.flat_map(|(log, blobs)| blobs.iter().map(|at| (*log, at)));
+            let findings = blobs.filter_map(|(log, ordinal)| {
+                let cid = names.of(&store, &log, ordinal)?;
+                let (damage, blob) = (Damage::Blob { cid }, Some((log, ordinal)));
+                Some(Finding { damage, blob })
+            });
+            Ok::<Vec<_>, StoreError>(findings.collect())
+        })
+        .await??;
+    for findings in findings.chunks(GONE_AT_ONCE) {
+        let findings = findings.to_vec();
+        lost.extend(findings.iter().filter_map(|finding| finding.blob));
+        node.ask(move |runtime| runtime.heal(&findings)).await??;
     }
     Ok(())
 }

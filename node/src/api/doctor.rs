@@ -60,7 +60,11 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     let live = Live::of(doorway, node).await?;
     let store = node.store().clone();
     let mut checks = node
-        .blocking(move || vec![permissions(store.home()), disk(&store), damage(&store)])
+        .blocking(move || {
+            let mut checks = vec![permissions(store.home()), disk(&store), damage(&store)];
+            checks.push(files(&store));
+            checks
+        })
         .await?;
     checks.push(clock(node).await?);
     checks.push(settings(doorway.home()));
@@ -155,6 +159,56 @@ fn damage(store: &Store) -> Check {
         return Check::well("store", "the index was lost and made again from the logs");
     }
     Check::well("store", "the home was opened without a finding")
+}
+
+/// Whether the packs and folders are there that photos lie in.
+fn files(store: &Store) -> Check {
+    let gone = match store.gone() {
+        Ok(gone) => gone,
+        Err(error) => {
+            return Check::wrong(
+                "files",
+                format!("whether all files are there could not be seen: {error}"),
+                "heirloom verify names what is damaged",
+            );
+        }
+    };
+    if let Some((pack, why)) = store.unread_packs().into_iter().next() {
+        return Check::wrong(
+            "files",
+            format!("pack {pack} could not be read when the index was made: {why}"),
+            "mend that, and start the node anew: what lies in it is taken in again",
+        );
+    }
+    if gone.is_empty() {
+        return Check::well("files", "every pack and folder of photos is there");
+    }
+    let mut what: Vec<_> = gone
+        .packs
+        .iter()
+        .map(|pack| format!("pack {pack}"))
+        .collect();
+    if !gone.folders.is_empty() {
+        what.push(format!("{} folders", gone.folders.len()));
+    }
+    let blobs = store.home().join("blobs");
+    let remedy = match gone.is_most() {
+        true => format!(
+            "if another disk belongs at {}, mount it and start the node anew; else heirloom verify --repair, while a device that has them is in reach",
+            blobs.display()
+        ),
+        false => "heirloom verify --repair, while a device that has them is in reach".into(),
+    };
+    Check::wrong(
+        "files",
+        format!(
+            "{} of {} are gone, and {} files in them",
+            what.join(", "),
+            blobs.display(),
+            gone.len()
+        ),
+        remedy,
+    )
 }
 
 async fn clock(node: &Node) -> Result<Check, ApiError> {

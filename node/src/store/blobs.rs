@@ -523,7 +523,7 @@ impl BlobWriter {
         let disk = match self.large.take() {
             Some(disk) => disk,
             None => {
-                let disk = Disk::create(&self.blobs.0.temporary())?;
+                let disk = fs::create_within(&self.blobs.0.temporary())?;
                 let small = std::mem::take(&mut self.small);
                 if let Err(error) = disk.write_at(0, &small) {
                     self.large = Some(disk);

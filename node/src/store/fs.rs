@@ -171,6 +171,15 @@ impl Disk {
         Ok(self.file.metadata().map_err(at_read(&self.path))?.len())
     }
 
+    /// Whether its path still leads to it: an open file outlives its name, and what goes into it then is
+    /// nowhere once it is closed.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let (Ok(named), Ok(open)) = (fs::metadata(&self.path), self.file.metadata()) else {
+            return false;
+        };
+        is_same(&named, &open)
+    }
+
     /// Fills the buffer from an offset, or fails with `UnexpectedEof`.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         note_read(&self.path)
@@ -244,6 +253,18 @@ impl Disk {
     pub(crate) fn into_file(self) -> File {
         self.file
     }
+}
+
+#[cfg(unix)]
+fn is_same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Such a system lets nobody remove a file that is open.
+#[cfg(not(unix))]
+fn is_same(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
 }
 
 #[cfg(unix)]
@@ -328,6 +349,17 @@ pub(crate) fn create_folder_unsynced(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     changed.push(above.unwrap_or_else(|| Path::new(".")).to_owned());
     Ok(changed)
+}
+
+/// Creates a file, and its folder where somebody removed that.
+pub(crate) fn create_within(path: &Path) -> io::Result<Disk> {
+    match Disk::create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create_folder(path.parent().unwrap_or_else(|| Path::new(".")))?;
+            Disk::create(path)
+        }
+        created => created,
+    }
 }
 
 /// Makes the names in a folder durable.

@@ -125,6 +125,7 @@ impl Store {
         let logs = recover(&files, states, trust, &mut opened)?;
         let pack = index.snapshot()?.pack_end()?;
         let survey = logs.states.values().any(|log| !log.pending.is_empty());
+        let was_empty = super::gone::is_empty(home)?;
         let blobs = BlobStore::open(home.join("blobs"), pack, survey)?;
         let shorter = std::mem::take(&mut opened.shorter);
         let store = Self(Arc::new(Inner {
@@ -142,6 +143,10 @@ impl Store {
         }));
         store.note_lost(&shorter)?;
         store.0.settle_settings();
+        // What the rows do not tell is told by who reads them.
+        if let Err(error) = store.notice_gone(was_empty) {
+            tracing::warn!(%error, "whether files are gone could not be seen");
+        }
         Ok(store)
     }
 
@@ -358,7 +363,7 @@ fn open_index(
 ) -> Result<(Index, States, Trust), StoreError> {
     let path = home.join("heirloom.redb");
     let present = files.list()?;
-    let unusable = if marker(home).exists() {
+    let unusable = if marker(home).exists() || super::pack::reads_again(&home.join("blobs"))? {
         Unusable::Asked
     } else if !path.exists() && !present.is_empty() {
         Unusable::Missing

@@ -4,10 +4,13 @@
 //! whether it still counts) and the blob. Records are found by their place; the
 //! walk over a whole pack is for making the index again. A pack is continued only
 //! where its length is what the index last committed; otherwise the next one
-//! begins, so that a torn record is always the last of its file.
+//! begins, so that a torn record is always the last of its file. A pack that somebody
+//! removed is not gone on with, and its number is never given again: the index may
+//! still name what lay in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -32,6 +35,8 @@ const STATE: usize = 48;
 const STATE_AT: u64 = 48;
 const LIVE: u8 = 0;
 const GONE: u8 = 1;
+/// The file that names packs which a survey could not read.
+const UNREAD: &str = "unread";
 const OPEN_PACKS: usize = 32;
 /// Most bits of a header that may be wrong for it to be that of a blob: of 384 no others agree by chance.
 const WRONG_BITS: u32 = 8;
@@ -77,6 +82,10 @@ pub(crate) struct Packs {
     root: PathBuf,
     active: Mutex<Active>,
     open: Mutex<BTreeMap<u32, Arc<Disk>>>,
+    /// A pack that the index names was noticed to be gone, or what is large.
+    pub(super) is_short: AtomicBool,
+    /// Packs that a survey could not read, and why: what lies in them is in no index.
+    unread: Mutex<BTreeMap<u32, String>>,
 }
 
 impl Packs {
@@ -87,10 +96,17 @@ impl Packs {
             root,
             active: Mutex::default(),
             open: Mutex::default(),
+            is_short: AtomicBool::new(false),
+            unread: Mutex::default(),
         };
+        *lock(&packs.unread) = unread(&packs.root)?;
         let last = packs.numbers()?.last().copied();
         let mut active = lock(&packs.active);
-        active.pack = last.map_or(1, |last| last.saturating_add(1));
+        let given = last.max(committed.map(|committed| committed.pack));
+        active.pack = given.map_or(1, |given| given.saturating_add(1));
+        if committed.is_some_and(|committed| !packs.path(committed.pack).exists()) {
+            packs.notice();
+        }
         if let (Some(last), Some(committed)) = (last, committed)
             && last == committed.pack
             && committed.end < PACK_BYTES
@@ -106,6 +122,10 @@ impl Packs {
         }
         drop(active);
         Ok(packs)
+    }
+
+    fn notice(&self) {
+        self.is_short.store(true, Ordering::Relaxed);
     }
 
     fn path(&self, pack: u32) -> PathBuf {
@@ -129,6 +149,11 @@ impl Packs {
         let record = [header(cid, len).as_slice(), bytes].concat();
         let record_bytes = u64::from(len) + HEAD_BYTES;
         let mut active = lock(&self.active);
+        if active.disk.as_ref().is_some_and(|disk| !disk.is_in_place()) {
+            tracing::warn!(pack = active.pack, "a pack is gone: the next one is begun");
+            active.leave();
+            self.notice();
+        }
         if active.disk.is_some() && active.end + record_bytes > PACK_BYTES {
             active.roll();
         }
@@ -155,8 +180,11 @@ impl Packs {
 
     fn begin(&self, active: &mut Active) -> Result<Arc<Disk>, StoreError> {
         fs::create_folder(&self.root)?;
-        let path = self.path(active.pack);
-        let disk = Arc::new(Disk::create(&path)?);
+        // One with this number may have been put there by somebody.
+        while self.path(active.pack).exists() {
+            active.pack += 1;
+        }
+        let disk = Arc::new(Disk::create(&self.path(active.pack))?);
         active.end = START;
         if let Err(error) = disk.write_at(0, FILE_MAGIC) {
             active.pack += 1;
@@ -223,7 +251,7 @@ impl Packs {
 
     fn file(&self, pack: u32) -> Result<Arc<Disk>, StoreError> {
         let mut open = lock(&self.open);
-        if let Some(disk) = open.get(&pack) {
+        if let Some(disk) = open.get(&pack).filter(|disk| disk.is_in_place()) {
             return Ok(Arc::clone(disk));
         }
         let disk = Arc::new(Disk::open_to_write(&self.path(pack))?);
@@ -244,7 +272,11 @@ impl Packs {
     ) -> Result<Option<(Arc<Disk>, u64)>, StoreError> {
         let offset = u64::from(offset);
         let lost = lock(&self.active).failed.get(&pack).copied();
-        if lost.is_some_and(|counts| offset >= counts) || !self.path(pack).exists() {
+        if lost.is_some_and(|counts| offset >= counts) {
+            return Ok(None);
+        }
+        if !self.path(pack).exists() {
+            self.notice();
             return Ok(None);
         }
         let disk = self.file(pack)?;
@@ -419,7 +451,12 @@ impl Packs {
     ) -> Result<u64, StoreError> {
         let active = lock(&self.active).pack;
         let mut bytes = 0;
+        let unread = lock(&self.unread).clone();
         for pack in self.numbers()? {
+            // The index does not know what lies in a pack that could not be read when it was made.
+            if unread.contains_key(&pack) {
+                continue;
+            }
             let path = self.path(pack);
             let metadata = std::fs::metadata(&path).map_err(fs::at(&path))?;
             let changed = metadata.modified().map_err(fs::at(&path))?;
@@ -445,14 +482,20 @@ impl Packs {
     /// The live records of all packs by their names, for an index that is made again. A record of which
     /// the header alone is damaged is found by its blob, and its header written again: afterwards nothing
     /// would tell any more that a blob lies there.
+    ///
+    /// A pack that cannot be read hides no other. It is kept, and noted durably: once it can be read, the
+    /// index is to be made again.
     pub(crate) fn survey(&self) -> Result<Vec<Packed>, StoreError> {
-        let (mut found, mut damaged) = (Vec::new(), Vec::new());
+        let (mut found, mut damaged, mut unread) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut each = |record: Result<Packed, Damage>| match record {
             Ok(record) => found.push(record),
             Err(damage) => damaged.push(damage),
         };
         for pack in self.numbers()? {
-            self.walk_up_to(pack, |len| len, &mut each)?;
+            if let Err(error) = self.walk_up_to(pack, |len| len, &mut each) {
+                tracing::warn!(pack, %error, "a pack cannot be read");
+                unread.insert(pack, error.to_string());
+            }
         }
         if self.root.exists() {
             fs::sync_folder(&self.root)?;
@@ -464,11 +507,39 @@ impl Packs {
                 bytes,
             } = damage
             {
-                found.extend(self.recover(pack, offset, bytes)?);
+                match self.recover(pack, offset, bytes) {
+                    Ok(recovered) => found.extend(recovered),
+                    Err(error) => {
+                        tracing::warn!(pack, %error, "a damaged stretch cannot be read");
+                        unread.insert(pack, error.to_string());
+                    }
+                }
             }
         }
+        self.note_unread(unread)?;
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Packs that could not be read when the index was made, and why.
+    pub(crate) fn unread(&self) -> BTreeMap<u32, String> {
+        let mut unread = lock(&self.unread).clone();
+        unread.retain(|pack, _| self.path(*pack).exists());
+        unread
+    }
+
+    fn note_unread(&self, unread: BTreeMap<u32, String>) -> Result<(), StoreError> {
+        let path = self.root.join(UNREAD);
+        let lines = unread.iter().map(|(pack, why)| {
+            let why = why.replace(char::is_control, " ");
+            format!("{pack} {why}\n")
+        });
+        match unread.is_empty() {
+            true => fs::remove(&path)?,
+            false => fs::write_whole(&path, lines.collect::<String>().as_bytes())?,
+        }
+        *lock(&self.unread) = unread;
+        Ok(())
     }
 
     /// Writes the header of a damaged stretch again if that is one record, whose blob has a name that
@@ -529,10 +600,36 @@ impl Packs {
     pub(crate) fn bytes(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for pack in self.numbers()? {
-            bytes += self.file(pack)?.len()?;
+            // One that cannot be read is named by who looks into it.
+            bytes += std::fs::metadata(self.path(pack)).map_or(0, |pack| pack.len());
         }
         Ok(bytes)
     }
+}
+
+/// The packs that a survey could not read, as it noted them.
+fn unread(root: &Path) -> Result<BTreeMap<u32, String>, StoreError> {
+    let path = root.join(UNREAD);
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        read => read.map_err(fs::at(&path))?,
+    };
+    let text = String::from_utf8_lossy(&text);
+    let pack = |line: &str| {
+        let (pack, why) = line.split_once(' ')?;
+        Some((pack.parse().ok()?, why.to_owned()))
+    };
+    Ok(text.lines().filter_map(pack).collect())
+}
+
+/// Whether a pack under a folder of blobs could not be read when the index was made, and can be now.
+pub(crate) fn reads_again(blobs: &Path) -> Result<bool, StoreError> {
+    let root = blobs.join("packs");
+    let reads = |pack: &u32| {
+        let disk = Disk::open_to_write(&root.join(format!("{pack:06}.pack")));
+        disk.is_ok_and(|disk| disk.read_at(0, &mut [0; FILE_MAGIC.len()]).is_ok())
+    };
+    Ok(unread(&root)?.keys().any(reads))
 }
 
 impl Active {
@@ -549,11 +646,16 @@ impl Active {
     fn fail(&mut self, pack: u32, counts: u64) {
         self.failed.insert(pack, counts);
         if self.pack == pack {
-            self.disk = None;
-            self.pack += 1;
-            self.end = 0;
-            self.synced = 0;
+            self.leave();
         }
+    }
+
+    /// Lets the pack be; the next append begins another.
+    fn leave(&mut self) {
+        self.disk = None;
+        self.pack += 1;
+        self.end = 0;
+        self.synced = 0;
     }
 }
 
@@ -671,7 +773,7 @@ fn resume(disk: &Disk, from: u64, end: u64) -> Result<Option<u64>, StoreError> {
 
 /// Where a pack lies under the folder of blobs; for tests that damage one.
 #[cfg(test)]
-pub(crate) fn path_of(root: &std::path::Path, pack: u32) -> PathBuf {
+pub(crate) fn path_of(root: &Path, pack: u32) -> PathBuf {
     root.join(format!("packs/{pack:06}.pack"))
 }
 

@@ -90,7 +90,7 @@ impl BlobStore {
         }
         fs::remove(&self.0.note_path(cid))?;
         fs::check_room(&self.0.root, len)?;
-        let disk = Disk::create(&path)?;
+        let disk = fs::create_within(&path)?;
         disk.set_len(len)?;
         partial.disk = Some(disk);
         Ok(partial)

@@ -98,6 +98,9 @@ impl BlobStore {
                     return Ok(());
                 }
                 let bytes = self.0.packs.raw(*pack, *offset, *len)?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
                 self.0.copy_aside(cid, &bytes)?;
                 lock(&self.0.given_up).insert((*cid, *place));
             }

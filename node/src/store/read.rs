@@ -530,7 +530,7 @@ impl Inner {
         self.logs().states.get(log)?.number
     }
 
-    fn log_of(&self, number: u32) -> Result<LogId, StoreError> {
+    pub(super) fn log_of(&self, number: u32) -> Result<LogId, StoreError> {
         let index = usize::try_from(number).expect("usize holds 32 bits");
         let log = self.logs().numbers.get(index).copied();
         log.ok_or(unreadable("log number"))

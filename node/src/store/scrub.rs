@@ -423,8 +423,14 @@ impl<'a> Walk<'a> {
             for damage in damages {
                 self.found(damage.into(), None)?;
             }
-            if let Err(error) = walked {
-                self.found(error, None)?;
+            match walked {
+                // Whatever keeps it from being read, the others are.
+                Err(StoreError::Io(error)) => {
+                    let what = error.to_string();
+                    self.found(Damage::Closed { what }.into(), None)?;
+                }
+                Err(error) => self.found(error, None)?,
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod collect;
 mod damage;
 mod faults;
 mod full;
+mod gone;
 mod keys;
 mod logs;
 mod measure;
