@@ -23,7 +23,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 
 use crate::{
-    runtime::{AssetKey, BlobHere, View},
+    runtime::{AssetKey, BlobHere, View, needed},
     store::{BlobState, Store, StoreError},
 };
 
@@ -157,11 +157,35 @@ impl<'a> Held<'a> {
         Ok(item.asset.added.is_some())
     }
 
+    /// Whether every original without which an asset is not whole is here, of those that are as good as told.
+    pub fn is_whole(
+        &self,
+        folded: &Folded,
+        is_good: impl Fn(&BlobRef) -> bool,
+    ) -> Result<bool, StoreError> {
+        let items = folded.items.iter().map(|item| &item.asset);
+        'sets: for files in needed::files(items, folded.me) {
+            for file in files {
+                let mut is_here = false;
+                for blob in file.into_iter().filter(|blob| is_good(blob)) {
+                    is_here |= self.has(blob)?;
+                }
+                if !is_here {
+                    continue 'sets;
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
     /// Which blobs of an asset are here.
     pub fn here(&self, folded: &Folded) -> Result<BlobHere, StoreError> {
-        let mut here = BlobHere::default();
+        let mut here = BlobHere {
+            original: self.is_whole(folded, |_| true)?,
+            ..BlobHere::default()
+        };
         for item in &folded.items {
-            here.original |= self.has_originals(item, folded.me)?;
             for (class, flag) in [(1, &mut here.preview), (2, &mut here.thumbnail)] {
                 if let Some(made) = item.asset.shown_blob(0, class) {
                     *flag |= self.has(&made.blob)?;

@@ -31,6 +31,7 @@ mod left;
 mod load;
 mod missed;
 mod names;
+pub(crate) mod needed;
 mod past;
 mod rebuild;
 mod seen;

@@ -23,7 +23,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Audit, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of};
+use super::{Audit, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of, needed};
 use crate::store::Table;
 
 /// Which blobs other devices say they hold.
@@ -48,27 +48,30 @@ impl Peers {
             && !audit.is_some_and(|audit| audit.fails_at(log, blob.ordinal))
     }
 
+    /// Whether some device says that it holds a blob, and was not found out.
+    pub(crate) fn anyone_holds(&self, blob: &BlobRef) -> bool {
+        self.have.peers().any(|device| self.holds(device, blob))
+    }
+
     /// What came of the audits of a device.
     pub fn audit(&self, device: &DeviceId) -> Option<&Audit> {
         self.audits.get(device)
     }
 
-    /// The devices that hold every original without which one of the items is not whole for `me`.
+    /// The devices that hold every original without which items that are one photo are not whole for `me`.
     pub fn holders_of<'a>(
         &self,
         items: impl Iterator<Item = &'a Asset>,
         me: Option<PersonId>,
     ) -> BTreeSet<DeviceId> {
-        let mut holders = BTreeSet::new();
-        for asset in items {
-            for device in self.have.peers() {
-                let mut blobs = asset.needed_parts(me).map(|(_, blob)| blob).peekable();
-                if blobs.peek().is_some() && blobs.all(|blob| self.holds(device, blob)) {
-                    holders.insert(*device);
-                }
-            }
-        }
-        holders
+        let sets = needed::files(items, me);
+        let holds_all = |device: &&DeviceId| {
+            sets.iter().any(|files| {
+                let mut files = files.iter();
+                files.all(|file| file.iter().any(|blob| self.holds(device, blob)))
+            })
+        };
+        self.have.peers().filter(holds_all).copied().collect()
     }
 }
 

@@ -154,3 +154,56 @@ async fn what_one_person_added_twice_is_one_for_everybody() {
         assert_eq!(albums, [json!(["Family", "Trip"])]);
     }
 }
+
+/// A photo that one person added twice, the second time with its movie, is whole where both files are.
+#[tokio::test]
+async fn a_photo_is_not_whole_where_the_movie_of_one_of_its_items_is_gone() {
+    use heirloom_node::store::BlobState;
+    use heirloom_protocol::op::PartRole;
+
+    let home = Home::anna().await;
+    let (still, movie) = (vec![1; 400_000], vec![2; 400_000]);
+    home.add("Library", "sea.jpg", &still).await;
+    let files = [
+        (PartRole::Still, "sea.jpg", &still[..]),
+        (PartRole::Motion, "sea.mov", &movie[..]),
+    ];
+    home.add_parts("Family", None, &files).await;
+    let here = async || {
+        let told = home.ask("list", json!({})).await;
+        let assets = told.of("asset");
+        assert_eq!(assets.len(), 1, "{told:?}");
+        assets[0]["here"]["original"].clone()
+    };
+    assert_eq!(here().await, true);
+    // Each item's still is there; the movie is not any more.
+    let node = home.node().await;
+    let mut gone = 0;
+    for space in node.store().spaces() {
+        for head in node.store().logs(space) {
+            if let Ok(BlobState::Here(place)) = node.store().blob_state(&head.log, 1)
+                && head.blobs == 2
+            {
+                let heirloom_node::store::BlobPlace::File { cid, .. } = place else {
+                    panic!("it is large");
+                };
+                let name = cid.to_string();
+                let folder = home.doorway.home().join("blobs");
+                let path = folder.join(&name[..2]).join(&name[2..4]).join(&name);
+                std::fs::remove_file(path).unwrap();
+                gone += 1;
+            }
+        }
+    }
+    assert_eq!(gone, 1);
+    home.ask("verify", json!({"repair": true})).await;
+    assert_eq!(here().await, false, "its movie is nowhere");
+    let told = home.ask("status", json!({})).await;
+    let problems = told.of("status")[0]["problem_details"].as_array().unwrap();
+    let lost = problems.iter().find(|problem| problem["id"] == "lost");
+    assert_eq!(
+        lost.map(|lost| &lost["values"]["n"]),
+        Some(&json!(1)),
+        "{problems:?}"
+    );
+}

@@ -6,14 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use heirloom_protocol::{album::asset::BlobRef, id::OpId};
+use heirloom_protocol::{
+    album::asset::{Asset, BlobRef},
+    id::OpId,
+};
 
 use super::{ApiError, pair};
 use crate::{
     api::{Answer, Doorway, answer::Progress},
     catalog::{Folded, Held},
     node::Node,
-    runtime::{View, note_used},
+    runtime::{View, needed, note_used},
     store::{Store, StoreError},
 };
 
@@ -85,15 +88,37 @@ fn missing(store: &Store, view: &View, assets: &[Folded]) -> Result<Vec<BlobRef>
         if held.here(folded)?.original || view.kept_on(folded, false).is_empty() {
             continue;
         }
-        // Of items with the same content one that others hold is enough.
-        let held_by = |item: &&crate::catalog::Item| {
-            let one = std::iter::once(&item.asset);
-            !view.peers.holders_of(one, view.person).is_empty()
-        };
-        let item = folded.items.iter().find(held_by);
-        let blobs = item.into_iter().flat_map(|item| item.asset.all_parts());
-        for (_, blob) in blobs {
-            if !held.has(blob)? {
+        let items = || folded.items.iter().map(|item| &item.asset);
+        let theirs = |blob: &&&BlobRef| view.peers.anyone_holds(blob);
+        // Of what makes it whole, one set that can be had is enough.
+        for files in needed::files(items(), view.person) {
+            let mut lacking = Vec::new();
+            let mut is_whole = true;
+            for file in &files {
+                let mut is_here = false;
+                for blob in file {
+                    is_here |= held.has(blob)?;
+                }
+                if !is_here {
+                    let there = file.iter().find(theirs);
+                    is_whole &= there.is_some();
+                    lacking.extend(there.map(|blob| **blob));
+                }
+            }
+            if is_whole {
+                missing.extend(lacking);
+                break;
+            }
+        }
+        // What others added to it comes with it.
+        for (person, _, blob) in items().flat_map(Asset::said_parts) {
+            let is_own =
+                Some(person) == view.person || Some(person) == folded.first().asset.owner();
+            if !is_own
+                && !missing.contains(blob)
+                && !held.has(blob)?
+                && view.peers.anyone_holds(blob)
+            {
                 missing.push(*blob);
             }
         }
