@@ -189,7 +189,7 @@ fn files(store: &Store) -> Check {
         .map(|pack| format!("pack {pack}"))
         .collect();
     if !gone.folders.is_empty() {
-        what.push(format!("{} folders", gone.folders.len()));
+        what.push(counted(gone.folders.len(), "folder", "folders"));
     }
     let blobs = store.home().join("blobs");
     let remedy = match gone.is_most() {
@@ -202,10 +202,10 @@ fn files(store: &Store) -> Check {
     Check::wrong(
         "files",
         format!(
-            "{} of {} are gone, and {} files in them",
-            what.join(", "),
+            "gone from {}: {}, with {}",
             blobs.display(),
-            gone.len()
+            what.join(", "),
+            counted(gone.len(), "file", "files")
         ),
         remedy,
     )

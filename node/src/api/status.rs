@@ -6,6 +6,7 @@ use std::{
 };
 
 use heirloom_protocol::{
+    album::asset::BlobRef,
     id::{AlbumId, BlobId, PersonId},
     replica::{KitAct, KitUse},
 };
@@ -20,7 +21,7 @@ use super::{
     undo,
 };
 use crate::{
-    catalog::{self, Folded, Held, Item, instant_text},
+    catalog::{self, Held, Item, instant_text},
     forms::counted,
     gallery::kept_uploads,
     node::Node,
@@ -39,6 +40,8 @@ struct Sums {
     unshared: u64,
     /// Entries that were here and are gone.
     entries_lost: u64,
+    /// What it means that packs or folders are gone, if any are.
+    gone: Option<Problem>,
     /// Photos that were found damaged or missing here, and that no other device says it holds.
     lost: u64,
     /// Bytes of the originals that are here, and how many photos of these too few others keep.
@@ -186,14 +189,13 @@ fn archives(view: &View) -> usize {
 fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums {
         entries_lost: entries_lost(store)?,
+        gone: of_gone(store),
         ..Sums::default()
     };
     let held = Held::of(store);
     let missed: BTreeSet<_> = missed.iter().map(|missing| missing.named).collect();
-    let is_missed = |item: &Item| {
-        let mut blobs = item.asset.all_parts();
-        blobs.any(|(_, blob)| missed.contains(&(blob.log, blob.ordinal)))
-    };
+    let is_missed = |blob: &BlobRef| missed.contains(&(blob.log, blob.ordinal));
+    let is_marred = |item: &Item| item.asset.all_parts().any(|(_, blob)| is_missed(blob));
     for folded in catalog::read(store, view)?.iter() {
         if folded.is_trashed() {
             continue;
@@ -205,9 +207,9 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
         {
             *sums.living.entry(item.key.album).or_default() += 1;
         }
-        let is_marred = !missed.is_empty() && folded.items.iter().any(is_missed);
+        let is_marred = !missed.is_empty() && folded.items.iter().any(is_marred);
         let here = match is_marred {
-            true => has_one_whole(&held, &folded, is_missed)?,
+            true => held.is_whole(&folded, |blob| !is_missed(blob))?,
             false => held.here(&folded)?.original,
         };
         let copies = view.copies(&folded, here);
@@ -229,20 +231,6 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
     }
     sums.bursts = undo::noticed(store, view, &sums.living, now)?;
     Ok(sums)
-}
-
-/// Whether every original of one of its items is here and none of them was found damaged.
-fn has_one_whole(
-    held: &Held<'_>,
-    folded: &Folded,
-    is_missed: impl Fn(&Item) -> bool,
-) -> Result<bool, StoreError> {
-    for item in folded.items.iter().filter(|item| !is_missed(item)) {
-        if held.has_originals(item, folded.me)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<Problem> {
@@ -301,6 +289,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         problems.push(Problem::new("no-words", json!({}), text));
     }
     problems.extend(of_store(live, node));
+    problems.extend(sums.gone.clone());
     problems
 }
 
@@ -350,6 +339,18 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
         problems.push(Problem::new("home-damaged", json!({}), text));
     }
     problems
+}
+
+/// What it means that packs or folders are gone.
+fn of_gone(store: &Store) -> Option<Problem> {
+    // What cannot be read of the index is told by others.
+    let gone = store.is_short().then(|| store.gone().ok()).flatten()?;
+    let n = gone.len();
+    let text = format!(
+        "{} gone from the disk of this home: heirloom doctor says where. If another disk belongs there, mount it; else heirloom verify --repair gets again what another device has.",
+        counted(n, "file is", "files are")
+    );
+    (n > 0).then(|| Problem::new("files-gone", json!({"n": n}), text))
 }
 
 /// How many files were found damaged or missing, and have not come again.
