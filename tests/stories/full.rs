@@ -17,6 +17,7 @@ use std::{
 use crate::devices::{
     Device, Dice, Homes, asked, link, pair, pictures, report, sha256, skipped, sums, wait_until,
 };
+use crate::takeout::archives;
 use serde_json::Value;
 
 const MIB: u64 = 1024 * 1024;
@@ -400,4 +401,74 @@ fn a_movie_without_room_waits_and_all_else_comes() {
     small.is_whole();
     small.never_panicked();
     laptop.never_panicked();
+}
+
+#[test]
+fn an_archive_for_which_the_disk_is_too_small_leaves_nothing_half_and_is_gone_on_with() {
+    let homes = Homes::new();
+    let Some(disk) = Disk::new(&homes.path().join("disk"), 64) else {
+        return skipped("this needs to mount a small disk, which is not allowed here");
+    };
+    let device = disk.device(&homes);
+    let mut dice = Dice::new();
+    device.init("Berger", "Anna", "laptop");
+    let photos: Vec<(String, Vec<u8>)> = (0..40)
+        .map(|n| (format!("{n:02}.bmp"), pictures::bmp(700, &mut dice)))
+        .collect();
+    let inside: Vec<_> = photos
+        .iter()
+        .map(|(name, bytes)| (&name[..], &bytes[..]))
+        .collect();
+    let archive = homes.path().join("all.zip");
+    fs::write(&archive, archives::zip(&inside)).expect("an archive");
+    let from = archive.to_str().expect("UTF-8");
+    for _ in 0..2 {
+        let (lines, exit) = device.start(&["import", from]).all();
+        let last = lines.last().expect("an error");
+        assert_eq!(
+            (last["id"].as_str(), exit),
+            (Some("E-DISK-FULL"), 1),
+            "{last}"
+        );
+        let hint = last["hint"].as_str().unwrap_or_default();
+        assert!(hint.contains("free some space"), "{last}");
+        // What was told is here, and nothing else is.
+        let told = lines.iter().filter(|line| line["type"] == "file");
+        let told =
+            told.filter(|line| matches!(line["outcome"].as_str(), Some("added" | "present")));
+        let told: std::collections::BTreeSet<_> = told
+            .map(|line| line["asset"].as_str().expect("an id").to_owned())
+            .collect();
+        let assets = device.assets();
+        let listed = assets
+            .iter()
+            .map(|asset| asset["id"].as_str().expect("an id"));
+        let listed: std::collections::BTreeSet<_> = listed.map(str::to_owned).collect();
+        assert!(
+            !told.is_empty() && told.is_subset(&listed),
+            "{told:?} {listed:?}"
+        );
+        assert!(assets.iter().all(|asset| asset["here"]["original"] == true));
+        let left = crate::devices::files(&device.home.join("blobs/tmp"));
+        assert!(left.is_empty(), "{left:?}");
+        device.is_whole();
+    }
+    disk.remount("size=256m");
+    let told = device.ok(&["import", from]);
+    let summary = told.last().expect("a summary");
+    let sum = |fields: [&str; 2]| -> u64 {
+        let of = |field: &str| summary[field].as_u64().unwrap_or(0);
+        fields.into_iter().map(of).sum()
+    };
+    assert_eq!(sum(["added", "present"]), 40, "{summary}");
+    device.is_whole();
+    let out = homes.path().join("out");
+    device.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+    let exported = sums(&out);
+    assert!(
+        photos
+            .iter()
+            .all(|(_, bytes)| exported.contains_key(&sha256(bytes)))
+    );
+    device.never_panicked();
 }

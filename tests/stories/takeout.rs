@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 #[path = "../fuzz/targets/archives.rs"]
-mod archives;
+pub(crate) mod archives;
 
 use std::{
     collections::BTreeMap,

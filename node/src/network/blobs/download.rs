@@ -281,8 +281,17 @@ impl Download {
         Ok(Some(stored.place))
     }
 
-    /// Gives it up for now; what came of it is kept.
+    /// Gives it up for now, for all that send parts of it; what came of it is kept.
     pub(super) fn close(&self) -> Result<(), StoreError> {
+        {
+            // What others would still be asked for would go nowhere.
+            let mut shared = self.shared();
+            shared.is_over = true;
+            for source in shared.sources.values_mut() {
+                source.asks.clear();
+            }
+            shared.wake_all();
+        }
         let partial = self.partial.write();
         let partial = partial.unwrap_or_else(PoisonError::into_inner).take();
         partial.map_or(Ok(()), |partial| partial.note())
@@ -333,5 +342,91 @@ impl Shared {
         for source in self.sources.values() {
             source.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heirloom_protocol::{
+        crypto::{Class, LeafHasher, Shape},
+        id::{BranchId, LogId, SpaceId},
+    };
+
+    use super::*;
+    use crate::store::fs::{Change, hook};
+
+    const LOG: LogId = LogId {
+        space: SpaceId([1; 16]),
+        device: DeviceId([2; 32]),
+        inc: 3,
+        branch: BranchId::ZERO,
+    };
+
+    /// A large blob with a name, its bytes in leaves, and their list.
+    fn blob() -> (BlobRef, Vec<Vec<u8>>, LeafList) {
+        let mut blob = BlobRef {
+            log: LOG,
+            ordinal: 0,
+            part: 0,
+            class: Class::Original.code(),
+            id: BlobId([0; 32]),
+            padded: Shape::padded(Class::Original, 0, 400_000)
+                .unwrap()
+                .padded_bytes(),
+        };
+        let total = usize::try_from(blob_bytes(&blob)).unwrap();
+        let bytes: Vec<u8> = (0..total)
+            .map(|at| u8::try_from(at % 251).unwrap())
+            .collect();
+        blob.id = BlobId(*blake3::hash(&bytes).as_bytes());
+        let leaves: Vec<_> = bytes
+            .chunks(limits::LEAF_BYTES)
+            .map(<[u8]>::to_vec)
+            .collect();
+        let mut hasher = LeafHasher::new();
+        for leaf in &leaves {
+            hasher.update(leaf).unwrap();
+        }
+        (blob, leaves, hasher.finish().unwrap())
+    }
+
+    #[test]
+    fn a_leaf_that_could_not_be_written_is_asked_for_again_and_nobody_sends_for_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::create(&home.path().join("home")).unwrap();
+        let (blob, leaves, list) = blob();
+        store.blobs().put_leaves(&blob.id, list.as_bytes()).unwrap();
+        let wake = Arc::new(Notify::new());
+        let first = Download::open(&store, blob).unwrap().unwrap();
+        let (one, other) = (DeviceId([4; 32]), DeviceId([5; 32]));
+        assert!(first.join(one, 0, &wake) && first.join(other, 0, &wake));
+        assert!(!first.write(&[(0, leaves[0].clone())]).unwrap());
+        let fails = |change: &Change<'_>| match change {
+            Change::Write(path, 65_536, _) if path.iter().any(|part| part == "partial") => {
+                Err(std::io::Error::from_raw_os_error(5))
+            }
+            _ => Ok(()),
+        };
+        let written = hook::with(fails, || first.write(&[(1, leaves[1].clone())]));
+        assert!(matches!(written, Err(StoreError::Io(_))), "{written:?}");
+        first.close().unwrap();
+        assert!(first.is_over() && !first.is_open_to(&DeviceId([6; 32])));
+        for peer in [&one, &other] {
+            assert!(first.asks(peer).is_empty() && !first.has_source(peer));
+        }
+        assert_eq!(store.blobs().partials().unwrap(), [blob.id]);
+        // Begun anew it lacks what was not written, and no more.
+        let second = Download::open(&store, blob).unwrap().unwrap();
+        let missing = second.partial.read().unwrap().as_ref().unwrap().missing();
+        let count = u32::try_from(leaves.len()).unwrap();
+        assert_eq!(
+            missing.iter().collect::<Vec<_>>(),
+            (1..count).collect::<Vec<_>>()
+        );
+        let rest = leaves[1..].concat();
+        assert!(second.write(&[(1, rest)]).unwrap());
+        let place = second.finish(&store).unwrap().unwrap();
+        assert!(store.blobs().is_whole(&blob.id, &place).unwrap());
+        assert!(store.blobs().partials().unwrap().is_empty());
     }
 }
