@@ -40,11 +40,7 @@ pub(crate) fn run(name: &str) -> Option<u8> {
                 n = std::hint::black_box(n.wrapping_add(1));
             }
         },
-        "shot" => |_: bool| {
-            use rustix::process::{Signal, getpid, kill_process};
-            kill_process(getpid(), Signal::KILL).expect("it is this process");
-            hang();
-        },
+        "shot" => |_: bool| shoot(),
         "nosy" => |_: bool| ask(1, 64),
         "greedy" => |_: bool| {
             let mut answer = vec![0; 5 + PIECE];
@@ -83,6 +79,13 @@ pub(crate) fn run(name: &str) -> Option<u8> {
         rogue(gif);
     }
     Some(0)
+}
+
+/// Is ended as by the system when memory is short.
+fn shoot() {
+    use rustix::process::{Signal, getpid, kill_process};
+    kill_process(getpid(), Signal::KILL).expect("it is this process");
+    hang();
 }
 
 /// Reads a job and says whether it is about a GIF.
