@@ -119,7 +119,7 @@ fn a_home_whose_blobs_are_gone_says_so_and_gets_them_again() {
     let check = doctor(&a);
     let remedy = check["remedy"].as_str().expect("a remedy");
     assert!(remedy.contains("mount it"), "{remedy}");
-    is_named_and_comes_again(&a, "folders");
+    is_named_and_comes_again(&a, "folder");
     served.stop();
     a.never_panicked();
 }
