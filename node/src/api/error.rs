@@ -6,7 +6,7 @@ use crate::{
     runtime::RuntimeError,
     store::{Damage, Refusal, StoreError},
 };
-use heirloom_protocol::replica::WriteError;
+use heirloom_protocol::{crypto::words::WordsError, replica::WriteError};
 
 /// The last line of an act that failed. docs/errors.md explains each id.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +19,8 @@ pub struct ApiError {
     pub safe: Option<String>,
     /// What to do.
     pub hint: Option<String>,
+    /// Which of the things an id stands for it was, and a number that belongs to it.
+    pub why: Option<(&'static str, usize)>,
     /// The exit code of the command.
     pub exit: u8,
 }
@@ -31,6 +33,7 @@ impl ApiError {
             message: message.into(),
             safe: None,
             hint: None,
+            why: None,
             exit,
         }
     }
@@ -40,6 +43,22 @@ impl ApiError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Adds which of the things it was, for who shows it in another language.
+    #[must_use]
+    pub fn why(mut self, which: &'static str, number: usize) -> Self {
+        self.why = Some((which, number));
+        self
+    }
+
+    /// What is wrong with words that were typed.
+    pub(super) fn of_words(self, error: WordsError) -> Self {
+        match error {
+            WordsError::Count { expected, .. } => self.why("count", expected),
+            WordsError::Unknown(word) => self.why("word", word),
+            WordsError::Checksum => self.why("mixed", 0),
+        }
     }
 
     /// Adds what is safe.
@@ -146,10 +165,14 @@ impl ApiError {
 
     /// The line.
     pub fn line(&self) -> Value {
-        json!({
+        let mut line = json!({
             "type": "error", "v": 1, "id": self.id, "message": self.message,
             "safe": self.safe, "hint": self.hint, "exit": self.exit,
-        })
+        });
+        if let Some((which, number)) = self.why {
+            line["why"] = json!({"id": which, "n": number});
+        }
+        line
     }
 }
 

@@ -10,7 +10,7 @@ use heirloom_protocol::{
     crypto::{DeviceKeys, RecoveryKit, SealPublic},
     family::{
         consent::KitProof,
-        invite::{InviteFor, InviteText, parse},
+        invite::{InviteError, InviteFor, InviteText, parse},
         pairing::{Acceptance, Joiner, Offer, Outcome, is_name},
     },
     id::{DeviceId, FamilyId, PersonId},
@@ -149,9 +149,14 @@ impl Wishes {
 pub(super) async fn join(doorway: &Arc<Doorway>, body: &Value, answer: &Answer) -> Done {
     let text = Zeroizing::new(pick::text(body, "code")?.to_owned());
     let code = parse(&text).map_err(|error| {
-        ApiError::new("E-CODE", 8, error.to_string())
+        let wrong = ApiError::new("E-CODE", 8, error.to_string())
             .safe("Nothing was changed.")
-            .hint("type it again as the other device shows it")
+            .hint("type it again as the other device shows it");
+        match error {
+            InviteError::Words(error) => wrong.of_words(error),
+            InviteError::Link | InviteError::TooLong => wrong.why("link", 0),
+            InviteError::Version(_) => wrong.why("newer", 0),
+        }
     })?;
     let wishes = Wishes::of(body)?;
     if let Ok(node) = doorway.node().await {

@@ -78,7 +78,7 @@ async fn check(node: &Node, words: &str) -> Done {
 }
 
 pub(super) fn typed(words: &str) -> Result<RecoveryKit, ApiError> {
-    RecoveryKit::from_words(words).map_err(|error| wrong(&error.to_string()))
+    RecoveryKit::from_words(words).map_err(|error| wrong(&error.to_string()).of_words(error))
 }
 
 fn wrong(message: &str) -> ApiError {

@@ -7,7 +7,8 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::{AlbumId, BlobId, PersonId},
+    id::{AlbumId, BlobId, DeviceId, PersonId},
+    op::Role,
     replica::{KitAct, KitUse},
 };
 use serde_json::{Value, json};
@@ -49,6 +50,8 @@ struct Sums {
     /// Items that are not in the trash, by album.
     living: BTreeMap<AlbumId, u64>,
     bursts: Vec<Burst>,
+    /// Photos that without a device would be on one other, or on none that is known.
+    without: BTreeMap<DeviceId, (u64, u64)>,
 }
 
 /// The act; with `check` the exit code says whether everything is safe.
@@ -71,17 +74,7 @@ pub(super) async fn status(
         .devices
         .iter()
         .filter(|row| row.id != view.device && !row.removed)
-        .map(|row| {
-            let met = live.met(&row.id);
-            json!({
-                "device": row.id.to_string(),
-                "name": view.device_name(&row.id),
-                "connected": met.path.is_some(),
-                "path": met.path,
-                "last_seen": met.last_seen.map(instant_text),
-                "full": live.lore.is_full(&row.id),
-            })
-        })
+        .map(|row| of_peer(&row.id, &view, &live, &sums))
         .collect();
     let store = node.store().clone();
     let scrub = node.blocking(move || Scrub::of(&store)).await??;
@@ -142,6 +135,21 @@ fn of_only_here(all: u64, unshared: u64) -> Vec<Problem> {
         problems.push(Problem::new("only-here", json!({"n": shared}), text));
     }
     problems
+}
+
+/// One of the other devices: whether it is in reach, and what would be missed without it.
+fn of_peer(id: &DeviceId, view: &View, live: &Live, sums: &Sums) -> Value {
+    let met = live.met(id);
+    let (one, none) = sums.without.get(id).copied().unwrap_or_default();
+    json!({
+        "device": id.to_string(),
+        "name": view.device_name(id),
+        "connected": met.path.is_some(),
+        "path": met.path,
+        "last_seen": met.last_seen.map(instant_text),
+        "full": live.lore.is_full(id),
+        "without": {"one": one, "none": none},
+    })
 }
 
 /// What it means that entries are gone.
@@ -212,7 +220,18 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
             true => held.is_whole(&folded, |blob| !is_missed(blob))?,
             false => held.here(&folded)?.original,
         };
-        let copies = view.copies(&folded, here);
+        let assets = folded.items.iter().map(|item| &item.asset);
+        let holders = view.peers.holders_of(assets, view.person);
+        let copies = view.copies_at(&holders, here);
+        if copies.devices <= 2 {
+            let proved = view.witnesses.iter().filter(|(device, witness)| {
+                holders.contains(device) && witness.is_proved(view.now)
+            });
+            for (device, _) in proved {
+                let (one, none) = sums.without.entry(*device).or_default();
+                *(if copies.devices == 2 { one } else { none }) += 1;
+            }
+        }
         sums.lost += u64::from(is_marred && !here && view.kept_on(&folded, false).is_empty());
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
@@ -463,6 +482,19 @@ fn over_limit(sums: &Sums, view: &View, may_go: bool) -> Option<Problem> {
     Some(Problem::new(id, values, text))
 }
 
+/// The names of those who take care of the family, as far as this device knows them.
+fn admins(view: &View) -> String {
+    let persons = view.people.persons.iter();
+    let names: Vec<_> = persons
+        .filter(|row| row.role == Some(Role::Admin))
+        .map(|row| view.person_name(&row.id))
+        .collect();
+    if names.is_empty() {
+        return "an admin".to_owned();
+    }
+    names.join(", ")
+}
+
 /// What is wrong with devices, as far as this one has heard or found out.
 fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -499,9 +531,11 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
         }
         if live.turned_away.contains(&row.id) {
             let text = format!(
-                "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. Ask an admin (heirloom device list)."
+                "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. Ask {} to invite it again.",
+                admins(view)
             );
-            problems.push(Problem::new("turned-away", json!({"name": name}), text));
+            let values = json!({"name": name, "admins": admins(view)});
+            problems.push(Problem::new("turned-away", values, text));
         }
         if let Some(count) = live.lore.behind.get(&row.id) {
             let entries = counted(*count, "entry that has", "entries that have");

@@ -21,6 +21,8 @@ const LINES: u64 = 100;
 const LINES_MAX: u64 = 1000;
 /// What a person adds within this time is one line.
 const TOGETHER_MS: u64 = 3_600_000;
+/// Photos of such a line that are named.
+const SHOWN: usize = 6;
 
 /// `comment`: says something about an asset, or takes an own comment back.
 pub(super) async fn comment(node: &Node, body: &Value) -> Done {
@@ -118,6 +120,8 @@ struct Deed {
     person: PersonId,
     what: &'static str,
     asset: OpId,
+    /// Some of the photos that were added with it, itself first.
+    some: Vec<OpId>,
     name: String,
     text: Option<String>,
     /// Photos that were added with it, itself included.
@@ -148,6 +152,7 @@ pub(super) async fn activity(node: &Node, body: &Value, answer: &Answer) -> Done
                 "person": deed.person.to_string(), "by": view.person_name(&deed.person),
                 "mine": Some(deed.person) == view.person,
                 "asset": deed.asset.to_string(), "name": deed.name,
+                "assets": deed.some.iter().map(OpId::to_string).collect::<Vec<_>>(),
                 "text": deed.text, "count": deed.count,
             }))
             .await;
@@ -168,6 +173,7 @@ fn note(folded: &Folded, view: &View, deeds: &mut Vec<Deed>) {
             person,
             what,
             asset,
+            some: vec![asset],
             name: name.clone(),
             text,
             count: 1,
@@ -214,6 +220,9 @@ fn together(mut deeds: Vec<Deed>) -> Vec<Deed> {
                     && last.at.time().0.saturating_sub(deed.at.time().0) < TOGETHER_MS =>
             {
                 last.count += 1;
+                if last.some.len() < SHOWN {
+                    last.some.push(deed.asset);
+                }
             }
             _ => told.push(deed),
         }

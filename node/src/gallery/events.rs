@@ -153,7 +153,11 @@ impl Peers {
                 .collect();
             devices.sort_unstable();
             devices.dedup();
-            let told = json!({"connected": devices, "receiving": network.fetching()});
+            let away = network.turned_away();
+            let away: Vec<_> = away.iter().map(ToString::to_string).collect();
+            let told = json!({
+                "connected": devices, "receiving": network.fetching(), "turned_away": away,
+            });
             if told != self.told {
                 self.told = told.clone();
                 return told;

@@ -87,13 +87,25 @@ pub(super) async fn month(
     let shelf = gallery.shelf().await?;
     let table = shelf.table(&narrowed.query(&shelf)?).await?;
     let keys = table.month(&month).to_vec();
-    if keys.is_empty() {
+    // The last of a month may have gone since the page asked for the timeline.
+    if keys.is_empty() && !is_month(&month) {
         return Err(Refusal::not_found());
     }
     let version = table.version;
     let node = shelf.node().clone();
     let assets = node.blocking(move || rows(&shelf, &keys)).await??;
     Ok(Json(json!({"version": version, "assets": assets})))
+}
+
+/// Whether a text names a month, be there photos of it or none.
+fn is_month(text: &str) -> bool {
+    let number = |part: &str, digits| {
+        let fits = part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u32>().ok().filter(|_| fits)
+    };
+    let parts = text.split_once('-');
+    let dated = parts.and_then(|(year, month)| number(year, 4).zip(number(month, 2)));
+    text == "undated" || dated.is_some_and(|(_, month)| (1..=12).contains(&month))
 }
 
 fn rows(shelf: &Shelf, keys: &[AssetKey]) -> Result<Vec<Value>, StoreError> {

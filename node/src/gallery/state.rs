@@ -31,7 +31,7 @@ pub(super) async fn state(
         "family": null, "family_id": null, "person": null, "person_id": null,
         "device": null, "device_id": null, "lan": door.is_lan, "limited": limited,
         "phones": phones.as_ref().map(|(url, fingerprint)| json!({"url": url, "fingerprint": fingerprint})),
-        "pictures": null, "strings_locale": locale(),
+        "pictures": null, "folders": null, "strings_locale": locale(),
     });
     let mut say = |field: &str, value: Value| {
         if let Some(fields) = told.as_object_mut() {
@@ -57,8 +57,10 @@ pub(super) async fn state(
         say("device", json!(crate::api::host_name()));
     }
     if !limited {
-        let found = tokio::task::spawn_blocking(pictures).await;
-        say("pictures", json!(found.unwrap_or_default()));
+        let found = tokio::task::spawn_blocking(|| (pictures(), folders())).await;
+        let (found, folders) = found.unwrap_or_default();
+        say("pictures", json!(found));
+        say("folders", folders);
     }
     Ok(Json(told))
 }
@@ -79,7 +81,7 @@ pub(super) async fn phone(
 
 /// The folder of this person's pictures with how many there are.
 fn pictures() -> Option<Value> {
-    let folder = picture_folder()?;
+    let folder = folder_of_user("XDG_PICTURES_DIR", "Pictures")?;
     let entries = WalkDir::new(&folder).follow_links(false).into_iter();
     let count = entries
         .take(PICTURES_LOOKED_AT)
@@ -90,22 +92,32 @@ fn pictures() -> Option<Value> {
     (count > 0).then(|| json!({"path": folder.to_string_lossy(), "count": count}))
 }
 
-/// Where the desktop says that pictures are (xdg-user-dirs), else `Pictures`.
-fn picture_folder() -> Option<PathBuf> {
+/// Folders that a person may mean: where pictures come from, and where an export may go.
+fn folders() -> Value {
+    let documents = folder_of_user("XDG_DOCUMENTS_DIR", "Documents");
+    let text = |folder: Option<PathBuf>| folder.map(|folder| folder.to_string_lossy().into_owned());
+    json!({
+        "pictures": text(folder_of_user("XDG_PICTURES_DIR", "Pictures")),
+        "export": text(documents.map(|folder| folder.join("Heirloom"))),
+    })
+}
+
+/// Where the desktop says that a folder of this person is (xdg-user-dirs), else one of a usual name.
+fn folder_of_user(name: &str, usual: &str) -> Option<PathBuf> {
     let home = PathBuf::from(std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))?);
     let config =
         std::env::var_os("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     let said = std::fs::read_to_string(config.join("user-dirs.dirs")).unwrap_or_default();
     let line = said
         .lines()
-        .find_map(|line| line.trim().strip_prefix("XDG_PICTURES_DIR="));
+        .find_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
     let named = line.map(|line| line.trim().trim_matches('"').to_owned());
     let folder = match named {
         Some(named) => match named.strip_prefix("$HOME/") {
             Some(below) => home.join(below),
             None => PathBuf::from(named),
         },
-        None => home.join("Pictures"),
+        None => home.join(usual),
     };
     folder
         .is_absolute()

@@ -50,11 +50,13 @@ impl Network {
         }
         tracing::warn!(device = %device.short(), "a device turned this one away: was it removed from the family?");
         self.state().turned_away.insert(device);
-        let (store, now) = (self.node().store().clone(), self.node().clock().now());
+        let (network, now) = (self.clone(), self.node().clock().now());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = note_turned_away(&store, &device, now) {
+            if let Err(error) = note_turned_away(network.node().store(), &device, now) {
                 tracing::warn!(%error, "who turned this device away could not be kept");
             }
+            // Who looks at a page hears of it at once.
+            network.stir();
         });
     }
 

@@ -499,7 +499,7 @@ async fn an_error_tells_nothing_of_this_machine() {
     let place = home.doorway.home().to_string_lossy().into_owned();
     let asked = [
         browser.get("/nothing").await,
-        browser.get("/api/v1/month/1900-01").await,
+        browser.get("/api/v1/month/1900-00").await,
         browser.get("/api/v1/timeline?album=nothing").await,
         browser.get("/api/v1/timeline?type=x").await,
         browser.post("/api/v1/act/list", "not json").await,

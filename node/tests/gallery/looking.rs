@@ -63,7 +63,9 @@ async fn the_timeline_has_every_asset_in_its_month() {
         "pv": "pending", "by": "Anna",
     });
     assert_eq!(*row, want);
-    assert_eq!(browser.get("/api/v1/month/1970-03").await.status, 404);
+    let empty = browser.get("/api/v1/month/1970-03").await;
+    assert_eq!((empty.status, &empty.json()["assets"]), (200, &json!([])));
+    assert_eq!(browser.get("/api/v1/month/1970-13").await.status, 404);
 }
 
 #[tokio::test]
