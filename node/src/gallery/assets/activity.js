@@ -12,9 +12,19 @@ function together(lines) {
     const last = all[all.length - 1];
     const near = last && Math.abs(new Date(last.at).getTime() - new Date(line.at).getTime()) < 3600e3;
     if (near && last.what === line.what && last.by === line.by && line.what === "favorite") { last.assets.push(line.asset); last.count += 1; }
-    else all.push({ ...line, assets: [line.asset] });
+    else all.push({ ...line, assets: line.assets || [line.asset] });
   }
   return all;
+}
+
+/** The small picture of a photo, or its place where none is made yet. */
+class Small extends Component {
+  state = { none: false };
+  componentDidUpdate(/** @type {any} */ before) { if (this.state.none && before.stamp !== this.props.stamp) this.setState({ none: false }); }
+  render() {
+    return this.state.none ? html`<span class="no-photo">${icon("photos")}</span>`
+      : html`<img src=${`/thumb/${this.props.id}`} alt="" loading="lazy" onError=${() => this.setState({ none: true })}/>`;
+  }
 }
 
 export class Activity extends Component {
@@ -34,7 +44,7 @@ export class Activity extends Component {
         ? html`<ul class="activity">${all.map((one, nth) => html`<li key=${nth}><${Face} name=${one.by || "?"}/>
           <div class="grow"><p><strong>${clean(one.by || "?", 60)}</strong> ${has(`activity.${one.what}`) ? t(`activity.${one.what}`, { n: one.count }) : clean(one.what, 40)} <small class="dim">${ago(one.at)}</small></p>
             ${one.text && html`<p class="said">${clean(one.text, 1000)}</p>`}
-            <p class="row-of-photos">${one.assets.slice(0, 6).map((/** @type {string} */ id) => html`<${Link} key=${id} href=${`/photos/${id}`} aria-label=${t("activity.look")}><img src=${`/thumb/${id}`} alt="" loading="lazy"/><//>`)}</p></div></li>`)}</ul>`
+            <p class="row-of-photos">${one.assets.slice(0, 6).map((/** @type {string} */ id) => html`<${Link} key=${id} href=${`/photos/${id}`} aria-label=${t("activity.look")}><${Small} id=${id} stamp=${this.state.stamp}/><//>`)}</p></div></li>`)}</ul>`
         : html`<div class="empty"><div class="empty-art">${icon("activity")}</div><p>${t("activity.none")}</p></div>`)}<//></div>`;
   }
 }

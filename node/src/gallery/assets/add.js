@@ -2,7 +2,7 @@
 import { Component, html, icon, layer, Dialog, IconButton, say, noticeFault, createRef } from "./ui.js";
 import { t, clean, size, has } from "./text.js";
 import { get, post, send, stream, rows } from "./api.js";
-import { home } from "./home.js";
+import { home, turnedAway } from "./home.js";
 
 /** Files that travel at once. */
 const AT_ONCE = 3;
@@ -281,7 +281,8 @@ class Choices extends Component {
     const { take, close } = this.props;
     const pictures = home.state && home.state.pictures;
     const picked = (/** @type {any} */ e) => take(listed(e.target.files), album || undefined);
-    return html`<p>${t("add.text")}</p>
+    const away = turnedAway(home.status);
+    return html`${away ? html`<p class="alarm" role="note">${icon("warn")}<span>${t("add.out")}</span></p>` : html`<p>${t("add.text")}</p>`}
       <label class="field"><span>${t("add.into")}</span><select value=${album} onChange=${(/** @type {any} */ e) => this.setState({ album: e.target.value })}>
         <option value="">${t(shared ? "album.library" : "add.library")}</option>${albums.map((/** @type {any} */ one) => html`<option key=${one.id} value=${one.id}>${clean(one.name, 80)}</option>`)}</select></label>
       <div class="ways">

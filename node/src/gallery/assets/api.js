@@ -2,7 +2,7 @@
 
 /** What went wrong, in the node's words: an id that docs/errors.md explains, a message, a hint. */
 export class Fault extends Error {
-  /** @param {{id?: string, message?: string, hint?: string|null, safe?: string|null, devices?: string[]}} told
+  /** @param {{id?: string, message?: string, hint?: string|null, safe?: string|null, devices?: string[], why?: {id: string, n: number}|null}} told
    *  @param {number} [status] of HTTP, 0 where none came */
   constructor(told, status = 0) {
     super(told.message || told.id || "E-NO-ANSWER");
@@ -10,6 +10,7 @@ export class Fault extends Error {
     this.hint = told.hint || null;
     this.safe = told.safe || null;
     this.devices = told.devices || [];
+    this.why = told.why || null;
     this.status = status;
   }
 }

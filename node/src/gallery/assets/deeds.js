@@ -103,11 +103,9 @@ export async function caption(id, caption) {
 /** Puts right when a photo was taken. @param {any} asset @returns {Promise<boolean>} */
 export async function retake(asset) {
   const before = (asset.taken || "").slice(0, 16);
-  const at = await prompt({ title: t("retake"), label: t("retake.label"), value: before, yes: t("save") });
+  const send = async (/** @type {string} */ at) => { if (at !== before) sayDone(await act("retake", { ids: [asset.id], at })); };
+  const at = await prompt({ title: t("retake"), label: t("retake.label"), value: before, yes: t("save"), type: "datetime-local", send });
   if (!at || at === before) return false;
-  try {
-    sayDone(await act("retake", { ids: [asset.id], at: at.replace(" ", "T") }));
-    home.changed();
-    return true;
-  } catch (fault) { noticeFault(fault); return false; }
+  home.changed();
+  return true;
 }

@@ -95,7 +95,7 @@ const fact = (label, value, more) => (value ? html`<div><dt>${label}</dt><dd>${v
 function facts(asset, told, change) {
   const source = asset.taken_source && has(`source.${asset.taken_source}`) ? t(`source.${asset.taken_source}`) : asset.taken_source;
   const { make = "", model = "" } = asset.camera || {};
-  const camera = clean((model || "").startsWith(make || "") ? model || "" : [make, model].filter(Boolean).join(" "), 120);
+  const camera = clean((model || "").toLowerCase().startsWith((make || "").split(" ")[0].toLowerCase()) ? model || "" : [make, model].filter(Boolean).join(" "), 120);
   const pixels = asset.width && asset.height ? `${asset.width} \u00d7 ${asset.height}` : "";
   const where = asset.place ? `${asset.place.lat.toFixed(4)}\u00b0, ${asset.place.lon.toFixed(4)}\u00b0` : "";
   const zone = asset.offset ? `UTC${asset.offset}` : "";

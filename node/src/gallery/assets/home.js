@@ -77,11 +77,20 @@ export const home = {
 export const UNPRINTED = "print-later";
 /** Whether words were shown here and nobody said that they are on paper. */
 export const isUnprinted = () => Boolean(localStorage.getItem(UNPRINTED));
+/** That another device turned this one away, as those do that know it is out of the family.
+ *  @param {any} status @returns {{admins: string, name: string}|null} */
+export function turnedAway(status) {
+  const away = status && status.problem_details.find((/** @type {any} */ one) => one.id === "turned-away");
+  return away ? away.values : null;
+}
 
 /** What the shield says: how safe everything is, in a word for its colour and a sentence's key.
  *  @param {any} status @returns {{tone: "good"|"warn"|"bad"|"idle", key: string, values: Record<string, any>}} */
 export function shield(status) {
   if (!status) return { tone: "idle", key: "shield.looking", values: {} };
+  const away = turnedAway(status);
+  // Who is let in by some and turned away by others may be new to these; copies count with neither.
+  if (away) return status.peers.some((/** @type {any} */ peer) => peer.connected) ? { tone: "bad", key: "shield.away", values: { name: away.name } } : { tone: "bad", key: "shield.out", values: {} };
   const others = status.peers.length;
   const full = status.peers.find((/** @type {any} */ peer) => peer.full);
   if (full) return { tone: "bad", key: "shield.full", values: { name: full.name } };

@@ -1,6 +1,6 @@
 // A code for one more device or person: as a picture, as words, with the time it has left.
 import { Component, html, layer, Dialog, Trouble, icon } from "./ui.js";
-import { t, clean } from "./text.js";
+import { t, clean, instant } from "./text.js";
 import { act } from "./api.js";
 import { home } from "./home.js";
 
@@ -22,14 +22,12 @@ export const SameWords = ({ words, label }) => html`<ol class="same-words" aria-
 export const CodeWords = ({ words }) => html`<ol class="code-words">${words.map((word, nth) => html`<li key=${nth}>${word}</li>`)}</ol>`;
 
 class Inviting extends Component {
-  state = { step: "whom", kind: this.props.how.device ? "device" : "person", name: "", role: "member", code: null, qr: "", ask: null, joined: null, fault: null, left: "", copied: false };
+  state = { step: "whom", kind: this.props.how.device ? "device" : "person", name: "", role: "member", code: null, qr: "", ask: null, joined: null, fault: null, copied: false };
   stop = new AbortController();
-  clock = 0;
   componentDidMount() { if (this.props.how.device) this.begin(); }
   componentWillUnmount() {
     // The code dies with the window, whatever its end was.
     this.stop.abort();
-    window.clearInterval(this.clock);
     if (this.state.qr) URL.revokeObjectURL(this.state.qr);
   }
   async begin() {
@@ -46,24 +44,14 @@ class Inviting extends Component {
       home.changed([]);
       home.look();
     } catch (fault) { this.props.hold(false); if (!this.stop.signal.aborted) this.setState({ fault, ask: null, step: "code" }); }
-    window.clearInterval(this.clock);
   }
   /** @param {any} line */
   line(line) {
     if (line.type === "invite") {
       this.props.hold(true);
       this.setState({ code: line, qr: line.qr ? picture(line.qr) : "" });
-      const ends = new Date(line.expires).getTime();
-      this.clock = window.setInterval(() => this.tick(ends), 1000);
-      this.tick(ends);
     }
     if (line.type === "confirm") this.setState({ ask: line });
-  }
-  /** @param {number} ends */
-  tick(ends) {
-    const left = Math.max(0, Math.round((ends - Date.now()) / 1000));
-    const pad = (/** @type {number} */ n) => String(n).padStart(2, "0");
-    this.setState({ left: `${Math.floor(left / 3600)}:${pad(Math.floor(left / 60) % 60)}:${pad(left % 60)}` });
   }
   /** @param {boolean} accept */
   async answer(accept) {
@@ -93,12 +81,12 @@ class Inviting extends Component {
       <footer><button type="button" class="quiet" onClick=${this.props.close}>${t("cancel")}</button><button class="main">${t("invite.make")}</button></footer></form>`;
   }
   code() {
-    const { code, qr, left, copied } = /** @type {any} */ (this.state);
+    const { code, qr, copied } = /** @type {any} */ (this.state);
     if (!code) return html`<p class="waiting" aria-busy="true">${t("invite.making")}</p>`;
     const copy = () => navigator.clipboard.writeText(code.code).then(() => this.setState({ copied: true })).catch(() => {});
     return html`<p>${t("invite.how")}</p>
       <div class="code">${qr && html`<img class="qr" src=${qr} alt=${t("invite.qr")}/>`}<${CodeWords} words=${code.words}/></div>
-      <p class="dim">${t("invite.left", { left })}</p>
+      <p class="dim">${t("invite.left", { until: instant(code.expires) })}</p>
       <p class="waiting-line">${icon("live", "pulse")}${t("invite.waiting")}</p>
       <footer><button type="button" class="quiet" onClick=${copy}>${t(copied ? "copied" : "invite.copy")}</button>
         <button type="button" class="quiet" onClick=${this.props.close}>${t("invite.back")}</button></footer>`;

@@ -1,7 +1,7 @@
 // The 24 words that bring a person back: shown once, never kept.
 import { Component, Dialog, confirm, html, icon, layer, notice, Trouble } from "./ui.js";
-import { t } from "./text.js";
-import { act } from "./api.js";
+import { t, clean, dayOf } from "./text.js";
+import { act, get } from "./api.js";
 import { UNPRINTED } from "./home.js";
 
 /** Words that are asked for again: three of them, always others. @param {number} count */
@@ -25,9 +25,13 @@ export async function replaceWords() {
 /** Shows new words, and asks for three of them; who goes on without them hears what that means, and is reminded.
  *  Nothing of them is put anywhere but on the screen. */
 export class Words extends Component {
-  state = { asks: false, wrong: false, places: some(this.props.words.length) };
-  // Also who closes the page has them on no paper.
-  componentDidMount() { localStorage.setItem(UNPRINTED, "1"); }
+  state = { asks: false, wrong: false, places: some(this.props.words.length), of: null };
+  componentDidMount() {
+    // Also who closes the page has them on no paper.
+    localStorage.setItem(UNPRINTED, "1");
+    // Whose they are stands on the paper; on the first page nobody has asked for it yet.
+    get("/api/v1/state").then((of) => this.setState({ of }), () => {});
+  }
   /** @param {any} event */
   check(event) {
     event.preventDefault();
@@ -42,9 +46,12 @@ export class Words extends Component {
   render() {
     const { asks, wrong, places } = this.state;
     const { words } = this.props;
-    if (!asks) return html`<p>${t("recovery.write")}</p>
+    const of = /** @type {any} */ (this.state.of);
+    if (!asks) return html`<p class="off-paper">${t("recovery.write")}</p>
+      <div class="on-paper">${of && html`<p><strong>${t("recovery.paper.of", { person: clean(of.person, 80), family: clean(of.family, 80) })}</strong></p>`}<p>${t("recovery.paper.made", { day: dayOf(new Date()) })}</p></div>
       <ol class="code-words many printed">${words.map((/** @type {string} */ word, /** @type {number} */ nth) => html`<li key=${nth}>${word}</li>`)}</ol>
       <p class="dim">${t("recovery.once")}</p>
+      <p class="on-paper">${t("recovery.paper.use")}</p>
       <footer><button type="button" class="quiet" onClick=${() => window.print()}>${t("print")}</button>
         <button type="button" class="main" onClick=${() => this.setState({ asks: true })}>${t("recovery.written")}</button></footer>`;
     return html`<form onSubmit=${(/** @type {any} */ e) => this.check(e)}><p>${t("recovery.three")}</p>

@@ -2,7 +2,7 @@
 import { Component, html, icon, go, Loading, IconButton, Dialog, Link, Trouble, confirm, layer, notice, noticeFault, prompt } from "./ui.js";
 import { t, albumName, clean, ago, size, has, instant } from "./text.js";
 import { act, rows } from "./api.js";
-import { home, isUnprinted, shield } from "./home.js";
+import { home, isUnprinted, shield, turnedAway } from "./home.js";
 import { invite } from "./invite.js";
 import { checkWords } from "./recovery.js";
 
@@ -27,6 +27,12 @@ function needs(status) {
 function told(name, value) {
   if (typeof value !== "string") return name === "bytes" ? size(value) : value;
   return name === "since" || name === "at" ? instant(value) : clean(value, 60);
+}
+
+/** What it costs that a device leaves, in sentences. @param {string} id @param {string} name */
+function costs(id, name) {
+  const peer = home.status && home.status.peers.find((/** @type {any} */ one) => one.device === id);
+  return ["one", "none"].filter((how) => peer && peer.without[how] > 0).map((how) => t(`device.retire.${how}`, { n: peer.without[how], name }));
 }
 
 /** Takes back what a device deleted, once a person has seen how much that is. @param {{device: string, name: string, since: string}} it */
@@ -168,7 +174,7 @@ export class Safety extends Component {
       if (limit) await act("device", { do: "policy", device: id, policy: deed, limit });
     } else if (deed === "offload") {
       await layer((done) => html`<${Dialog} title=${t("offload")} onClose=${done}>${(/** @type {any} */ close) => html`<${Offload} close=${close}/>`}<//>`);
-    } else if (await confirm({ title: t(`device.${deed}.ask`, { name }), text: t(`device.${deed}.warn`, { name }), yes: t("device.remove"), danger: true })) {
+    } else if (await confirm({ title: t(`device.${deed}.ask`, { name }), text: [t(`device.${deed}.warn`, { name }), ...costs(id, name)].join(" "), yes: t(deed === "retire" ? "device.retire" : "device.remove"), danger: true })) {
       const done = await act("device", { do: "remove", device: id, lost: deed === "lost" });
       notice(done.lost ? t("device.lost.done", { name, n: done.assets }) : t("device.retired", { name }));
     }
@@ -176,13 +182,14 @@ export class Safety extends Component {
   render() {
     const status = home.status;
     if (!status) return html`<p class="waiting" aria-busy="true">${t("waiting")}</p>`;
-    const { tone } = shield(status);
+    const { tone, key, values } = shield(status);
+    const away = turnedAway(status);
     const { checks, found } = /** @type {any} */ (this.state);
     const todo = needs(status);
     return html`<div class="page"><section class=${`answer ${tone}`}>
         ${icon(tone === "good" ? "safe" : tone === "idle" ? "shield" : "warn", "large")}
-        <div><h1>${status.assets ? t("safety.answer", { safe: status.safe, n: status.assets, copies: status.copies_wanted }) : t("safety.empty")}</h1>
-        <p class="dim">${t("safety.kept", { size: size(status.bytes), n: status.peers.length + 1 })}</p></div></section>
+        <div><h1>${away ? t(key, values) : status.assets ? t("safety.answer", { safe: status.safe, n: status.assets, copies: status.copies_wanted }) : t("safety.empty")}</h1>
+        <p class="dim">${away ? t("safety.out", { size: size(status.bytes) }) : status.assets > 0 && t("safety.kept", { size: size(status.bytes), n: status.peers.length + 1 })}</p></div></section>
       ${todo.length > 0 && html`<section><h2>${t("safety.todo")}</h2><ul class="todo">${todo.map((one, nth) => html`<li key=${nth}>${icon("warn")}<span class="grow">${one.text}</span>
         ${one.next && html`<button type="button" class="quiet own" onClick=${one.next.go}>${one.next.text}</button>`}</li>`)}</ul>
         ${status.only_here > 0 && html`<p><${Link} href="/search?only_here=1" class="quiet">${t("safety.show")}<//></p>`}</section>`}
@@ -190,16 +197,16 @@ export class Safety extends Component {
         <button type="button" class="main own" onClick=${() => invite({ device: true }).then(() => this.again())}>${icon("plus")}${t("pair")}</button></header>
         <${Loading} stamp=${this.state.stamp} from=${(/** @type {any} */ stop) => rows("device", { do: "list" }, "device", stop)}>${(/** @type {any[]} */ devices) => html`
           <ul class="cards">${devices.map((one) => this.device(one, status))}</ul>`}<//></section>
-      ${!home.state.limited && this.more(checks, found)}</div>`;
+      ${!home.state.limited && this.more(checks, found, Boolean(away))}</div>`;
   }
-  /** What a phone may not do. @param {string} checks @param {any[]|null} found */
-  more(checks, found) {
+  /** What a phone may not do. @param {string} checks @param {any[]|null} found @param {boolean} away out of the family, where no rule of it holds */
+  more(checks, found, away) {
     const last = localStorage.getItem("checked");
-    return html`<section><h2>${t("keep")}</h2><div class="panel"><p class="dim">${t("keep.text")}</p>
+    return html`${!away && html`<section><h2>${t("keep")}</h2><div class="panel"><p class="dim">${t("keep.text")}</p>
         <${Loading} stamp=${this.state.stamp} from=${rules}>${(/** @type {any[]} */ all) => all.map((one) => html`<div class="setting" key=${one.id}>
           <div class="grow"><h3>${one.id ? one.name : t("keep.all")}</h3><p class="dim">${one.id ? t("keep.safe", { safe: one.safe, n: one.assets }) : ""}</p></div>
           <div class="setting-do"><select aria-label=${one.id ? t("keep.of", { album: one.name }) : t("keep.all")} value=${String(one.copies)} disabled=${!one.may} onChange=${(/** @type {any} */ e) => this.keep(one.id, Number(e.target.value))}>
-            ${[1, 2, 3, 4, 5].map((n) => html`<option key=${n} value=${n}>${t("keep.devices", { n })}</option>`)}</select></div></div>`)}<//></div></section>
+            ${[1, 2, 3, 4, 5].map((n) => html`<option key=${n} value=${n}>${t("keep.devices", { n })}</option>`)}</select></div></div>`)}<//></div></section>`}
       <section><h2>${t("check")}</h2><div class="panel row"><p class="grow">${checks || (last ? t("check.last", { at: instant(last) }) : t("check.text"))}</p>
         <button type="button" class="quiet" disabled=${checks === t("check.running")} onClick=${() => this.check()}>${t("check.now")}</button></div>
         ${found && found.length > 0 && html`<ul class="todo">${found.map((/** @type {any} */ one, /** @type {number} */ nth) => html`<li key=${nth}>${icon("warn")}<span>${clean(one.problem, 200)} <code>${clean(one.id, 80)}</code></span></li>`)}</ul>`}

@@ -37,14 +37,16 @@ export class Settings extends Component {
     } catch (fault) { noticeFault(fault); }
   }
   /** @param {string} key @param {any} value */
+  async put(key, value) { await act("config", { do: "set", key, value: String(value) }); notice(t("settings.later")); }
+  /** @param {string} key @param {any} value */
   async set(key, value) {
-    try { await act("config", { do: "set", key, value: String(value) }); notice(t("settings.later")); } catch (fault) { noticeFault(fault); }
+    try { await this.put(key, value); } catch (fault) { noticeFault(fault); }
     this.again();
   }
   /** @param {any} setting how fast photos may go, by the hour */
   async rate(setting) {
-    const said = await prompt({ title: t(`config.${setting.key}`), label: t(`config.${setting.key}`), value: [setting.value || ""].flat().join(", "), text: t("config.bandwidth.text"), yes: t("save"), free: true });
-    if (said !== undefined) await this.set(setting.key, said);
+    await prompt({ title: t(`config.${setting.key}`), label: t(`config.${setting.key}`), value: [setting.value || ""].flat().join(", "), example: t("config.bandwidth.text"), yes: t("save"), free: true, send: (said) => this.put(setting.key, said) });
+    this.again();
   }
   /** @param {any} how */
   async watch(how) {
@@ -52,18 +54,22 @@ export class Settings extends Component {
     this.again();
   }
   async follow() {
-    const dir = await prompt({ title: t("watch"), label: t("watch.folder"), text: t("watch.more"), yes: t("watch.add"), most: PATH });
-    if (dir) await this.watch({ do: "add", dir });
+    const { pictures } = home.state.folders || {};
+    await prompt({ title: t("watch"), label: t("watch.folder"), text: t("watch.more"), value: pictures, yes: t("watch.add"), most: PATH, send: async (dir) => { await act("watch", { do: "add", dir }); } });
+    this.again();
   }
   /** @param {any} folder one that is followed */
   async unfollow(folder) {
     if (await confirm({ title: t("watch.remove.ask", { name: clean(folder.dir, 200) }), text: t("watch.remove.text"), yes: t("watch.remove") })) await this.watch({ do: "remove", dir: folder.dir });
   }
   async export() {
-    const folder = await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), yes: t("export.now"), most: PATH });
-    if (!folder) return;
-    notice(t("export.running"));
-    try { const done = await stream(`/api/v1/act/export?batch=${batchName()}`, { dir: folder, layout: "album", sidecars: "both" }); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); } catch (fault) { noticeFault(fault); }
+    const send = (/** @type {string} */ dir) => new Promise((/** @type {(value: void) => void} */ begun, fail) => {
+      // What goes wrong at once is said where the folder was typed, the rest when it happens.
+      let runs = false;
+      const soon = window.setTimeout(() => { runs = true; notice(t("export.running")); begun(); }, 1500);
+      stream(`/api/v1/act/export?batch=${batchName()}`, { dir, layout: "album", sidecars: "both" }).then((done) => { begun(); notice(t("export.done", { n: done.written ?? done.exported ?? done.count ?? 0 })); }, (fault) => { if (runs) noticeFault(fault); else fail(fault); }).finally(() => window.clearTimeout(soon));
+    });
+    await prompt({ title: t("export"), label: t("export.folder"), text: t("export.text"), value: (home.state.folders || {}).export, yes: t("export.now"), most: PATH, send });
   }
   async phone() {
     await layer((done) => html`<${Dialog} title=${t("phone.title")} onClose=${done}><${Loading} from=${async () => (await post("/api/v1/phone")).json()}>${(/** @type {any} */ told) => {

@@ -67,7 +67,7 @@ export function size(bytes) {
   let value = bytes;
   while (value >= 1000 && step < units.length - 1) { value /= 1000; step += 1; }
   const digits = step === 0 || value >= 100 ? 0 : 1;
-  const how = { style: "unit", unit: units[step], unitDisplay: "short", maximumFractionDigits: digits };
+  const how = { style: "unit", unit: units[step], unitDisplay: step ? "short" : "long", maximumFractionDigits: digits };
   return new Intl.NumberFormat(locale, /** @type {any} */ (how)).format(value);
 }
 
@@ -131,6 +131,9 @@ export function dayName(month, day, narrow) {
 
 /** An instant, in this device's zone. @param {string|number|null} at @returns {string} */
 export const instant = (at) => at === null ? "" : format(new Date(at), { dateStyle: "medium", timeStyle: "short" });
+
+/** The day of an instant, in this device's zone. @param {Date} at */
+export const dayOf = (at) => format(at, { dateStyle: "long" });
 
 /** How long ago. @param {string|number|null} at @returns {string} */
 export function ago(at) {

@@ -146,22 +146,47 @@ export async function confirm({ title, text, yes, danger }) {
   return said;
 }
 
-/** Asks for a line of text. @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean, free?: boolean, most?: number}} it
- *  @returns {Promise<string|undefined>} */
-export async function prompt({ title, label, value = "", yes, text, long, free, most = 120 }) {
-  /** @type {string|undefined} */
-  let said;
-  await layer((done) => html`<${Dialog} title=${title} onClose=${done}>${(/** @type {any} */ close) => html`
-    <form onSubmit=${(/** @type {any} */ e) => { e.preventDefault(); said = e.target.elements.said.value.trim(); close(); }}>
+/** A field, and what became of what was typed into it: it stays until it was taken. */
+class Asking extends Component {
+  state = { said: this.props.value || "", busy: false, fault: null };
+  /** @param {any} event */
+  async submit(event) {
+    event.preventDefault();
+    const said = this.state.said.trim();
+    const { send, tell } = this.props;
+    this.setState({ busy: true, fault: null });
+    try { if (send) await send(said); } catch (fault) { this.setState({ busy: false, fault }); return; }
+    tell(said);
+  }
+  render() {
+    const { label, yes, text, long, free, most = 120, type = "text", example, close } = this.props;
+    const { said, busy, fault } = /** @type {any} */ (this.state);
+    const onInput = (/** @type {any} */ e) => this.setState({ said: e.target.value });
+    return html`<form onSubmit=${(/** @type {any} */ e) => this.submit(e)}>
       ${text && html`<p>${text}</p>`}
       <label class="field"><span>${label}</span>
-        ${long ? html`<textarea name="said" rows="3" maxlength="4000" defaultValue=${value} value=${value} autofocus/>`
-          : html`<input name="said" value=${value} maxlength=${most} autocomplete="off" autofocus required=${!free}/>`}</label>
+        ${long ? html`<textarea name="said" rows="3" maxlength="4000" value=${said} onInput=${onInput} autofocus/>`
+          : html`<input name="said" type=${type} value=${said} onInput=${onInput} maxlength=${type === "text" ? most : undefined} autocomplete="off" autofocus required=${!free}/>`}
+        ${example && html`<small>${example}</small>`}</label>
+      ${fault && html`<${Trouble} fault=${fault}/>`}
       <footer><button type="button" class="quiet" onClick=${close}>${t("cancel")}</button>
-        <button class="main">${yes}</button></footer>
-    </form>`}<//>`);
+        <button class="main" disabled=${busy}>${yes}</button></footer></form>`;
+  }
+}
+
+/** Asks for a line of text. With `send` the dialog closes once that has taken it; what goes wrong is said in it.
+ *  @param {{title: string, label: string, value?: string, yes: string, text?: string, long?: boolean, free?: boolean, most?: number, type?: string, example?: string, send?: (said: string) => Promise<void>}} it
+ *  @returns {Promise<string|undefined>} */
+export async function prompt(it) {
+  /** @type {string|undefined} */
+  let said;
+  await layer((done) => html`<${Dialog} title=${it.title} onClose=${done}>${(/** @type {any} */ close) => html`
+    <${Asking} ...${it} close=${close} tell=${(/** @type {string} */ text) => { said = text; close(); }}/>`}<//>`);
   return said;
 }
+
+/** The sentence for what went wrong: that of the very thing, where the table has one. @param {any} fault @param {string} id */
+const sentence = (fault, id) => (fault.why && has(`error.${id}.${fault.why.id}`) ? `error.${id}.${fault.why.id}` : `error.${id}`);
 
 /** What went wrong, as a person reads it: what happened, what is safe, what to do; the id folds out.
  *  @param {{fault: any, retry?: () => void}} it */
@@ -170,7 +195,7 @@ export function Trouble({ fault, retry }) {
   const own = has(`error.${id}`);
   return html`<div class="trouble" role="alert">
     ${icon("warn")}
-    <div><p class="what">${own ? t(`error.${id}`) : clean(fault.message)}</p>
+    <div><p class="what">${own ? t(sentence(fault, id), fault.why || {}) : clean(fault.message)}</p>
       ${fault.safe && html`<p>${clean(fault.safe)}</p>`}
       ${fault.hint && !own && html`<p class="dim">${clean(fault.hint)}</p>`}
       <details><summary>${t("error.details")}</summary><code>${clean(id)}</code>${own && fault.message !== id ? html` <span>${clean(fault.message)}</span>` : null}</details>

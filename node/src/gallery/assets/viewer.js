@@ -1,6 +1,6 @@
 // One photo or movie at a time, over the grid that keeps its place.
 import PhotoSwipe from "./vendor/photoswipe.js";
-import { html, render, icon, isTyping, notice, say, IconButton, go } from "./ui.js";
+import { html, render, icon, isTyping, notice, say, IconButton, Dialog, layer, go } from "./ui.js";
 import { t, clean, wallTime, length } from "./text.js";
 import { stream } from "./api.js";
 import { home } from "./home.js";
@@ -86,6 +86,8 @@ export class Viewer {
     swipe.addFilter("thumbEl", (/** @type {any} */ _, /** @type {any} */ data) => (data.element ? data.element.querySelector("img") : null));
     swipe.addFilter("placeholderSrc", (/** @type {any} */ src, /** @type {any} */ content) => content.data.msrc || src);
     swipe.on("contentLoad", (/** @type {any} */ event) => this.content(event));
+    // A small photo that was grown to fill the window is whole then: it swipes away like any other.
+    swipe.on("zoomLevelsUpdate", (/** @type {any} */ { zoomLevels }) => { zoomLevels.fit = zoomLevels.initial; });
     swipe.on("change", () => this.changed());
     swipe.on("zoomPanUpdate", (/** @type {any} */ { slide }) => this.sharpen(slide));
     swipe.on("contentDeactivate", (/** @type {any} */ { content }) => { const movie = content.element && content.element.querySelector("video"); if (movie) movie.pause(); });
@@ -344,6 +346,16 @@ export class Viewer {
   gone() { this.closed(this.index); }
 }
 
+/** What has no room over the photo on a phone. @param {import("./months.js").Photo} photo @param {boolean} mayAdd */
+async function more(photo, mayAdd) {
+  /** @type {() => any} */
+  let next = () => {};
+  await layer((done) => html`<${Dialog} title=${t("more")} onClose=${done}>${(/** @type {any} */ close) => html`<ul class="choices">
+    <li><button type="button" onClick=${() => { next = () => download([photo]); close(); }}>${icon("download")}<span>${t("download")}</span></button></li>
+    ${mayAdd && html`<li><button type="button" onClick=${() => { next = () => addTo([photo.id]); close(); }}>${icon("albums")}<span>${t("album.addto")}</span></button></li>`}</ul>`}<//>`);
+  next();
+}
+
 /** What stands over the photo. */
 function Controls(/** @type {any} */ { viewer, photo, first, last }) {
   const trashed = viewer.timeline.props.trashed;
@@ -360,6 +372,7 @@ function Controls(/** @type {any} */ { viewer, photo, first, last }) {
       ${photo && html`<${IconButton} icon="download" cls="wide-only" label=${t("download")} onClick=${() => download([photo])}/>`}
       ${photo && trashed && html`<${IconButton} icon="restore" cls="own" label=${t("restore")} onClick=${() => restore([photo.id])}/>`}
       ${photo && !limited && html`<${IconButton} icon="trash" label=${t(trashed ? "purge" : "remove")} onClick=${() => viewer.remove()}/>`}
+      ${photo && html`<span class="narrow"><${IconButton} icon="more" label=${t("more")} onClick=${() => more(photo, !trashed && !limited)}/></span>`}
       <${IconButton} icon="info" label=${t("details")} pressed=${viewer.details} onClick=${() => viewer.toggleDetails()}/>
     </div>
     ${!first && html`<${IconButton} icon="left" cls="step before" label=${t("viewer.before")} onClick=${() => viewer.swipe.prev()}/>`}

@@ -28,6 +28,14 @@ export class Welcome extends Component {
   state = { step: this.props.which === "join" ? "join" : "who", person: "", device: home.state.device || "", family: "", words: null, ask: null, fault: null, busy: false, joined: null, part: 0 };
   stop = new AbortController();
   componentWillUnmount() { if (this.state.busy) this.stop.abort(); }
+  /** The focus goes along from step to step. @param {any} _ @param {any} before */
+  componentDidUpdate(_, before) {
+    if (before.step === this.state.step && before.ask === this.state.ask) return;
+    const place = /** @type {HTMLElement|null} */ (document.querySelector(".welcome [autofocus]") || document.querySelector(".welcome h1"));
+    if (!place) return;
+    if (place.tagName === "H1") place.tabIndex = -1;
+    place.focus();
+  }
 
   /** @param {any} event */
   async found(event) {
