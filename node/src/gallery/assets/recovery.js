@@ -1,6 +1,6 @@
 // The 24 words that bring a person back: shown once, never kept.
 import { Component, Dialog, confirm, html, icon, layer, notice, Trouble } from "./ui.js";
-import { t, clean, dayOf } from "./text.js";
+import { t, clean, dateOf } from "./text.js";
 import { act, get } from "./api.js";
 import { UNPRINTED } from "./home.js";
 
@@ -48,7 +48,7 @@ export class Words extends Component {
     const { words } = this.props;
     const of = /** @type {any} */ (this.state.of);
     if (!asks) return html`<p class="off-paper">${t("recovery.write")}</p>
-      <div class="on-paper">${of && html`<p><strong>${t("recovery.paper.of", { person: clean(of.person, 80), family: clean(of.family, 80) })}</strong></p>`}<p>${t("recovery.paper.made", { day: dayOf(new Date()) })}</p></div>
+      <div class="on-paper">${of && html`<p><strong>${t("recovery.paper.of", { person: clean(of.person, 80), family: clean(of.family, 80) })}</strong></p>`}<p>${t("recovery.paper.made", { day: dateOf(new Date()) })}</p></div>
       <ol class="code-words many printed">${words.map((/** @type {string} */ word, /** @type {number} */ nth) => html`<li key=${nth}>${word}</li>`)}</ol>
       <p class="dim">${t("recovery.once")}</p>
       <p class="on-paper">${t("recovery.paper.use")}</p>

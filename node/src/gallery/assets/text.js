@@ -133,7 +133,7 @@ export function dayName(month, day, narrow) {
 export const instant = (at) => at === null ? "" : format(new Date(at), { dateStyle: "medium", timeStyle: "short" });
 
 /** The day of an instant, in this device's zone. @param {Date} at */
-export const dayOf = (at) => format(at, { dateStyle: "long" });
+export const dateOf = (at) => format(at, { dateStyle: "long" });
 
 /** How long ago. @param {string|number|null} at @returns {string} */
 export function ago(at) {
