@@ -417,7 +417,7 @@ fn broken(whole: &[u8], rng: &mut SeededRng) -> Vec<u8> {
         let what = rng.next_u32();
         match what % 7 {
             _ if bytes.is_empty() => {}
-            0..=2 => bytes[at] ^= 1 << (what >> 8) % 8,
+            0..=2 => bytes[at] ^= 1 << ((what >> 8) % 8),
             3 => bytes.truncate(at),
             4 => bytes.swap(at, to),
             5 => bytes.insert(at, 0),
