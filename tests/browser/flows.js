@@ -435,7 +435,7 @@ test("a bare device comes back with the words on the paper, and everybody is tol
     await page.getByText("The other device is somewhere else").click();
     await page.getByLabel(/^Its addresses/).fill(status.listen.join("\n"));
     await button(page, "Bring everything back").click();
-    await page.getByText("You have joined the family “Berger”").waitFor();
+    await page.getByText("You have joined the family \u201cBerger\u201d").waitFor();
     await button(page, "To the photos").click();
     await photos(page, 6);
     await clean(page, "back");

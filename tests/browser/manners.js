@@ -94,7 +94,7 @@ test("what was mistyped in a code is named, and the code still works", async () 
   await Promise.all([a.locator(".same-words li").nth(3).waitFor(), b.locator(".same-words li").nth(3).waitFor()]);
   await Promise.all([button(a, "The same: accept").click(), button(b, "The same: accept").click()]);
   await button(a, "Done").click();
-  await b.getByText("You have joined the family “Berger”").waitFor();
+  await b.getByText("You have joined the family \u201cBerger\u201d").waitFor();
   await button(b, "To the photos").click();
   await holds(b, assert);
 });
