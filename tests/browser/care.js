@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Home, PATIENCE, findings, holds, launch, look, pictures } from "./world.js";
 
 /** Photos that are on this computer already. */
-const OWN = 60;
+const OWN = 24;
 let browser;
 let home;
 let page;
@@ -59,14 +59,16 @@ test("photos of this computer are all added though the page is left in the middl
   await button("I have them on paper").click();
   await button("Go on without them").click();
   await page.locator("dialog").getByRole("button", { name: "Go on without them" }).click();
+  const begun = page.waitForResponse((answer) => answer.url().includes("/act/import"));
   await page.getByRole("button", { name: new RegExp(`${OWN} photos on this computer`) }).click();
-  await page.getByText(/Reading \d+ of/).waitFor();
+  await begun;
   await page.goto("about:blank");
   await page.goto(`${home.ready.gallery}/photos`);
-  assert.ok(await total() < OWN, "it was left in the middle");
-  await page.locator(".card").getByText(/Reading \d+ of/).waitFor();
-  await until("everything is added", async () => await total() === OWN);
-  await page.locator(".card").getByText(`${OWN} photos added`).waitFor();
+  const work = () => page.evaluate(async () => (await (await fetch("/api/v1/imports")).json()).batches.find((one) => one.act === "import"));
+  if ((await work()).waiting > 0) await page.locator(".card").getByText(/Reading \d+ of|photos added/).waitFor();
+  await until("it comes to its end", async () => (await work()).done);
+  const { added, error } = await work();
+  assert.deepEqual([added, error, await total()], [OWN, null, OWN]);
   await holds(page, assert);
 });
 
@@ -158,6 +160,47 @@ test("what is dropped while other files are finished, or while the node imports,
   await holds(page, assert);
 });
 
+test("who leaves while the browser still carries files is asked, and an import of the node is stopped by its button alone", async () => {
+  // What a browser asks at this event is up to it; that it is to ask is up to the page.
+  const asks = () => page.evaluate(() => {
+    const leaving = new Event("beforeunload", { cancelable: true });
+    window.dispatchEvent(leaving);
+    return leaving.defaultPrevented;
+  });
+  assert.equal(await asks(), false);
+  await page.route("**/api/v1/upload?*", () => {});
+  await choose(await pictures(browser, 1, OWN + 4));
+  await page.locator(".card").getByText("Reading 0 of 1").waitFor();
+  assert.equal(await asks(), true);
+  await page.locator(".card").getByRole("button", { name: "Stop" }).click();
+  await page.locator(".card").getByText("Reading").waitFor({ state: "detached" });
+  assert.equal(await asks(), false);
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+
+  const before = await total();
+  for (const [nth, one] of (await pictures(browser, OWN, 200)).entries()) writeFileSync(join(home.folder, "Pictures", `more-${nth}-${one.name}`), one.buffer);
+  const back = page.url();
+  await page.reload();
+  await page.locator(".top .add").click();
+  await page.getByRole("button", { name: /photos on this computer/ }).click();
+  await until("some are added", async () => await total() > before);
+  assert.equal(await asks(), false);
+  await page.locator(".card").getByRole("button", { name: "Stop" }).click();
+  const told = page.locator(".card").getByText(/photos? added/);
+  await told.waitFor();
+  const added = Number((await told.textContent()).match(/\d+/)[0]);
+  assert.equal(await total(), before + added, "what is told is what is there");
+  // Photos come before their small pictures, which take the time: it did not go on to those of all.
+  const made = await page.evaluate(async () => {
+    const { months } = await (await fetch("/api/v1/timeline")).json();
+    const all = await Promise.all(months.map(async (one) => (await (await fetch(`/api/v1/month/${one.m}`)).json()).assets));
+    return all.flat().filter((one) => one.pv === "made").length;
+  });
+  assert.ok(made < before + OWN, `${made}`);
+  assert.equal(page.url(), back);
+  await holds(page, assert);
+});
+
 test("what was removed from one album is named in its menu, and comes back", async () => {
   await page.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 2);
   await page.locator(".cell .look").first().focus();
@@ -188,7 +231,7 @@ test("what is being typed into the search stays when something changes", async (
   await page.keyboard.type("mount");
   const told = page.waitForResponse((answer) => answer.url().endsWith("/act/status"));
   await home.command(["caption", one.id, "mountain"]);
-  await (await told).finished();
+  await told;
   await page.evaluate(() => new Promise((on) => requestAnimationFrame(() => requestAnimationFrame(on))));
   await page.keyboard.type("ain");
   assert.equal(await page.locator(".find input").inputValue(), "mountain");

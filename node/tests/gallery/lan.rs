@@ -197,6 +197,8 @@ async fn a_phone_comes_in_over_tls_and_does_what_phones_may() {
         assert_eq!(told.error(), (403, "E-NOT-ALLOWED".into()), "{act}");
     }
     assert_eq!(phone.post("/api/v1/phone", "{}").await.status, 403);
+    let stop = phone.post("/api/v1/imports/stop?batch=one", "{}").await;
+    assert_eq!(stop.status, 403);
     // What a phone may look at, it may look at from the network alone.
     let local = gallery.address();
     let local: SocketAddr = local.strip_prefix("http://").unwrap().parse().unwrap();

@@ -20,5 +20,6 @@ mod setup;
 #[path = "../../build/strip.rs"]
 mod strip;
 mod upload;
+mod works;
 #[path = "../api/world.rs"]
 mod world;
