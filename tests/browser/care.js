@@ -167,7 +167,7 @@ test("who leaves while the browser still carries files is asked, and an import o
     window.dispatchEvent(leaving);
     return leaving.defaultPrevented;
   });
-  assert.equal(await asks(), false);
+  await until("nothing is carried any more", async () => !await asks());
   await page.route("**/api/v1/upload?*", () => {});
   await choose(await pictures(browser, 1, OWN + 4));
   await page.locator(".card").getByText("Reading 0 of 1").waitFor();

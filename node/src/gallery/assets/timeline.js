@@ -27,6 +27,8 @@ export class Timeline extends Component {
   viewer = null;
   busy = false;
   again = false;
+  /** Months that changed since the last look at them; nothing where any may have. @type {string[]|null} */
+  doubts = [];
 
   componentDidMount() {
     const query = this.props.query || "";
@@ -75,7 +77,7 @@ export class Timeline extends Component {
 
   /** Something changed: one look at a time, and one more after it. @param {string[]|null} months */
   refresh(months) {
-    this.months.doubt(months && months.length ? months : null);
+    this.doubts = months && months.length && this.doubts ? [...this.doubts, ...months] : null;
     window.clearTimeout(this.later);
     this.later = window.setTimeout(() => this.reload(), 60);
   }
@@ -84,7 +86,11 @@ export class Timeline extends Component {
     this.busy = true;
     try {
       const shown = this.viewer && this.viewer.now ? this.viewer.now.id : "";
+      const doubts = this.doubts;
+      this.doubts = [];
       const table = await this.table();
+      // Only now: until there is a new table, the old months are what stands at its places.
+      this.months.doubt(doubts);
       const before = this.grid.table;
       const moved = before ? await this.moves(before, table) : (/** @type {number} */ photo) => photo;
       const followed = shown ? await this.follow(shown, moved, table) : moved;
@@ -93,7 +99,7 @@ export class Timeline extends Component {
       this.grid.show(table, moved);
       if (this.viewer) this.viewer.refresh(followed);
       this.setState({ total: table.total, arrived: more > 0 && away ? this.state.arrived + more : this.state.arrived });
-    } catch (fault) { if (this.state.total < 0) this.setState({ fault }); }
+    } catch (fault) { this.doubts = null; if (this.state.total < 0) this.setState({ fault }); }
     this.busy = false;
     if (this.again) { this.again = false; this.reload(); }
   }
@@ -104,6 +110,7 @@ export class Timeline extends Component {
     const looked = [this.grid.anchor()?.photo ?? 0, this.grid.cursor, this.viewer ? this.viewer.index : 0];
     /** @type {Map<number, string>} */
     const ids = new Map();
+    const names = new Set();
     for (const photo of looked) {
       if (photo >= before.total || !before.total) continue;
       const month = monthOf(before, photo);
@@ -111,8 +118,10 @@ export class Timeline extends Component {
       const known = this.months.there.get(name);
       const one = known && known[photo - before.monthAt[month]];
       if (one) ids.set(photo, one.id);
-      if (after.months.includes(name)) await this.months.load(name).catch(() => {});
+      names.add(name);
     }
+    // What is loaded has the places of the new table.
+    for (const name of names) if (after.months.includes(name)) await this.months.load(name).catch(() => {});
     const place = new Map(after.months.map((name, index) => [name, index]));
     return (/** @type {number} */ photo) => {
       if (photo >= before.total) return after.total;
