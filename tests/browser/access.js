@@ -156,15 +156,26 @@ test("on every screen Tab comes to everything that can be used, in a ring that i
   await page.context().close();
 });
 
+/** What a finger would miss: less than 44 px high or wide, with the label that belongs to it. */
+const small = (page) => page.evaluate(() => [...document.querySelectorAll("button, a[href], input, select, summary, textarea")]
+  .filter((one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest(".cell, .day, .skip, .unseen, p"))
+  .map((one) => [one.getAttribute("aria-label") || one.textContent.trim(), (one.closest("label") || one).getBoundingClientRect()])
+  .filter(([, box]) => box.width > 1 && (box.width < 44 || box.height < 44)).map(([name, box]) => `${name} ${box.width} x ${box.height}`));
+
 test("a phone can do it: bars at the bottom, fingers find their targets, a long press selects", async () => {
   const page = await look(browser, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, storageState: state });
+  const missed = [];
+  for (const path of SCREENS) {
+    await go(page, path);
+    for (const one of await small(page)) missed.push(`${path}: ${one}`);
+  }
+  assert.deepEqual(missed, []);
+  await page.getByRole("button", { name: "Add photos" }).tap();
+  await page.getByRole("dialog").waitFor();
+  assert.deepEqual(await small(page), [], "what a dialog offers");
+  await page.keyboard.press("Escape");
   await go(page, "/photos");
   await page.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 12);
-  const small = await page.evaluate(() => [...document.querySelectorAll("button, a[href], input, select")]
-    .filter((one) => one.offsetParent && !one.closest(".cell, .day, .skip") && getComputedStyle(one).opacity !== "0")
-    .map((one) => [one.getAttribute("aria-label") || one.textContent.trim(), one.getBoundingClientRect()])
-    .filter(([, box]) => box.width > 1 && (box.width < 36 || box.height < 36)).map(([name, box]) => `${name} ${box.width} x ${box.height}`));
-  assert.deepEqual(small, []);
   // A cell that is drawn anew in this moment has no box.
   let box = null;
   for (let nth = 0; !box && nth < 20; nth += 1) box = await page.locator(".cell").nth(2).boundingBox();
@@ -233,6 +244,72 @@ test("with reduced motion nothing moves, on no screen and not in the viewer", as
   await page.keyboard.press("ArrowRight");
   assert.deepEqual(await moving(), []);
   assert.equal(await page.evaluate(() => document.getAnimations().filter((one) => one.playState === "running").length), 0);
+  await holds(page, assert);
+  await page.context().close();
+});
+
+test("German and names that are long or written from the right break no screen, album, viewer or dialog of a phone", async () => {
+  const [long, hebrew, arabic] = ["Donaudampfschifffahrt".repeat(4).slice(0, 80), "\u05e1\u05d1\u05ea\u05d0 \u05e8\u05d7\u05dc (1) \u05d9\u05e8\u05d5\u05e9\u05dc\u05d9\u05dd", "\u0631\u062d\u0644\u0629 \u0627\u0644\u0635\u064a\u0641 2019!"];
+  const [me] = (await home.command(["people", "list"])).filter((line) => line.type === "person");
+  await home.command(["people", "rename", me.id, hebrew]);
+  const [device] = (await home.command(["device", "list"])).filter((line) => line.type === "device");
+  await home.command(["device", "rename", device.id, long.slice(0, 60)]);
+  const all = (await home.command(["list"])).filter((line) => line.type === "asset");
+  const albums = [];
+  for (const name of [long, hebrew, arabic]) {
+    const made = await home.command(["album", "create", name]);
+    const { album } = made.find((line) => line.album);
+    albums.push(album);
+    await home.command(["album", "add", album, ...all.slice(0, 3).map((one) => one.id)]);
+  }
+  await home.command(["tag", all[0].id, "--add", long.slice(0, 60)]);
+  const page = await look(browser, { locale: "de-DE", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, storageState: state });
+  const holdsAll = async (what) => {
+    assert.deepEqual(await findings(page), [], what);
+    assert.doesNotMatch(await page.locator("body").innerText(), /^[a-z]+\.[a-z]+[.\w]*$/m, `${what}: a sentence that is in no table`);
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), what);
+    // Nothing reaches beyond the edge, nor is anything but a photo cut off there.
+    const beyond = await page.evaluate(() => [...document.querySelectorAll("main *, .viewer *, dialog *, .top *")]
+      .filter((one) => one.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !one.closest(".unseen, svg, .scroll, .pswp__scroll-wrap, .scrubber"))
+      .map((one) => [one, one.getBoundingClientRect()]).filter(([, box]) => box.width > 1 && (box.right > innerWidth + 1 || box.left < -1)).map(([one, box]) => `${one.tagName}.${one.className} ${Math.round(box.left)}..${Math.round(box.right)}`));
+    assert.deepEqual(beyond, [], what);
+  };
+  for (const path of [...SCREENS, ...albums.map((id) => `/albums/${id}`)]) {
+    await go(page, path);
+    assert.equal(await page.evaluate(() => document.documentElement.lang), "de", path);
+    await holdsAll(path);
+  }
+  // Dialogs: of an album, of adding, of a person, of a device.
+  const closed = async () => { await page.keyboard.press("Escape"); await page.getByRole("dialog").waitFor({ state: "detached" }); };
+  await go(page, `/albums/${albums[0]}`);
+  await page.getByRole("button", { name: "Teilen" }).tap();
+  await page.locator("dialog .persons li").first().waitFor();
+  await holdsAll("sharing");
+  // What is written from the right stays within its own name: what stands beside it keeps its order.
+  assert.equal(await page.locator("dialog .persons .grow").first().evaluate((one) => getComputedStyle(one).unicodeBidi), "isolate");
+  await closed();
+  await page.locator(".album-head").getByRole("button", { name: "Mehr" }).tap();
+  await page.getByRole("dialog").waitFor();
+  await holdsAll("what can be done with an album");
+  await closed();
+  for (const path of ["/people", "/safety"]) {
+    await go(page, path);
+    await page.getByRole("button", { name: /^Mehr zu/ }).first().tap();
+    await page.getByRole("dialog").waitFor();
+    await holdsAll(`a menu of ${path}`);
+    await closed();
+  }
+  await page.locator(".top .add").tap();
+  await page.getByRole("dialog").waitFor();
+  await holdsAll("adding");
+  await closed();
+  await go(page, `/albums/${albums[0]}`);
+  await page.locator(".cell .look img.there").first().waitFor();
+  await page.locator(".cell .look").first().tap();
+  await page.locator(".viewer.ready").waitFor();
+  await page.getByRole("button", { name: "Einzelheiten", exact: true }).tap();
+  await page.locator(".details dl").waitFor();
+  await holdsAll("the viewer");
   await holds(page, assert);
   await page.context().close();
 });

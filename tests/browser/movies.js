@@ -2,7 +2,7 @@
 import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { mkdirSync, copyFileSync, writeFileSync } from "node:fs";
-import { Home, corpus, findings, holds, launch, look } from "./world.js";
+import { Home, corpus, findings, holds, launch, look, pictures } from "./world.js";
 
 let browser;
 let home;
@@ -46,6 +46,10 @@ before(async () => {
     const from = corpus(name);
     if (from) copyFileSync(from, `${home.folder}/in/${name.split("/").pop()}`);
   }
+  // A photo, and beside it a movie that no browser can play.
+  const [photo] = await pictures(browser, 1);
+  writeFileSync(`${home.folder}/in/IMG_20120512_120310.jpg`, photo.buffer);
+  writeFileSync(`${home.folder}/in/VID_20120512_120311.mov`, Buffer.from("\0\0\0\x18ftypqt  \0\0\0\0qt  \0\0\0\0 and what is in it", "latin1"));
   await home.command(["import", `${home.folder}/in`]);
   await home.serve();
   page = await look(browser);
@@ -120,5 +124,15 @@ test("a live photo moves when it is asked to, and is a photo again", async (on) 
   await page.waitForFunction(() => document.querySelector(".viewer video.motion")?.duration > 0);
   await page.evaluate(() => { const movie = document.querySelector(".viewer video.motion"); movie.currentTime = movie.duration - 0.1; });
   await page.waitForFunction(() => !document.querySelector(".viewer video.motion"));
+  await holds(page, assert);
+});
+
+test("a movie that no browser plays is not told of while one looks at the photo beside it", async () => {
+  await open("IMG_20120512_120310.jpg");
+  // The neighbour has been tried, and nothing was said of it.
+  await page.waitForFunction(() => [...document.querySelectorAll(".viewer video")].some((one) => one.error));
+  assert.equal(await page.locator(".notice").count(), 0);
+  await page.keyboard.press("Escape");
+  await page.locator(".viewer-top").waitFor({ state: "detached" });
   await holds(page, assert);
 });

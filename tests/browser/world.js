@@ -66,6 +66,25 @@ export class Home {
   }
 }
 
+/** Has a device join a family: `whom` is what `heirloom invite` takes. Both nodes run.
+ *  @param {Home} from @param {string[]} whom @param {Home} to @param {string} name of the new device */
+export async function pair(from, whom, to, name) {
+  const invite = spawn(PROGRAM, ["--json", "--yes", "invite", ...whom], { env: from.env, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((done) => invite.on("exit", done));
+  const code = await new Promise((done, fail) => {
+    let text = "";
+    invite.stdout.on("data", (some) => {
+      text += some;
+      const lines = text.split("\n").slice(0, -1).map((line) => JSON.parse(line));
+      const told = lines.find((line) => line.code);
+      if (told) done(told.code);
+    });
+    ended.then(() => fail(new Error(`no code: ${text}`)));
+  });
+  await to.command(["join", "--no-recovery", "--device", name, "-"], `${code}\n`);
+  if (await ended !== 0) throw new Error("the invite did not come to its end");
+}
+
 export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
 
 /** Photos from other cameras than ours, where they are at hand: the path of one, or none. @param {string} name */

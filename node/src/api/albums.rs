@@ -116,6 +116,7 @@ fn line(album: &SeenAlbum, view: &View, assets: u64) -> Value {
                 "person": person.to_string(),
                 "name": view.person_name(person),
                 "role": share::role_name(*level),
+                "creator": *person == album.creator,
             })
         })
         .collect();

@@ -64,7 +64,7 @@ export class Album extends Component {
       const months = told.months.map((/** @type {any} */ one) => one.m).filter((/** @type {string} */ name) => name !== "undated");
       const span = months.length ? [...new Set([monthShort(months[months.length - 1]), monthShort(months[0])])].join(" \u2013 ") : "";
       if (!this.gone) this.setState({ span });
-    } catch (fault) { if (!this.gone) this.setState({ fault }); }
+    } catch (fault) { if (!this.gone && !this.state.album) this.setState({ fault }); }
   }
   async rename() {
     const { album } = /** @type {any} */ (this.state);

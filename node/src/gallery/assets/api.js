@@ -136,12 +136,20 @@ export function listen(on) {
   let source = null;
   let again = 0;
   let wait = 500;
+  let missed = false;
   const open = () => {
     source = new EventSource("/api/v1/events");
-    source.onopen = () => { wait = 500; if (on.open) on.open(null); };
+    source.onopen = () => {
+      wait = 500;
+      if (on.open) on.open(null);
+      if (missed && on.changed) on.changed(null);
+      missed = false;
+    };
     source.onerror = () => {
       if (on.lost) on.lost(null);
       if (source && source.readyState === EventSource.CLOSED) {
+        // It does not say whether this browser was turned away; a question does.
+        get("/api/v1/state").catch(() => {});
         again = window.setTimeout(open, wait);
         wait = Math.min(wait * 2, 15000);
       }
@@ -153,6 +161,14 @@ export function listen(on) {
       });
     }
   };
-  open();
-  return () => { window.clearTimeout(again); if (source) source.close(); };
+  // A browser keeps few connections to one address for all its tabs: who is not looked at gives up its own.
+  const look = () => {
+    window.clearTimeout(again);
+    if (source) source.close();
+    source = null;
+    if (document.hidden) missed = true; else open();
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+  return () => { document.removeEventListener("visibilitychange", look); window.clearTimeout(again); if (source) source.close(); };
 }

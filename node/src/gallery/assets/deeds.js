@@ -1,7 +1,7 @@
 // What is done to photos, the same from the grid and from the viewer.
 import { confirm, notice, noticeFault, prompt } from "./ui.js";
 import { t, clean } from "./text.js";
-import { act } from "./api.js";
+import { act, stream } from "./api.js";
 import { home } from "./home.js";
 import { askAlbum } from "./pick.js";
 
@@ -76,9 +76,14 @@ export async function addTo(ids) {
   } catch (fault) { noticeFault(fault); return false; }
 }
 
-/** Saves originals through the browser, one after another. @param {{id: string}[]} photos */
+/** Saves originals through the browser, one after another; what is elsewhere comes here first.
+ *  @param {import("./months.js").Photo[]} photos */
 export async function download(photos) {
   for (const photo of photos) {
+    if (!photo.h1) {
+      notice(t("fetch.asking"));
+      try { await stream("/api/v1/fetch", { id: photo.id }); photo.h1 = true; } catch (fault) { noticeFault(fault); continue; }
+    }
     const link = document.createElement("a");
     link.href = `/original/${photo.id}?download=1`;
     link.download = "";

@@ -22,6 +22,9 @@ const SCREENS = {
   locked: () => import("./welcome.js").then((all) => all.Locked),
 };
 
+/** A link that lets somebody in. */
+const TOKEN = /^#t=([\w-]+)$/;
+
 /** What an address shows. @returns {{name: string, id?: string}} */
 function route() {
   const [, first = "", second] = location.pathname.split("/");
@@ -103,7 +106,10 @@ class App extends Component {
       /** @type {HTMLElement|null} */ (document.querySelector(".find input"))?.focus();
     });
     window.addEventListener("heirloom:language", () => this.setState({ stamp: this.state.stamp + 1 }));
-    whenLocked(() => { if (this.state.ready) this.lock(); });
+    // A new link that is pasted over the open page.
+    window.addEventListener("hashchange", () => { if (TOKEN.test(location.hash)) location.reload(); });
+    whenLocked(() => { if (this.state.ready && !this.state.locked) this.lock(); });
+    home.on("reached", () => { if (this.state.locked && home.reached) location.reload(); });
     for (const name of ["state", "status", "reached"]) home.on(name, () => this.setState({}));
     home.add = () => adding.open();
     home.keys = () => { showKeys(); };
@@ -111,15 +117,17 @@ class App extends Component {
   }
   async lock() {
     const screen = await SCREENS.locked();
+    for (const one of document.querySelectorAll("dialog[open]")) /** @type {HTMLDialogElement} */ (one).close();
     this.setState({ locked: true, screen, shown: "locked" });
   }
   async begin() {
     try {
-      const token = /^#t=([\w-]+)$/.exec(location.hash);
+      const token = TOKEN.exec(location.hash);
       const enter = async () => {
         if (token) {
           history.replaceState(null, "", location.pathname + location.search);
-          await post("/api/v1/session", { token: token[1] });
+          // Who was let in before needs no link, and may come by a used one.
+          await post("/api/v1/session", { token: token[1] }).catch((fault) => { if (fault.status !== 403) throw fault; });
         }
         return home.load();
       };

@@ -4,20 +4,22 @@ import { t, clean, instant } from "./text.js";
 import { act, rows } from "./api.js";
 import { home } from "./home.js";
 import { invite } from "./invite.js";
+import { isAdmin } from "./pick.js";
 
 /** When the words were compared is this device's own note. @param {string} id */
 const verified = (id) => localStorage.getItem(`verified:${id}`);
 
-/** @param {any} signal */
-async function all(signal) {
-  const [people, devices, albums] = await Promise.all([
-    rows("people", { do: "list" }, "person", signal), rows("device", { do: "list" }, "device", signal), rows("album", { do: "list" }, "album", signal)]);
-  return { people, devices, albums };
-}
-
 export class People extends Component {
-  state = { stamp: 0 };
+  /** Only who looks after the family is offered what only they may do. */
+  state = { stamp: 0, admin: false };
   componentDidMount() { this.forget = home.on("changed", () => this.again()); }
+  /** @param {any} signal */
+  async all(signal) {
+    const [people, devices, albums] = await Promise.all([
+      rows("people", { do: "list" }, "person", signal), rows("device", { do: "list" }, "device", signal), rows("album", { do: "list" }, "album", signal)]);
+    this.setState({ admin: isAdmin(people) });
+    return { people, devices, albums };
+  }
   componentWillUnmount() { if (this.forget) this.forget(); }
   again() { this.setState({ stamp: this.state.stamp + 1 }); }
   /** @param {any} person */
@@ -36,7 +38,7 @@ export class People extends Component {
     let deed = "";
     await layer((done) => html`<${Dialog} title=${name} onClose=${done}>${(/** @type {any} */ close) => html`<ul class="choices">
       <li><button type="button" onClick=${() => { deed = "rename"; close(); }}>${icon("edit")}<span>${t("rename")}</span></button></li>
-      ${!person.this && !person.founder && html`<li><button type="button" onClick=${() => { deed = "remove"; close(); }}>${icon("trash")}<span>${t("people.remove")}</span></button></li>`}</ul>`}<//>`);
+      ${this.state.admin && !person.this && !person.founder && html`<li><button type="button" onClick=${() => { deed = "remove"; close(); }}>${icon("trash")}<span>${t("people.remove")}</span></button></li>`}</ul>`}<//>`);
     try {
       if (deed === "rename") {
         const said = await prompt({ title: t("rename"), label: t("name"), value: person.name, yes: t("save") });
@@ -51,8 +53,8 @@ export class People extends Component {
   }
   render() {
     return html`<div class="page"><header class="page-head"><h1>${t("nav.people")}</h1><span class="space"/>
-        <button type="button" class="main own" onClick=${() => invite().then(() => this.again())}>${icon("plus")}${t("people.invite")}</button></header>
-      <${Loading} stamp=${this.state.stamp} from=${all}>${(/** @type {any} */ told) => html`<ul class="cards">${told.people.map((/** @type {any} */ person) => this.person(person, told))}</ul>`}<//></div>`;
+        ${this.state.admin && html`<button type="button" class="main own" onClick=${() => invite().then(() => this.again())}>${icon("plus")}${t("people.invite")}</button>`}</header>
+      <${Loading} stamp=${this.state.stamp} from=${(/** @type {any} */ stop) => this.all(stop)}>${(/** @type {any} */ told) => html`<ul class="cards">${told.people.map((/** @type {any} */ person) => this.person(person, told))}</ul>`}<//></div>`;
   }
   /** @param {any} person @param {any} told */
   person(person, told) {
@@ -61,7 +63,7 @@ export class People extends Component {
     const at = verified(person.id);
     return html`<li key=${person.id} class="panel"><div class="panel-head"><${Face} name=${person.name}/>
         <div class="grow"><h2>${clean(person.name, 80)}</h2><p class="dim">${[person.this ? t("you") : "", person.role ? t(`family.${person.role}`) : ""].filter(Boolean).join(" \u00b7 ")}</p></div>
-        <${IconButton} icon="more" cls="own" label=${t("more.of", { name: clean(person.name, 60) })} onClick=${() => this.menu(person)}/></div>
+        ${(this.state.admin || person.this) && html`<${IconButton} icon="more" cls="own" label=${t("more.of", { name: clean(person.name, 60) })} onClick=${() => this.menu(person)}/>`}</div>
       <dl class="facts"><div><dt>${t("people.devices")}</dt><dd>${devices.map((/** @type {any} */ one) => clean(one.name, 60)).join(", ") || t("none")}</dd></div>
         <div><dt>${t("people.albums")}</dt><dd>${albums.map((/** @type {any} */ one) => clean(one.name, 60)).join(", ") || t("none")}</dd></div></dl>
       ${!person.this && html`<button type="button" class=${`quiet own ${at ? "verified" : ""}`} onClick=${() => this.words(person)}>${icon(at ? "safe" : "shield")}${at ? t("words.verified", { at: instant(at) }) : t("words.compare")}</button>`}

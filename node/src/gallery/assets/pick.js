@@ -26,6 +26,9 @@ export async function askAlbum(title) {
   return picked;
 }
 
+/** Whether this person looks after the family, who alone may invite and remove people. @param {any[]} people */
+export const isAdmin = (people) => people.some((one) => one.this && one.role === "admin");
+
 /** One of the people who are not yet there. @param {string} title @param {string[]} there ids @returns {Promise<any>} */
 export async function askPerson(title, there) {
   /** @type {any} */
@@ -35,7 +38,7 @@ export async function askPerson(title, there) {
       const left = people.filter((one) => !there.includes(one.id));
       return html`<ul class="choices">${left.map((one) => html`<li key=${one.id}><button type="button" onClick=${() => { picked = one; close(); }}>
           <${Face} name=${one.name}/><span>${clean(one.name)}</span></button></li>`)}
-        <li><button type="button" onClick=${() => { picked = "invite"; close(); }}><span class="face plus">${icon("plus")}</span><span>${t("people.invite")}</span></button></li></ul>`;
+        ${isAdmin(people) ? html`<li><button type="button" onClick=${() => { picked = "invite"; close(); }}><span class="face plus">${icon("plus")}</span><span>${t("people.invite")}</span></button></li>` : null}</ul>`;
     }}<//>`}<//>`);
   return picked;
 }

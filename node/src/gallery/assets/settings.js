@@ -124,7 +124,7 @@ export class Settings extends Component {
         <${Row} title=${t("watch")} text=${t("watch.text")}><button type="button" class="quiet" onClick=${() => this.follow()}>${icon("folder")}${t("watch.add")}</button><//></div></section>
       <section><h2>${t("settings.network")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("config", { do: "list" }, "setting")}>${(/** @type {any[]} */ all) => html`
         ${all.filter((one) => typeof one.value === "boolean").map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${t(`config.${one.key}.text`)}>
-          <input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/><//>`)}
+          <label class="hit"><input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/></label><//>`)}
         ${all.filter((one) => one.key.startsWith("bandwidth.")).map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${one.value ? clean([one.value].flat().join(", "), 200) : t("config.bandwidth.free")}>
           <button type="button" class="quiet" onClick=${() => this.rate(one)}>${t("change")}</button><//>`)}`}<//>
         ${state.phones && html`<${Row} title=${t("phone.title")} text=${t("phone.more")}><button type="button" class="quiet" onClick=${() => this.phone()}>${icon("phone")}${t("phone.show")}</button><//>`}</div></section>

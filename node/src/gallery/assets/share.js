@@ -33,14 +33,14 @@ export class Sharing extends Component {
     const find = async (/** @type {any} */ stop) => (await rows("album", { do: "list" }, "album", stop)).find((one) => one.id === this.props.album);
     return html`<${Loading} stamp=${this.state.stamp} from=${find}>${(/** @type {any} */ album) => html`
       <p class="dim">${t("share.text")}</p>
-      <ul class="persons">${album.people.map((/** @type {any} */ one, /** @type {number} */ nth) => {
+      <ul class="persons">${album.people.map((/** @type {any} */ one) => {
         const me = one.person === home.state.person_id;
         return html`<li key=${one.person}><${Face} name=${one.name}/><span class="grow">${clean(one.name, 80)}${me ? html` <small>${t("you")}</small>` : null}</span>
-          ${nth === 0 && one.role === "manager" && me ? html`<span class="dim">${t("role.manager")}</span>` : html`
+          ${one.creator || album.role !== "manager" ? html`<span class="dim">${t(`role.${one.role}`)}</span>` : html`
             <select aria-label=${t("share.role", { name: clean(one.name, 60) })} value=${one.role} onChange=${(/** @type {any} */ e) => this.give(album, one.person, e.target.value)}>
               ${ROLES.map((role) => html`<option key=${role} value=${role}>${t(`role.${role}`)}</option>`)}</select>
             ${!me && html`<button type="button" class="quiet small" onClick=${() => this.take(album, one)}>${t("share.take")}</button>`}`}</li>`;
       })}</ul>
-      <button type="button" class="quiet" onClick=${() => this.more(album)}>${icon("plus")}${t("share.add")}</button>`}<//>`;
+      ${album.role === "manager" && html`<button type="button" class="quiet" onClick=${() => this.more(album)}>${icon("plus")}${t("share.add")}</button>`}`}<//>`;
   }
 }

@@ -1,6 +1,6 @@
 // A timeline: of everything, of an album, of the trash, of what was searched for.
 import { Component, html, createRef, go, icon, isTyping, say, Trouble, noticeFault } from "./ui.js";
-import { t, number } from "./text.js";
+import { t } from "./text.js";
 import { get } from "./api.js";
 import { Grid } from "./grid.js";
 import { Months } from "./months.js";
@@ -56,6 +56,7 @@ export class Timeline extends Component {
     if (this.forget) this.forget();
     if (this.viewer) this.viewer.close(true);
     window.clearTimeout(this.later);
+    document.body.classList.remove("selecting");
     this.grid.end();
   }
 
@@ -269,7 +270,7 @@ export class Timeline extends Component {
         monthAt=${(/** @type {number} */ p) => monthAtY(layout, p * layout.total)}
         to=${(/** @type {number} */ p) => this.grid.goTo(p * this.grid.map.end)}
         toMonth=${(/** @type {number} */ m) => this.grid.goToMonth(m)}/>`}
-      ${total > 0 && html`<p class="unseen">${t("photos.count", { n: total })} ${number(total)}</p>`}
+      ${total > 0 && html`<p class="unseen">${t("photos.count", { n: total })}</p>`}
     </section>`;
   }
 }

@@ -11,38 +11,38 @@ export const createRef = refer;
 /** Shapes of 24 by 24, stroked. */
 const ICONS = {
   photos: "M4 6.5A1.5 1.5 0 0 1 5.5 5h13A1.5 1.5 0 0 1 20 6.5v11a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 17.5zM4 16l4.5-5 4 4.5 2.5-2.5 5 5M15.5 9.2h.01",
-  albums: "M7 4h10M5.5 7h13M5.5 10h13A1.5 1.5 0 0 1 20 11.500v7a1.500 1.500 0 0 1-1.500 1.500h-13A1.500 1.500 0 0 1 4 18.500v-7A1.500 1.500 0 0 1 5.500 10z",
-  people: "M9 11.500a3.250 3.250 0 1 0 0-6.500 3.250 3.250 0 0 0 0 6.500zM3 19.500c0-3.200 2.700-5 6-5s6 1.800 6 5M16 5.300a3.250 3.250 0 0 1 0 6M17.500 14.800c2.100.6 3.500 2.200 3.500 4.700",
-  shield: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6z",
-  safe: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6zM8.800 12l2.300 2.300 4.200-4.500",
-  warn: "M12 4l9 15.500H3zM12 10v4.500M12 17h.01",
+  albums: "M7 4h10M5.5 7h13M5.5 10h13A1.5 1.5 0 0 1 20 11.5v7a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 18.5v-7A1.5 1.5 0 0 1 5.5 10z",
+  people: "M9 11.5a3.25 3.25 0 1 0 0-6.5 3.25 3.25 0 0 0 0 6.5zM3 19.5c0-3.2 2.7-5 6-5s6 1.8 6 5M16 5.3a3.25 3.25 0 0 1 0 6M17.5 14.8c2.1.6 3.5 2.2 3.5 4.7",
+  shield: "M12 3.5l7 2.5v5.5c0 4.5-3 7.7-7 9-4-1.3-7-4.5-7-9V6z",
+  safe: "M12 3.5l7 2.5v5.5c0 4.5-3 7.7-7 9-4-1.3-7-4.5-7-9V6zM8.8 12l2.3 2.3 4.2-4.5",
+  warn: "M12 4l9 15.5H3zM12 10v4.5M12 17h.01",
   plus: "M12 5v14M5 12h14",
-  search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.200 16.200L20.500 20.500",
+  search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.2 16.2L20.5 20.5",
   close: "M6 6l12 12M18 6L6 18",
-  check: "M5 12.500l4.500 4.500L19 7.500",
+  check: "M5 12.5l4.5 4.5L19 7.5",
   left: "M15 5l-7 7 7 7",
   right: "M9 5l7 7-7 7",
   up: "M5 15l7-7 7 7",
-  heart: "M12 19.500C5.500 15 3.500 11.800 3.500 8.800A4.300 4.300 0 0 1 12 7.300a4.300 4.300 0 0 1 8.500 1.500c0 3-2 6.200-8.500 10.700z",
-  trash: "M5 7h14M10 7V4.500h4V7M6.500 7l1 12.500h9l1-12.500M10.200 10.500v5.500M13.800 10.500v5.500",
-  restore: "M4.500 5v5h5M4.900 10a7.500 7.500 0 1 1-.4 4",
-  download: "M12 4v11M7.500 11l4.500 4.500 4.500-4.500M5 19.500h14",
-  info: "M12 20.500a8.500 8.500 0 1 0 0-17 8.500 8.500 0 0 0 0 17zM12 11v5.500M12 7.800h.01",
-  share: "M12 15V4M8 7.500L12 3.500l4 4M7 11H5.500v9h13v-9H17",
-  zoom: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.200 16.200L20.500 20.500M11 8v6M8 11h6",
-  more: "M6.200 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0zM12.700 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0zM19.200 12a.7.7 0 1 1-1.400 0 .7.7 0 0 1 1.400 0z",
-  edit: "M4.500 19.500l1-4L16 5l3 3L8.500 18.500zM14 7l3 3",
-  settings: "M4 7h9M17 7h3M15 9.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400zM4 17h3M11 17h9M9 19.200a2.200 2.200 0 1 0 0-4.400 2.200 2.200 0 0 0 0 4.400z",
-  activity: "M4.500 5h15v11h-8.500L7 19.500V16H4.500z",
-  laptop: "M5.500 5.500h13v9.500h-13zM3 18.500h18",
-  phone: "M8 3.500h8v17H8zM11.500 17.700h1",
-  box: "M4.500 8l7.500-4 7.500 4v8l-7.500 4-7.500-4zM4.500 8l7.500 4 7.500-4M12 12v8",
-  play: "M8 5.500l10.500 6.500L8 18.500z",
-  live: "M12 14.500a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5zM12 18.500a6.500 6.500 0 1 0 0-13 6.500 6.500 0 0 0 0 13z",
-  here: "M12 3.500l7 2.500v5.500c0 4.500-3 7.700-7 9-4-1.300-7-4.500-7-9V6zM12 8v4.500M12 15.500h.01",
-  folder: "M4 7.500A1.500 1.500 0 0 1 5.500 6H10l2 2.500h6.500A1.500 1.500 0 0 1 20 10v7.500a1.500 1.500 0 0 1-1.500 1.500h-13A1.500 1.500 0 0 1 4 17.500z",
-  full: "M5 9.500V5h4.500M14.500 5H19v4.500M19 14.500V19h-4.500M9.500 19H5v-4.500",
-  keys: "M3.500 7h17v10.500h-17zM7 10.200h.01M10.300 10.200h.01M13.700 10.200h.01M17 10.200h.01M8 14.200h8",
+  heart: "M12 19.5C5.5 15 3.5 11.8 3.5 8.8A4.3 4.3 0 0 1 12 7.3a4.3 4.3 0 0 1 8.5 1.5c0 3-2 6.2-8.5 10.7z",
+  trash: "M5 7h14M10 7V4.5h4V7M6.5 7l1 12.5h9l1-12.5M10.2 10.5v5.5M13.8 10.5v5.5",
+  restore: "M4.5 5v5h5M4.9 10a7.5 7.5 0 1 1-.4 4",
+  download: "M12 4v11M7.5 11l4.5 4.5 4.5-4.5M5 19.5h14",
+  info: "M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17zM12 11v5.5M12 7.8h.01",
+  share: "M12 15V4M8 7.5L12 3.5l4 4M7 11H5.5v9h13v-9H17",
+  zoom: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.2 16.2L20.5 20.5M11 8v6M8 11h6",
+  more: "M6.2 12a.7.7 0 1 1-1.4 0 .7.7 0 0 1 1.4 0zM12.7 12a.7.7 0 1 1-1.4 0 .7.7 0 0 1 1.4 0zM19.2 12a.7.7 0 1 1-1.4 0 .7.7 0 0 1 1.4 0z",
+  edit: "M4.5 19.5l1-4L16 5l3 3L8.5 18.5zM14 7l3 3",
+  settings: "M4 7h9M17 7h3M15 9.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4zM4 17h3M11 17h9M9 19.2a2.2 2.2 0 1 0 0-4.4 2.2 2.2 0 0 0 0 4.4z",
+  activity: "M4.5 5h15v11h-8.5L7 19.5V16H4.5z",
+  laptop: "M5.5 5.5h13v9.5h-13zM3 18.5h18",
+  phone: "M8 3.5h8v17H8zM11.5 17.7h1",
+  box: "M4.5 8l7.5-4 7.5 4v8l-7.5 4-7.5-4zM4.5 8l7.5 4 7.5-4M12 12v8",
+  play: "M8 5.5l10.5 6.5L8 18.5z",
+  live: "M12 14.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM12 18.5a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13z",
+  here: "M12 3.5l7 2.5v5.5c0 4.5-3 7.7-7 9-4-1.3-7-4.5-7-9V6zM12 8v4.5M12 15.5h.01",
+  folder: "M4 7.5A1.5 1.5 0 0 1 5.5 6H10l2 2.5h6.5A1.5 1.5 0 0 1 20 10v7.5a1.5 1.5 0 0 1-1.5 1.5h-13A1.5 1.5 0 0 1 4 17.5z",
+  full: "M5 9.5V5h4.5M14.5 5H19v4.5M19 14.5V19h-4.5M9.5 19H5v-4.5",
+  keys: "M3.5 7h17v10.5h-17zM7 10.2h.01M10.3 10.2h.01M13.7 10.2h.01M17 10.2h.01M8 14.2h8",
 };
 
 /** @param {keyof typeof ICONS} name @param {string} [more] class */
@@ -85,10 +85,15 @@ export function Link(/** @type {any} */ { href, children, ...rest }) {
   return html`<a href=${href} ...${rest} onClick=${onClick}>${children}</a>`;
 }
 
+/** How many there have been. */
+let dialogs = 0;
+
 /** A dialog of the browser itself: it keeps the focus, Escape and a click beside it close it, unless it is
  *  `firm` at that moment; one that is `sealed` is left by what stands in it alone. */
 export class Dialog extends Component {
   box = createRef();
+  /** More than one may be open: each has a title of its own. */
+  id = `sheet-${dialogs += 1}`;
   componentDidMount() {
     this.box.current.showModal();
     // Escape is taken before it asks to close, wherever the focus is: a second such question could not be refused.
@@ -105,10 +110,10 @@ export class Dialog extends Component {
   render() {
     const { title, children, cls, sealed } = this.props;
     const close = () => this.box.current.close();
-    return html`<dialog ref=${this.box} class=${`sheet ${cls || ""}`} aria-labelledby="sheet-title"
+    return html`<dialog ref=${this.box} class=${`sheet ${cls || ""}`} aria-labelledby=${this.id}
         onClick=${(/** @type {any} */ e) => { if (e.target === this.box.current && !this.isFirm()) close(); }}>
       <div class="sheet-in">
-        <header><h2 id="sheet-title">${title}</h2>
+        <header><h2 id=${this.id}>${title}</h2>
           ${!sealed && html`<${IconButton} icon="close" label=${t("close")} onClick=${close}/>`}</header>
         ${typeof children === "function" ? children(close) : children}
       </div></dialog>`;

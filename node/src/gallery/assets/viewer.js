@@ -134,7 +134,8 @@ export class Viewer {
     if (photo.pv === "made") movie.poster = `/preview/${photo.id}`;
     movie.src = `/original/${photo.id}${part ? `?part=${part}` : ""}`;
     movie.setAttribute("aria-label", photoName(photo));
-    movie.addEventListener("error", () => notice(t("viewer.movie")));
+    // A neighbour that is only made ready says nothing: nobody looks at it yet.
+    movie.addEventListener("error", () => { if (this.now && this.now.id === photo.id) notice(t("viewer.movie")); });
     return movie;
   }
 
