@@ -1,10 +1,12 @@
 //! Two homes behind routers and a third place that everybody reaches, in network namespaces.
 //!
 //! ```text
-//! home 0  192.168.11.2 -- .1 router 0 203.0.113.1 --+
-//! home 1  192.168.12.2 -- .1 router 1 203.0.113.2 --+-- internet
-//! place                          203.0.113.9 -------+
+//! home 0  192.168.11.2 -- .1 router 0 203.0.114.1 --+
+//! home 1  192.168.12.2 -- .1 router 1 203.0.114.2 --+-- internet
+//! place                          203.0.114.9 -------+
 //! ```
+//!
+//! No addresses that are set apart for documents: whoever asks a router for a port takes these for private ones.
 
 use std::{fs, io::Write as _, net::Ipv4Addr, process::Command, process::Stdio};
 
@@ -46,9 +48,9 @@ impl Internet {
         };
         let internet = Self {
             hub: end(0, [0; 4]),
-            routers: [end(1, [203, 0, 113, 1]), end(2, [203, 0, 113, 2])],
+            routers: [end(1, [203, 0, 114, 1]), end(2, [203, 0, 114, 2])],
             homes: [end(3, [192, 168, 11, 2]), end(4, [192, 168, 12, 2])],
-            place: end(9, [203, 0, 113, 9]),
+            place: end(9, [203, 0, 114, 9]),
         };
         for end in internet.all() {
             ip(&["netns", "add", &end.name]);
@@ -122,17 +124,17 @@ impl Internet {
         inside.chain([&self.hub, &self.place])
     }
 
-    /// Has a router lead a port to its home, as a person would who set it up.
-    pub(crate) fn open_port(&self, home: usize, port: u16) {
-        let (router, inside) = (&self.routers[home], self.homes[home].ip);
+    /// Has a router lead a port to one of its home, as a person would who set it up.
+    pub(crate) fn open_port(&self, home: usize, outside: &str, inside: &str) {
+        let (router, ip) = (&self.routers[home], self.homes[home].ip);
         router.rules(&format!(
             "table ip opened {{
                  chain coming {{
                      type nat hook prerouting priority -100;
-                     iifname \"{out}\" tcp dport {port} dnat to {inside}
+                     iifname \"{out}\" tcp dport {outside} dnat to {ip}:{inside}
                  }}
              }}
-             insert rule ip filter through iifname \"{out}\" tcp dport {port} accept",
+             insert rule ip filter through iifname \"{out}\" tcp dport {inside} accept",
             out = router.link
         ));
     }

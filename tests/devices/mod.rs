@@ -21,6 +21,8 @@ pub(crate) mod proxy;
 pub(crate) mod store;
 #[cfg(target_os = "linux")]
 pub(crate) mod strace;
+#[cfg(target_os = "linux")]
+pub(crate) mod upnp;
 
 use std::{
     collections::BTreeMap,

@@ -19,22 +19,22 @@ use crate::devices::{
 use serde_json::Value;
 
 /// How long anything between the homes may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The port of the device that everybody reaches.
-const PORT: &str = "4001";
+pub(super) const PORT: &str = "4001";
 
 /// Anna's laptop and her box, which come to stand in two homes, and Ben's computer in the third
 /// place, which has none of her photos.
-struct Family {
-    homes: Homes,
-    laptop: Device,
-    far: Device,
-    ben: Device,
+pub(super) struct Family {
+    pub(super) homes: Homes,
+    pub(super) laptop: Device,
+    pub(super) far: Device,
+    pub(super) ben: Device,
 }
 
 impl Family {
     /// They meet in the third place.
-    fn new(internet: &Internet) -> Self {
+    pub(super) fn new(internet: &Internet) -> Self {
         let homes = Homes::new();
         let device = |name: &str| {
             let mut device = homes.device(name);
@@ -65,7 +65,7 @@ impl Family {
     }
 
     /// They go home, and Ben's computer relays. Each knows where that is, and nothing else.
-    fn go_home(&mut self, internet: &Internet) -> Running {
+    pub(super) fn go_home(&mut self, internet: &Internet) -> Running {
         self.laptop.prefix = internet.homes[0].prefix();
         self.far.prefix = internet.homes[1].prefix();
         let relay = self.ben.serve_with(&["--relay", "--port", PORT]);
@@ -76,12 +76,12 @@ impl Family {
         relay
     }
 
-    fn import(&self, name: &str, dice: &mut Dice) {
+    pub(super) fn import(&self, name: &str, dice: &mut Dice) {
         self.import_as(name, &pictures::bmp(90, dice), "Summer");
     }
 
     /// Takes a photo in on the laptop; its id.
-    fn import_as(&self, name: &str, bytes: &[u8], album: &str) -> String {
+    pub(super) fn import_as(&self, name: &str, bytes: &[u8], album: &str) -> String {
         let file = self.homes.path().join(name);
         fs::write(&file, bytes).expect("a photo");
         let file = file.to_str().expect("UTF-8");
@@ -89,7 +89,7 @@ impl Family {
         lines[0]["asset"].as_str().expect("an asset").to_owned()
     }
 
-    fn never_panicked(&self) {
+    pub(super) fn never_panicked(&self) {
         for device in [&self.laptop, &self.far, &self.ben] {
             device.never_panicked();
         }
@@ -97,13 +97,13 @@ impl Family {
 }
 
 /// How a device reaches another one.
-fn path(device: &Device, name: &str) -> Option<String> {
+pub(super) fn path(device: &Device, name: &str) -> Option<String> {
     let lines = device.ok(&["peer", "list"]);
     let peer = lines.iter().find(|line| line["name"] == name)?;
     peer["path"].as_str().map(str::to_owned)
 }
 
-fn wait_for_path(device: &Device, name: &str, wanted: &str) -> Duration {
+pub(super) fn wait_for_path(device: &Device, name: &str, wanted: &str) -> Duration {
     let since = Instant::now();
     let mut last = None;
     let what = format!("{name} is reached by {wanted}");
@@ -118,7 +118,7 @@ fn wait_for_path(device: &Device, name: &str, wanted: &str) -> Duration {
     since.elapsed()
 }
 
-fn photos(device: &Device, which: &str) -> usize {
+pub(super) fn photos(device: &Device, which: &str) -> usize {
     let assets = device.assets();
     assets
         .iter()
@@ -126,14 +126,14 @@ fn photos(device: &Device, which: &str) -> usize {
         .count()
 }
 
-fn status(device: &Device) -> Value {
+pub(super) fn status(device: &Device) -> Value {
     let lines = device.ok(&["status"]);
     let status = lines.into_iter().find(|line| line["type"] == "status");
     status.expect("a status")
 }
 
 /// Bytes of TCP that one namespace has sent and received.
-fn carried(end: &End) -> u64 {
+pub(super) fn carried(end: &End) -> u64 {
     end.within(|| {
         let text = fs::read_to_string("/proc/thread-self/net/dev").expect("readable");
         let line = text.lines().find(|line| line.contains(&end.link));
@@ -245,29 +245,71 @@ fn behind_routers_that_keep_ports_the_relayed_way_becomes_a_direct_one() {
     let internet = Internet::new('k', Router::KeepsPorts);
     let mut dice = Dice::new();
     let mut family = Family::new(&internet);
+    for device in [&mut family.laptop, &mut family.far] {
+        let filter = "info,heirloom_node::net=debug".to_owned();
+        device.env.insert("HEIRLOOM_LOG".to_owned(), filter);
+    }
     let relay = family.go_home(&internet);
     let laptop = family.laptop.serve_with(&[]);
     let far = family.far.serve_with(&[]);
     wait_for_path(&family.laptop, "far", "direct");
     wait_for_path(&family.far, "laptop", "direct");
-    family.import("one.bmp", &mut dice);
+    // Only over a relayed connection is a hole agreed upon.
+    let punched = |device: &Device| {
+        let log = fs::read_to_string(device.log.as_ref().expect("a log is kept"));
+        log.expect("readable").contains("a direct way was found")
+    };
+    wait_until("the relayed way became a direct one", PATIENCE, || {
+        punched(&family.laptop) && punched(&family.far)
+    });
+    let before = carried(&internet.place);
+    // Two million bytes.
+    family.import_as("one.bmp", &pictures::bmp(820, &mut dice), "Summer");
     wait_until("the original", PATIENCE, || {
         photos(&family.far, "original") == 1
     });
+    let relayed = carried(&internet.place) - before;
+    report(&format!("the relay carried {relayed} bytes of 2,000,000"));
+    assert!(relayed < 200_000, "{relayed}");
     assert_eq!(path(&family.far, "laptop").as_deref(), Some("direct"));
+    far.stop();
+    let far = on_a_meter(&family, &mut dice);
     drop((laptop, far, relay));
     family.never_panicked();
 }
 
+/// A way that costs something brings previews alone, though it is a direct one, unless told otherwise.
+fn on_a_meter(family: &Family, dice: &mut Dice) -> Running {
+    family.far.ok(&["config", "set", "metered", "true"]);
+    let far = family.far.serve_with(&[]);
+    wait_for_path(&family.far, "laptop", "direct");
+    family.import("two.bmp", dice);
+    wait_until("its preview", PATIENCE, || {
+        photos(&family.far, "preview") == 2
+    });
+    wait_until("the original is held back", PATIENCE, || {
+        status(&family.far)["moving"]["held_back"] == 1
+    });
+    assert_eq!(path(&family.far, "laptop").as_deref(), Some("direct"));
+    assert_eq!(photos(&family.far, "original"), 1);
+    far.stop();
+    family.far.ok(&["config", "set", "relay_originals", "true"]);
+    let far = family.far.serve_with(&[]);
+    wait_until("the other original", PATIENCE, || {
+        photos(&family.far, "original") == 2
+    });
+    far
+}
+
 /// What can be wrong with the line of one home.
-const TROUBLES: [(&str, &str); 4] = [
+pub(super) const TROUBLES: [(&str, &str); 4] = [
     ("cut", "drop"),
     ("one way: nothing comes out", "iifname \"inside\" drop"),
     ("one way: nothing gets in", "oifname \"inside\" drop"),
     ("slow", "limit rate over 40 kbytes/second drop"),
 ];
 
-fn trouble(router: &End, rule: &str) {
+pub(super) fn trouble(router: &End, rule: &str) {
     router.rules(&format!(
         "table ip trouble {{
              chain through {{

@@ -34,6 +34,7 @@ mod lost;
 mod missed;
 mod namespaces;
 mod previews;
+mod reached;
 mod removed;
 mod restore;
 mod restored;
