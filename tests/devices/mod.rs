@@ -23,6 +23,8 @@ pub(crate) mod store;
 pub(crate) mod strace;
 #[cfg(target_os = "linux")]
 pub(crate) mod upnp;
+#[cfg(target_os = "linux")]
+pub(crate) mod wire;
 
 use std::{
     collections::BTreeMap,

@@ -1,16 +1,21 @@
-//! A TCP proxy between two nodes that counts, records, slows down, and holds the line at a given byte.
+//! A TCP proxy between two nodes that counts, records, slows down, delays, and holds the line at a given byte.
 
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
 /// Bytes passed on at once.
 const CHUNK: usize = 16 * 1024;
+/// Chunks on their way at once, in one direction of one connection.
+const UNDERWAY: usize = 256;
 
-/// Listens on a port of loopback and passes every connection on to a node.
+/// Listens on a port, of loopback unless told otherwise, and passes every connection on to a node.
 ///
 /// What the node sends back to who dialled is counted and can be held at a byte.
 pub(crate) struct Proxy {
@@ -36,6 +41,10 @@ struct State {
     is_held: bool,
     /// Bytes a second that pass back over all connections, and when the next may.
     rate: Option<(u64, Instant)>,
+    /// How long the way takes, in each direction.
+    delay: Duration,
+    /// Connections that were passed on.
+    connections: u64,
     streams: Vec<TcpStream>,
     /// Both directions, as they passed.
     tape: Option<[Vec<u8>; 2]>,
@@ -44,7 +53,13 @@ struct State {
 
 impl Proxy {
     pub(crate) fn new() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        Self::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Listens on another address. It belongs to the network namespace of the thread that calls, and is to
+    /// be dropped there too.
+    pub(crate) fn at(ip: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((ip, 0)).expect("a port");
         let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
@@ -79,7 +94,7 @@ impl Proxy {
 
     /// The same as a multiaddr.
     pub(crate) fn multiaddr(&self) -> String {
-        format!("/ip4/127.0.0.1/tcp/{}", self.address.port())
+        format!("/ip4/{}/tcp/{}", self.address.ip(), self.address.port())
     }
 
     /// Passes on to this port of loopback from now on.
@@ -95,6 +110,16 @@ impl Proxy {
     /// Bytes that were sent to the node behind.
     pub(crate) fn forth(&self) -> u64 {
         self.shared.state().forth
+    }
+
+    /// Connections that were passed on since the beginning.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.state().connections
+    }
+
+    /// Makes the way so long, in each direction, for connections from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.shared.state().delay = delay;
     }
 
     /// Lets no more than so many bytes a second pass back from now on.
@@ -155,7 +180,11 @@ impl Shared {
             return;
         };
         let copy = |stream: &TcpStream| stream.try_clone().expect("a second handle");
-        self.state().streams.extend([copy(caller), copy(&node)]);
+        {
+            let mut state = self.state();
+            state.streams.extend([copy(caller), copy(&node)]);
+            state.connections += 1;
+        }
         for (from, to, is_back) in [
             (copy(caller), copy(&node), false),
             (node, copy(caller), true),
@@ -171,24 +200,37 @@ impl Shared {
     }
 
     fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, is_back: bool) {
+        let delay = self.state().delay;
+        let (send, underway) = sync_channel(UNDERWAY);
         let mut chunk = [0; CHUNK];
-        loop {
-            let Ok(count @ 1..) = from.read(&mut chunk) else {
-                return;
-            };
-            let Some(passes) = self.admit(&chunk[..count], is_back) else {
-                return;
-            };
-            if is_back {
-                self.wait_for_turn(passes);
+        std::thread::scope(|scope| {
+            // Moved, so that it is gone, and the deliverer ends, when nothing comes any more.
+            let send = send;
+            if !delay.is_zero() {
+                scope.spawn(move || deliver(&underway, to));
             }
-            if to.write_all(&chunk[..passes]).is_err() {
-                return;
+            loop {
+                let Ok(count @ 1..) = from.read(&mut chunk) else {
+                    return;
+                };
+                let Some(passes) = self.admit(&chunk[..count], is_back) else {
+                    return;
+                };
+                if is_back {
+                    self.wait_for_turn(passes);
+                }
+                let passed = &chunk[..passes];
+                let is_gone = match delay.is_zero() {
+                    true => to.write_all(passed).is_err(),
+                    false => send
+                        .send((Instant::now() + delay, passed.to_vec()))
+                        .is_err(),
+                };
+                if is_gone || passes < count && !self.wait_for_release() {
+                    return;
+                }
             }
-            if passes < count && !self.wait_for_release() {
-                return;
-            }
-        }
+        });
     }
 
     /// Waits until so many bytes may pass.
@@ -239,5 +281,17 @@ impl Shared {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         false
+    }
+}
+
+/// Writes what is underway when its time has come.
+fn deliver(underway: &Receiver<(Instant, Vec<u8>)>, mut to: &TcpStream) {
+    for (due, bytes) in underway {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        if to.write_all(&bytes).is_err() {
+            // Who still reads is to hear of it.
+            let _ = to.shutdown(Shutdown::Both);
+            return;
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! A family of six devices that lives: photos come and go on all of them at once, and every few moments
-//! one of them is killed or switched off for a while.
+//! one of them is killed or switched off for a while, or the line of a home is cut, one-way or slow.
 //!
-//! In the end all show the same, every photo that was said to be safe is on every device, byte for byte,
-//! and every home is whole. `HEIRLOOM_FAMILY_SECONDS` says how long it lives (15), `HEIRLOOM_SEED` brings a
-//! life back as far as processes let it.
+//! In the end all show the same, every photo that was said to be safe is on every device, byte for byte, on the
+//! keeper too, from which a new device restores it with the words; and every home is whole.
+//! `HEIRLOOM_FAMILY_SECONDS` says how long it lives (15), `HEIRLOOM_SEED` brings a life back as far as
+//! processes let it.
 #![cfg(unix)]
 
 use std::{
@@ -16,7 +17,9 @@ use std::{
 use crate::devices::{
     Device, Dice, Homes, Running, alike, asked, link, pair, pictures, report, sha256, sums,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use super::ground::Ground;
 
 /// How long the network may need to make all alike when nothing happens any more.
 const REST: Duration = Duration::from_secs(120);
@@ -32,15 +35,22 @@ struct Member {
     port: u16,
     node: Option<Running>,
     is_keeper: bool,
+    /// Whether it is alone on this machine, and not in a home with a network of its own.
+    is_local: bool,
 }
 
 impl Member {
     /// Serves at the same port each time, as a device at home does.
     fn on(&mut self) {
-        let listen = format!("/ip4/127.0.0.1/tcp/{}", self.port);
-        let node = self
-            .device
-            .serve_with(&["--no-discovery", "--listen", &listen]);
+        let port = self.port.to_string();
+        let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+        let mut args = vec!["--no-discovery"];
+        args.extend(match self.is_local {
+            true => ["--listen", &listen],
+            false => ["--port", &port],
+        });
+        args.extend((self.is_keeper && !self.is_local).then_some("--relay"));
+        let node = self.device.serve_with(&args);
         self.port = node.port();
         self.node = Some(node);
     }
@@ -54,21 +64,37 @@ struct Family {
     /// The photos that were said to be safe, by their hash.
     safe: BTreeSet<String>,
     acts: BTreeMap<&'static str, u32>,
+    words: String,
+    /// Last: its networks go after what runs in them.
+    ground: Ground,
 }
 
 impl Family {
     fn new() -> Self {
-        let homes = Homes::new();
+        let (homes, mut dice) = (Homes::new(), Dice::new());
+        let ground = Ground::new(&mut dice);
         let names = ["laptop", "phone", "pc", "tablet", "mac", "nas"];
-        let member = |name| Member {
-            name,
-            device: homes.device(name),
-            port: 0,
-            node: None,
-            is_keeper: name == "nas",
+        let member = |(name, port)| {
+            let mut device = homes.device(name);
+            ground.settle(&mut device);
+            Member {
+                name,
+                device,
+                port: if ground.is_wide() { port } else { 0 },
+                node: None,
+                is_keeper: name == "nas",
+                is_local: !ground.is_wide(),
+            }
         };
-        let mut members: Vec<_> = names.into_iter().map(member).collect();
-        members[0].device.init("Berger", "Anna", "laptop");
+        let mut members: Vec<_> = names.into_iter().zip(4001..).map(member).collect();
+        let who = [
+            "--family", "Berger", "--person", "Anna", "--device", "laptop",
+        ];
+        let made = members[0].device.ok(&[&["init"], &who[..]].concat()).pop();
+        let words = made.expect("a summary")["recovery"].clone();
+        let words: Vec<_> = words.as_array().into_iter().flatten().collect();
+        let words: Vec<_> = words.into_iter().filter_map(Value::as_str).collect();
+        let words = words.join(" ");
         members[0].on();
         for (joiner, inviter, whom) in [
             (1, 0, &["--device"][..]),
@@ -87,13 +113,34 @@ impl Family {
             );
             members[joiner].on();
         }
-        Self {
+        let mut family = Self {
             homes,
             members,
-            dice: Dice::new(),
+            dice,
             made: 0,
             safe: BTreeSet::new(),
             acts: BTreeMap::new(),
+            words,
+            ground,
+        };
+        if family.ground.is_wide() {
+            family.go_home();
+        }
+        family
+    }
+
+    /// All but the keeper go to one of two homes, and know the way to the keeper alone.
+    fn go_home(&mut self) {
+        let nas = self.members[5].node.as_ref().expect("it is on");
+        let peer = nas.ready["peer"].as_str().expect("a peer").to_owned();
+        let address = self.ground.address(self.members[5].port, &peer);
+        for (at, member) in self.members[..5].iter_mut().enumerate() {
+            member.node.take().expect("it is on").stop();
+            member.device.prefix = self.ground.home(at % 2);
+            member.device.know_only(&address);
+        }
+        for member in &mut self.members[..5] {
+            member.on();
         }
     }
 
@@ -181,9 +228,15 @@ impl Family {
         self.did(act);
     }
 
-    /// One device is killed, or switched off for a while, or on again.
+    /// One device is killed, or switched off for a while, or on again; or the line of a home is bad for a while.
     fn shake(&mut self) {
-        let at = usize::try_from(self.dice.within(0, 6)).expect("six");
+        let at = usize::try_from(self.dice.within(0, 8)).expect("six");
+        if at >= self.members.len() {
+            if let Some(what) = self.ground.shake(at % 2, &mut self.dice) {
+                self.did(what);
+            }
+            return;
+        }
         let is_kill = self.dice.coin();
         match self.members[at].node.take() {
             None => {
@@ -216,6 +269,7 @@ impl Family {
 
     /// All are on, and show and hold the same.
     fn rest(&mut self) {
+        self.ground.calm();
         for member in &mut self.members {
             if member.node.is_none() {
                 member.on();
@@ -241,12 +295,16 @@ impl Family {
             };
             let states: Vec<_> = shown.iter().map(lacks).collect();
             let count = shown[0].len();
-            if states.iter().all(|state| *state == (true, count, 0)) && count >= self.safe.len() {
+            // Each photo is an original, a preview and a thumbnail.
+            let kept = kept(&self.members[5].device);
+            let is_all_kept = kept == u64::try_from(count * 3).expect("few");
+            let is_alike = states.iter().all(|state| *state == (true, count, 0));
+            if is_alike && is_all_kept && count >= self.safe.len() {
                 break;
             }
             assert!(
                 began.elapsed() < REST,
-                "alike, shown, without original: {states:?}, of {}",
+                "alike, shown, without original: {states:?}, of {}; kept: {kept} blobs",
                 self.safe.len()
             );
             // The devices need the processor.
@@ -261,33 +319,67 @@ impl Family {
             member.device.never_panicked();
             member.device.is_whole();
         }
-        for member in self.members.iter().filter(|member| !member.is_keeper) {
-            let trashed = everything(&member.device);
-            let trashed = trashed.iter().filter(|asset| asset["trashed"] == true);
-            let ids: Vec<_> = trashed.filter_map(|asset| asset["id"].as_str()).collect();
-            let out = self.homes.path().join(format!("out-{}", member.name));
-            let folder = out.to_str().expect("UTF-8");
-            member.device.ok(&["export", folder]);
-            if !ids.is_empty() {
-                member
-                    .device
-                    .ok(&[&["get", "-o", folder], &ids[..]].concat());
-            }
-            let there = sums(&out);
-            let lost: Vec<_> = self
-                .safe
-                .iter()
-                .filter(|sum| !there.contains_key(*sum))
-                .collect();
-            assert!(lost.is_empty(), "{} lost {lost:?}", member.name);
+        let readers: Vec<_> = self.members[..5]
+            .iter()
+            .map(|member| (member.name, member.device.clone()))
+            .collect();
+        for (name, device) in &readers {
+            self.has_all(name, device);
         }
+        self.restore();
         report(&format!(
-            "six devices for {} s: {} photos said to be safe, all of them on all; {:?}",
+            "six devices for {} s: {} photos said to be safe, all of them on all, and brought back by the keeper; {:?}",
             seconds(),
             self.safe.len(),
             self.acts
         ));
     }
+
+    /// Every photo that was said to be safe comes out of a device, byte for byte.
+    fn has_all(&self, name: &str, device: &Device) {
+        let trashed = everything(device);
+        let trashed = trashed.iter().filter(|asset| asset["trashed"] == true);
+        let ids: Vec<_> = trashed.filter_map(|asset| asset["id"].as_str()).collect();
+        let out = self.homes.path().join(format!("out-{name}"));
+        let folder = out.to_str().expect("UTF-8");
+        device.ok(&["export", folder]);
+        if !ids.is_empty() {
+            device.ok(&[&["get", "-o", folder], &ids[..]].concat());
+        }
+        let there = sums(&out);
+        let lost: Vec<_> = self
+            .safe
+            .iter()
+            .filter(|sum| !there.contains_key(*sum))
+            .collect();
+        assert!(lost.is_empty(), "{name} lost {lost:?}");
+    }
+
+    /// A new device has the words, and the keeper alone is on.
+    fn restore(&mut self) {
+        self.members[5].on();
+        let keeper = self.members[5].node.as_ref().expect("it is on");
+        let mut device = self.homes.device("new");
+        self.ground.settle(&mut device);
+        let stdin = format!("{}\n{}\n", self.words, keeper.addresses()[0]);
+        let args = ["recovery", "restore", "--device", "new", "-"];
+        let (summary, exit) = device.run(&args, &stdin);
+        assert_eq!((exit, &summary["missing"]), (0, &json!(0)), "{summary}");
+        let before = alike(&everything(&self.members[0].device));
+        assert_eq!(alike(&everything(&device)), before);
+        self.has_all("new", &device);
+        device.is_whole();
+        device.never_panicked();
+    }
+}
+
+/// How many blobs a keeper says to keep.
+fn kept(keeper: &Device) -> u64 {
+    let lines = keeper.ok(&["status"]);
+    let status = lines.iter().find(|line| line["type"] == "status");
+    status.expect("a status")["keeper"]["blobs"]
+        .as_u64()
+        .expect("a count")
 }
 
 /// What a device shows, the trash included.
