@@ -21,7 +21,7 @@ use std::sync::Arc;
 use heirloom_protocol::{album::asset::BlobRef, crypto::Class, id::DeviceId, sync::want::Path};
 
 #[cfg(test)]
-pub(super) use self::tests::Withholds;
+pub(super) use self::tests::{Lie, Withholds};
 pub(super) use self::{downloads::Downloads, lists::Lists};
 use super::Network;
 use crate::{net::Stream, runtime::Challenge, store::BlobPlace};

@@ -72,9 +72,9 @@ struct Inner {
     state: Mutex<State>,
     downloads: blobs::Downloads,
     lists: blobs::Lists,
-    /// After how many leaves this device lies once; never where it is nothing.
+    /// What this device sends instead of blobs; the truth where it is nothing.
     #[cfg(test)]
-    lies_after: Mutex<Option<u32>>,
+    lie: Mutex<Option<blobs::Lie>>,
     /// Whether this device answers no challenge, and whether it takes its claims back as it is asked.
     #[cfg(test)]
     withholds: Mutex<Option<blobs::Withholds>>,
@@ -178,7 +178,7 @@ impl Network {
             downloads: blobs::Downloads::default(),
             lists: blobs::Lists::default(),
             #[cfg(test)]
-            lies_after: Mutex::default(),
+            lie: Mutex::default(),
             #[cfg(test)]
             withholds: Mutex::default(),
             stirred: watch::Sender::new(0),

@@ -20,17 +20,27 @@ use crate::{
     net::Address,
     network::{NetworkOptions, remember},
     node::{FamilyNames, Node, Options},
-    runtime::{Audit, Identity, system_rng},
+    runtime::{Audit, Identity, Served, system_rng},
     store::{BlobPlace, Store},
 };
 
 impl Network {
-    /// Sends one wrong byte, if this node was told to.
-    pub(super) fn lie(&self, first: u32, bytes: &mut [u8]) {
-        let mut lies_after = self.0.lies_after.lock().unwrap();
-        if lies_after.is_some_and(|leaf| first >= leaf) {
-            *lies_after = None;
-            bytes[70] ^= 1;
+    /// Changes what is sent of a large blob, once, if this node was told to.
+    pub(super) fn lie(&self, first: u32, bytes: &mut Vec<u8>) {
+        let mut lie = self.0.lie.lock().unwrap();
+        match *lie {
+            Some(Lie::Leaf(after)) if first >= after => bytes[70] ^= 1,
+            Some(Lie::Short(after)) if first >= after => bytes.truncate(70),
+            _ => return,
+        }
+        *lie = None;
+    }
+
+    /// What is served under the name of a blob: another one, if this node was told to.
+    pub(super) fn instead_of(&self, served: Option<Served>) -> Option<Served> {
+        match *self.0.lie.lock().unwrap() {
+            Some(Lie::Other(other)) => served.map(|_| other),
+            _ => served,
         }
     }
 
@@ -56,6 +66,17 @@ impl Network {
     fn be(&self, how: Option<Withholds>) {
         *self.0.withholds.lock().unwrap() = how;
     }
+}
+
+/// What a node sends instead of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::network) enum Lie {
+    /// One wrong bit, after so many leaves.
+    Leaf(u32),
+    /// Less than it says, after so many leaves.
+    Short(u32),
+    /// This one, whichever is asked for, and the list of its leaves.
+    Other(Served),
 }
 
 /// How a node answers challenges with nothing.
@@ -295,7 +316,7 @@ async fn a_device_that_lies_in_one_leaf_is_named_and_the_blob_comes_from_another
     honest.stop().await;
 
     // Alone with the liar: what it sent before its lie is kept, and it is turned away.
-    *liar.0.lies_after.lock().unwrap() = Some(120);
+    *liar.0.lie.lock().unwrap() = Some(Lie::Leaf(120));
     let asking = asker.network().await;
     asker.knows(&desktop, &liar).await;
     asking.call_round().await.unwrap();
@@ -329,6 +350,66 @@ async fn a_device_that_lies_in_one_leaf_is_named_and_the_blob_comes_from_another
         network.stop().await;
     }
     drop((laptop.folder, desktop.folder, asker.folder));
+}
+
+/// Two originals of a laptop that another device holds, which lies; whoever asks it names it and takes
+/// nothing wrong, and gets both from the laptop.
+async fn is_named_for(plains: [Vec<u8>; 2], lie: impl FnOnce([Served; 2]) -> Lie) {
+    let laptop = Home::found().await;
+    let (desktop, asker) = (laptop.join("desktop").await, laptop.join("asker").await);
+    let blobs = laptop.record(plains.into()).await;
+    let (honest, liar) = (laptop.network().await, desktop.network().await);
+    desktop.knows(&laptop, &honest).await;
+    liar.call_round().await.unwrap();
+    let all = async |home: &Home| home.has(blobs[0]).await && home.has(blobs[1]).await;
+    until(async || all(&desktop).await).await;
+    // Else the asker would hear of it, and have the blobs from there.
+    honest.stop().await;
+
+    let store = desktop.node.store();
+    let served = [0, 1].map(|nth| {
+        let blob: BlobRef = blobs[nth];
+        let place = store.place_of(&blob.log, blob.ordinal);
+        let place = place.unwrap().unwrap();
+        Served { blob, place }
+    });
+    let lie = lie(served);
+    *liar.0.lie.lock().unwrap() = Some(lie);
+    let asking = asker.network().await;
+    asker.knows(&desktop, &liar).await;
+    asking.call_round().await.unwrap();
+    let device = desktop.device().await;
+    until(async || asking.is_kept_away(&device)).await;
+    let blamed = asker.node.ask(|runtime| runtime.blamed()).await;
+    let blamed = blamed.unwrap().unwrap();
+    assert_eq!(blamed.keys().collect::<Vec<_>>(), [&device], "{lie:?}");
+    assert!(!all(&asker).await, "{lie:?}");
+    liar.stop().await;
+
+    let honest = laptop.network().await;
+    asker.knows(&laptop, &honest).await;
+    asking.call_round().await.unwrap();
+    until(async || all(&asker).await).await;
+    for blob in &blobs {
+        let place = asker.node.store().place_of(&blob.log, blob.ordinal);
+        let place = place.unwrap().unwrap();
+        let whole = asker.node.store().blobs().is_whole(&blob.id, &place);
+        assert!(whole.unwrap(), "{lie:?}");
+    }
+    for network in [honest, asking] {
+        network.stop().await;
+    }
+    drop((laptop.folder, desktop.folder, asker.folder));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_device_sends_instead_of_a_blob_it_is_named() {
+    let large = || [1, 2].map(|n| vec![n; 80 * 65_520]);
+    let small = || [1, 2].map(|n| vec![n; 3000]);
+    is_named_for(large(), |_| Lie::Leaf(40)).await;
+    is_named_for(large(), |_| Lie::Short(40)).await;
+    is_named_for(large(), |[_, second]| Lie::Other(second)).await;
+    is_named_for(small(), |[_, second]| Lie::Other(second)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
