@@ -248,3 +248,113 @@ async fn a_member_that_floods_a_relay_leaves_room_for_the_others() {
     }
     assert_echo(&mut stream, b"still served").await;
 }
+
+/// Writes into a stream as fast as it is taken.
+async fn pour(mut stream: Stream) {
+    let bytes = noise(64 * 1024);
+    while stream.write_all(&bytes).await.is_ok() {}
+}
+
+/// Reads a stream to its end.
+async fn drain(mut stream: Stream) {
+    let mut bytes = vec![0; 64 * 1024];
+    while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
+}
+
+/// The middle one of the times that echoes take, and the longest.
+async fn echoes(stream: &mut Stream, count: usize) -> (Duration, Duration) {
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let begun = std::time::Instant::now();
+        assert_echo(stream, b"a word").await;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    (times[count / 2], times[count - 1])
+}
+
+/// Bytes of memory of its own that this process has, all nodes of the test and their streams.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// A member that holds as many circuits as it gets, and writes into one of them as fast as that takes it.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_fills_its_circuits_keeps_nobody_else_waiting_for_long() {
+    const TIMES: usize = 40;
+    let (relay, mut anna, ben, there) = three().await;
+    let flooder = behind(7).await;
+    let mut ends = Vec::new();
+    for seed in 20..20 + u8::try_from(limits::CIRCUITS_PER_PEER).unwrap() + 2 {
+        ends.push(behind(seed).await);
+    }
+    let all: Vec<_> = [&anna, &ben, &flooder].into_iter().chain(&ends).collect();
+    relay.allow(&all).await;
+    anna.allow(&[&relay, &ben]).await;
+    flooder
+        .allow(&[&relay].into_iter().chain(&ends).collect::<Vec<_>>())
+        .await;
+    flooder.dial(&relay).await.unwrap();
+    let mut places = Vec::new();
+    for end in &mut ends {
+        end.allow(&[&relay, &flooder]).await;
+        end.dial(&relay).await.unwrap();
+        places.push(relayed(end).await);
+    }
+    ben.net
+        .dial(Whom::Device(anna.me()), vec![there])
+        .await
+        .unwrap();
+    let mut stream = ben.net.open(anna.me(), Proto::Sync).await.unwrap();
+    let (_, _, here) = anna.stream().await;
+    tokio::spawn(echo(here));
+    echoes(&mut stream, TIMES).await;
+    let (quiet, quiet_worst) = echoes(&mut stream, TIMES).await;
+
+    let mut held = Vec::new();
+    for (end, place) in ends.iter_mut().zip(&places) {
+        let whom = Whom::Device(end.me());
+        if flooder.net.dial(whom, vec![*place]).await.is_err() {
+            break;
+        }
+        held.push(flooder.net.open(end.me(), Proto::Blob).await.unwrap());
+        let (_, _, here) = end.stream().await;
+        held.push(here);
+    }
+    // The relay lets one more be than it is told.
+    let circuits = held.len() / 2;
+    let allowed = limits::CIRCUITS_PER_PEER..=limits::CIRCUITS_PER_PEER + 1;
+    assert!(allowed.contains(&circuits), "{circuits} circuits");
+    let (into, out) = (held.remove(0), held.remove(0));
+    let before = resident();
+    let pouring = [tokio::spawn(pour(into)), tokio::spawn(drain(out))];
+    let began = std::time::Instant::now();
+    let (mut busy, mut worst, mut most) = (Vec::new(), Duration::ZERO, before);
+    while began.elapsed() < Duration::from_secs(3) {
+        let (middle, longest) = echoes(&mut stream, 5).await;
+        busy.push(middle);
+        worst = worst.max(longest);
+        most = most.max(resident());
+    }
+    pouring.iter().for_each(tokio::task::JoinHandle::abort);
+    busy.sort();
+    let busy = busy[busy.len() / 2];
+    let grown = (most - before) >> 20;
+    let sent = flooder.net.connected().await.unwrap();
+    let sent: u64 = sent.iter().map(|path| path.sent).sum();
+    let said = format!(
+        "{} MB flooded: an echo takes {busy:?} (worst {worst:?}), before {quiet:?} (worst {quiet_worst:?}); {grown} MiB",
+        sent / 1_000_000
+    );
+    eprintln!("{said}");
+    assert!(sent > 10_000_000, "it was a flood: {said}");
+    // What computes for the flood and for all nodes of this test is one processor or two.
+    assert!(busy < quiet + Duration::from_millis(250), "{said}");
+    assert!(worst < Duration::from_secs(3), "{said}");
+    assert!(grown <= 64, "{said}");
+}
