@@ -222,34 +222,49 @@ async fn clock(node: &Node) -> Result<Check, ApiError> {
         .await?;
     let view = node.view().await?;
     let Some((hlc, device)) = ahead else {
+        let odd = node.ask(|runtime| runtime.odd_clocks()).await??;
+        let furthest = odd
+            .into_iter()
+            .max_by_key(|(_, clocks)| clocks.theirs.abs_diff(clocks.ours));
+        if let Some((device, clocks)) = furthest {
+            return Ok(other_clock(&view, &device, clocks.theirs, clocks.ours));
+        }
         let is_alone = others(&view).next().is_none();
         return Ok(match is_alone {
             true => Check::well("clock", "there is no other device to compare it with"),
             false => Check::well("clock", "it agrees with the other devices"),
         });
     };
-    let ahead = hlc.time().0.saturating_sub(node.clock().now().0);
-    let by = ahead / 60_000;
+    let now = node.clock().now().0;
     Ok(if device == view.device {
+        let by = span(hlc.time().0.saturating_sub(now));
         Check::wrong(
             "clock",
-            format!(
-                "this device wrote things {} in the future",
-                counted(by, "minute", "minutes")
-            ),
+            format!("this device wrote things {by} in the future"),
             "set the clock: what it wrote counts from then on",
         )
     } else {
-        let name = view.device_name(&device);
-        Check::wrong(
-            "clock",
-            format!(
-                "the clock of {name} is {} ahead of this one's",
-                counted(by, "minute", "minutes")
-            ),
-            "look which of the two is wrong, and set it",
-        )
+        other_clock(&view, &device, hlc.time().0, now)
     })
+}
+
+fn other_clock(view: &View, device: &DeviceId, theirs: u64, ours: u64) -> Check {
+    let (name, by) = (view.device_name(device), span(theirs.abs_diff(ours)));
+    let message = match theirs > ours {
+        true => format!("the clock of {name} is {by} ahead of this one's"),
+        false => format!("the clock of {name} is {by} behind this one's"),
+    };
+    let remedy = "look which of the two is wrong, and set it";
+    Check::wrong("clock", message, remedy)
+}
+
+/// So many milliseconds, in the unit that people would use.
+fn span(ms: u64) -> String {
+    match ms / 60_000 {
+        minutes @ ..120 => counted(minutes, "minute", "minutes"),
+        minutes @ 120..2880 => counted(minutes / 60, "hour", "hours"),
+        minutes => counted(minutes / 1440, "day", "days"),
+    }
 }
 
 fn settings(home: &Path) -> Check {

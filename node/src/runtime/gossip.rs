@@ -348,7 +348,14 @@ impl Runtime {
         let family = self.replica.family();
         let taken = match heard.kind {
             BEACON => match Signed::<Beacon>::verify(&family, heard.raw.clone()) {
-                Ok(signed) => self.weigh_beacon(signed.value())?,
+                Ok(signed) => {
+                    let beacon = signed.value();
+                    // Of itself a device signs anew as it connects; what others pass on is older.
+                    if beacon.device == from && self.replica.control().is_live(&from) {
+                        self.compare_clocks(from, beacon.hlc)?;
+                    }
+                    self.weigh_beacon(beacon)?
+                }
                 Err(_) => None,
             },
             HEAD => match Signed::<Head>::verify(&family, heard.raw.clone()) {

@@ -32,6 +32,7 @@ mod load;
 mod missed;
 mod names;
 pub(crate) mod needed;
+mod odd;
 mod past;
 mod rebuild;
 mod seen;

@@ -1,5 +1,7 @@
 //! Clocks that are wrong by decades: nothing disappears, and once they are right new edits win.
 
+use std::path::Path;
+
 use heirloom_node::upkeep;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
@@ -173,4 +175,112 @@ async fn a_peer_from_the_future_does_not_drag_a_clock_along_even_over_a_start() 
     say(&home, &photo, "now").await;
     phone.take_from(&home).await;
     assert_eq!(caption(&phone, &photo).await, "now");
+}
+
+/// Bytes of files below the blobs of a home.
+fn blob_bytes(home: &Home) -> u64 {
+    fn of(folder: &Path) -> u64 {
+        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+        entries
+            .map(|entry| match entry.path() {
+                path if path.is_dir() => of(&path),
+                path => path.metadata().unwrap().len(),
+            })
+            .sum()
+    }
+    of(&home.doorway.home().join("blobs"))
+}
+
+/// What the doctor says of clocks.
+async fn clocks(home: &Home) -> String {
+    let told = home.ask("doctor", json!({})).await;
+    let checks = told.of("check");
+    let check = checks.iter().find(|line| line["name"] == "clock");
+    check.expect("clocks are looked at").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_whose_clock_is_wrong_by_years_takes_keeps_serves_and_is_named() {
+    const DAY: u64 = 24 * 60 * MINUTE;
+    const NOW: u64 = START + DAY;
+    // The first was never set; the second could be right.
+    for off in [-20_i64, -1, 20] {
+        let home = Home::anna().await;
+        home.set_clock(START).await;
+        let anna = home.node().await.view().await.unwrap().person.unwrap();
+        let keeper = home.join_keeper("attic").await;
+        let wrong = START.saturating_add_signed(off * i64::try_from(YEAR).unwrap());
+        keeper.set_clock(wrong).await;
+        home.add("Family", "kept.jpg", &vec![1; 400_000]).await;
+        let purged = home.add("Family", "purged.jpg", &vec![2; 400_000]).await;
+        keeper.take_from(&home).await;
+        keeper.take_blobs_from(&home).await;
+        let full = blob_bytes(&keeper);
+        assert!(full >= 800_000, "it took entries and blobs: {full}");
+
+        // A new device gets everything from it alone.
+        let tablet = home.join(anna, "tablet").await;
+        home.set_clock(NOW).await;
+        tablet.set_clock(NOW).await;
+        keeper.take_from(&home).await;
+        let attic = keeper.serve().await;
+        tablet.stay_here();
+        tablet.knows(&attic).await;
+        assert_eq!(tablet.ask("sync", json!({})).await.done()["settled"], true);
+        let told = tablet.ask("list", json!({})).await;
+        let here = told.of("asset");
+        let here = here.iter().filter(|line| line["here"]["original"] == true);
+        assert_eq!(here.count(), 2, "{told:?}");
+        home.stay_here();
+        home.knows(&attic).await;
+        assert_eq!(home.ask("sync", json!({})).await.done()["settled"], true);
+
+        // Where it is by its own word is not believed at such a time, and the doctor says whose clock it is.
+        let id = keeper.node().await.view().await.unwrap().device;
+        let believed = async |device: &Home| {
+            let node = device.node().await;
+            let told = node.ask(move |runtime| runtime.told_addresses(&id)).await;
+            !told.unwrap().unwrap().is_empty()
+        };
+        for device in [&tablet, &home] {
+            assert!(!believed(device).await, "{off} years");
+            let said = clocks(device).await;
+            let word = if off > 0 { "ahead of" } else { "behind" };
+            let is_named = said.contains("the clock of attic is") && said.contains(word);
+            assert!(is_named, "{off} years: {said}");
+        }
+        attic.stop().await;
+        // Set right, it is believed again, and nobody speaks of it any more.
+        keeper.set_clock(NOW).await;
+        let attic = keeper.serve().await;
+        home.knows(&attic).await;
+        assert_eq!(home.ask("sync", json!({})).await.done()["settled"], true);
+        assert!(believed(&home).await, "{off} years");
+        let said = clocks(&home).await;
+        assert!(!said.contains("attic"), "{off} years: {said}");
+        attic.stop().await;
+
+        // A deletion counts from its own receipt, by whatever clock it has, and not before it was made.
+        keeper.set_clock(wrong).await;
+        for act in ["trash", "purge"] {
+            let body = json!({"ids": [purged.to_string()]});
+            home.ask(act, body).await.done();
+        }
+        keeper.take_from(&home).await;
+        let made = wrong.max(NOW);
+        for (at, left) in [
+            (wrong, full),
+            (wrong + 29 * DAY, full),
+            (made + 29 * DAY, full),
+            (made + 31 * DAY, full / 2),
+        ] {
+            keeper.set_clock(at).await;
+            upkeep::round(&keeper.node().await).await.unwrap();
+            let bytes = blob_bytes(&keeper);
+            assert!(
+                bytes <= left && bytes > left / 4 * 3,
+                "{off} years, {at}: {bytes}"
+            );
+        }
+    }
 }
