@@ -1,10 +1,11 @@
-//! A stranger on the local network that announces without end: the node stays small, calls nobody for
-//! it, and still finds its family.
+//! A stranger on the local network that announces without end, strangers and what a device of the family has
+//! announced itself: the node stays small, makes few calls for it, and still finds its family.
 #![cfg(target_os = "linux")]
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,7 @@ use crate::devices::{
     pair, report, skipped, wait_until,
 };
 
-/// Announcements of the flood, each of a node of its own.
+/// Announcements of the flood, each of a node of its own; every other one says what a device of the family said.
 const FLOOD: u32 = 100_000;
 /// Sent before the sender waits: what no socket holds is lost, and would flood nobody.
 const BURST: u32 = 200;
@@ -23,6 +24,8 @@ const GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What a node may grow by, whatever is announced.
 const GROWTH: u64 = 96 * 1024 * 1024;
+/// Addresses that may be called in a minute for what a device of the family is said to be at.
+const CALLED: usize = 64;
 
 fn device(homes: &Homes, name: &str, end: &End) -> Device {
     let mut device = homes.device(name);
@@ -52,8 +55,43 @@ fn record(of: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// What a node of some other family announces (RFC 6763): the service, where it is, what it says.
-fn announcement(nth: u32, dice: &mut Dice) -> Vec<u8> {
+/// What an announcement says of who it is, in hex, and the port.
+#[derive(Clone)]
+struct Said {
+    nonce: String,
+    tag: String,
+    port: u16,
+}
+
+impl Said {
+    fn stranger(dice: &mut Dice) -> Self {
+        let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
+        Self {
+            nonce: hex(dice.bytes(8)),
+            tag: hex(dice.bytes(16)),
+            port: 4001,
+        }
+    }
+
+    /// What a device has announced that listens at a port, out of all packets of its network.
+    fn heard(packets: &[Vec<u8>], from: Ipv4Addr, port: u16) -> Option<Self> {
+        let value = |packet: &[u8], name: &[u8], digits: usize| {
+            let key = [&[u8::try_from(digits + 2).ok()?][..], name].concat();
+            let at = packet.windows(key.len()).position(|found| found == key)?;
+            let text = packet.get(at + key.len()..)?.get(..digits)?;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        let mut said = packets
+            .iter()
+            .filter(|packet| packet.get(12..16) == Some(&from.octets()[..]))
+            .filter_map(|packet| value(packet, b"n=", 16).zip(value(packet, b"t=", 32)));
+        let (nonce, tag) = said.next_back()?;
+        Some(Self { nonce, tag, port })
+    }
+}
+
+/// What a node announces (RFC 6763): the service, where it is, what it says.
+fn announcement(nth: u32, said: &Said) -> Vec<u8> {
     const PTR: u16 = 12;
     const TXT: u16 = 16;
     const SRV: u16 = 33;
@@ -62,38 +100,51 @@ fn announcement(nth: u32, dice: &mut Dice) -> Vec<u8> {
     let service = name(&["_heirloom", "_udp", "local"]);
     let instance = name(&[&instance, "_heirloom", "_udp", "local"]);
     let host = name(&[&host, "local"]);
-    let hex = |bytes: Vec<u8>| data_encoding::HEXLOWER.encode(&bytes);
     let mut says = Vec::new();
     for text in [
         "v=1".to_owned(),
-        format!("n={}", hex(dice.bytes(8))),
-        format!("t={}", hex(dice.bytes(16))),
+        format!("n={}", said.nonce),
+        format!("t={}", said.tag),
     ] {
         says.push(u8::try_from(text.len()).expect("short"));
         says.extend_from_slice(text.as_bytes());
     }
-    let port = [&[0; 4][..], &4001_u16.to_be_bytes(), &host].concat();
+    let port = [&[0; 4][..], &said.port.to_be_bytes(), &host].concat();
     let [.., high, low] = nth.to_be_bytes();
     let mut packet = vec![0, 0, 0x84, 0, 0, 0, 0, 4, 0, 0, 0, 0];
     packet.extend(record(&service, PTR, &instance));
     packet.extend(record(&instance, SRV, &port));
     packet.extend(record(&instance, TXT, &says));
-    packet.extend(record(&host, A, &[10, 77, high, low]));
+    packet.extend(record(&host, A, &[10, 88, high, low]));
     packet
 }
 
-fn flood(end: &End, dice: &mut Dice) {
+fn flood(end: &End, family: &Said, dice: &mut Dice) {
     end.within(|| {
         let socket = UdpSocket::bind((end.ip, GROUP.1)).expect("the port is free here");
         for nth in 0..FLOOD {
+            let said = match nth % 2 {
+                0 => family.clone(),
+                _ => Said::stranger(dice),
+            };
             socket
-                .send_to(&announcement(nth, dice), GROUP)
+                .send_to(&announcement(nth, &said), GROUP)
                 .expect("it is sent");
             if nth % BURST == 0 {
                 std::thread::sleep(PAUSE);
             }
         }
     });
+}
+
+/// How many addresses that are nowhere were called.
+fn called(seen: &BTreeMap<Kind, usize>) -> usize {
+    let nowhere = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[..2] == [10, 88]);
+    let called = seen.keys().filter_map(|kind| match kind {
+        Kind::Tcp(one, other) => [one, other].into_iter().find(|ip| nowhere(ip)),
+        _ => None,
+    });
+    called.collect::<BTreeSet<_>>().len()
 }
 
 /// Bytes of memory that a process has now.
@@ -105,7 +156,7 @@ fn memory(running: &Running) -> u64 {
 }
 
 #[test]
-fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_calls() {
+fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_many_calls() {
     if let Some(why) = lacking() {
         skipped(why);
         return;
@@ -113,6 +164,8 @@ fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_calls() {
     let homes = Homes::new();
     let mut dice = Dice::new();
     let cable = Cable::new('f');
+    // Whoever is called at an address that is nowhere is seen to be called.
+    cable.lead_out();
     let [one, two] = &cable.ends;
     let [a, b] = [device(&homes, "a", one), device(&homes, "b", two)];
     a.init("Berger", "Anna", "laptop");
@@ -122,10 +175,25 @@ fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_calls() {
     let a_node = a.serve_with(&[]);
     pair(&a, &["--device"], &b, "pi", link);
     a.forget_all();
+    // What the other device announces is kept and said again once it is gone.
+    let overheard = one.capture();
+    let b_node = b.serve_with(&[]);
+    let mut family = None;
+    wait_until("it announces itself", PATIENCE, || {
+        family = Said::heard(&overheard.packets(), two.ip, b_node.port());
+        family.is_some()
+    });
+    wait_until("they meet", PATIENCE, || {
+        let lines = a.ok(&["peer", "list"]);
+        lines.iter().any(|line| line["path"] == "lan")
+    });
+    b_node.stop();
+    a.forget_all();
+    drop(overheard);
     let capture = one.capture();
     let before = memory(&a_node);
     let since = Instant::now();
-    flood(two, &mut dice);
+    flood(two, &family.expect("heard"), &mut dice);
     let after = memory(&a_node);
     let took = since.elapsed();
     let seen = kinds(&capture.packets());
@@ -140,8 +208,11 @@ fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_calls() {
         "{heard}"
     );
     assert!(after < before + GROWTH, "{before} {after}");
-    let calls = seen.keys().filter(|kind| matches!(kind, Kind::Tcp(..)));
-    assert_eq!(calls.count(), 0, "{seen:?}");
+    let calls = called(&seen);
+    report(&format!("{calls} addresses were called"));
+    // At least one, or what was said again was not taken for the device's.
+    let minutes = usize::try_from(took.as_secs() / 60 + 1).expect("few");
+    assert!((1..=CALLED * minutes).contains(&calls), "{calls}");
     // Who is family is found as before.
     b.forget_all();
     let b_node = b.serve_with(&[]);
@@ -149,7 +220,11 @@ fn a_flood_of_announcements_neither_fills_memory_nor_leads_to_calls() {
         let lines = a.ok(&["peer", "list"]);
         lines.iter().any(|line| line["path"] == "lan")
     });
-    report(&format!("found again; {} MiB", memory(&a_node) >> 20));
+    report(&format!(
+        "found again; {} MiB, {} addresses called",
+        memory(&a_node) >> 20,
+        called(&kinds(&capture.packets()))
+    ));
     assert!(memory(&a_node) < before + GROWTH);
     drop((a_node, b_node));
     a.never_panicked();
