@@ -97,6 +97,7 @@ fn a_full_keeper_takes_entries_and_no_photos_says_so_and_goes_on_with_more_room(
     let bytes = kept["bytes"].as_u64().expect("bytes");
     assert!((2_000_000..=2_500_000).contains(&bytes), "{kept}");
     assert!(kept["entries"].as_u64() > Some(before), "{kept}");
+    takes_no_more_than(&attic, 2_500_000);
     let person = status_person(&laptop);
     let persons = kept["persons"].as_array().expect("a list");
     assert_eq!(persons.len(), 1, "{kept}");
@@ -144,6 +145,30 @@ fn a_full_keeper_takes_entries_and_no_photos_says_so_and_goes_on_with_more_room(
     node.stop();
     attic.is_whole();
     attic.never_panicked();
+}
+
+/// A keeper's disk holds what it may take and a twentieth more, besides entries and the index of what is there.
+fn takes_no_more_than(keeper: &Device, quota: u64) {
+    let mut sums = std::collections::BTreeMap::<String, u64>::new();
+    for file in files(&keeper.home) {
+        let path = file.strip_prefix(&keeper.home).expect("below it");
+        let first = path.iter().next().expect("a name").to_string_lossy();
+        let size = fs::metadata(&file).map_or(0, |found| found.len());
+        *sums.entry(first.into_owned()).or_default() += size;
+    }
+    report(&format!("quota {quota}: {sums:?}"));
+    let entries = sums.remove("logs").expect("entries");
+    assert!(entries > 0, "{sums:?}");
+    let index = sums.remove("heirloom.redb").expect("an index");
+    // Room that is given up for entries once the disk is full, and is none of the photos'.
+    sums.remove("reserve");
+    let all: u64 = sums.values().sum();
+    assert!(all <= quota + quota / 20, "{all} of {quota}: {sums:?}");
+    assert!(
+        all >= quota / 2,
+        "what is counted is what is there: {sums:?}"
+    );
+    assert!(index <= 8 * 1024 * 1024, "{index}");
 }
 
 fn status_person(device: &Device) -> String {
