@@ -40,6 +40,8 @@ impl Runtime {
             .replica
             .logs()
             .filter(|(log, state)| state.blobs > 0 && self.replica.may_replicate(&peer, &log.space))
+            // Of an album that was lost the others take nothing more from here.
+            .filter(|(log, _)| !self.ended.contains(&log.space))
             .map(|(log, _)| *log)
             .collect();
         let mut to_give = 0;
