@@ -291,7 +291,7 @@ class Choices extends Component {
         ${pictures && html`<button type="button" class="way" onClick=${() => { close(); adding.folder(pictures.path); }}>${icon("laptop")}<strong>${t("add.pictures", { n: pictures.count })}</strong><small>${clean(pictures.path, 120)}</small></button>`}
       </div>
       <p class="dim">${t("add.hint")}</p>
-      <input class="unseen" type="file" ref=${this.files} multiple accept="image/*,video/*,.heic,.heif,.dng,.cr2,.cr3,.nef,.arw,.raf,.zip,.json,.xmp" tabindex="-1" aria-hidden="true" onChange=${picked}/>
+      <input class="unseen" type="file" ref=${this.files} multiple accept="image/*,video/*,.heic,.heif,.dng,.cr2,.cr3,.nef,.arw,.raf" tabindex="-1" aria-hidden="true" onChange=${picked}/>
       <input class="unseen" type="file" ref=${this.folder} webkitdirectory multiple tabindex="-1" aria-hidden="true" onChange=${picked}/>`;
   }
 }
