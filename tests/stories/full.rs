@@ -445,7 +445,7 @@ fn an_archive_for_which_the_disk_is_too_small_leaves_nothing_half_and_is_gone_on
             .map(|asset| asset["id"].as_str().expect("an id"));
         let listed: std::collections::BTreeSet<_> = listed.map(str::to_owned).collect();
         assert!(
-            !told.is_empty() && told.is_subset(&listed),
+            !listed.is_empty() && told.is_subset(&listed),
             "{told:?} {listed:?}"
         );
         assert!(assets.iter().all(|asset| asset["here"]["original"] == true));

@@ -70,7 +70,14 @@ pub(crate) fn remake(
         if cancelled.load(Ordering::Relaxed) {
             break;
         }
-        made.extend(remake_one(node, &pool, key, media, which)?);
+        match remake_one(node, &pool, key, media, which) {
+            Ok(names) => made.extend(names),
+            // A file that the disk does not give back is damage that others name, and keeps no other picture.
+            Err(error) if error.id == "E-IO" => {
+                tracing::warn!(error = error.message, "a picture could not be made again");
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(made)
 }
