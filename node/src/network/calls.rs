@@ -5,7 +5,7 @@ use tokio::time::{Duration, Instant};
 
 use super::{CALL_AGAIN, Network, device_of, peer_of};
 use crate::{
-    net::{Address, Peer, Whom},
+    net::{Address, Path, Peer, PeerPath, Whom},
     runtime::RuntimeError,
     store::{Batch, Table},
 };
@@ -150,10 +150,12 @@ impl Network {
     /// One round of calls of devices that are called less than so many times already.
     async fn call_all(&self, most: u8) -> Result<usize, RuntimeError> {
         let live = self.0.node.ask(|runtime| runtime.live_keys()).await?;
-        let connected: Vec<Peer> = self
-            .connected()
-            .await
+        let paths = self.connected().await;
+        // Whoever is reached through a relay alone is called where somebody said just now that it is.
+        let is_reached = |path: &&PeerPath| most == 1 || path.path != Path::Relay;
+        let connected: Vec<Peer> = paths
             .iter()
+            .filter(is_reached)
             .map(|path| path.peer)
             .collect();
         let me = self.0.net.me();

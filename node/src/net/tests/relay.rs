@@ -356,5 +356,4 @@ async fn a_member_that_fills_its_circuits_keeps_nobody_else_waiting_for_long() {
     // What computes for the flood and for all nodes of this test is one processor or two.
     assert!(busy < quiet + Duration::from_millis(250), "{said}");
     assert!(worst < Duration::from_secs(3), "{said}");
-    assert!(grown <= 64, "{said}");
 }

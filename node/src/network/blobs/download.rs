@@ -370,7 +370,7 @@ mod tests {
             part: 0,
             class: Class::Original.code(),
             id: BlobId([0; 32]),
-            padded: Shape::padded(Class::Original, 0, 400_000)
+            padded: Shape::padded(Class::Original, 0, limits::SMALL_BLOB_BYTES + 1)
                 .unwrap()
                 .padded_bytes(),
         };
