@@ -10,6 +10,7 @@ use std::fs::{File, TryLockError};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use heirloom_protocol::id::LogId;
 use redb::ReadableTable;
@@ -54,6 +55,10 @@ pub struct Opened {
     pub(super) shorter: Vec<(LogId, u32)>,
 }
 
+/// How often, and how far apart, it is seen whether a lock is let go of.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 impl Store {
     /// Makes a store in a folder and opens it. Anything interrupted before its end can be
     /// repeated; a finished one is refused.
@@ -88,7 +93,20 @@ impl Store {
     /// Fails with [`StoreError::Locked`] while another handle from elsewhere lives, with
     /// [`StoreError::NotSetUp`] where there is none. After it returns, [`Store::unindexed_logs`]
     /// lists what the caller has to take in before it records anything new.
+    ///
+    /// Waits a moment for a lock: a program that is being started from here holds all files that are open
+    /// here, until it is that other program.
     pub fn open(home: &Path) -> Result<Self, StoreError> {
+        for _ in 0..LOCK_TRIES {
+            match Self::open_now(home) {
+                Err(StoreError::Locked) => std::thread::sleep(LOCK_PAUSE),
+                opened => return opened,
+            }
+        }
+        Self::open_now(home)
+    }
+
+    fn open_now(home: &Path) -> Result<Self, StoreError> {
         match version(home)? {
             // It is written before there is anything to lose.
             None if is_begun(home)? => {}

@@ -352,6 +352,27 @@ fn a_home_has_one_owner_at_a_time() {
 }
 
 #[test]
+fn a_lock_that_is_let_go_of_in_a_moment_is_waited_for() {
+    let home = home();
+    drop(Store::create(home.path()).unwrap());
+    // A program that is being started holds it like this, until it is that program.
+    let held = fs::File::open(home.path().join("lock")).unwrap();
+    held.lock().unwrap();
+    let (begin, begun) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        begun.recv().unwrap();
+        // Nobody says anything: it is the time that passes.
+        let moment = std::time::Duration::from_millis(40);
+        assert!(begun.recv_timeout(moment).is_err());
+        drop(held);
+    });
+    begin.send(()).unwrap();
+    assert!(Store::open(home.path()).is_ok());
+    drop(begin);
+    holder.join().unwrap();
+}
+
+#[test]
 fn a_home_is_made_once_and_opened_only_then() {
     let home = home();
     assert!(matches!(
