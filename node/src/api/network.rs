@@ -267,12 +267,21 @@ impl Watch<'_> {
         let mut stirs = self.network.stirs();
         loop {
             reached.extend(self.reached().await);
+            // Who was there for a moment, to say by its silence that it wants nothing of this device.
+            for device in self.network.turned_away() {
+                reached.remove(&device);
+            }
             let now = self.network.moved();
             if now != moved {
                 (moved, moved_at) = (now, Instant::now());
                 self.answer.progress(self.progress());
             }
-            if reached.is_empty() && moved_at.elapsed() >= QUIET {
+            // On a slow machine it takes a while until a call is answered, or ended.
+            let patience = match self.network.awaits_a_word() {
+                true => STUCK,
+                false => QUIET,
+            };
+            if reached.is_empty() && moved_at.elapsed() >= patience {
                 return Err(self.nobody().await);
             }
             let is_quiet = self.network.fetching() == 0

@@ -84,6 +84,11 @@ pub enum NetEvent {
         /// Who is gone.
         peer: Peer,
     },
+    /// A member was called, answered, and ended that before [`NetEvent::Connected`] was told.
+    Ended {
+        /// Who answered.
+        peer: Peer,
+    },
     /// A peer opened a stream.
     Stream {
         /// Who opened it.

@@ -26,7 +26,7 @@ use super::{
     dial::{Dialled, Dials},
     discovery::{Advert, Heard, Sighting},
     event::{NetEvent, PeerPath},
-    gate::{Gate, Refusal, Whom},
+    gate::{Gate, Refusal, Standing, Whom},
     limits::{EVENTS_WAITING, FAREWELL},
     line::Opened,
     relays::Relays,
@@ -344,25 +344,39 @@ impl Outbox {
         self.waiting.push_back((connection, event));
     }
 
-    /// Takes back what nobody has seen yet of a connection that is gone.
+    /// Takes back what nobody has seen yet of a connection that is gone. That a call of a member was
+    /// answered and ended at once is told all the same: it is how a device that was removed hears of it.
     fn closed(&mut self, connection: ConnectionId, peer: Peer, last: bool) {
         self.waiting.retain(|(of, _)| *of != Some(connection));
         if !last {
             return;
         }
-        let before = self.waiting.len();
-        self.waiting.retain(|(_, event)| {
-            !matches!(event, NetEvent::Connected { peer: other, .. } if *other == peer)
+        let (mut unseen, mut called) = (false, false);
+        self.waiting.retain(|(_, event)| match event {
+            NetEvent::Connected {
+                peer: other,
+                standing,
+                outbound,
+                ..
+            } if *other == peer => {
+                let is_member = *standing == Standing::Member;
+                (unseen, called) = (true, called || *outbound && is_member);
+                false
+            }
+            NetEvent::Ended { peer: other } => *other != peer,
+            _ => true,
         });
-        if self.waiting.len() == before {
-            self.push(None, NetEvent::Disconnected { peer });
+        match (unseen, called) {
+            (false, _) => self.push(None, NetEvent::Disconnected { peer }),
+            (true, true) => self.push(None, NetEvent::Ended { peer }),
+            (true, false) => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::gate::Standing, *};
+    use super::*;
     use crate::net::address::Path;
 
     #[test]
@@ -398,5 +412,27 @@ mod tests {
         assert!(outbox.waiting.is_empty());
         outbox.closed(ConnectionId::new_unchecked(1000), peer, true);
         assert_eq!(outbox.waiting.len(), 1);
+    }
+
+    #[test]
+    fn a_call_that_is_answered_and_ended_before_anybody_looks_is_told_once() {
+        let mut outbox = Outbox::default();
+        let peer = Peer([1; 32]);
+        for number in 0..1000 {
+            let connected = NetEvent::Connected {
+                peer,
+                standing: Standing::Member,
+                address: Address::new([10, 0, 0, 1].into(), 1),
+                path: Path::Lan,
+                outbound: true,
+            };
+            outbox.push(None, connected);
+            outbox.closed(ConnectionId::new_unchecked(number), peer, true);
+        }
+        let told: Vec<_> = outbox.waiting.drain(..).map(|(_, event)| event).collect();
+        assert!(
+            matches!(told[..], [NetEvent::Ended { peer: other }] if other == peer),
+            "{told:?}"
+        );
     }
 }

@@ -355,6 +355,10 @@ impl Network {
                 self.note_end(device_of(peer), ended.is_some());
                 self.stir();
             }
+            NetEvent::Ended { peer } => {
+                self.state().unjudged.insert(device_of(peer));
+                self.note_end(device_of(peer), false);
+            }
             NetEvent::Stream {
                 peer,
                 proto,

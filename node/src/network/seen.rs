@@ -60,6 +60,11 @@ impl Network {
         });
     }
 
+    /// Whether a device that was called stands connected and has not said a word yet.
+    pub(crate) fn awaits_a_word(&self) -> bool {
+        !self.state().unjudged.is_empty()
+    }
+
     /// The devices that turned this one away when they were called last.
     pub(crate) fn turned_away(&self) -> Vec<DeviceId> {
         self.state().turned_away.iter().copied().collect()
