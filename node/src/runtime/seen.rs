@@ -42,9 +42,8 @@ pub(crate) fn note_turned_away(
     device: &DeviceId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = now.0.to_be_bytes().to_vec();
     store.commit(&Batch {
-        puts: vec![(Table::Peers, [AWAY, &device.0].concat(), row)],
+        puts: vec![row(AWAY, device, now)],
         ..Batch::default()
     })
 }
@@ -55,10 +54,14 @@ pub(crate) fn note_seen(
     device: &DeviceId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row = now.0.to_be_bytes().to_vec();
     store.commit(&Batch {
-        puts: vec![(Table::Peers, [PREFIX, &device.0].concat(), row)],
+        puts: vec![row(PREFIX, device, now)],
         deletes: vec![(Table::Peers, [AWAY, &device.0].concat())],
         ..Batch::default()
     })
+}
+
+fn row(prefix: &[u8], device: &DeviceId, at: Timestamp) -> (Table, Vec<u8>, Vec<u8>) {
+    let key = [prefix, &device.0].concat();
+    (Table::Peers, key, at.0.to_be_bytes().to_vec())
 }

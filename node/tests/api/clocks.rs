@@ -1,7 +1,5 @@
 //! Clocks that are wrong by decades: nothing disappears, and once they are right new edits win.
 
-use std::path::Path;
-
 use heirloom_node::upkeep;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
@@ -177,20 +175,6 @@ async fn a_peer_from_the_future_does_not_drag_a_clock_along_even_over_a_start() 
     assert_eq!(caption(&phone, &photo).await, "now");
 }
 
-/// Bytes of files below the blobs of a home.
-fn blob_bytes(home: &Home) -> u64 {
-    fn of(folder: &Path) -> u64 {
-        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-        entries
-            .map(|entry| match entry.path() {
-                path if path.is_dir() => of(&path),
-                path => path.metadata().unwrap().len(),
-            })
-            .sum()
-    }
-    of(&home.doorway.home().join("blobs"))
-}
-
 /// What the doctor says of clocks.
 async fn clocks(home: &Home) -> String {
     let told = home.ask("doctor", json!({})).await;
@@ -215,7 +199,7 @@ async fn a_keeper_whose_clock_is_wrong_by_years_takes_keeps_serves_and_is_named(
         let purged = home.add("Family", "purged.jpg", &vec![2; 400_000]).await;
         keeper.take_from(&home).await;
         keeper.take_blobs_from(&home).await;
-        let full = blob_bytes(&keeper);
+        let full = keeper.blob_bytes();
         assert!(full >= 800_000, "it took entries and blobs: {full}");
 
         // A new device gets everything from it alone.
@@ -276,7 +260,7 @@ async fn a_keeper_whose_clock_is_wrong_by_years_takes_keeps_serves_and_is_named(
         ] {
             keeper.set_clock(at).await;
             upkeep::round(&keeper.node().await).await.unwrap();
-            let bytes = blob_bytes(&keeper);
+            let bytes = keeper.blob_bytes();
             assert!(
                 bytes <= left && bytes > left / 4 * 3,
                 "{off} years, {at}: {bytes}"

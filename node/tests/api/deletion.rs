@@ -1,7 +1,5 @@
 //! Deleting for real: what goes, when, on whose word, and what does not.
 
-use std::path::Path;
-
 use heirloom_node::{
     runtime::{AssetKey, Verdict},
     store::{Batch, BlobState, Damage, Finding},
@@ -15,33 +13,10 @@ use heirloom_protocol::{
 };
 use serde_json::json;
 
-use crate::world::{Home, listed};
+use crate::world::{Home, listed, noise};
 
 const START: u64 = 1_800_000_000_000;
 const DAY: u64 = 24 * 3600 * 1000;
-
-fn noise(len: usize, seed: u8) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(&[seed])
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes
-}
-
-/// Bytes of files below the blobs of a home.
-fn blob_bytes(home: &Home) -> u64 {
-    fn of(folder: &Path) -> u64 {
-        let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-        entries
-            .map(|entry| match entry.path() {
-                path if path.is_dir() => of(&path),
-                path => path.metadata().unwrap().len(),
-            })
-            .sum()
-    }
-    of(&home.doorway.home().join("blobs"))
-}
 
 async fn round(home: &Home) {
     upkeep::round(&home.node().await).await.unwrap();
@@ -119,15 +94,15 @@ async fn a_purge_frees_the_disk_after_thirty_days_and_not_before() {
     home.set_clock(START).await;
     home.add("Family", "stays.jpg", &noise(400_000, 1)).await;
     let goes = home.add("Family", "goes.jpg", &noise(500_000, 2)).await;
-    let (both, named) = (blob_bytes(&home), blobs(&home, &goes).await);
+    let (both, named) = (home.blob_bytes(), blobs(&home, &goes).await);
     purge(&home, &goes.to_string()).await;
     assert_eq!(listed(&home, json!({})).await.len(), 1);
     assert_eq!(states(&home, &named).await, ["dropped"]);
     at(&home, 29).await;
-    assert_eq!(blob_bytes(&home), both, "the bytes are there for 30 days");
+    assert_eq!(home.blob_bytes(), both, "the bytes are there for 30 days");
     at(&home, 30).await;
     assert_eq!(states(&home, &named).await, ["gone"]);
-    assert!(blob_bytes(&home) < both - 500_000);
+    assert!(home.blob_bytes() < both - 500_000);
     let told = home.ask("verify", json!({"read_data": true})).await;
     assert_eq!(told.done()["damaged"], 0);
     // It is neither wanted nor missed, also after a start.
@@ -146,7 +121,7 @@ async fn bytes_stay_while_another_album_refers_to_them() {
     let home = Home::anna().await;
     home.set_clock(START).await;
     let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
-    let bytes = blob_bytes(&home);
+    let bytes = home.blob_bytes();
     home.ask(
         "album",
         json!({"do": "add", "album": "Library", "ids": [photo.to_string()]}),
@@ -160,13 +135,13 @@ async fn bytes_stay_while_another_album_refers_to_them() {
         .unwrap()
         .unwrap();
     at(&home, 40).await;
-    assert_eq!(blob_bytes(&home), bytes);
+    assert_eq!(home.blob_bytes(), bytes);
     let id = listed(&home, json!({})).await[0].clone();
     let told = home.ask("show", json!({"id": id})).await;
     assert_eq!(told.of("asset")[0]["here"]["original"], true);
     purge(&home, &id).await;
     at(&home, 71).await;
-    assert!(blob_bytes(&home) < bytes - 400_000);
+    assert!(home.blob_bytes() < bytes - 400_000);
 }
 
 /// A photo in two albums, deleted for good from one of them: its blob's name, and both references, of which
@@ -275,7 +250,7 @@ async fn a_keeper_counts_from_its_own_receipt() {
     assert_eq!(states(&keeper, &named).await, ["dropped"]);
     at(&keeper, 90).await;
     assert_eq!(states(&keeper, &named).await, ["gone"]);
-    assert_eq!(blob_bytes(&keeper), 0);
+    assert_eq!(keeper.blob_bytes(), 0);
 }
 
 #[tokio::test]
@@ -553,10 +528,10 @@ async fn blobs_are_found_again_when_the_index_is_lost() {
     assert_eq!(told.of("status")[0]["moving"]["waiting"], 0);
     // A sweep takes none of them either.
     let (node, now) = (home.node().await, home.node().await.clock().now().0);
-    let before = blob_bytes(&home);
+    let before = home.blob_bytes();
     home.set_clock(now + 2 * DAY).await;
     upkeep::sweep(&node).await.unwrap();
-    assert_eq!(blob_bytes(&home), before);
+    assert_eq!(home.blob_bytes(), before);
 }
 
 #[tokio::test]
@@ -564,17 +539,17 @@ async fn a_file_that_nothing_names_is_swept_after_a_day() {
     let home = Home::anna().await;
     home.add("Family", "a.jpg", &noise(400_000, 1)).await;
     let node = home.node().await;
-    let before = blob_bytes(&home);
+    let before = home.blob_bytes();
     let stray = node.store().blobs().put(&noise(300_000, 2)).unwrap();
     node.store().blobs().sync().unwrap();
     let now = node.clock().now().0;
     assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
     home.set_clock(now + DAY / 2).await;
     assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 0);
-    assert_eq!(blob_bytes(&home), before + stray.place.len());
+    assert_eq!(home.blob_bytes(), before + stray.place.len());
     home.set_clock(now + 2 * DAY).await;
     assert_eq!(upkeep::sweep(&node).await.unwrap().blobs, 1);
-    assert_eq!(blob_bytes(&home), before);
+    assert_eq!(home.blob_bytes(), before);
     let told = home.ask("verify", json!({"read_data": true})).await;
     assert_eq!(told.done()["damaged"], 0);
 }

@@ -6,7 +6,7 @@ use heirloom_node::node::Options;
 use heirloom_protocol::op::PartRole;
 use serde_json::{Value, json};
 
-use crate::world::{Home, Photo, Told};
+use crate::world::{Home, Photo, Told, noise};
 
 /// Every file below a folder, by its path there.
 fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -36,15 +36,6 @@ async fn export(home: &Home, dir: &Path, more: Value) -> Told {
         body[field] = value.clone();
     }
     home.ask("export", body).await
-}
-
-fn noise(len: usize, seed: u8) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(&[seed])
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes
 }
 
 #[tokio::test]

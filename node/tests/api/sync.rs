@@ -6,16 +6,7 @@ use heirloom_node::network::Network;
 use heirloom_protocol::{id::PersonId, op::Policy, sync::LogView as _};
 use serde_json::json;
 
-use crate::world::{Home, listed};
-
-fn noise(len: usize, seed: u8) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    blake3::Hasher::new()
-        .update(&[seed])
-        .finalize_xof()
-        .fill(&mut bytes);
-    bytes
-}
+use crate::world::{Home, listed, noise};
 
 async fn person(home: &Home) -> PersonId {
     home.node().await.view().await.unwrap().person.unwrap()

@@ -1,6 +1,9 @@
 //! Homes without a network: a router each, photos put in by hand, entries carried from one to the other.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use axum::{Router, body::Body, http::Request};
 use futures::StreamExt;
@@ -33,6 +36,16 @@ pub struct Home {
     pub dir: TempDir,
     pub doorway: Arc<Doorway>,
     router: Router,
+}
+
+/// Bytes that no program makes smaller, always the same for a seed.
+pub fn noise(len: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new()
+        .update(&[seed])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
 }
 
 /// The lines of an answer.
@@ -84,6 +97,20 @@ pub struct Photo<'a> {
 }
 
 impl Home {
+    /// Bytes of the files below its blobs.
+    pub fn blob_bytes(&self) -> u64 {
+        fn of(folder: &Path) -> u64 {
+            let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+            entries
+                .map(|entry| match entry.path() {
+                    path if path.is_dir() => of(&path),
+                    path => path.metadata().unwrap().len(),
+                })
+                .sum()
+        }
+        of(&self.doorway.home().join("blobs"))
+    }
+
     /// An empty folder.
     pub async fn empty() -> Self {
         let dir = tempfile::tempdir().unwrap();
