@@ -30,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const STUCK: Duration = Duration::from_secs(30);
 /// How long everything must be quiet before a sync is done.
 const QUIET: Duration = Duration::from_millis(500);
+/// How long the end of a call may take to be heard of.
+const ENDING: Duration = Duration::from_secs(2);
 /// Between two looks at what moved.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Over which time a rate is measured.
@@ -279,7 +281,7 @@ impl Watch<'_> {
             // On a slow machine it takes a while until a call is answered, or ended.
             let patience = match self.network.awaits_a_word() {
                 true => STUCK,
-                false => QUIET,
+                false => ENDING,
             };
             if reached.is_empty() && moved_at.elapsed() >= patience {
                 return Err(self.nobody().await);
@@ -362,13 +364,30 @@ impl Watch<'_> {
             })
             .await?;
         let mut stirs = self.network.stirs();
-        while started.elapsed() < LOOK && members(self.network).await.len() < others {
+        while started.elapsed() < LOOK {
+            let members = members(self.network).await;
+            if members.len() >= others || !self.may_find_more(&members) {
+                break;
+            }
             tokio::select! {
                 () = self.answer.dropped().cancelled() => break,
                 _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether another device could be found yet. Who is reached may say where others are, so each
+    /// must have said what it has to say.
+    fn may_find_more(&self, members: &[PeerPath]) -> bool {
+        let sessions = self.network.sessions();
+        let is_settled = |path: &PeerPath| {
+            let device = device_of(path.peer);
+            sessions
+                .iter()
+                .any(|one| one.device == device && one.settled)
+        };
+        self.network.may_find_more() || !members.iter().all(is_settled)
     }
 
     async fn reached(&self) -> Reached {

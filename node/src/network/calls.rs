@@ -198,6 +198,17 @@ impl Network {
         Ok(answered)
     }
 
+    /// Whether anything is under way by which another device could be found: somebody is being called,
+    /// or the local network is listened to.
+    pub(crate) fn may_find_more(&self) -> bool {
+        let state = self.state();
+        self.0.discovery
+            || !state.unjudged.is_empty()
+            || !state.doubted.is_empty()
+            || state.calling.values().any(|calls| *calls > 0)
+            || state.called_again.is_some_and(|at| at > Instant::now())
+    }
+
     fn may_call(&self, device: DeviceId, most: u8) -> bool {
         let mut state = self.state();
         let calls = state.calling.entry(device).or_default();

@@ -93,7 +93,9 @@ struct State {
     moved: Moved,
     /// Called devices that stand connected and have not said a word yet.
     unjudged: BTreeSet<DeviceId>,
-    /// Devices that ended the last call before they said a word.
+    /// Devices that ended one call before they said a word, and are called once more.
+    doubted: BTreeSet<DeviceId>,
+    /// Devices that ended the last two calls before they said a word.
     turned_away: BTreeSet<DeviceId>,
     /// How many calls of a device are under way.
     calling: BTreeMap<DeviceId, u8>,
@@ -343,6 +345,7 @@ impl Network {
                 if outbound {
                     self.state().unjudged.insert(device_of(peer));
                 } else {
+                    self.state().doubted.remove(&device_of(peer));
                     self.state().turned_away.remove(&device_of(peer));
                     self.note_seen(device_of(peer));
                 }
