@@ -1,4 +1,4 @@
-//! Takes out of scripts, styles and tables what only their authors read: comments and indentation.
+//! Takes out of scripts, styles and tables what only their authors read: comments, indentation and space at signs.
 
 /// What the reader of a script is in the middle of.
 enum Within {
@@ -8,9 +8,9 @@ enum Within {
     Template,
 }
 
-/// A script without comments, indentation and empty lines.
+/// A script without comments, indentation, empty lines and space at signs.
 ///
-/// Lines stay lines, so that no semicolon has to be put in. In a template
+/// Lines stay lines, so that no semicolon has to be put in, and an import stays as it was written. In a template
 /// only the indentation goes: `htm` makes nothing of it.
 pub(crate) fn script(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
@@ -23,6 +23,10 @@ pub(crate) fn script(source: &str) -> String {
                 let comment = comment(rest);
                 if comment > 0 {
                     rest = &rest[comment..];
+                    continue;
+                }
+                if is_idle(&out, rest) {
+                    rest = &rest[1..];
                     continue;
                 }
                 match next {
@@ -84,6 +88,24 @@ fn push(out: &mut String, text: &str) {
     out.push_str(text);
 }
 
+/// Whether a space follows that only the eye needs: one beside a sign.
+fn is_idle(before: &str, rest: &str) -> bool {
+    let Some(after) = rest.strip_prefix(' ') else {
+        return false;
+    };
+    // What joins modules reads these once more.
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    if line == "import" || line.starts_with("import ") {
+        return false;
+    }
+    // Without a slash: two of them, or one and a star, would begin a comment.
+    let is_sign = |one: char| "(){}[]<>=!?:;,&|+-*%`\"".contains(one);
+    match (before.chars().next_back(), after.chars().next()) {
+        (Some('+'), Some('+')) | (Some('-'), Some('-')) => false,
+        (before, after) => before.is_some_and(is_sign) || after.is_some_and(is_sign),
+    }
+}
+
 /// The length of a comment that begins here; the end of its line is no part of it.
 fn comment(rest: &str) -> usize {
     if rest.starts_with("//") {
@@ -140,7 +162,7 @@ fn is_expression_next(before: &str) -> bool {
         .is_none_or(|last| "(,=:[!&|?{};+-*%<>~^".contains(last))
 }
 
-/// Styles without comments and the space between declarations.
+/// Styles without comments and the space between and within declarations.
 pub(crate) fn style(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -164,7 +186,7 @@ pub(crate) fn style(source: &str) -> String {
                 }
                 out.push_str(&rest[..taken]);
             }
-            _ if out.is_empty() || out.ends_with(['{', '}', ';', ',', ' ', '\n']) => {}
+            _ if out.is_empty() || out.ends_with(['{', '}', ';', ',', ':', ' ', '\n']) => {}
             _ => out.push(' '),
         }
         rest = &rest[taken..];
@@ -174,5 +196,7 @@ pub(crate) fn style(source: &str) -> String {
 
 /// A table of sentences without the space between them.
 pub(crate) fn table(source: &str) -> String {
-    source.lines().map(str::trim).collect()
+    let lines = source.lines().map(str::trim);
+    let lines = lines.map(|line| line.replacen("\": ", "\":", 1));
+    lines.collect()
 }
