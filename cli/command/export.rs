@@ -53,9 +53,9 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
         ));
         let away = line.count("not_here");
         if away > 0 {
+            let originals = text::count(away, "original is", "originals are");
             ui.hint(format!(
-                "originals on devices that are not in reach: {}; switch these on and run it again",
-                text::thousands(away)
+                "{originals} not on this device: switch on the devices that hold what is missing, and run it again; heirloom status says what no device is known to have"
             ));
         } else {
             ui.hint("run the same export again: it goes on where it stopped");

@@ -81,7 +81,7 @@ pub(super) async fn status(
     let mut problems = problems(&sums, &live, node, &view, peers.len());
     let ended = node.ask(|runtime| runtime.missed_no_longer()).await?;
     let damaged = damaged(node, &live, &missed, &ended);
-    problems.extend(of_damage(damaged, sums.lost));
+    problems.extend(of_damage(damaged, sums.lost, peers.is_empty()));
     let may_go = may_offload(node, &view).await.is_ok();
     problems.extend(followed::problems(doorway, node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
@@ -292,7 +292,8 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
             text,
         ));
     }
-    if live.waiting > 0 {
+    // Where nobody else could hold it, another sentence says so.
+    if live.waiting > 0 && others > 0 {
         let text = format!(
             "{} is in reach.",
             counted(
@@ -380,13 +381,17 @@ fn damaged(node: &Node, live: &Live, missed: &[Missing], ended: &BTreeSet<BlobId
     blobs.len() + live.broken
 }
 
-/// What damage comes to.
-fn of_damage(damaged: usize, lost: u64) -> Vec<Problem> {
+/// What damage comes to; in a family of one device nothing comes again from another.
+fn of_damage(damaged: usize, lost: u64, is_alone: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if damaged > 0 {
-        let text = match damaged {
-            1 => "1 file was found damaged or missing: it comes again from a device that holds it. heirloom verify names it, and heirloom verify --repair tries it now.".to_owned(),
-            _ => format!(
+    if damaged > 0 && !(is_alone && lost > 0) {
+        let text = match (damaged, is_alone) {
+            (1, true) => "1 file was found damaged or missing, and this is the only device: heirloom verify names it.".to_owned(),
+            (1, false) => "1 file was found damaged or missing: it comes again from a device that holds it. heirloom verify names it, and heirloom verify --repair tries it now.".to_owned(),
+            (_, true) => format!(
+                "{damaged} files were found damaged or missing, and this is the only device: heirloom verify names them."
+            ),
+            (_, false) => format!(
                 "{damaged} files were found damaged or missing: they come again from a device that holds them. heirloom verify names them, and heirloom verify --repair tries it now."
             ),
         };

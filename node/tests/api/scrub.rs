@@ -177,3 +177,20 @@ async fn a_damaged_entry_is_asked_for_again_and_written_over() {
     assert_eq!(node.ask(|runtime| runtime.broken()).await.unwrap(), 0);
     home.ask("verify", json!({"read_data": true})).await.done();
 }
+
+#[tokio::test]
+async fn where_no_other_device_is_nothing_is_said_to_come_again() {
+    let home = filled().await;
+    damage(&largest(&home, "blobs"), 200_000);
+    step(&home, 0).await;
+    let seen = step(&home, 26).await;
+    let ids: Vec<_> = seen["problem_details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["id"].as_str().unwrap())
+        .collect();
+    assert!(ids.contains(&"lost"), "{ids:?}");
+    assert!(!ids.contains(&"damaged"), "{ids:?}");
+    assert!(!ids.contains(&"waiting"), "{ids:?}");
+}
