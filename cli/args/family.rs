@@ -164,7 +164,8 @@ impl AlbumRole {
 #[command(before_long_help = "Examples:
   heirloom unshare \"Summer 2023\" Ben
 
-What the person has already received stays with them; new photos get a fresh key.")]
+New photos get a fresh key. The album goes out of the person's lists and gallery;
+what they added stays in their library, and copies they made stay with them.")]
 pub(crate) struct Unshare {
     /// The album, by name or id
     pub(crate) album: String,

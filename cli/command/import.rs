@@ -22,7 +22,7 @@ pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliErro
     });
     talk.act("import", body, |ui, line| match line.kind() {
         "file" => say_file(ui, line),
-        "summary" => say_summary(ui, line, args.dry_run),
+        "summary" => say_summary(ui, line, args.dry_run, args.album_per_folder),
         _ => super::unknown(ui, line),
     })
     .await
@@ -41,7 +41,7 @@ fn say_file(ui: &mut Ui, line: &Line) {
     }
 }
 
-fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
+fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     let added = text::count(line.count("added"), "photo or video", "photos and videos");
     let verb = if dry_run { "Would import" } else { "Imported" };
     let mut rest: Vec<String> = Vec::new();
@@ -81,7 +81,11 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool) {
         text::size(line.count("bytes"))
     ));
     if line.count("added") > 0 {
-        say_who_sees(ui, line);
+        match per_folder {
+            // One may have been there, and others see it.
+            true => ui.say("They are in albums that have the names of their folders; heirloom album list says who sees each."),
+            false => say_who_sees(ui, line),
+        }
     }
     if line.count("failed") > 0 {
         ui.hint("what failed was left as it is; run the same import again, nothing is added twice");

@@ -9,9 +9,9 @@ pub(super) async fn run(args: Unshare, talk: &mut Talk<'_>) -> Result<u8, CliErr
     let body = json!({"album": args.album, "person": args.person});
     talk.act("unshare", body, |ui, line| match line.kind() {
         "summary" => {
-            let said = format!("{} gets no new photos of {}.", args.person, args.album);
-            ui.say(text::plain(&said));
-            ui.note("What they have already received stays with them.");
+            let (person, album) = (&args.person, &args.album);
+            ui.say(text::plain(&format!("{person} gets no new photos of {album}.")));
+            ui.note("It goes out of their lists and gallery once their devices hear of it; what they added stays in their library. Copies that they have made cannot be taken back.");
         }
         _ => super::unknown(ui, line),
     })

@@ -80,12 +80,12 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
                 "if a card, a phone or a backup still has them, import them again: heirloom import",
             );
         }
-        if !args.repair {
+        if !args.repair && left > lost {
             ui.hint(match args.read_data {
                 true => "another device may hold a good copy: heirloom verify --read-data --repair",
                 false => "another device may hold a good copy: heirloom verify --repair",
             });
-        } else if left > lost {
+        } else if args.repair && left > lost {
             ui.hint(
                 "what is left comes by itself once a device is met that holds it: heirloom serve",
             );
