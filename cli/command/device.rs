@@ -12,9 +12,11 @@ use crate::{
 };
 
 pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    if let DeviceAct::Remove { device, .. } = &args.act {
-        let body = json!({"do": "remove", "device": device, "dry_run": true});
+    if let DeviceAct::Remove { device, lost } = &args.act {
+        let body = json!({"do": "remove", "device": device, "lost": lost, "dry_run": true});
         let would = talk.answer("device", body, &mut super::unknown).await?;
+        // There is nothing left to ask.
+        let is_gone = would.is("removed_before");
         let fewer = would.count("fewer");
         let mut question = format!("Remove the device {device} from the family?");
         if fewer > 0 {
@@ -26,22 +28,27 @@ pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliErro
                 false => question = format!("{told} {question}"),
             }
         }
-        talk.sure(&question).await?;
+        if !is_gone {
+            talk.sure(&question).await?;
+        }
     }
     let mut table = text::Table::default();
     talk.act("device", body(&args.act), |ui, line| match line.kind() {
         "device" => table.row(row(line, ui.now())),
-        "reach" => {
-            let items = text::count(line.count("assets"), "item", "items");
-            let album = line.text_or("album", "");
-            ui.say(format!("It could read {}: {items}.", text::plain(&album)));
-        }
+        "reach" => say_reach(ui, line),
         "summary" => {
             for line in table.lines() {
                 ui.say(line);
             }
-            if let Some(done) = done(&args.act) {
-                ui.say(text::plain(&done));
+            match (&args.act, line.is("removed_before")) {
+                (DeviceAct::Remove { device, .. }, true) => {
+                    ui.say(text::plain(&was_removed(device, line)));
+                }
+                (act, _) => {
+                    if let Some(done) = done(act) {
+                        ui.say(text::plain(&done));
+                    }
+                }
             }
             if line.is("lost") {
                 say_lost(ui, line);
@@ -50,6 +57,21 @@ pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliErro
         _ => super::unknown(ui, line),
     })
     .await
+}
+
+/// What a device that is gone could read of an album.
+pub(super) fn say_reach(ui: &mut Ui, line: &Line) {
+    let items = text::count(line.count("assets"), "item", "items");
+    let album = line.text_or("album", "");
+    ui.say(format!("It could read {}: {items}.", text::plain(&album)));
+}
+
+/// That a device was out already, and since when.
+fn was_removed(device: &str, line: &Line) -> String {
+    let at = line.text("removed_at");
+    let day = at.as_deref().and_then(|at| at.get(..10));
+    let on = day.map(|day| format!(" on {day}")).unwrap_or_default();
+    format!("{device} was removed{on}.")
 }
 
 /// What is true of a device that is gone, so that nobody believes more.

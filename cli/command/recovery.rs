@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Talk, paper};
+use super::{Talk, device, paper};
 use crate::{
     args::{Recovery, RecoveryAct},
     error::CliError,
@@ -19,7 +19,12 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
                 "recovery",
                 json!({"do": "check", "words": words}),
                 |ui, line| match line.kind() {
-                    "summary" => ui.say("These are the right words. Keep the paper safe."),
+                    "summary" => {
+                        ui.say("These are the right words. Keep the paper safe.");
+                        if line.count("settled") > 0 {
+                            ui.note("heirloom status tells no more here that they were used.");
+                        }
+                    }
                     _ => super::unknown(ui, line),
                 },
             )
@@ -36,7 +41,13 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
                 "do": "restore", "words": words, "peers": peers,
                 "device": device, "remove_lost": remove_lost,
             });
-            talk.act("recovery", body, restored).await
+            let mut reach = Vec::new();
+            talk.act("recovery", body, |ui, line| match line.kind() {
+                "reach" => reach.push(line.clone()),
+                "summary" => restored(ui, line, &reach),
+                _ => super::unknown(ui, line),
+            })
+            .await
         }
         RecoveryAct::Replace { recovery_out, from } => {
             let paper = paper::Paper::ready(recovery_out.as_deref())?;
@@ -72,10 +83,7 @@ async fn peers(talk: &mut Talk<'_>, asks: bool) -> Result<Vec<String>, CliError>
     }
 }
 
-fn restored(ui: &mut Ui, line: &Line) {
-    if line.kind() != "summary" {
-        return super::unknown(ui, line);
-    }
+fn restored(ui: &mut Ui, line: &Line, reach: &[Line]) {
     let family = line.text_or("family_name", "the family");
     let person = line.text_or("person_name", "you");
     ui.say(format!(
@@ -83,6 +91,10 @@ fn restored(ui: &mut Ui, line: &Line) {
     ));
     for name in line.texts("removed") {
         ui.say(format!("{name} was removed."));
+        let of_it = |line: &&Line| line.text("device").as_ref() == Some(&name);
+        for line in reach.iter().filter(of_it) {
+            device::say_reach(ui, line);
+        }
     }
     for name in line.texts("not_found") {
         ui.warn(format!("There is no device {name} to remove."));

@@ -432,7 +432,8 @@ async fn the_old_words_may_be_gone() {
 
 #[tokio::test]
 async fn a_restore_takes_the_words_and_then_addresses_from_stdin() {
-    let restored = r#"{"type":"summary","v":1,"act":"recovery","family_name":"Ber\u202eger","person_name":"Anna","missing":2,"removed":["old"],"not_found":["new"],"exit":3}
+    let restored = r#"{"type":"reach","v":1,"device":"old","album":"Summer","assets":3}
+{"type":"summary","v":1,"act":"recovery","family_name":"Ber\u202eger","person_name":"Anna","missing":2,"removed":["old"],"not_found":["new"],"exit":3}
 "#;
     let line = [
         "recovery",
@@ -460,11 +461,37 @@ async fn a_restore_takes_the_words_and_then_addresses_from_stdin() {
         done.out
     );
     assert!(
+        done.out
+            .contains("old was removed.\nIt could read Summer: 3 items.\n"),
+        "{}",
+        done.out
+    );
+    assert!(
         done.out.contains("2 files are on no device"),
         "{}",
         done.out
     );
     assert!(done.err.contains("There is no device new"), "{}", done.err);
+}
+
+#[tokio::test]
+async fn a_device_that_is_gone_already_is_told_with_its_day_and_nobody_is_asked() {
+    let gone = r#"{"type":"summary","v":1,"act":"device","device":"ab","removed_before":true,"removed_at":"2026-11-27T10:00:00Z","lost":true}
+"#;
+    let line = ["device", "remove", "phone", "--lost"];
+    let done = run(&line, NOBODY, &[("device", gone)]).await;
+    assert_eq!(done.end, Ok(0), "{}", done.err);
+    let asked: Vec<_> = done.asked.iter().map(|(_, body)| body).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(
+        (&asked[0]["dry_run"], &asked[0]["lost"], &asked[1]["lost"]),
+        (&json!(true), &json!(true), &json!(true))
+    );
+    assert!(
+        done.out.starts_with("phone was removed on 2026-11-27.\n"),
+        "{}",
+        done.out
+    );
 }
 
 #[tokio::test]
@@ -584,6 +611,53 @@ async fn damage_is_told_by_the_name_of_the_photo_and_how_to_mend_what_was_found(
              Checked 3 things: 2 damaged or missing.\n"
         );
         assert!(done.err.ends_with(hint), "{}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn no_copy_is_promised_of_what_nobody_is_known_to_hold() {
+    for (damaged, lost, promises) in [(2, 2, false), (3, 2, true)] {
+        let told = json!({"type": "summary", "v": 1, "checked": 3, "damaged": damaged, "repaired": 0, "lost": lost, "exit": 9});
+        let done = run(&["verify"], NOBODY, &[("verify", &format!("{told}\n"))]).await;
+        assert!(
+            done.out
+                .contains("No other device is known to have 2 originals"),
+            "{}",
+            done.out
+        );
+        assert!(done.err.contains("import them again"), "{}", done.err);
+        assert_eq!(
+            done.err.contains("another device may hold"),
+            promises,
+            "{}",
+            done.err
+        );
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_said_to_see_nothing_where_each_folder_has_an_album() {
+    let imported = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":2,\"present\":0,\"paired\":0,\"skipped\":0,\"failed\":0,\"bytes\":2000,\"album\":null,\"seen_by\":[]}\n";
+    let line = ["import", "/p", "--album-per-folder"];
+    let done = run(&line, NOBODY, &[("import", imported)]).await;
+    assert!(!done.out.contains("only you"), "{}", done.out);
+    assert!(done.out.contains("heirloom album list"), "{}", done.out);
+    let done = run(&line[..2], NOBODY, &[("import", imported)]).await;
+    assert!(done.out.contains("which only you can see"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn who_ends_a_share_is_told_what_stays_with_whom() {
+    let ended = "{\"type\":\"summary\",\"v\":1,\"act\":\"unshare\"}\n";
+    let line = ["unshare", "Summer", "Ben"];
+    let done = run(&line, NOBODY, &[("unshare", ended)]).await;
+    assert_eq!(done.out, "Ben gets no new photos of Summer.\n");
+    for words in [
+        "out of their lists",
+        "stays in their library",
+        "cannot be taken back",
+    ] {
+        assert!(done.err.contains(words), "{}", done.err);
     }
 }
 

@@ -72,8 +72,23 @@ fn is_settled(device: &Device) {
 
 /// Restores with words and addresses on stdin.
 fn restore(device: &Device, words: &str, nodes: &[&Running], more: &[&str]) -> (Value, i32) {
-    let args = [&["recovery", "restore"], more, &["-"]].concat();
-    device.run(&args, &stdin(words, nodes))
+    let (mut lines, exit) = restored(device, words, nodes, more);
+    (lines.pop().expect("a last line"), exit)
+}
+
+/// The same, with all that it says.
+fn restored(device: &Device, words: &str, nodes: &[&Running], more: &[&str]) -> (Vec<Value>, i32) {
+    let mut running = device.start(&[&["recovery", "restore"], more, &["-"]].concat());
+    running.say(&stdin(words, nodes));
+    running.all()
+}
+
+/// The albums that a device which is gone could read, as they were said.
+fn reach(lines: &[Value]) -> BTreeSet<String> {
+    let rows = lines.iter().filter(|line| line["type"] == "reach");
+    let rows = rows.filter(|row| row["device"] == "old laptop");
+    rows.map(|row| row["album"].as_str().expect("a name").to_owned())
+        .collect()
 }
 
 fn stdin(words: &str, nodes: &[&Running]) -> String {
@@ -200,7 +215,8 @@ fn the_words_and_one_keeper_bring_back_every_original_name_album_and_caption() {
         "--remove-lost",
         "none",
     ];
-    let (summary, exit) = restore(&tablet, &family.words, &[&node], &more);
+    let (lines, exit) = restored(&tablet, &family.words, &[&node], &more);
+    let summary = lines.last().expect("a summary");
     assert_eq!(exit, 3, "a device of no name was to be removed: {summary}");
     assert_eq!(
         (
@@ -215,6 +231,14 @@ fn the_words_and_one_keeper_bring_back_every_original_name_album_and_caption() {
     assert_eq!(summary["settled"], true, "{summary}");
     assert_eq!(summary["removed"], json!(["old laptop"]), "{summary}");
     assert_eq!(summary["not_found"], json!(["none"]), "{summary}");
+    // What the lost one could read is named, and once more when it is removed again.
+    let could = reach(&lines);
+    let albums = ["Library", "Summer", "Winter 2019"].map(str::to_owned);
+    assert!(could.is_superset(&BTreeSet::from(albums)), "{lines:?}");
+    let told = tablet.ok(&["--yes", "device", "remove", "old laptop", "--lost"]);
+    let removed = told.last().expect("a summary");
+    assert_eq!(removed["removed_before"], true, "{removed}");
+    assert_eq!(reach(&told), could, "{told:?}");
     let after = seen(&family.homes, &tablet, "after");
     assert_eq!(after, before);
     assert!(
@@ -293,7 +317,13 @@ fn two_keepers_bring_back_what_neither_has_alone_and_everybody_is_told() {
     assert_eq!(family.ben.assets().len(), bens);
     let told = problems(&family.ben);
     assert!(told.contains("recovery words of Anna were used"), "{told}");
-    assert!(told.contains("new laptop"), "{told}");
+    assert!(
+        told.contains("device remove \\\"new laptop\\\" --lost"),
+        "{told}"
+    );
+    // The device that they brought has no news of itself.
+    let told = problems(&tablet);
+    assert!(!told.contains("recovery words of"), "{told}");
     // The keepers have heard it as well, and know no names.
     drop(nodes);
     for keeper in &family.keepers {
@@ -345,6 +375,26 @@ fn a_restore_that_is_killed_at_any_moment_goes_on_when_it_is_given_again() {
         (Some("E-ALREADY-SET-UP"), 1),
         "{refused}"
     );
+    // The other keeper has not heard of it, and turns it away: nobody is alarmed.
+    let cellar = &family.keepers[1];
+    let other = cellar.serve();
+    tablet.ok(&["peer", "add", &other.addresses()[0]]);
+    // It is called twice before its silence says anything.
+    wait_until("it is turned away", SOON, || {
+        is_settled(&tablet);
+        problems(&tablet).contains("cellar does not know this device yet")
+    });
+    let told = problems(&tablet);
+    assert!(told.contains("hears of it from attic"), "{told}");
+    assert!(!told.contains("may have been removed"), "{told}");
+    drop(other);
+    cellar.ok(&["peer", "add", &node.addresses()[0]]);
+    is_settled(cellar);
+    let other = cellar.serve();
+    tablet.ok(&["peer", "add", &other.addresses()[0]]);
+    is_settled(&tablet);
+    let told = problems(&tablet);
+    assert!(!told.contains("does not know this device"), "{told}");
     tablet.never_panicked();
 }
 

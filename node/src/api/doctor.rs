@@ -5,7 +5,7 @@ use std::path::Path;
 use heirloom_protocol::{discovery::gossip::RoleFlags, id::DeviceId, op::DeviceKind};
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, live::Live, past};
+use super::{Answer, ApiError, Done, Doorway, away, live::Live, past};
 use crate::{
     forms::counted,
     network::NetworkOptions,
@@ -426,15 +426,26 @@ fn devices(view: &View) -> Check {
 
 /// Whether others take this device for one of the family.
 fn belonging(live: &Live, view: &View) -> Option<Check> {
-    let names = live.turned_away.iter().map(|id| view.device_name(id));
-    let names = names.collect::<Vec<_>>().join(", ");
-    (!names.is_empty()).then(|| {
-        Check::wrong(
+    let judged = live.away.judge(view);
+    let named = |ids: &[DeviceId]| {
+        let names = ids.iter().map(|id| view.device_name(id));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let (knew, strangers) = (named(&judged.knew), named(&judged.strangers));
+    let by = judged.known_to.map(|by| view.device_name(&by));
+    match (knew.is_empty(), strangers.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(Check::wrong(
             "family",
-            format!("{names} turned this device away: it may have been removed from the family"),
+            format!("{strangers} turned this device away and does not know it yet"),
+            away::how_to_be_known(&strangers, by.as_deref()),
+        )),
+        _ => Some(Check::wrong(
+            "family",
+            format!("{knew} turned this device away: it may have been removed from the family"),
             "ask an admin (heirloom device list); what is only here comes out by heirloom export",
-        )
-    })
+        )),
+    }
 }
 
 /// Homes that were restored or copied: one line for each, or one that there are none.

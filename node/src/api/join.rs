@@ -32,7 +32,7 @@ use crate::{
         peer_of, remember,
     },
     node::{Node, Options, open_empty},
-    runtime::{Handed, Identity, Runtime, RuntimeError, system_rng},
+    runtime::{Handed, Identity, Runtime, RuntimeError, note_seen, system_rng},
     store::{KeyFile, Store},
 };
 
@@ -315,6 +315,8 @@ async fn settle_in(
             address.peer = Some(peer_of(inviter));
             remember(&store, &inviter, address)?;
         }
+        // It has just taken this device in, and so knows it.
+        note_seen(&store, &inviter, runtime.now())?;
         // Last: a home without a key file is one that is not set up.
         identity.save(&store)?;
         Node::run(store, runtime, options)

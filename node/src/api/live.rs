@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use heirloom_protocol::{id::DeviceId, replica::KitUse, sync::want::Lacking, time::Timestamp};
 
-use super::{ApiError, Doorway};
+use super::{ApiError, Doorway, away::Away};
 use crate::{
     net::{Address, Path, Standing},
     network::{Network, device_of},
     node::Node,
-    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen, turned_away},
+    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen},
     store::StoreError,
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Live {
     /// What was lately done with recovery words.
     pub(super) words_used: Vec<KitUse>,
     /// Devices that turned this one away when it called last.
-    pub(super) turned_away: Vec<DeviceId>,
+    pub(super) away: Away,
     /// Devices whose homes were restored or copied.
     pub(super) pasts: Vec<(DeviceId, Past)>,
 }
@@ -93,7 +93,7 @@ impl Live {
     pub(super) async fn of(doorway: &Doorway, node: &Node) -> Result<Self, ApiError> {
         let store = node.store().clone();
         let noted =
-            node.blocking(move || Ok::<_, StoreError>((last_seen(&store)?, turned_away(&store)?)));
+            node.blocking(move || Ok::<_, StoreError>((last_seen(&store)?, Away::of(&store)?)));
         let (seen, away) = noted.await??;
         let met = |(device, at): (DeviceId, Timestamp)| {
             let met = Met {
@@ -129,7 +129,7 @@ impl Live {
             broken,
             pasts,
             words_used,
-            turned_away: away.into_keys().collect(),
+            away,
             stored,
             is_full,
             blamed,

@@ -9,6 +9,7 @@
 mod albums;
 mod answer;
 mod assets;
+mod away;
 mod bundle;
 mod config;
 mod copy;

@@ -13,7 +13,7 @@ use heirloom_protocol::id::DeviceId;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, ApiError, Done, Doorway, answer::Progress, deleted::keep_from_deleted, pair, pick,
+    Answer, ApiError, Done, Doorway, answer::Progress, away, deleted::keep_from_deleted, pair, pick,
 };
 use crate::{
     forms,
@@ -89,7 +89,9 @@ async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
     let known = node.blocking(move || known_addresses(&store)).await??;
     for (device, addresses) in known {
         let is_connected = connected.iter().any(|path| device_of(path.peer) == device);
-        let Some(address) = addresses.first().filter(|_| !is_connected) else {
+        let mut rows = view.people.devices.iter();
+        let is_removed = rows.any(|row| row.id == device && row.removed);
+        let Some(address) = addresses.first().filter(|_| !is_connected && !is_removed) else {
             continue;
         };
         let line = json!({
@@ -317,17 +319,12 @@ impl Watch<'_> {
 
     /// Why nobody was reached: nobody answered, or who did turned this device away.
     async fn nobody(&self) -> ApiError {
-        let away = self.network.turned_away();
-        match self.network.node().view().await {
-            Ok(view) if !away.is_empty() => {
-                let names: Vec<_> = away.iter().map(|id| view.device_name(id)).collect();
-                let names = names.join(", ");
-                let message = format!("{names} answered and turned this device away");
-                ApiError::new("E-REFUSED", 8, message)
-                    .safe("What is here stays here; nothing was shared.")
-                    .hint("it may have been removed from the family: ask an admin, and invite it again if it was not meant")
-            }
-            _ => ApiError::no_peer("no other device of the family answers"),
+        let turned = self.network.turned_away();
+        if turned.is_empty() {
+            return ApiError::no_peer("no other device of the family answers");
+        }
+        match away::refusal(self.network.node(), turned).await {
+            Ok(refusal) | Err(refusal) => refusal,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heirloom_protocol::{
-    id::{DeviceId, PersonId},
+    id::{AlbumId, DeviceId, PersonId},
     op::{DeviceKind, Op, Policy, Role, Subject},
     replica::DeviceRow,
 };
@@ -72,7 +72,10 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
             rename(node, Subject::Device(device.id), name(body, "name")?).await
         }
         "remove" => {
-            let row = owned(&view, body)?;
+            if let Some(row) = removed_before(&view, body)? {
+                return again(node, &view, row, body, answer).await;
+            }
+            let (row, called) = (owned(&view, body)?, pick::text(body, "device")?);
             let fewer = fewer(node, &view, row.id).await?;
             if pick::flag(body, "dry_run") {
                 return Ok(json!({"device": row.id.to_string(), "fewer": fewer, "dry_run": true}));
@@ -80,7 +83,11 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
             let mut removed = remove_device(node, &view, row.id).await?;
             removed["fewer"] = json!(fewer);
             match pick::flag(body, "lost") {
-                true => lost(node, &view, row, removed, answer).await,
+                true => {
+                    let reach = reach(node, &view, (row, called), None, answer).await?;
+                    told(&mut removed, &reach);
+                    Ok(removed)
+                }
                 false => Ok(removed),
             }
         }
@@ -259,33 +266,82 @@ async fn remove_device(node: &Node, view: &View, device: DeviceId) -> Done {
     Ok(json!({"device": device.to_string()}))
 }
 
-/// Removes a device that is gone, by its name or id.
+/// Removes a device that is gone, by its name or id; one that was removed before stays so.
 ///
 /// # Errors
 ///
 /// `E-NOT-FOUND` when there is none of that name, `E-NOT-ALLOWED`.
-pub(super) async fn remove_named(node: &Node, name: &str) -> Done {
+pub(super) async fn remove_named(node: &Node, name: &str) -> Result<DeviceId, ApiError> {
     let view = node.view().await?;
-    let device = owned(&view, &json!({"device": name}))?.id;
-    remove_device(node, &view, device).await
+    let asked = json!({"device": name});
+    if let Some(row) = removed_before(&view, &asked)? {
+        return Ok(row.id);
+    }
+    let device = owned(&view, &asked)?.id;
+    remove_device(node, &view, device).await?;
+    Ok(device)
 }
 
-/// Says what a lost device could read and, being out of reach, still can.
+/// The device that is named, if it was removed and this person may have done that.
+fn removed_before<'a>(view: &'a View, body: &Value) -> Result<Option<&'a DeviceRow>, ApiError> {
+    let row = pick::removed_device(view, pick::text(body, "device")?);
+    if let Some(row) = row {
+        own_or_admin(view, row.person)?;
+    }
+    Ok(row)
+}
+
+/// What there is to say of a device that was removed before and is removed again.
+async fn again(node: &Node, view: &View, row: &DeviceRow, body: &Value, answer: &Answer) -> Done {
+    if !pick::flag(body, "lost") {
+        // It says that it was removed, and when.
+        return Err(owned(view, body).err().unwrap_or_else(overruled));
+    }
+    let at = row.removed_at.map(instant_text);
+    let mut summary =
+        json!({"device": row.id.to_string(), "fewer": 0, "removed_before": true, "removed_at": at});
+    if pick::flag(body, "dry_run") {
+        summary["dry_run"] = json!(true);
+    } else {
+        let called = (row, pick::text(body, "device")?);
+        let reach = reach(node, view, called, row.removed_at, answer).await?;
+        told(&mut summary, &reach);
+    }
+    Ok(summary)
+}
+
+/// What a lost device could read.
+#[derive(Default)]
+struct Reach {
+    albums: Vec<(String, u64)>,
+    /// Albums that this person cannot see.
+    hidden: usize,
+}
+
+/// Says in a line for each album what a device could read of it that is gone and, being out of
+/// reach, still can.
 ///
 /// It is out of the family by now: a running node has ended its connections, and
-/// whoever next writes to one of these albums does so under a key that it lacks.
-async fn lost(node: &Node, view: &View, row: &DeviceRow, removed: Value, answer: &Answer) -> Done {
+/// whoever next writes to one of these albums does so under a key that it lacks. With `until` only
+/// what was added up to then counts, Unix milliseconds by the clocks of those who added it.
+async fn reach(
+    node: &Node,
+    view: &View,
+    (row, called): (&DeviceRow, &str),
+    until: Option<u64>,
+    answer: &Answer,
+) -> Result<Reach, ApiError> {
     let (store, seen) = (node.store().clone(), view.clone());
     let person = row.person;
-    let reach = node
-        .blocking(move || reach(&store, &seen, person))
+    let albums = node
+        .blocking(move || readable(&store, &seen, person, until))
         .await??;
-    for (name, assets) in &reach {
+    for (album, assets) in &albums {
         answer
-            .line(&json!({"type": "reach", "v": 1, "album": name, "assets": assets}))
+            .line(&json!({"type": "reach", "v": 1, "device": called, "album": album, "assets": assets}))
             .await;
     }
-    let hidden = node
+    let theirs = node
         .ask(move |runtime| {
             let albums = runtime.replica().albums();
             let theirs = albums.filter(|(_, album)| {
@@ -293,40 +349,65 @@ async fn lost(node: &Node, view: &View, row: &DeviceRow, removed: Value, answer:
             });
             theirs.count()
         })
-        .await?
-        .saturating_sub(reach.len());
-    let mut summary = removed;
-    if let Some(fields) = summary.as_object_mut() {
-        let albums: Vec<_> = reach.iter().map(|(name, _)| name).collect();
-        fields.insert("lost".into(), json!(true));
-        fields.insert("albums".into(), json!(albums));
-        fields.insert("hidden_albums".into(), json!(hidden));
-        let assets: u64 = reach.iter().map(|(_, assets)| assets).sum();
-        fields.insert("assets".into(), json!(assets));
-    }
-    Ok(summary)
+        .await?;
+    let hidden = theirs.saturating_sub(view_of(view, person).count());
+    Ok(Reach { albums, hidden })
 }
 
-/// The albums that a person's devices hold keys of, as far as this person sees them, and how many
-/// assets are in each.
-fn reach(
+/// The same of a device that `recovery restore` has removed, as it was called there.
+pub(super) async fn reach_of(
+    node: &Node,
+    view: &View,
+    (device, called): (&DeviceId, &str),
+    answer: &Answer,
+) -> Result<(), ApiError> {
+    let row = view.people.devices.iter().find(|row| row.id == *device);
+    if let Some(row) = row {
+        reach(node, view, (row, called), row.removed_at, answer).await?;
+    }
+    Ok(())
+}
+
+fn told(summary: &mut Value, reach: &Reach) {
+    let albums: Vec<_> = reach.albums.iter().map(|(name, _)| name).collect();
+    let assets: u64 = reach.albums.iter().map(|(_, assets)| assets).sum();
+    summary["lost"] = json!(true);
+    summary["albums"] = json!(albums);
+    summary["hidden_albums"] = json!(reach.hidden);
+    summary["assets"] = json!(assets);
+}
+
+/// The albums that a person's devices hold keys of, as far as this person sees them.
+fn view_of(view: &View, person: Option<PersonId>) -> impl Iterator<Item = &AlbumId> {
+    let albums = view.albums.iter();
+    let theirs = albums.filter(move |(_, album)| {
+        person.is_some_and(|person| album.people.iter().any(|(of, _)| *of == person))
+    });
+    theirs.map(|(id, _)| id)
+}
+
+/// These, and how many assets are in each that came up to a time; those that came later are left out.
+fn readable(
     store: &Store,
     view: &View,
     person: Option<PersonId>,
+    until: Option<u64>,
 ) -> Result<Vec<(String, u64)>, StoreError> {
-    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
-    for (id, album) in &view.albums {
-        if person.is_some_and(|person| album.people.iter().any(|(of, _)| *of == person)) {
-            counts.insert(*id, 0);
-        }
-    }
+    let mut counts: BTreeMap<_, u64> = view_of(view, person).map(|id| (*id, 0)).collect();
     for folded in catalog::read(store, view)?.iter() {
         for item in &folded.items {
+            let added = item.asset.added.as_ref();
+            let came = added.map_or(0, |added| added.origin.stamp.hlc.time().0);
+            if until.is_some_and(|until| came > until) {
+                continue;
+            }
             if let Some(count) = counts.get_mut(&item.key.album) {
                 *count += 1;
             }
         }
     }
+    // What is empty now may have been made since.
+    counts.retain(|_, count| until.is_none() || *count > 0);
     let named = counts.into_iter().filter_map(|(id, count)| {
         let album = view.albums.get(&id)?;
         Some((album.name(view), count))

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use heirloom_protocol::{
     id::{AlbumId, DeviceId, PersonId},
     limits,
+    replica::DeviceRow,
 };
 use serde_json::Value;
 
 use super::ApiError;
 use crate::{
-    catalog::{Folded, Lookup, by_id},
+    catalog::{Folded, Lookup, by_id, instant_text},
     node::Node,
     runtime::{EndedAlbum, SeenAlbum, View},
     sys,
@@ -207,15 +208,40 @@ pub(super) fn person(view: &View, asked: &str) -> Result<PersonId, ApiError> {
 
 /// A device by name or id, removed ones left out.
 pub(super) fn device(view: &View, asked: &str) -> Result<DeviceId, ApiError> {
-    let rows = view.people.devices.iter().filter(|row| !row.removed);
+    device_of(view, asked, false)
+        .map(|row| row.id)
+        .map_err(|error| match removed_device(view, asked) {
+            Some(row) if error.id == "E-NOT-FOUND" => removed(view, row),
+            _ => error,
+        })
+}
+
+/// A device that was removed, by name or id, unless a live one has that name.
+pub(super) fn removed_device<'a>(view: &'a View, asked: &str) -> Option<&'a DeviceRow> {
+    match device_of(view, asked, false) {
+        Err(error) if error.id == "E-NOT-FOUND" => device_of(view, asked, true).ok(),
+        _ => None,
+    }
+}
+
+fn device_of<'a>(view: &'a View, asked: &str, removed: bool) -> Result<&'a DeviceRow, ApiError> {
+    let rows = view.people.devices.iter();
     by_name_or_id(
         "device",
         asked,
-        rows,
+        rows.filter(|row| row.removed == removed),
         |row| row.name.clone().unwrap_or_default(),
         |row| row.id.to_string(),
     )
-    .map(|row| row.id)
+}
+
+/// A device that is meant is out of the family already.
+fn removed(view: &View, row: &DeviceRow) -> ApiError {
+    let when = row.removed_at.map(instant_text).unwrap_or_default();
+    let on = when.get(..10).map(|day| format!(" on {day}"));
+    let (name, on) = (view.device_name(&row.id), on.unwrap_or_default());
+    ApiError::new("E-NOT-FOUND", 4, format!("{name} was removed{on}"))
+        .hint("heirloom device list names all devices")
 }
 
 /// What became of ids that a person named.

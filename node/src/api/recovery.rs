@@ -70,11 +70,16 @@ async fn check(node: &Node, words: &str) -> Done {
     }
     let (store, name) = (node.store().clone(), kit.sign().id());
     // After a restore a keeper may have brought albums whose keys were sealed to the words alone.
-    node.ask(move |runtime| runtime.open_with_kit(&kit))
+    let person = standing.person;
+    let settled = node
+        .ask(move |runtime| {
+            runtime.open_with_kit(&kit)?;
+            runtime.settle_words(&person)
+        })
         .await??;
     // Who offloads photos is asked for this first.
     node.blocking(move || confirm_kit(&store, name)).await??;
-    Ok(json!({"person": standing.person.to_string()}))
+    Ok(json!({"person": standing.person.to_string(), "settled": settled}))
 }
 
 pub(super) fn typed(words: &str) -> Result<RecoveryKit, ApiError> {

@@ -310,11 +310,14 @@ fn cut_off() -> ApiError {
 
 /// Fetches everything in this device's own name, and says what came of it.
 async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answer) -> Done {
-    let mut removed = Vec::new();
+    let (mut removed, mut gone) = (Vec::new(), Vec::new());
     let mut unknown = Vec::new();
     for name in &asked.lost {
         match people::remove_named(node, name).await {
-            Ok(_) => removed.push(name),
+            Ok(device) => {
+                gone.push((device, name));
+                removed.push(name);
+            }
             Err(error) if error.id == "E-NOT-FOUND" => unknown.push(name),
             Err(error) => return Err(error),
         }
@@ -324,7 +327,7 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
     // They may not have let this device in yet, of which they have just heard.
     for _ in 0..CALLS {
         fetched = network::exchange(&lent, answer).await;
-        if !matches!(&fetched, Err(error) if error.id == "E-NO-PEER") {
+        if !matches!(&fetched, Err(error) if ["E-NO-PEER", "E-REFUSED"].contains(&error.id)) {
             break;
         }
     }
@@ -332,6 +335,9 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
     let mut summary = fetched?;
     Restoring::clear(node.store())?;
     let view = node.view().await?;
+    for (device, name) in &gone {
+        people::reach_of(node, &view, (device, name), answer).await?;
+    }
     let missing = node.ask(|runtime| runtime.lacking() + runtime.without_room().blobs);
     let missing = missing.await?;
     if let Some(fields) = summary.as_object_mut() {

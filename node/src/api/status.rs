@@ -438,19 +438,33 @@ fn of_words(view: &View, used: &KitUse) -> Problem {
         KitAct::Removed(device) => ("words-removed", Some(view.device_name(device))),
         KitAct::Replaced => ("words-replaced", None),
     };
-    let did = match (&used.act, &device) {
-        (KitAct::Added(_), Some(device)) => format!("to add the device {device}"),
-        (_, Some(device)) => format!("to remove the device {device}"),
-        (_, None) => "to put new ones in their place".into(),
+    let name = device.as_deref().unwrap_or_default();
+    let (did, remedy) = match &used.act {
+        KitAct::Added(_) => (
+            format!("to add the device {name}"),
+            format!(
+                "heirloom device remove {name:?} --lost, then new words (heirloom recovery replace)"
+            ),
+        ),
+        KitAct::Removed(_) => (
+            format!("to remove the device {name}"),
+            "make new words (heirloom recovery replace)".into(),
+        ),
+        KitAct::Replaced => (
+            "to put new ones in their place".into(),
+            "look at the devices (heirloom device list), and remove those that are lost".into(),
+        ),
+    };
+    let is_own = view.person == Some(used.person);
+    let ends = match is_own {
+        true => "If it was you, typing the words here ends this notice (heirloom recovery check)",
+        false => "If it was, there is nothing to do: this notice ends by itself",
     };
     let text = format!(
-        "The recovery words of {person} were used {did} (by its clock {at}). If that was not them: heirloom device remove --lost, and new words (heirloom recovery replace)."
+        "The recovery words of {person} were used {did} (by its clock {at}). If that was not them: {remedy}. {ends}."
     );
-    Problem::new(
-        id,
-        json!({"person": person, "name": device, "at": at}),
-        text,
-    )
+    let values = json!({"person": person, "name": device, "at": at, "own": is_own});
+    Problem::new(id, values, text)
 }
 
 /// Why a device with little room holds more than its limit.
@@ -502,7 +516,8 @@ fn admins(view: &View) -> String {
 
 /// What is wrong with devices, as far as this one has heard or found out.
 fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let judged = live.away.judge(view);
+    let mut problems = judged.strangers(view);
     for row in view.people.devices.iter().filter(|row| !row.removed) {
         let name = view.device_name(&row.id);
         if live.lore.is_full(&row.id) {
@@ -534,7 +549,7 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
             let values = json!({"name": name, "n": times, "at": last});
             problems.push(Problem::new("wrong-bytes", values, text));
         }
-        if live.turned_away.contains(&row.id) {
+        if judged.knew.contains(&row.id) {
             let text = format!(
                 "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. Ask {} to invite it again.",
                 admins(view)

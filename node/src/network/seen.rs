@@ -14,6 +14,10 @@ const ONCE_MORE: std::time::Duration = std::time::Duration::from_secs(1);
 impl Network {
     /// Notes that a device was connected until now.
     pub(super) fn note_seen(&self, device: DeviceId) {
+        // Who is met in the name of a kit knows the kit, and this device perhaps not yet.
+        if self.0.kit.is_some() {
+            return;
+        }
         let (store, now) = (self.node().store().clone(), self.node().clock().now());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = note_seen(&store, &device, now) {
@@ -82,7 +86,7 @@ impl Network {
     }
 
     fn note_turned_away(&self, device: DeviceId) {
-        tracing::warn!(device = %device.short(), "a device turned this one away: was it removed from the family?");
+        tracing::warn!(device = %device.short(), "a device turned this one away: it does not know it yet, or has heard that it was removed");
         self.state().turned_away.insert(device);
         let (network, now) = (self.clone(), self.node().clock().now());
         tokio::task::spawn_blocking(move || {

@@ -5,9 +5,13 @@
 //! ```
 //!
 //! Whoever holds the words also sets the clock of the device that uses them, so that what they did
-//! could look long past: how long it is told goes by this device's own time.
+//! could look long past: how long it is told goes by this device's own time. It ends before where the
+//! device that they added was removed, and where their person has typed the words on this device.
 
-use heirloom_protocol::{id::OpId, replica::KitUse};
+use heirloom_protocol::{
+    id::{OpId, PersonId},
+    replica::{KitAct, KitUse},
+};
 
 use super::{Runtime, RuntimeError};
 use crate::store::{Batch, Table};
@@ -24,7 +28,19 @@ impl Runtime {
     /// What is new is durable when it returns.
     pub fn words_used(&mut self) -> Result<Vec<KitUse>, RuntimeError> {
         let now = self.now().0;
-        let uses: Vec<KitUse> = self.replica.kit_uses().copied().collect();
+        // What a device that is gone did not get is nobody's worry; and this one knows of itself.
+        let is_open = |used: &KitUse| match &used.act {
+            KitAct::Added(device) => {
+                *device != self.device() && self.replica.control().is_live(device)
+            }
+            KitAct::Removed(_) | KitAct::Replaced => true,
+        };
+        let uses: Vec<KitUse> = self
+            .replica
+            .kit_uses()
+            .filter(|used| is_open(used))
+            .copied()
+            .collect();
         let mut batch = Batch::default();
         let mut told = Vec::new();
         for used in uses {
@@ -45,5 +61,22 @@ impl Runtime {
             self.store.commit(&batch)?;
         }
         Ok(told)
+    }
+
+    /// Tells no more of what was done so far with a person's words: whoever holds them sits at this
+    /// device and has heard of it. Durable when it returns; returns of how many it told until now.
+    pub fn settle_words(&mut self, person: &PersonId) -> Result<usize, RuntimeError> {
+        let mut told = self.words_used()?;
+        told.retain(|used| used.person == *person);
+        let long_ago = 0_u64.to_be_bytes().to_vec();
+        let settled = told
+            .iter()
+            .map(|used| (Table::Kv, key(&used.op), long_ago.clone()));
+        let batch = Batch {
+            puts: settled.collect(),
+            ..Batch::default()
+        };
+        self.store.commit(&batch)?;
+        Ok(told.len())
     }
 }

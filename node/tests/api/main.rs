@@ -16,6 +16,7 @@ mod files;
 mod forks;
 mod gossip;
 mod holds;
+mod newcomers;
 #[path = "../../../tests/numbers/mod.rs"]
 mod numbers;
 mod people;

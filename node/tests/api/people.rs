@@ -218,6 +218,9 @@ async fn a_lost_device_reads_nothing_new_and_what_it_could_read_is_named() {
     while !network[1].connected().await.is_empty() {
         stirs.changed().await.unwrap();
     }
+    // Nor does it stand among those who are called.
+    let peers = home.ask("peer", json!({"do": "list"})).await;
+    assert_eq!(peers.done()["peers"], 0, "{peers:?}");
     phone.knows(&network[0]).await;
     // A caller learns that it is refused only once it is connected, for its own side.
     network[1].call_round().await.unwrap();

@@ -16,8 +16,8 @@ use heirloom_node::{
 };
 use heirloom_protocol::{
     album::asset::BlobRef,
-    crypto::{BlobKey, Class, DeviceKeys, Encryptor, Shape},
-    id::{AlbumId, OpId, PersonId, PlainHash},
+    crypto::{BlobKey, Class, DeviceKeys, Encryptor, RecoveryKit, Shape},
+    id::{AlbumId, FamilyId, OpId, PersonId, PlainHash},
     log::entry::{BlobLine, Entry, EntryBytes},
     op::{
         AddItem, AddPart, AddPerson, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Role,
@@ -363,20 +363,8 @@ impl Home {
     }
 
     async fn join_as(&self, person: PersonId, kind: DeviceKind, name: &'static str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, keys, family) = self.newborn().await;
         let node = self.node().await;
-        let keys = DeviceKeys::generate(&mut system_rng().unwrap());
-        let (family, genesis) = node
-            .ask(|runtime| {
-                let replica = runtime.replica();
-                (replica.family(), replica.control().genesis().clone())
-            })
-            .await
-            .unwrap();
-        let store = Store::create(&dir.path().join("home")).unwrap();
-        let identity = Identity::new(&keys, family, genesis, 7);
-        identity.save(&store).unwrap();
-        drop(store);
         let add = sign_device(&keys, family, person, kind);
         let device = add.device;
         node.ask(move |runtime| {
@@ -390,6 +378,44 @@ impl Home {
         let home = Self::open(dir).await;
         home.take_from(self).await;
         home
+    }
+
+    /// Makes a home for a new device of the person whose words these are, and tells this one.
+    pub async fn bring_back(&self, words: &str, name: &'static str) -> Self {
+        let (dir, _, _) = self.newborn().await;
+        let home = Self::open(dir).await;
+        home.take_from(self).await;
+        let kit = RecoveryKit::from_words(words).unwrap();
+        home.node()
+            .await
+            .ask(move |runtime| {
+                runtime.restore_with(&kit)?;
+                runtime.open_with_kit(&kit)?;
+                runtime.name(Subject::Device(runtime.device()), name)
+            })
+            .await
+            .unwrap()
+            .unwrap();
+        self.take_from(&home).await;
+        home
+    }
+
+    /// A home with keys of its own, of which the family has not heard.
+    async fn newborn(&self) -> (TempDir, DeviceKeys, FamilyId) {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = DeviceKeys::generate(&mut system_rng().unwrap());
+        let node = self.node().await;
+        let (family, genesis) = node
+            .ask(|runtime| {
+                let replica = runtime.replica();
+                (replica.family(), replica.control().genesis().clone())
+            })
+            .await
+            .unwrap();
+        let store = Store::create(&dir.path().join("home")).unwrap();
+        let identity = Identity::new(&keys, family, genesis, 7);
+        identity.save(&store).unwrap();
+        (dir, keys, family)
     }
 
     /// Sets what its node takes for the time.

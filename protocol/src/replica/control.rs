@@ -65,6 +65,8 @@ pub struct Control {
     /// By certifying op and key.
     pub(super) certified: BTreeMap<(DeviceId, OpId), Certified>,
     pub(super) losses: Vec<Loss>,
+    /// Removals, and when each was said by its author's clock.
+    removals: Vec<(OpId, Hit, Hlc)>,
     pub(super) described: Vec<Described>,
     pub(super) kit_uses: Vec<KitUse>,
     policies: BTreeMap<DeviceId, (Hlc, OpId, Policy)>,
@@ -114,6 +116,7 @@ impl Control {
             epochs: Epochs::default(),
             certified,
             losses: Vec::new(),
+            removals: Vec::new(),
             described: Vec::new(),
             kit_uses: Vec::new(),
             policies: BTreeMap::new(),
@@ -184,6 +187,22 @@ impl Control {
         let range = (*key, OpId::ZERO)..=(*key, OpId([255; 32]));
         let certified = self.certified.range(range);
         certified.filter_map(|(_, certified)| certified.person)
+    }
+
+    /// When somebody took a device or its person out of the family, as far as that counts.
+    pub(super) fn removals_of(
+        &self,
+        device: DeviceId,
+        person: Option<PersonId>,
+    ) -> impl Iterator<Item = Hlc> + '_ {
+        let fits = move |hit: &Hit| match hit {
+            Hit::Device(gone) => *gone == device,
+            Hit::Person(gone) => person == Some(*gone),
+        };
+        let removals = self.removals.iter();
+        let counted =
+            removals.filter(move |(op, hit, _)| fits(hit) && self.resolution.accepted.contains(op));
+        counted.map(|(_, _, at)| *at)
     }
 
     /// What a device keeps; archives are the default.
@@ -390,8 +409,14 @@ impl Control {
             })
         };
         match op {
-            Op::RemoveDevice((device,)) => loss(Hit::Device(*device)),
-            Op::RemovePerson((person,)) => loss(Hit::Person(*person)),
+            Op::RemoveDevice((device,)) => {
+                loss(Hit::Device(*device));
+                self.removals.push((id, Hit::Device(*device), hlc));
+            }
+            Op::RemovePerson((person,)) => {
+                loss(Hit::Person(*person));
+                self.removals.push((id, Hit::Person(*person), hlc));
+            }
             Op::RotateSeal((seal,)) => {
                 loss(Hit::Device(author));
                 self.rotated.entry(author).or_default().push((id, *seal));

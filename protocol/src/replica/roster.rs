@@ -36,6 +36,8 @@ pub struct DeviceRow {
     pub policy: Policy,
     /// Whether it was removed.
     pub removed: bool,
+    /// Since when, by the clock of who removed it or its person: Unix milliseconds.
+    pub removed_at: Option<u64>,
 }
 
 impl Replica {
@@ -84,16 +86,24 @@ impl Replica {
                 Owner::Keeper => (None, DeviceKind::Keeper),
                 Owner::Kit(_) => continue,
             };
+            let removed = !resolution.devices.contains_key(id);
             rows.push(DeviceRow {
                 id: *id,
                 name: self.name_of(&Subject::Device(*id)),
                 person,
                 kind,
                 policy: self.control.policy(id),
-                removed: !resolution.devices.contains_key(id),
+                removed,
+                removed_at: removed.then(|| self.removed_at(id, person)).flatten(),
             });
         }
         rows
+    }
+
+    /// The first statement that counts and takes a device or its person out of the family.
+    fn removed_at(&self, device: &DeviceId, person: Option<PersonId>) -> Option<u64> {
+        let removals = self.control.removals_of(*device, person);
+        removals.map(|at| at.time().0).min()
     }
 
     /// Eight words for who belongs: two devices that show the same agree on every person and device.

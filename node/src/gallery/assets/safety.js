@@ -20,7 +20,7 @@ function needs(status) {
   return [...(unprinted ? [words] : []), ...status.problem_details.map((/** @type {any} */ one) => {
     const values = Object.fromEntries(Object.entries(one.values).map(([name, value]) => [name, told(name, value)]));
     const key = `problem.${one.id}`;
-    return { text: has(key) ? t(key, values) : clean(one.text, 400), next: next[one.id] && next[one.id](one.values) };
+    return { text: has(key) ? t(key, values) : clean(one.text, 400), next: one.values.own ? words.next : next[one.id] && next[one.id](one.values) };
   })];
 }
 /** @param {string} name @param {any} value */
