@@ -4,7 +4,7 @@
 //! of them in flight. Small blobs come many in one answer; large ones leaf by
 //! leaf, from every peer that holds them at once, each leaf verified before it is
 //! stored, and go on after an interruption. A peer that sends what does not belong
-//! to the blob is named and kept away.
+//! to the blob, or what is no request, is named and kept away.
 
 mod audit;
 mod download;
@@ -64,8 +64,15 @@ impl Network {
         }
         let network = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve::serve(&network, device, stream).await {
-                tracing::debug!(device = %device.short(), %error, "serving ended");
+            match serve::serve(&network, device, stream).await {
+                Ok(()) => {}
+                Err(Ended::Misbehaved) => {
+                    tracing::warn!(device = %device.short(), "a device asked for blobs with what is no request");
+                    network.turn_out(device).await;
+                }
+                Err(error) => {
+                    tracing::debug!(device = %device.short(), %error, "serving ended");
+                }
             }
         });
     }
@@ -114,9 +121,7 @@ impl Network {
             Ok(()) => return true,
             Err(Ended::Misbehaved) => {
                 tracing::warn!(device = %device.short(), "a device sent a bad blob");
-                self.blame(device).await;
-                self.keep_away(device);
-                self.cut_off(device).await;
+                self.turn_out(device).await;
             }
             // Once more, without that blob: the peer counts as not holding it.
             Err(Ended::Mistaken) => return self.fetches_anew(device).await,

@@ -237,15 +237,21 @@ impl Network {
         Ok(device)
     }
 
-    /// Keeps a device away for a while because it broke the protocol.
-    pub(super) fn keep_away(&self, device: DeviceId) {
+    /// Names a device that broke the protocol, keeps it away for a while, and ends what it has open.
+    pub(super) async fn turn_out(&self, device: DeviceId) {
+        self.blame(device).await;
+        self.keep_away(device);
+        self.cut_off(device).await;
+    }
+
+    fn keep_away(&self, device: DeviceId) {
         self.state()
             .misbehaved
             .insert(device, Instant::now() + KEEP_AWAY);
     }
 
     /// Remembers that a device sent what is provably wrong, to name it.
-    pub(super) async fn blame(&self, device: DeviceId) {
+    async fn blame(&self, device: DeviceId) {
         let blamed = self.0.node.ask(move |runtime| runtime.blame(device)).await;
         if let Ok(Err(error)) | Err(error) = blamed {
             tracing::warn!(%error, "who sent what is wrong could not be noted");

@@ -140,6 +140,9 @@ impl Network {
     /// The stream carries the length (u64, little endian) and the bytes. All of
     /// it is in the control space, which every member may read. One at a time for each device.
     pub(super) fn hand_over(&self, device: DeviceId, stream: Stream) {
+        if self.is_kept_away(&device) {
+            return;
+        }
         let network = self.clone();
         // It begins once it is written down, so that it does not end before.
         let (begin, begun) = oneshot::channel::<u64>();

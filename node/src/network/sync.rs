@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::{Notify, mpsc},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Network, calls, gossip::Greeted, peer_of};
 use crate::{
@@ -231,9 +232,7 @@ impl Network {
             match ended {
                 Ok(Some(reason)) if reason.is_misbehaviour() => {
                     tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
-                    network.blame(device).await;
-                    network.keep_away(device);
-                    network.cut_off(device).await;
+                    network.turn_out(device).await;
                 }
                 Ok(reason) => tracing::debug!(device = %device.short(), ?reason, "session ended"),
                 Err(error) => tracing::warn!(device = %device.short(), %error, "session failed"),
@@ -286,7 +285,7 @@ impl Network {
         let (heard, mut frames) = mpsc::channel(READ_AHEAD);
         let reader = tokio::spawn(read_frames(read, heard));
         let (say, said) = mpsc::channel(1);
-        let writer = tokio::spawn(write_frames(write, said));
+        let writer = AbortOnDropHandle::new(tokio::spawn(write_frames(write, said)));
         let mut deadline: Option<Instant> = None;
         let mut idle = false;
         let ended = loop {
@@ -326,7 +325,7 @@ impl Network {
         };
         drop(say);
         reader.abort();
-        // What was said last still goes out; a peer that does not read it is cut off by the network.
+        // What was said last still goes out, unless the peer does not read it.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), writer).await;
         self.node()
             .ask(move |runtime| runtime.close_session(&session.0, session.1))

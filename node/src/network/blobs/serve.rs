@@ -4,11 +4,12 @@ use heirloom_protocol::{
     id::DeviceId,
     limits,
     sync::blob::{
-        AnswerHead, AnswerKind, BlobPlace as Name, GetLeaves, GetMany, GetRange, Gone,
-        PREFIX_BYTES, Request, blob_bytes,
+        AnswerHead, AnswerKind, BlobFrameError, BlobPlace as Name, GetLeaves, GetMany, GetRange,
+        Gone, PREFIX_BYTES, Request, blob_bytes,
     },
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{CHALLENGES, Ended, Network, lists::read_checked};
 use crate::{
@@ -21,7 +22,7 @@ const LEAF: u64 = 65_536;
 /// Bytes written to the stream at once.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// Serves until the peer closes the stream.
+/// Serves until the peer closes the stream; [`Ended::Misbehaved`] once it has sent what is no request.
 pub(super) async fn serve(
     network: &Network,
     device: DeviceId,
@@ -31,13 +32,14 @@ pub(super) async fn serve(
     let mut write = BufWriter::with_capacity(WRITE_BYTES, write);
     // Requests are read on while an answer is written, so the peer never waits to ask.
     let (asked, mut requests) = tokio::sync::mpsc::channel(16);
-    let reader = tokio::spawn(async move {
+    let reader = AbortOnDropHandle::new(tokio::spawn(async move {
         while let Some(request) = read_request(&mut read).await {
-            if asked.send(request).await.is_err() {
+            let is_over = request.is_err();
+            if asked.send(request).await.is_err() || is_over {
                 return;
             }
         }
-    });
+    }));
     loop {
         let request = match requests.try_recv() {
             Ok(request) => request,
@@ -49,20 +51,28 @@ pub(super) async fn serve(
                 }
             }
         };
+        let request = request.map_err(|_| Ended::Misbehaved)?;
         answer(network, device, request, &mut write).await?;
         network.state().served_at = Some(std::time::Instant::now());
     }
-    reader.abort();
+    drop(reader);
     write.shutdown().await?;
     Ok(())
 }
 
-async fn read_request(read: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
+/// The next request, or what came instead of one; nothing where the stream has ended, be it in the middle of one.
+async fn read_request(
+    read: &mut (impl AsyncRead + Unpin),
+) -> Option<Result<Request, BlobFrameError>> {
     let mut prefix = [0; PREFIX_BYTES];
     read.read_exact(&mut prefix).await.ok()?;
-    let mut frame = vec![0; Request::frame_len(prefix).ok()?];
+    let length = match Request::frame_len(prefix) {
+        Ok(length) => length,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut frame = vec![0; length];
     read.read_exact(&mut frame).await.ok()?;
-    Request::from_frame(&frame).ok()
+    Some(Request::from_frame(&frame))
 }
 
 async fn answer(
