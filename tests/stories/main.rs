@@ -23,6 +23,7 @@ mod flood;
 mod full;
 mod gallery;
 mod gone;
+mod gone_bad;
 mod ground;
 mod imports;
 mod joins;
