@@ -288,6 +288,10 @@ test("German and names that are long or written from the right break no screen, 
   // What is written from the right stays within its own name: what stands beside it keeps its order.
   assert.equal(await page.locator("dialog .persons .grow").first().evaluate((one) => getComputedStyle(one).unicodeBidi), "isolate");
   await closed();
+  await go(page, `/albums/${albums[1]}`);
+  await page.getByRole("button", { name: "Teilen" }).tap();
+  await page.getByRole("dialog", { name: `\u2068${hebrew}\u2069` }).waitFor();
+  await closed();
   await page.locator(".album-head").getByRole("button", { name: "Mehr" }).tap();
   await page.getByRole("dialog").waitFor();
   await holdsAll("what can be done with an album");

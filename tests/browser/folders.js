@@ -58,3 +58,18 @@ test("what comes into a followed folder is on the page, and a folder that is awa
   await row.waitFor({ state: "detached" });
   for (const one of [page, timeline]) { await holds(one, assert); await one.context().close(); }
 });
+
+test("the folder of pictures is counted when one wants to add, and not before the page is shown", async () => {
+  mkdirSync(join(home.folder, "Pictures", "below"), { recursive: true });
+  const some = await pictures(browser, 3, 20);
+  for (const one of some) writeFileSync(join(home.folder, "Pictures", "below", one.name), one.buffer);
+  const page = await look(browser);
+  const asked = [];
+  page.on("response", async (told) => { if (told.url().includes("/api/v1/state")) asked.push(await told.json()); });
+  await page.goto(await home.link());
+  await page.locator(".top .add").click();
+  await page.getByRole("dialog").getByText("3 photos on this computer").waitFor();
+  assert.deepEqual(asked.map((one) => one.pictures && one.pictures.count), [null, 3]);
+  await holds(page, assert);
+  await page.context().close();
+});

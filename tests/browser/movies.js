@@ -127,11 +127,22 @@ test("a live photo moves when it is asked to, and is a photo again", async (on) 
   await holds(page, assert);
 });
 
-test("a movie that no browser plays is not told of while one looks at the photo beside it", async () => {
+test("a movie that no browser plays is told of when one looks at it, and not before; a double click fills the screen", async () => {
   await open("IMG_20120512_120310.jpg");
   // The neighbour has been tried, and nothing was said of it.
   await page.waitForFunction(() => [...document.querySelectorAll(".viewer video")].some((one) => one.error));
   assert.equal(await page.locator(".notice").count(), 0);
+  const box = await page.locator(".viewer .pswp__item[aria-hidden=false] .pswp__img").first().boundingBox();
+  await page.mouse.dblclick(box.x + box.width / 2, box.y + box.height / 2);
+  await page.waitForFunction(() => document.fullscreenElement);
+  await page.getByRole("button", { name: "Full screen" }).click();
+  await page.waitForFunction(() => !document.fullscreenElement);
+  for (const key of ["ArrowLeft", "ArrowRight"]) {
+    await page.keyboard.press(key);
+    if (await page.locator(MOVIE).count()) break;
+    await page.keyboard.press(key === "ArrowLeft" ? "ArrowRight" : "ArrowLeft");
+  }
+  await page.getByText(/format does not play in this browser/).first().waitFor();
   await page.keyboard.press("Escape");
   await page.locator(".viewer-top").waitFor({ state: "detached" });
   await holds(page, assert);

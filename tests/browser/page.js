@@ -75,6 +75,29 @@ test("what the node says by an id has a sentence: what needs a person, and every
   assert.deepEqual([...new Set([...problems, ...words, ...switches])].filter((key) => !(key in table)), []);
 });
 
+test("the errors that a family meets have sentences, and so have the reasons why a file is left or cannot be shown", () => {
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const table = JSON.parse(read("lang/de.json"));
+  // What a terminal or a stranger meets, and what is said with the node's own words in the sentence for all others.
+  const elsewhere = "TOO-LARGE ELSEWHERE PARTLY READ-ONLY NOT-YET NO-GALLERY OTHER-ACCOUNT NO-SYSTEMD SERVICE LOCKED SESSION LINK HOST ORIGIN KEY-PERMISSIONS NEWER-FORMAT NOT-SET-UP ALREADY-SET-UP NOT-CONFIRMED USAGE IO NODE-GONE INTERRUPTED INTERNAL".split(" ").map((id) => `E-${id}`);
+  assert.ok("error.other" in table);
+  const ids = [...readFileSync(`${root}docs/errors.md`, "utf8").matchAll(/^## (E-[A-Z-]+)/gm)].map(([, id]) => id);
+  assert.ok(ids.length > 25 && elsewhere.every((id) => ids.includes(id)), `${ids.length}`);
+  assert.deepEqual(ids.filter((id) => !elsewhere.includes(id) && !(`error.${id}` in table)), []);
+  const source = (name) => readFileSync(`${root}node/src/${name}`, "utf8");
+  const reasons = [
+    // What a worker process met passes, and is tried again.
+    ...source("media/mod.rs").split("pub enum Reason")[1].split("impl Reason")[0].matchAll(/#\[error\("(?!no worker|the worker)([^"]+)"\)\]/g),
+    ...source("media/sniff/take.rs").split("pub fn reason")[1].split("})")[0].matchAll(/=> "([^"]+)"/g),
+    ...source("import/scan.rs").split("fn reason(")[1].split("#[cfg")[0].matchAll(/"([^"]+)"/g),
+  ].map(([, said]) => said);
+  assert.equal(reasons.length, 16, reasons.join());
+  const very = [...["api/followed.rs", "api/files.rs", "network/options.rs"].map(source).join("\n").matchAll(/\.why\("(\w+)"/g)].map(([, id]) => id);
+  assert.ok(very.length > 5, very.join());
+  assert.deepEqual(very.filter((id) => !(`error.E-USAGE.${id}` in table)), []);
+  assert.deepEqual(reasons.filter((said) => !(`reason.${said}` in table)), []);
+});
+
 test("nothing turns text into markup or code", () => {
   for (const name of scripts) {
     assert.doesNotMatch(read(name).toString(), /innerHTML|outerHTML|insertAdjacentHTML|dangerouslySet|document\.write|\beval\(|new Function|srcdoc|createPolicy/, name);

@@ -95,6 +95,10 @@ test("a phone comes in by what the settings show, looks, adds, favours and comme
   await other.goto(url);
   await other.getByText("This page is locked").waitFor();
   await home.command(["sessions", "revoke"]);
+  // The page that is open says so by itself, and what a person without a terminal can do.
+  await phone.getByText("This page is locked").waitFor();
+  await phone.getByText(/Ask for a new picture: on the computer/).waitFor();
+  assert.equal(await phone.getByText("heirloom open").isVisible(), false);
   await phone.goto(`${at.origin}/photos`);
   await phone.getByText("This page is locked").waitFor();
 });

@@ -132,7 +132,28 @@ test("who only looks at an album is offered nothing that would be refused, and s
   await button(b, "Add somebody").click();
   // A dialog over another has a name of its own.
   await b.getByRole("dialog", { name: "Add somebody" }).waitFor();
+  await b.getByText("Everybody in the family sees it already.").waitFor();
   assert.deepEqual(await findings(b), []);
   assert.equal(await b.getByRole("button", { name: "Invite somebody new" }).count(), 0);
   for (const one of [a, b]) await holds(one, assert);
+});
+
+test("a large picture that is on its way shows the small one, and comes by itself", async () => {
+  await b.goto(`${ben.ready.gallery}/albums/${album}`);
+  await b.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 3);
+  await b.route("**/preview/*", (route) => route.fulfill({ status: 404, contentType: "application/json", body: "{}" }));
+  await b.locator(".cell .look").first().click();
+  await b.locator(".viewer.ready").waitFor();
+  const looked = b.locator('.viewer .pswp__item[aria-hidden="false"]');
+  await looked.getByText(/large picture is on its way/).waitFor();
+  await b.waitForFunction(() => document.querySelector('.viewer .pswp__item[aria-hidden="false"] .stage img')?.naturalWidth > 0);
+  await b.unroute("**/preview/*");
+  const [more] = await pictures(browser, 1, 9);
+  writeFileSync(join(anna.folder, more.name), more.buffer);
+  await anna.command(["import", "--album", "Summer", join(anna.folder, more.name)]);
+  await b.waitForFunction(() => [...document.querySelectorAll(".viewer img.pswp__img")].some((one) => one.src.includes("/preview/") && one.naturalWidth > 0 && one.closest('.pswp__item[aria-hidden="false"]')));
+  await looked.getByText(/large picture is on its way/).waitFor({ state: "detached" });
+  await b.keyboard.press("Escape");
+  await b.locator(".viewer-top").waitFor({ state: "detached" });
+  await holds(b, assert);
 });

@@ -3,7 +3,7 @@ import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Home, holds, launch, look, pictures } from "./world.js";
+import { Home, findings, holds, launch, look, pictures } from "./world.js";
 
 let browser;
 let home;
@@ -83,4 +83,26 @@ test("eight tabs and more are no too many: who is not looked at listens again wh
   await first.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 3);
   await holds(first, assert);
   await first.context().close();
+});
+
+test("the settings name who is let in, end one session or all, and say how a phone gets in", async () => {
+  const [page, other] = [await look(browser), await look(browser)];
+  await home.command(["sessions", "revoke"]);
+  for (const one of [other, page]) await one.goto(await home.link());
+  await page.goto(`${home.ready.gallery}/settings`);
+  const ends = page.getByRole("button", { name: /^End: / });
+  await ends.nth(1).waitFor();
+  assert.equal(await ends.count(), 2);
+  await page.getByText("heirloom serve --gallery 0.0.0.0:8443 --lan-gallery").waitFor();
+  assert.deepEqual(await findings(page), []);
+  // Which is whose is told by when it began: the other one is older.
+  const listed = (await home.command(["sessions", "list"])).filter((line) => line.type === "session");
+  const older = listed.findIndex((one) => one.made === listed.map((each) => each.made).sort()[0]);
+  await ends.nth(older).click();
+  await page.waitForFunction(() => [...document.querySelectorAll("button")].filter((one) => /^End: /.test(one.getAttribute("aria-label") || "")).length === 1);
+  await other.getByText("This page is locked").waitFor();
+  await page.getByRole("button", { name: "Lock everybody out" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Lock everybody out" }).click();
+  await page.getByText("This page is locked").waitFor();
+  for (const one of [page, other]) { await holds(one, assert); await one.context().close(); }
 });

@@ -146,7 +146,7 @@ fn folder(doorway: &Doorway, body: &Value, field: &str) -> Result<PathBuf, ApiEr
     let path = pick::path(body, field)?;
     if !path.is_absolute() {
         // This process may be a node that was started somewhere else.
-        return Err(ApiError::usage("the folder is given with its whole path"));
+        return Err(ApiError::usage("the folder is given with its whole path").why("path", 0));
     }
     let home = doorway.home();
     let home = home.canonicalize().unwrap_or_else(|_| home.to_owned());
@@ -154,7 +154,8 @@ fn folder(doorway: &Doorway, body: &Value, field: &str) -> Result<PathBuf, ApiEr
         return Err(ApiError::usage(
             "the folder lies in Heirloom's own home, which holds no photos in clear",
         )
-        .hint("name a folder elsewhere"));
+        .hint("name a folder elsewhere")
+        .why("home", 0));
     }
     Ok(path)
 }

@@ -68,17 +68,18 @@ fn real(asked: &str, home: &Path) -> Result<PathBuf, ApiError> {
     let dir = dir.map_err(|_| {
         ApiError::not_found(&format!("folder {asked}"))
             .hint("look at the name, and whether the disk is connected")
+            .why("folder", 0)
     })?;
     if !dir.is_dir() || dir.to_str().is_none() {
-        return Err(ApiError::usage(&format!(
-            "{asked} is no folder that can be followed"
-        )));
+        return Err(
+            ApiError::usage(&format!("{asked} is no folder that can be followed")).why("folder", 0),
+        );
     }
     let home = home.canonicalize();
     if home.is_ok_and(|home| dir.starts_with(home)) {
-        return Err(ApiError::usage(
-            "what Heirloom keeps itself cannot be followed",
-        ));
+        return Err(
+            ApiError::usage("what Heirloom keeps itself cannot be followed").why("home", 0),
+        );
     }
     Ok(dir)
 }
@@ -98,9 +99,10 @@ async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError
         forget(node.store(), &before)?;
     }
     if all.len() >= FOLDERS_MAX {
-        return Err(ApiError::usage(&format!(
-            "{FOLDERS_MAX} folders are followed already"
-        )));
+        return Err(
+            ApiError::usage(&format!("{FOLDERS_MAX} folders are followed already"))
+                .why("many", FOLDERS_MAX),
+        );
     }
     let folder = Watched::new(dir, album);
     all.push(folder.clone());

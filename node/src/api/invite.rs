@@ -15,7 +15,11 @@ use heirloom_protocol::{
 use rand_core::Rng as _;
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, pair, people, pick};
+use super::{
+    Answer, ApiError, Done, Doorway,
+    pair::{self, Question},
+    people, pick,
+};
 use crate::{
     catalog::instant_text,
     forms,
@@ -322,17 +326,28 @@ impl Desk<'_> {
         run_inviter(guest.stream, machine, self, &dropped).await
     }
 
-    fn question(&self, newcomer: &Newcomer) -> String {
-        let device = &newcomer.device_name;
-        match (self.offer.invite_for, &newcomer.person_name) {
+    fn question(&self, newcomer: Newcomer) -> Question {
+        let device = newcomer.device_name;
+        let (id, person, text) = match (self.offer.invite_for, newcomer.person_name) {
             (InviteFor::Person { .. }, Some(person)) => {
-                format!("Let {person} join with {device}?")
+                let text = format!("Let {person} join with {device}?");
+                ("person", person, text)
             }
-            (InviteFor::Keeper, _) => format!("Let {device} join as a keeper?"),
-            _ => format!(
-                "Let {device} join as a device of {}?",
-                self.offer.person_name
-            ),
+            (InviteFor::Keeper, _) => {
+                let text = format!("Let {device} join as a keeper?");
+                ("keeper", String::new(), text)
+            }
+            _ => {
+                let person = self.offer.person_name.clone();
+                let text = format!("Let {device} join as a device of {person}?");
+                ("device", person, text)
+            }
+        };
+        Question {
+            id,
+            device,
+            person,
+            text,
         }
     }
 }
@@ -370,8 +385,8 @@ impl Inviting for Desk<'_> {
     }
 
     async fn ask(&mut self, words: [&'static str; 4], newcomer: Newcomer) -> Verdict {
-        let question = self.question(&newcomer);
-        pair::ask(self.doorway, self.answer, &words, &question).await
+        let question = self.question(newcomer);
+        pair::ask(self.doorway, self.answer, &words, question).await
     }
 
     async fn spend(&mut self) -> Result<bool, ApiError> {

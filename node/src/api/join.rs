@@ -23,7 +23,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::{Answer, ApiError, Done, Doorway, pair, pick};
+use super::{
+    Answer, ApiError, Done, Doorway,
+    pair::{self, Question},
+    pick,
+};
 use crate::{
     net::{Address, Net, NetConfig, NetError, NetEvent, Peer, Proto, Stream, Whom},
     network::{
@@ -511,11 +515,14 @@ impl Joining for Guest<'_> {
             tracing::error!(?error, "this device cannot keep what it is about to become");
             return tokio::sync::oneshot::channel().1;
         }
-        let question = format!(
-            "Does {} of {} show the same words?",
-            offer.inviter_device, offer.inviter_name
-        );
-        pair::ask(self.doorway, self.answer, &words, &question).await
+        let (device, person) = (&offer.inviter_device, &offer.inviter_name);
+        let question = Question {
+            id: "inviter",
+            device: device.clone(),
+            person: person.clone(),
+            text: format!("Does {device} of {person} show the same words?"),
+        };
+        pair::ask(self.doorway, self.answer, &words, question).await
     }
 
     async fn store(&mut self, handed: Zeroizing<Vec<u8>>) -> Result<(), ApiError> {

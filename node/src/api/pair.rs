@@ -39,19 +39,29 @@ impl Questions {
     }
 }
 
+/// What a person is asked: in English, and as a page that speaks another language needs it.
+pub(super) struct Question {
+    pub(super) id: &'static str,
+    /// The other device, and whose it is or will be; as the other side calls them.
+    pub(super) device: String,
+    pub(super) person: String,
+    pub(super) text: String,
+}
+
 /// Asks the person whether both screens show the same words.
 pub(super) async fn ask(
     doorway: &Doorway,
     answer: &Answer,
     words: &[&'static str; 4],
-    question: &str,
+    question: Question,
 ) -> Verdict {
     let Ok((token, verdict)) = doorway.questions.put() else {
         // A verdict whose other end is gone is a no.
         return oneshot::channel().1;
     };
     let line = json!({
-        "type": "confirm", "v": 1, "words": words, "ask": question, "token": token,
+        "type": "confirm", "v": 1, "words": words, "ask": question.text, "token": token,
+        "id": question.id, "device": question.device, "person": question.person,
     });
     answer.line(&line).await;
     verdict

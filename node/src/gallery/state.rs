@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::{RawQuery, State},
+};
 use serde_json::{Value, json};
 use walkdir::WalkDir;
 
@@ -18,11 +21,13 @@ use crate::media::MediaType;
 /// Entries of a picture folder that are looked at: a number for a question, not an inventory.
 const PICTURES_LOOKED_AT: usize = 20_000;
 
-/// `GET /api/v1/state`.
+/// `GET /api/v1/state`; the folder of pictures is looked at before there is a family, and with
+/// `?pictures=1`, because counting takes its time.
 pub(super) async fn state(
     State(gallery): State<Gallery>,
     Extension(Let(reach)): Extension<Let>,
     Extension(door): Extension<Door>,
+    RawQuery(asked): RawQuery,
 ) -> Result<Json<Value>, Refusal> {
     let limited = reach == Reach::Phone;
     let phones = gallery.lan();
@@ -38,6 +43,7 @@ pub(super) async fn state(
             fields.insert(field.into(), value);
         }
     };
+    let mut wants_pictures = asked.as_deref() == Some("pictures=1");
     if let Ok(node) = gallery.0.doorway.node().await {
         let view = node.view().await?;
         say("set_up", json!(true));
@@ -54,11 +60,12 @@ pub(super) async fn state(
         say("device", json!(view.device_name(&view.device)));
         say("device_id", json!(view.device.to_string()));
     } else {
+        wants_pictures = true;
         say("device", json!(crate::api::host_name()));
     }
     if !limited {
-        let found = tokio::task::spawn_blocking(|| (pictures(), folders())).await;
-        let (found, folders) = found.unwrap_or_default();
+        let found = move || (wants_pictures.then(pictures).flatten(), folders());
+        let (found, folders) = tokio::task::spawn_blocking(found).await.unwrap_or_default();
         say("pictures", json!(found));
         say("folders", folders);
     }

@@ -186,7 +186,7 @@ pub(crate) fn rates(text: &str) -> Result<Rates, ApiError> {
         return Ok(Rates::default());
     }
     text.parse()
-        .map_err(|error| ApiError::usage(&format!("{text:?}: {error}")))
+        .map_err(|error| ApiError::usage(&format!("{text:?}: {error}")).why("rates", 0))
 }
 
 /// Ranges of addresses.

@@ -1,12 +1,12 @@
 // Adding photos: dropped, picked, or a folder; the node does the work, the card says how far it is.
 import { Component, html, icon, layer, Dialog, IconButton, say, noticeFault, createRef } from "./ui.js";
-import { t, clean, size, has } from "./text.js";
+import { t, clean, size } from "./text.js";
 import { get, post, send, stream, rows } from "./api.js";
 import { home, turnedAway } from "./home.js";
+import { OUTCOMES, Report, saveReport } from "./report.js";
 
 /** Files that travel at once. */
 const AT_ONCE = 3;
-const OUTCOMES = ["added", "present", "paired", "skipped", "failed"];
 /** Also what has come and is imported when the rest is there. */
 const COUNTED = [...OUTCOMES, "waiting"];
 
@@ -168,7 +168,7 @@ export class Adding extends Component {
     const before = run.files.get(path);
     if (before) run.counts[before.outcome] -= 1;
     const outcome = COUNTED.includes(line.outcome) ? line.outcome : "failed";
-    run.files.set(path, { path, outcome, reason: line.reason, sent: sent || (before && before.sent), id: line.id });
+    run.files.set(path, { path, outcome, reason: line.reason, asset: line.asset, sent: sent || (before && before.sent), id: line.id });
     run.counts[outcome] += 1;
   }
   soon() { if (!this.drawn) this.drawn = requestAnimationFrame(() => { this.drawn = 0; this.setState({}); }); }
@@ -222,12 +222,11 @@ function blank(total, bytesTotal) {
 }
 /** Progress, and in the end a report that folds by outcome. */
 class Card extends Component {
-  state = { folded: false, shown: "" };
+  state = { folded: false };
   render() {
     const { run, stop, again, close } = this.props;
-    const { folded, shown } = this.state;
+    const { folded } = this.state;
     const fold = () => this.setState({ folded: !folded });
-    const show = (/** @type {string} */ name) => this.setState({ shown: shown === name ? "" : name });
     const part = run.bytesTotal ? run.bytes / run.bytesTotal : run.total ? run.done / run.total : 0;
     const title = run.ended ? t("add.ended", { n: run.counts.added }) : t("add.reading", { n: run.done, total: run.total });
     return html`<div class="card">
@@ -237,39 +236,26 @@ class Card extends Component {
       ${!run.ended && html`<progress max="1" value=${part || undefined} aria-label=${t("add.progress")}/>
         <p class="dim">${run.counts.present > 0 ? t("add.present", { n: run.counts.present }) : run.bytesTotal ? t("add.bytes", { done: size(run.bytes), total: size(run.bytesTotal) }) : t("add.leave")}</p>`}
       ${run.fault && html`<p class="dim">${clean(run.fault.message)}</p>`}
-      ${!folded && run.ended && html`<ul class="outcomes">${OUTCOMES.filter((name) => run.counts[name] > 0).map((name) => html`<li key=${name}>
-        <button type="button" aria-expanded=${String(shown === name)} onClick=${() => show(name)}><span class=${`mark ${name}`}/>${t(`outcome.${name}`)}<strong>${run.counts[name]}</strong></button>
-        ${shown === name && html`<${Files} files=${[...run.files.values()].filter((one) => one.outcome === name)}/>`}</li>`)}</ul>`}
+      ${!folded && run.ended && html`<${Report} run=${run}/>`}
       ${!folded && html`<footer>
         ${!run.ended && (!run.node || run.act) && html`<button type="button" class="quiet" onClick=${stop}>${t("add.stop")}</button>`}
         ${run.ended && run.counts.failed > 0 && !run.node && html`<button type="button" class="quiet" onClick=${again}>${t("again")}</button>`}
-        ${run.ended && run.files.size > 0 && html`<button type="button" class="quiet" onClick=${() => save(run)}>${t("add.save")}</button>`}
+        ${run.ended && run.files.size > 0 && html`<button type="button" class="quiet" onClick=${() => saveReport(run)}>${t("add.save")}</button>`}
       </footer>`}
     </div>`;
   }
 }
 
-/** @param {{files: any[]}} it */
-const Files = ({ files }) => html`<ul class="files">${files.slice(0, 200).map((one) => html`<li key=${one.path}><span>${clean(one.path, 200)}</span>
-  ${one.reason && html`<small>${clean(has(`reason.${one.reason}`) ? t(`reason.${one.reason}`) : one.reason, 200)}</small>`}</li>`)}
-  ${files.length > 200 && html`<li class="dim">${t("add.more", { n: files.length - 200 })}</li>`}</ul>`;
-
-/** Saves the report as a file. @param {any} run */
-function save(run) {
-  const lines = [...run.files.values()].map((one) => `${one.outcome}\t${clean(one.path, 2000)}\t${clean(one.reason || "", 500)}`);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/plain" }));
-  link.download = "heirloom-report.txt";
-  link.click();
-  window.setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
 /** The ways to add. */
 class Choices extends Component {
-  state = { albums: [], album: this.props.album || "", shared: true };
+  state = { albums: [], album: this.props.album || "", shared: true, pictures: null };
   files = createRef();
   folder = createRef();
-  componentDidMount() { rows("album", { do: "list" }, "album").then((all) => this.listed(all)).catch(() => {}); }
+  componentDidMount() {
+    // Counting what lies in the folder of pictures takes its time, so it is asked for here alone.
+    get("/api/v1/state?pictures=1").then((told) => this.setState({ pictures: told.pictures })).catch(() => {});
+    rows("album", { do: "list" }, "album").then((all) => this.listed(all)).catch(() => {});
+  }
   /** @param {any[]} all */
   listed(all) {
     const own = all.find((one) => one.use === "library" && one.name === "Library");
@@ -277,9 +263,8 @@ class Choices extends Component {
     this.setState({ albums: all.filter((one) => one.role !== "viewer" && one.use !== "library"), shared: !own || own.people.length > 1 });
   }
   render() {
-    const { albums, album, shared } = /** @type {any} */ (this.state);
+    const { albums, album, shared, pictures } = /** @type {any} */ (this.state);
     const { take, close } = this.props;
-    const pictures = home.state && home.state.pictures;
     const picked = (/** @type {any} */ e) => take(listed(e.target.files), album || undefined);
     const away = turnedAway(home.status);
     return html`${away ? html`<p class="alarm" role="note">${icon("warn")}<span>${t("add.out")}</span></p>` : html`<p>${t("add.text")}</p>`}
@@ -291,6 +276,8 @@ class Choices extends Component {
         ${pictures && html`<button type="button" class="way" onClick=${() => { close(); adding.folder(pictures.path); }}>${icon("laptop")}<strong>${t("add.pictures", { n: pictures.count })}</strong><small>${clean(pictures.path, 120)}</small></button>`}
       </div>
       <p class="dim">${t("add.hint")}</p>
+      <details class="own"><summary>${t("add.path")}</summary><form class="inline" onSubmit=${(/** @type {any} */ e) => { e.preventDefault(); const path = e.target.elements.path.value.trim(); if (path) { close(); adding.folder(path); } }}>
+        <label class="field"><input name="path" aria-label=${t("add.path")} maxlength="4096" required autocomplete="off" autocapitalize="none" spellcheck=${false}/></label><button class="main">${t("add.short")}</button></form></details>
       <input class="unseen" type="file" ref=${this.files} multiple accept="image/*,video/*,.heic,.heif,.dng,.cr2,.cr3,.nef,.arw,.raf" tabindex="-1" aria-hidden="true" onChange=${picked}/>
       <input class="unseen" type="file" ref=${this.folder} webkitdirectory multiple tabindex="-1" aria-hidden="true" onChange=${picked}/>`;
   }

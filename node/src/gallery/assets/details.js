@@ -1,6 +1,6 @@
 // What is known of one photo, what was said about it, and which devices keep it.
 import { Component, html, icon, noticeFault, Trouble, Face, IconButton } from "./ui.js";
-import { t, clean, wallTime, instant, ago, size, has } from "./text.js";
+import { t, clean, wallTime, instant, ago, size, has, reasonText } from "./text.js";
 import { act, get } from "./api.js";
 import { home } from "./home.js";
 import { caption, retake, sayDone } from "./deeds.js";
@@ -106,7 +106,7 @@ function facts(asset, told, change) {
     ${fact(t("details.file"), clean(asset.name, 200), [pixels, size(asset.bytes)].filter(Boolean).join(" \u00b7 "))}
     ${fact(t("details.added"), clean(told.added_by || asset.by, 80), told.added_at ? instant(told.added_at) : "")}
     ${fact(t("details.albums"), (asset.albums || []).map((/** @type {any} */ name) => clean(name, 80)).join(", "))}
-    ${asset.preview === "none" && fact(t("details.nopreview"), clean(asset.preview_reason || t("viewer.nopreview"), 200))}
+    ${asset.preview === "none" && fact(t("details.nopreview"), asset.preview_reason ? reasonText(asset.preview_reason) : t("viewer.nopreview"))}
   </dl>`;
 }
 

@@ -1,6 +1,6 @@
 // A code for one more device or person: as a picture, as words, with the time it has left.
 import { Component, html, layer, Dialog, Trouble, icon } from "./ui.js";
-import { t, clean, instant } from "./text.js";
+import { t, clean, has, instant } from "./text.js";
 import { act } from "./api.js";
 import { home } from "./home.js";
 
@@ -14,6 +14,9 @@ export function invite(how = {}) {
 
 /** A picture that the node drew, as a file of this page. @param {string} svg */
 const picture = (svg) => URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+
+/** What is asked of a person, in the reader's words. @param {any} ask the node's line */
+export const question = (ask) => (has(`pair.ask.${ask.id}`) ? t(`pair.ask.${ask.id}`, { device: clean(ask.device, 60), person: clean(ask.person, 60) }) : clean(ask.ask, 200));
 
 /** Four words that must be the same on both screens. @param {{words: string[], label: string}} it */
 export const SameWords = ({ words, label }) => html`<ol class="same-words" aria-label=${label}>${words.map((word) => html`<li key=${word}>${word}</li>`)}</ol>`;
@@ -93,7 +96,7 @@ class Inviting extends Component {
   }
   asks() {
     const ask = /** @type {any} */ (this.state.ask);
-    return html`<p class="question">${clean(ask.ask, 200)}</p><p>${t("pair.same")}</p>
+    return html`<p class="question">${question(ask)}</p><p>${t("pair.same")}</p>
       <${SameWords} words=${ask.words} label=${t("pair.words")}/>
       ${ask.said ? html`<p class="waiting-line" role="status">${icon("live", "pulse")}${t("pair.other")}</p>` : html`<footer>
         <button type="button" class="danger" onClick=${() => this.answer(false)}>${t("pair.no")}</button>

@@ -108,6 +108,7 @@ class App extends Component {
     window.addEventListener("heirloom:language", () => this.setState({ stamp: this.state.stamp + 1 }));
     // A new link that is pasted over the open page.
     window.addEventListener("hashchange", () => { if (TOKEN.test(location.hash)) location.reload(); });
+    document.documentElement.classList.toggle("phone", location.protocol === "https:");
     whenLocked(() => { if (this.state.ready && !this.state.locked) this.lock(); });
     home.on("reached", () => { if (this.state.locked && home.reached) location.reload(); });
     for (const name of ["state", "status", "reached"]) home.on(name, () => this.setState({}));

@@ -38,7 +38,8 @@ export async function askPerson(title, there) {
       const left = people.filter((one) => !there.includes(one.id));
       return html`<ul class="choices">${left.map((one) => html`<li key=${one.id}><button type="button" onClick=${() => { picked = one; close(); }}>
           <${Face} name=${one.name}/><span>${clean(one.name)}</span></button></li>`)}
-        ${isAdmin(people) ? html`<li><button type="button" onClick=${() => { picked = "invite"; close(); }}><span class="face plus">${icon("plus")}</span><span>${t("people.invite")}</span></button></li>` : null}</ul>`;
+        ${isAdmin(people) ? html`<li><button type="button" onClick=${() => { picked = "invite"; close(); }}><span class="face plus">${icon("plus")}</span><span>${t("people.invite")}</span></button></li>`
+          : left.length === 0 && html`<li><p class="dim">${t("share.everybody")}</p></li>`}</ul>`;
     }}<//>`}<//>`);
   return picked;
 }

@@ -18,11 +18,11 @@ export function SelectionBar({ chosen, album, trashed, clear }) {
     <span class="space"/>
     ${trashed ? html`
       <${IconButton} icon="restore" cls="own" label=${t("restore")} onClick=${() => then(restore(ids))}/>
-      <${IconButton} icon="trash" cls="red own" label=${t("purge")} onClick=${() => then(purge(ids))}/>`
+      <${IconButton} icon="trash" cls="red own" hotkey="Delete" label=${t("purge")} onClick=${() => then(purge(ids))}/>`
     : html`
-      <${IconButton} icon="albums" cls="own" label=${t("album.addto")} onClick=${() => then(addTo(ids))}/>
-      <${IconButton} icon="heart" label=${t(favoured ? "unfavourite" : "favourite")} pressed=${favoured} onClick=${() => then(favourite(ids, !favoured))}/>
-      <${IconButton} icon="download" label=${t("download")} onClick=${() => download(chosen)}/>
-      <${IconButton} icon="trash" cls="own" label=${t("remove")} onClick=${() => then(trash(ids, album))}/>`}
+      <${IconButton} icon="albums" cls="own" hotkey="l" label=${t("album.addto")} onClick=${() => then(addTo(ids))}/>
+      <${IconButton} icon="heart" hotkey="f" label=${t(favoured ? "unfavourite" : "favourite")} pressed=${favoured} onClick=${() => then(favourite(ids, !favoured))}/>
+      <${IconButton} icon="download" hotkey="D" label=${t("download")} onClick=${() => download(chosen)}/>
+      <${IconButton} icon="trash" cls="own" hotkey="Delete" label=${t("remove")} onClick=${() => then(trash(ids, album))}/>`}
   </div>`;
 }

@@ -1,6 +1,6 @@
 // Settings: who we are, the language and the light, the network, the way back, the way out.
 import { Component, html, icon, confirm, Dialog, layer, notice, noticeFault, prompt, Loading } from "./ui.js";
-import { t, clean, size, LANGUAGES, speak, shown } from "./text.js";
+import { t, clean, size, instant, LANGUAGES, speak, shown } from "./text.js";
 import { act, post, rows, stream } from "./api.js";
 import { batchName } from "./add.js";
 import { home } from "./home.js";
@@ -9,7 +9,7 @@ import { checkWords, replaceWords } from "./recovery.js";
 /** What a path may have of characters. */
 const PATH = 4096;
 
-/** @param {{title: string, text?: string, children?: any}} it */
+/** @param {{title: string, text?: any, children?: any}} it */
 const Row = ({ title, text, children }) => html`<div class="setting"><div class="grow"><h3>${title}</h3>${text && html`<p class="dim">${text}</p>`}</div><div class="setting-do">${children}</div></div>`;
 
 export class Settings extends Component {
@@ -86,6 +86,12 @@ export class Settings extends Component {
     this.setState({ diagnosis: text });
     navigator.clipboard.writeText(text).then(() => notice(t("copied"))).catch(() => {});
   }
+  /** @param {string} [id] of one session; without it, all of them end, this one too */
+  async revoke(id) {
+    if (!id && !await confirm({ title: t("sessions.all"), text: t("logout.text"), yes: t("sessions.all"), danger: true })) return;
+    try { await act("sessions", { do: "revoke", ...(id ? { id } : {}) }); } catch (fault) { noticeFault(fault); }
+    this.again();
+  }
   async leave() {
     if (!await confirm({ title: t("logout.ask"), text: t("logout.text"), yes: t("logout") })) return;
     try { await post("/api/v1/logout"); } catch (fault) { noticeFault(fault); }
@@ -127,7 +133,12 @@ export class Settings extends Component {
           <label class="hit"><input type="checkbox" class="switch" role="switch" aria-label=${t(`config.${one.key}`)} checked=${one.value} onChange=${(/** @type {any} */ e) => this.set(one.key, e.target.checked)}/></label><//>`)}
         ${all.filter((one) => one.key.startsWith("bandwidth.")).map((one) => html`<${Row} key=${one.key} title=${t(`config.${one.key}`)} text=${one.value ? clean([one.value].flat().join(", "), 200) : t("config.bandwidth.free")}>
           <button type="button" class="quiet" onClick=${() => this.rate(one)}>${t("change")}</button><//>`)}`}<//>
+        ${!state.phones && html`<${Row} title=${t("phone.title")} text=${html`${t("phone.off")} <code>heirloom serve --gallery 0.0.0.0:8443 --lan-gallery</code>`}/>`}
         ${state.phones && html`<${Row} title=${t("phone.title")} text=${t("phone.more")}><button type="button" class="quiet" onClick=${() => this.phone()}>${icon("phone")}${t("phone.show")}</button><//>`}</div></section>
+      <section><h2>${t("sessions")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("sessions", { do: "list" }, "session")}>${(/** @type {any[]} */ all) => all.map((one) => html`
+        <${Row} key=${one.id} title=${t(`sessions.${one.reach}`)} text=${instant(one.made)}>
+          <button type="button" class="quiet" aria-label=${`${t("sessions.end")}: ${instant(one.made)}`} onClick=${() => this.revoke(one.id)}>${t("sessions.end")}</button><//>`)}<//>
+        <${Row} title=${t("sessions.all")}><button type="button" class="danger" onClick=${() => this.revoke()}>${t("sessions.all")}</button><//></div></section>
       <section><h2>${t("recovery")}</h2><div class="panel">
         <${Row} title=${t("recovery.check")} text=${t("recovery.text")}><button type="button" class="quiet" onClick=${() => checkWords()}>${t("recovery.check.now")}</button><//>
         <${Row} title=${t("recovery.replace")} text=${t("recovery.replace.text")}><button type="button" class="quiet" onClick=${() => replaceWords()}>${t("recovery.replace.now")}</button><//></div></section>

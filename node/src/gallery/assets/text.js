@@ -29,6 +29,8 @@ export function wished() {
 /** Loads the table of a language. @param {string} wanted */
 export async function speak(wanted) {
   table = await get(`/assets/lang/${wanted}.json`);
+  // Over TLS stands a phone, which has no terminal and has some sentences of its own.
+  if (location.protocol === "https:") for (const key of Object.keys(table)) if (key.endsWith("@phone")) table[key.slice(0, -6)] = table[key];
   // The reader's own country decides how a date is written.
   language = wanted;
   locale = (navigator.languages || []).find((tag) => tag.toLowerCase().startsWith(wanted)) || wanted;
@@ -50,9 +52,12 @@ export function t(key, values = {}) {
   }
   return form.replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => {
     const value = values[name];
-    return typeof value === "number" ? number(value) : String(value ?? "");
+    return typeof value === "number" ? number(value) : apart(String(value ?? ""));
   });
 }
+
+/** A name that is written from the right keeps to itself within a sentence. @param {string} value */
+const apart = (value) => (/[\u0590-\u08ff]/.test(value) ? `\u2068${value}\u2069` : value);
 
 /** Whether the table has a sentence. @param {string} key */
 export const has = (key) => key in table;
@@ -90,6 +95,13 @@ export function clean(text, longest = 300) {
 export function albumName(album) {
   if (album.use !== "library") return clean(album.name, 80);
   return album.name === "Library" ? t("album.library") : t("album.library.of", { name: clean(album.name.replace(/^Library of /, ""), 60) });
+}
+
+/** Why the node did not take a file or has no preview of it, in the reader's words where the table has them.
+ *  @param {string} said @returns {string} */
+export function reasonText(said) {
+  const kind = / is in the trash; /.test(said) ? "it is in the trash" : / for good; /.test(said) ? "it was deleted for good" : said;
+  return has(`reason.${kind}`) ? t(`reason.${kind}`) : clean(said, 200);
 }
 
 /** A wall time means what the camera's clock showed, so it is formatted without any zone.

@@ -1,5 +1,5 @@
 // A timeline: of everything, of an album, of the trash, of what was searched for.
-import { Component, html, createRef, go, icon, isTyping, say, Trouble, noticeFault } from "./ui.js";
+import { Component, html, createRef, go, icon, isTyping, say, Trouble, notice, noticeFault } from "./ui.js";
 import { t } from "./text.js";
 import { get } from "./api.js";
 import { Grid } from "./grid.js";
@@ -56,6 +56,7 @@ export class Timeline extends Component {
     if (this.forget) this.forget();
     if (this.viewer) this.viewer.close(true);
     window.clearTimeout(this.later);
+    window.clearTimeout(this.idle);
     document.body.classList.remove("selecting");
     this.grid.end();
   }
@@ -153,7 +154,7 @@ export class Timeline extends Component {
     if (photo && !this.viewer) {
       const found = await this.find(photo);
       if (found >= 0) { this.grid.focus(found, true); this.open(found, true); }
-      else if (first && this.props.lost) this.props.lost();
+      else if (first && this.props.lost) { notice(t("error.E-NOT-FOUND")); this.props.lost(); }
       return;
     }
     if (at && (first || at !== this.at)) {
@@ -188,6 +189,18 @@ export class Timeline extends Component {
     const part = map.end > 0 ? map.top / map.end : 0;
     if (month !== this.state.month || Math.abs(part - this.state.part) > 0.0005) this.setState({ month, part });
     if (map.top < 40 && this.state.arrived) this.setState({ arrived: 0 });
+    window.clearTimeout(this.idle);
+    this.idle = window.setTimeout(() => this.note(table.months[month], map.top), 400);
+  }
+
+  /** Keeps in the address which month is in sight, for who comes back to it. @param {string} month @param {number} top */
+  note(month, top) {
+    const base = this.props.base || "/photos";
+    if (this.viewer || location.pathname !== base) return;
+    const at = top > 40 && month !== "undated" ? month : null;
+    if (new URLSearchParams(location.search).get("at") === at) return;
+    this.at = at;
+    history.replaceState(history.state, "", at ? `${base}?at=${at}` : base);
   }
 
   /** @param {number} photo @param {import("./layout.js").Table|null} [table] @returns {import("./months.js").Photo|undefined} */
@@ -232,6 +245,8 @@ export class Timeline extends Component {
     if (event.key === "Escape" && this.picked.size) this.clear();
     else if (event.key === "g") this.goDate();
     else if (event.key === "?") home.keys();
+    // What the bar offers for the selection has keys, the same as in the viewer.
+    else if (this.picked.size) /** @type {HTMLElement|null} */ (document.querySelector(`.selection [data-key="${CSS.escape(event.key)}"]`))?.click();
   }
   async goDate() {
     const at = await askDate(this.grid.table ? this.grid.table.months : []);

@@ -62,9 +62,9 @@ export function iconNode(name, more = "") {
 }
 
 /** A round button that shows only its icon.
- *  @param {{icon: keyof typeof ICONS, label: string, onClick?: (e: any) => void, pressed?: boolean, cls?: string, disabled?: boolean}} it */
-export const IconButton = ({ icon: name, label, onClick, pressed, cls, disabled }) => html`
-  <button type="button" class=${`round ${cls || ""}`} aria-label=${label} title=${label} disabled=${disabled}
+ *  @param {{icon: keyof typeof ICONS, label: string, onClick?: (e: any) => void, pressed?: boolean, cls?: string, disabled?: boolean, hotkey?: string}} it */
+export const IconButton = ({ icon: name, label, onClick, pressed, cls, disabled, hotkey }) => html`
+  <button type="button" class=${`round ${cls || ""}`} data-key=${hotkey} aria-label=${label} title=${label} disabled=${disabled}
     aria-pressed=${pressed === undefined ? undefined : String(pressed)} onClick=${onClick}>${icon(name)}</button>`;
 
 /** Goes to another place of the page. @param {string} path @param {boolean} [replace] */
@@ -190,18 +190,24 @@ export async function prompt(it) {
   return said;
 }
 
-/** The sentence for what went wrong: that of the very thing, where the table has one. @param {any} fault @param {string} id */
-const sentence = (fault, id) => (fault.why && has(`error.${id}.${fault.why.id}`) ? `error.${id}.${fault.why.id}` : `error.${id}`);
+/** Which sentence the table has for what went wrong: that of the very thing, where there is one. @param {any} fault */
+function sentence(fault) {
+  const id = `error.${fault.id || "E-PAGE"}`;
+  return [fault.why ? `${id}.${fault.why.id}` : id, id].find(has);
+}
+
+/** What went wrong; what the node said itself stands in it where only that tells which. @param {any} fault */
+export const faultText = (fault) => t(sentence(fault) || "error.other", { ...fault.why, message: clean(fault.message) });
 
 /** What went wrong, as a person reads it: what happened, what is safe, what to do; the id folds out.
  *  @param {{fault: any, retry?: () => void}} it */
 export function Trouble({ fault, retry }) {
   const id = fault.id || "E-PAGE";
-  const own = has(`error.${id}`);
+  const own = sentence(fault);
   return html`<div class="trouble" role="alert">
     ${icon("warn")}
-    <div><p class="what">${own ? t(sentence(fault, id), fault.why || {}) : clean(fault.message)}</p>
-      ${fault.safe && html`<p>${clean(fault.safe)}</p>`}
+    <div><p class="what">${faultText(fault)}</p>
+      ${fault.safe && !own && html`<p>${clean(fault.safe)}</p>`}
       ${fault.hint && !own && html`<p class="dim">${clean(fault.hint)}</p>`}
       <details><summary>${t("error.details")}</summary><code>${clean(id)}</code>${own && fault.message !== id ? html` <span>${clean(fault.message)}</span>` : null}</details>
       ${retry && html`<button type="button" class="quiet" onClick=${retry}>${t("again")}</button>`}
@@ -215,8 +221,7 @@ export function notice(text, undo) { for (const call of noticed) call({ text, un
 /** Says what went wrong for a few seconds. @param {any} fault */
 export function noticeFault(fault) {
   if (fault && fault.name === "AbortError") return;
-  const id = fault.id || "";
-  notice(has(`error.${id}`) ? t(`error.${id}`) : clean(fault.message));
+  notice(faultText(fault));
 }
 
 /** The place where notices stand; also what a screen reader hears. */

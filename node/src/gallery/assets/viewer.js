@@ -1,13 +1,13 @@
 // One photo or movie at a time, over the grid that keeps its place.
 import PhotoSwipe from "./vendor/photoswipe.js";
-import { html, render, icon, isTyping, notice, say, IconButton, Dialog, layer, go } from "./ui.js";
+import { html, render, icon, isTyping, notice, faultText, say, IconButton, Dialog, layer, go } from "./ui.js";
 import { t, clean, wallTime, length } from "./text.js";
 import { stream } from "./api.js";
 import { home } from "./home.js";
 import { RATIOS, monthOf } from "./layout.js";
 import { Details } from "./details.js";
 import { addTo, download, favourite, restore, purge, trash } from "./deeds.js";
-import { photoName } from "./cell.js";
+import { node, photoName } from "./cell.js";
 
 const FADE_MS = 3000;
 /** How long one looks at a photo before its original is fetched from elsewhere. */
@@ -51,7 +51,6 @@ export class Viewer {
         const beside = window.innerWidth > 900;
         return { top: 0, left: 0, right: this.details && beside ? 380 : 0, bottom: this.details && !beside ? Math.round(view.y * 0.62) : 0 };
       },
-      errorMsg: t("viewer.nothing"),
     };
   }
 
@@ -85,6 +84,7 @@ export class Viewer {
     swipe.addFilter("itemData", (/** @type {any} */ _, /** @type {number} */ index) => this.item(index));
     swipe.addFilter("thumbEl", (/** @type {any} */ _, /** @type {any} */ data) => (data.element ? data.element.querySelector("img") : null));
     swipe.addFilter("placeholderSrc", (/** @type {any} */ src, /** @type {any} */ content) => content.data.msrc || src);
+    swipe.addFilter("contentErrorElement", (/** @type {any} */ _, /** @type {any} */ content) => unseen(content.data));
     swipe.on("contentLoad", (/** @type {any} */ event) => this.content(event));
     // A small photo that was grown to fill the window is whole then: it swipes away like any other.
     swipe.on("zoomLevelsUpdate", (/** @type {any} */ { zoomLevels }) => { zoomLevels.fit = zoomLevels.initial; });
@@ -163,6 +163,9 @@ export class Viewer {
     root.addEventListener("pointermove", awake);
     root.addEventListener("focusin", awake);
     root.addEventListener("keydown", awake);
+    root.addEventListener("dblclick", (event) => {
+      if (/** @type {HTMLElement} */ (event.target).closest(".pswp__img, .pswp__zoom-wrap") && matchMedia("(hover: hover)").matches) this.fullScreen();
+    });
     this.draw();
     this.awake();
     root.focus();
@@ -189,6 +192,9 @@ export class Viewer {
     window.clearTimeout(this.dwell);
     if (this.stopFetch) this.stopFetch.abort();
     this.fetching = null;
+    const content = this.swipe.currSlide?.content;
+    if (content?.element?.querySelector("video")?.error) notice(t("viewer.movie"));
+    if (this.swipe.currSlide?.content.isError()) this.swipe.refreshSlideContent(this.index);
     if (photo) {
       this.address(photo.id);
       say(photoName(photo));
@@ -225,6 +231,7 @@ export class Viewer {
       this.draw();
     } catch (fault) {
       if (stop.signal.aborted) return;
+      if (/** @type {any} */ (fault).id !== "E-NO-PEER") { tell(faultText(fault)); return; }
       const devices = /** @type {any} */ (fault).devices || [];
       const names = devices.map((/** @type {any} */ one) => clean(one.name || one, 40)).join(", ");
       tell(names ? t("fetch.elsewhere", { names }) : t("fetch.none"));
@@ -239,7 +246,9 @@ export class Viewer {
     this.index = next;
     this.swipe.currIndex = next;
     this.swipe.potentialIndex = next;
-    for (const by of [-1, 0, 1]) if (by || !this.now) this.swipe.refreshSlideContent(next + by);
+    // What could not be shown may have come meanwhile.
+    const failed = this.swipe.currSlide?.content.isError();
+    for (const by of [-1, 0, 1]) if (by || !this.now || failed) this.swipe.refreshSlideContent(next + by);
     this.draw();
   }
 
@@ -357,6 +366,20 @@ async function more(photo, mayAdd) {
   next();
 }
 
+/** What stands where a picture could not be shown: the small one, while the large one is on its way. @param {any} data */
+function unseen(data) {
+  const place = node("div", "stage none");
+  if (data.msrc) {
+    const small = /** @type {HTMLImageElement} */ (node("img", ""));
+    small.alt = data.alt;
+    small.src = data.msrc;
+    small.addEventListener("error", () => small.remove());
+    place.append(small);
+  }
+  place.append(node("p", "", t(data.msrc ? "viewer.coming" : "viewer.nothing")));
+  return place;
+}
+
 /** What stands over the photo. */
 function Controls(/** @type {any} */ { viewer, photo, first, last }) {
   const trashed = viewer.timeline.props.trashed;
@@ -374,6 +397,7 @@ function Controls(/** @type {any} */ { viewer, photo, first, last }) {
       ${photo && trashed && html`<${IconButton} icon="restore" cls="own" label=${t("restore")} onClick=${() => restore([photo.id])}/>`}
       ${photo && !limited && html`<${IconButton} icon="trash" label=${t(trashed ? "purge" : "remove")} onClick=${() => viewer.remove()}/>`}
       ${photo && html`<span class="narrow"><${IconButton} icon="more" label=${t("more")} onClick=${() => more(photo, !trashed && !limited)}/></span>`}
+      <${IconButton} icon="full" cls="wide-only" label=${t("viewer.full")} onClick=${() => viewer.fullScreen()}/>
       <${IconButton} icon="info" label=${t("details")} pressed=${viewer.details} onClick=${() => viewer.toggleDetails()}/>
     </div>
     ${!first && html`<${IconButton} icon="left" cls="step before" label=${t("viewer.before")} onClick=${() => viewer.swipe.prev()}/>`}

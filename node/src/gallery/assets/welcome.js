@@ -4,7 +4,7 @@ import { t, clean, LANGUAGES, shown, speak } from "./text.js";
 import { act } from "./api.js";
 import { home } from "./home.js";
 import { adding } from "./add.js";
-import { SameWords } from "./invite.js";
+import { SameWords, question } from "./invite.js";
 import { Words } from "./recovery.js";
 
 /** @param {string} language */
@@ -122,7 +122,7 @@ export class Welcome extends Component {
   }
   joins() {
     const { ask, busy } = /** @type {any} */ (this.state);
-    if (ask) return html`<h1>${t("pair.same.title")}</h1><p class="question">${clean(ask.ask, 200)}</p><p>${t("pair.same")}</p><${SameWords} words=${ask.words} label=${t("pair.words")}/>
+    if (ask) return html`<h1>${t("pair.same.title")}</h1><p class="question">${question(ask)}</p><p>${t("pair.same")}</p><${SameWords} words=${ask.words} label=${t("pair.words")}/>
       ${ask.said ? html`<p class="waiting-line" role="status">${icon("live", "pulse")}${t("pair.other")}</p>` : html`<footer><button type="button" class="danger" onClick=${() => this.answer(false)}>${t("pair.no")}</button><button type="button" class="main" onClick=${() => this.answer(true)}>${t("pair.yes")}</button></footer>`}`;
     return html`<h1>${t("welcome.join")}</h1><p>${t("join.text")}</p>
       <form onSubmit=${(/** @type {any} */ e) => this.join(e)}>
