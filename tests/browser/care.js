@@ -255,3 +255,47 @@ test("a change of a photo takes no focus, and draws nothing anew that is as it w
   assert.equal(await page.locator(`.cell.marked[data-id="${id}"]`).count(), 1, "the cell is the same");
   await holds(page, assert);
 });
+
+test("photos that come before the one that has the focus leave it the focus, also while others are on their way", async () => {
+  await page.goto(`${home.ready.gallery}/photos`);
+  await page.locator(".cell img.there").first().waitFor();
+  await page.locator(".cell .look").first().focus();
+  // The last of all: whatever comes stands before it.
+  await page.keyboard.press("End");
+  await page.waitForFunction(() => document.activeElement.closest(".cell")?.querySelector("img.there"));
+  const at = () => page.evaluate(() => { const now = document.activeElement.closest(".cell"); return now && now.dataset.id; });
+  const [id, place] = [await at(), await page.evaluate(() => Number(document.activeElement.closest(".cell").dataset.photo))];
+  // Whatever the photo that has the focus was in the meantime, however short.
+  await page.evaluate(() => {
+    window.had = new Set();
+    const look = () => window.had.add(document.activeElement.closest(".cell")?.dataset.id || document.activeElement.tagName);
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-id"] });
+  });
+  const paths = (await pictures(browser, 3, OWN + 9)).map((one, nth) => { const path = join(home.folder, `late-${nth}-${one.name}`); writeFileSync(path, one.buffer); return path; });
+  const before = await total();
+  // A table that is older, when it comes, than the months that are asked for after it.
+  let held = false;
+  await page.route("**/api/v1/timeline", async (route) => {
+    if (held) { await route.continue(); return; }
+    held = true;
+    const answer = await route.fetch();
+    for (const path of paths.slice(1)) await home.command(["import", path]);
+    await until("the others have come", async () => await total() === before + 3);
+    await route.fulfill({ response: answer });
+  });
+  await home.command(["import", paths[0]]);
+  await page.getByText(`${before + 3} photos`).first().waitFor({ state: "attached" });
+  assert.equal(held, true);
+  await page.unrouteAll({ behavior: "wait" });
+  assert.equal(await at(), id);
+  assert.equal(await page.evaluate(() => Number(document.activeElement.closest(".cell").dataset.photo)), place + 3);
+  assert.deepEqual(await page.evaluate(() => [...window.had]), [id]);
+  await page.setViewportSize({ width: 900, height: 700 });
+  await page.waitForFunction(() => document.querySelector(".scroll").clientWidth < 900);
+  await page.evaluate(() => new Promise((on) => requestAnimationFrame(() => requestAnimationFrame(on))));
+  assert.equal(await at(), id);
+  await page.keyboard.press("Enter");
+  await page.locator(".viewer.ready").waitFor();
+  assert.match(page.url(), new RegExp(id));
+  await holds(page, assert);
+});

@@ -196,7 +196,9 @@ export class Grid {
     const layout = /** @type {import("./layout.js").Layout} */ (this.layout);
     const month = monthOf(table, layout.first[row]);
     months.add(table.months[month]);
-    const details = this.on.months.get(table.months[month]);
+    const known = this.on.months.get(table.months[month]);
+    // What has come of another table has other photos at these places: they are shown with their own table.
+    const details = known && known.length === table.monthAt[month + 1] - table.monthAt[month] ? known : undefined;
     const made = cells(table, layout, row);
     made.forEach((one, nth) => {
       keep.add(one.photo);

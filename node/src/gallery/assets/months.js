@@ -38,22 +38,31 @@ export class Months {
       this.load(month, stop.signal).then(done, done);
     }
   }
+  /** What the node says of a month now. @param {string} month @param {AbortSignal} [signal] @returns {Promise<Photo[]>} */
+  async ask(month, signal) {
+    const { assets } = await get(`/api/v1/month/${month}${this.query ? `?${this.query}` : ""}`, signal);
+    return assets.map((/** @type {any} */ one) => (one.gone ? { n: "", k: "photo", pv: "none", h1: false, copies: 0, f: false, ...one } : one));
+  }
   /** @param {string} month @param {AbortSignal} [signal] @returns {Promise<Photo[]>} */
   async load(month, signal) {
     this.stale.delete(month);
-    const told = await get(`/api/v1/month/${month}${this.query ? `?${this.query}` : ""}`, signal).catch((fault) => {
+    const assets = await this.ask(month, signal).catch((fault) => {
       if (this.there.has(month)) this.stale.add(month);
       throw fault;
     });
+    this.keep(month, assets);
+    this.asked.delete(month);
+    this.came();
+    return assets;
+  }
+  /** @param {string} month @param {Photo[]} assets */
+  keep(month, assets) {
     this.there.delete(month);
-    this.there.set(month, told.assets.map((/** @type {any} */ one) => (one.gone ? { n: "", k: "photo", pv: "none", h1: false, copies: 0, f: false, ...one } : one)));
+    this.there.set(month, assets);
     for (const old of this.there.keys()) {
       if (this.there.size <= KEPT) break;
       this.there.delete(old);
     }
-    this.asked.delete(month);
-    this.came();
-    return told.assets;
   }
   /** Something changed in these months; without a list, in any. @param {string[]|null} months */
   doubt(months) {

@@ -10,6 +10,9 @@ import { tableOf, monthAtY, monthOf } from "./layout.js";
 import { askDate } from "./pick.js";
 import { home } from "./home.js";
 
+/** Tables that are asked for until one has as many photos as the months that are looked at. */
+const TRIES = 4;
+
 export class Timeline extends Component {
   box = createRef();
   state = { month: 0, part: 0, arrived: 0, fault: null, total: -1, stamp: 0 };
@@ -43,6 +46,11 @@ export class Timeline extends Component {
     window.addEventListener("keydown", this.keys);
     this.forget = home.on("changed", (/** @type {any} */ told) => {
       if (!told || told.version === undefined || told.version !== this.version) this.refresh(told && told.months);
+      else if (told.blobs || told.assets.length || told.months.length) {
+        // The table has this change already, and what is known of its months may not.
+        this.months.doubt(told.months.length ? told.months : null);
+        this.grid.draw();
+      }
     });
     this.placed = () => this.place();
     window.addEventListener("heirloom:place", this.placed);
@@ -87,14 +95,15 @@ export class Timeline extends Component {
     if (this.busy) { this.again = true; return; }
     this.busy = true;
     try {
-      const shown = this.viewer && this.viewer.now ? this.viewer.now.id : "";
       const doubts = this.doubts;
       this.doubts = [];
-      const table = await this.table();
-      // Only now: until there is a new table, the old months are what stands at its places.
-      this.months.doubt(doubts);
+      const { table, lists } = await this.whole();
       const before = this.grid.table;
-      const moved = before ? await this.moves(before, table) : (/** @type {number} */ photo) => photo;
+      const shown = this.viewer && this.viewer.now ? this.viewer.now.id : "";
+      // Now, with all of it at once: until there is a new table, the old months are what stands at its places.
+      const moved = this.moves(before, table, lists);
+      this.months.doubt(doubts);
+      for (const [name, list] of lists) { this.months.keep(name, list); this.months.stale.delete(name); }
       const followed = shown ? await this.follow(shown, moved, table) : moved;
       const more = table.total - (before ? before.total : 0);
       const away = this.grid.map.top > 40;
@@ -106,36 +115,52 @@ export class Timeline extends Component {
     if (this.again) { this.again = false; this.reload(); }
   }
 
+  /** Photos of the table on show that have to be found again in the next one. */
+  looked() { return [this.grid.anchor()?.photo ?? 0, this.grid.cursor, this.viewer ? this.viewer.index : 0]; }
+
+  /** The next table, and the months of it that are looked at: both have as many photos. */
+  async whole() {
+    for (let tries = 1; ; tries += 1) {
+      const table = await this.table();
+      const shown = this.grid.table;
+      const names = new Set(shown ? this.looked().filter((photo) => photo < shown.total).map((photo) => shown.months[monthOf(shown, photo)]) : []);
+      /** @type {Map<string, import("./months.js").Photo[]>} */
+      const lists = new Map();
+      let late = false;
+      await Promise.all([...names].map(async (name) => {
+        const month = table.months.indexOf(name);
+        const list = month < 0 ? null : await this.months.ask(name).catch(() => null);
+        if (list && list.length === table.monthAt[month + 1] - table.monthAt[month]) lists.set(name, list);
+        else if (list) late = true;
+      }));
+      // More may come all the time: then what has come is shown, and the rest by the next look.
+      if (!late || tries === TRIES) return { table, lists };
+    }
+  }
+
   /** Where photos of the old table are in the new one: by id where the month is known, else by place in the month.
-   *  @param {import("./layout.js").Table} before @param {import("./layout.js").Table} after */
-  async moves(before, after) {
-    const looked = [this.grid.anchor()?.photo ?? 0, this.grid.cursor, this.viewer ? this.viewer.index : 0];
+   *  @param {import("./layout.js").Table|null} before @param {import("./layout.js").Table} after
+   *  @param {Map<string, import("./months.js").Photo[]>} lists months of the new one */
+  moves(before, after, lists) {
     /** @type {Map<number, string>} */
     const ids = new Map();
-    const names = new Set();
-    for (const photo of looked) {
-      if (photo >= before.total || !before.total) continue;
-      const month = monthOf(before, photo);
-      const name = before.months[month];
-      const known = this.months.there.get(name);
-      const one = known && known[photo - before.monthAt[month]];
-      if (one) ids.set(photo, one.id);
-      names.add(name);
+    for (const photo of before ? this.looked() : []) {
+      // What is seen there, before what is known by now.
+      const id = this.grid.cells.get(photo)?.dataset.id || this.photoAt(photo)?.id;
+      if (id) ids.set(photo, id);
     }
-    // What is loaded has the places of the new table.
-    for (const name of names) if (after.months.includes(name)) await this.months.load(name).catch(() => {});
     const place = new Map(after.months.map((name, index) => [name, index]));
     return (/** @type {number} */ photo) => {
+      if (!before) return photo;
       if (photo >= before.total) return after.total;
-      const month = monthOf(before, photo);
-      const index = place.get(before.months[month]);
+      const name = before.months[monthOf(before, photo)];
+      const index = place.get(name);
       if (index === undefined) return Math.min(photo, after.total - 1);
       const [from, to] = [after.monthAt[index], after.monthAt[index + 1]];
       const id = ids.get(photo);
-      const list = id && this.months.there.get(before.months[month]);
-      const found = list ? list.findIndex((one) => one.id === id) : -1;
+      const found = id ? (lists.get(name) || []).findIndex((one) => one.id === id) : -1;
       if (found >= 0) return from + found;
-      return Math.min(from + photo - before.monthAt[month], to - 1);
+      return Math.min(from + photo - before.monthAt[monthOf(before, photo)], to - 1);
     };
   }
 
