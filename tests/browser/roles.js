@@ -157,3 +157,15 @@ test("a large picture that is on its way shows the small one, and comes by itsel
   await b.locator(".viewer-top").waitFor({ state: "detached" });
   await holds(b, assert);
 });
+
+test("a small picture that was asked for too early comes by itself", async () => {
+  const blank = (count) => b.waitForFunction((count) => document.querySelectorAll(".cell.blank").length === count && !document.querySelector(".cell img"), count);
+  await b.route("**/thumb/*", (route) => route.fulfill({ status: 404, contentType: "application/json", body: "{}" }));
+  await b.goto(`${ben.ready.gallery}/albums/${album}`);
+  await blank(4);
+  await b.unroute("**/thumb/*");
+  // Something that moves no photo: the cells stay as they are.
+  await anna.command(["caption", await b.locator(".cell").first().getAttribute("data-id"), "By the lake"]);
+  await b.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 4);
+  await holds(b, assert);
+});

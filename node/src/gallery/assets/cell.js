@@ -22,13 +22,18 @@ export function photoName(photo) {
   return parts.join(", ");
 }
 
+/** Cells whose picture was not there, and what was known of the photo then. @type {WeakMap<HTMLElement, import("./months.js").Photo>} */
+const unshown = new WeakMap();
+
 /** Shows a photo in its cell, once its details are known; draws only what changed.
  * @param {HTMLElement} cell @param {import("./months.js").Photo} photo @param {Set<string>} chosen ids of what is selected */
 export function fillCell(cell, photo, chosen) {
   const picked = chosen.has(photo.id);
   const state = `${photo.id}/${photo.pv}/${photo.f}/${photo.h1}/${photo.copies}/${picked}/${chosen.size > 0}/${photo.c}`;
-  if (cell.dataset.state === state) return;
-  const fresh = cell.dataset.id !== photo.id || cell.dataset.pv !== photo.pv;
+  // What was asked for too early is asked for again once anything is heard of it.
+  const again = unshown.has(cell) && unshown.get(cell) !== photo;
+  if (cell.dataset.state === state && !again) return;
+  const fresh = again || cell.dataset.id !== photo.id || cell.dataset.pv !== photo.pv;
   cell.dataset.state = state;
   cell.dataset.id = photo.id;
   cell.dataset.pv = photo.pv;
@@ -40,13 +45,19 @@ export function fillCell(cell, photo, chosen) {
     while (cell.lastElementChild !== look) /** @type {Element} */ (cell.lastElementChild).remove();
     look.replaceChildren();
     cell.classList.remove("blank");
+    unshown.delete(cell);
     if (photo.pv === "made") {
       const image = /** @type {HTMLImageElement} */ (node("img", ""));
       image.alt = "";
       image.decoding = "async";
       image.draggable = false;
       image.addEventListener("load", () => image.classList.add("there"));
-      image.addEventListener("error", () => { image.remove(); cell.classList.add("blank"); });
+      image.addEventListener("error", () => {
+        if (!image.isConnected) return;
+        image.remove();
+        cell.classList.add("blank");
+        unshown.set(cell, photo);
+      });
       image.src = `/thumb/${photo.id}`;
       // One that was shown before does not fade in again.
       if (image.complete && image.naturalWidth) image.classList.add("there");
