@@ -28,6 +28,8 @@ export class Home {
   /** Runs a command to its end and gives its lines of JSON. */
   async command(args, input = "") {
     const running = run(PROGRAM, ["--json", "--yes", ...args], { env: this.env, maxBuffer: 1 << 26 });
+    // A command that asks nothing may end before this is written.
+    running.child.stdin.on("error", () => {});
     running.child.stdin.end(input);
     const { stdout } = await running;
     return stdout.trim().split("\n").map((line) => JSON.parse(line));
