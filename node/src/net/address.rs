@@ -117,6 +117,30 @@ impl Address {
         }
     }
 
+    /// Whether it is one of the internet, that needs no relay.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.path() == Path::Direct
+    }
+
+    /// Without who is expected there, as text.
+    pub(crate) fn place(&self) -> String {
+        Self {
+            peer: None,
+            ..*self
+        }
+        .to_string()
+    }
+
+    /// Whether who calls from another address may have dialled this one: of the same protocol, and of an
+    /// overlay network both or neither.
+    pub(crate) fn is_of_kind(&self, other: &Self) -> bool {
+        let [one, two] = [self, other].map(|address| match address.ip.to_canonical() {
+            IpAddr::V4(ip) => (true, ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64),
+            IpAddr::V6(_) => (false, false),
+        });
+        one == two
+    }
+
     /// Whether a connection to it can be tried at all.
     ///
     /// Link-local IPv6 needs an interface beside the address, which a
@@ -253,6 +277,18 @@ impl Path {
     }
 }
 
+/// Whether somebody with an address is in another network than this device, as far as addresses tell: it is one
+/// of the internet and not of this home, which shares one IPv4 address and the first 56 bits of IPv6.
+pub(crate) fn is_elsewhere(ip: IpAddr, own: &[Address]) -> bool {
+    let ip = ip.to_canonical();
+    let mut own = own.iter().filter(|own| own.via.is_none());
+    Path::of(ip) == Path::Direct
+        && own.all(|own| match (own.ip.to_canonical(), ip) {
+            (IpAddr::V6(own), IpAddr::V6(ip)) => own.octets()[..7] != ip.octets()[..7],
+            (own, ip) => own != ip,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +381,32 @@ mod tests {
         assert!(Path::Lan < Path::Direct && Path::Direct < Path::Relay);
         let relay = Address::new(address.ip, address.port);
         assert!(!relay.is_same_place(&address));
+    }
+
+    #[test]
+    fn who_shares_the_address_of_this_home_is_not_elsewhere() {
+        let own = ["192.168.1.2", "203.0.113.7", "2001:db8:0:1::5"];
+        let own = own.map(|ip| Address::new(ip.parse().unwrap(), 1));
+        for (ip, elsewhere) in [
+            ("192.168.1.9", false),
+            ("203.0.113.7", false),
+            ("203.0.113.8", true),
+            ("2001:db8:0:1::9", false),
+            ("2001:db8:0:2::9", false),
+            ("2001:db8:1::9", true),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_elsewhere(ip.parse().unwrap(), &own), elsewhere, "{ip}");
+        }
+    }
+
+    #[test]
+    fn who_calls_over_an_overlay_has_not_dialled_an_address_of_the_internet() {
+        let [home, other, overlay, six] = ["203.0.113.7", "8.8.8.8", "100.64.0.9", "2001:db8::1"]
+            .map(|ip| Address::new(ip.parse().unwrap(), 1));
+        assert!(home.is_of_kind(&other));
+        assert!(!home.is_of_kind(&overlay));
+        assert!(!home.is_of_kind(&six));
     }
 
     #[test]

@@ -48,6 +48,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use address::is_elsewhere;
 pub use address::{Address, AddressError, Path, Peer};
 pub(crate) use discovery::of_properties;
 pub use discovery::{Advert, Sighting};
@@ -103,6 +104,11 @@ impl Net {
     /// Where this node can be dialled now, each with its own peer.
     pub fn addresses(&self) -> Vec<Address> {
         self.shared.listening()
+    }
+
+    /// Whether a device of the family that is elsewhere has called this node back at an address of its own.
+    pub fn was_called_back_at(&self, address: &Address) -> bool {
+        self.shared.was_called_back_at(address)
     }
 
     /// How often the network said no.

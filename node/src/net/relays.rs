@@ -11,7 +11,7 @@ use libp2p::{
 };
 
 use super::{
-    address::{Address, Path, Peer, is_relayed},
+    address::{Address, Path, Peer, is_elsewhere, is_relayed},
     limits::RELAYS,
     remote::{HOP, Relaying, Remote, WaysEvent},
     swarm::Driver,
@@ -68,6 +68,9 @@ impl Driver {
             tracing::info!(address = %multiaddr, "no longer reachable from outside");
             self.swarm.remove_external_address(multiaddr);
             self.listening(multiaddr, false);
+            if let Ok(address) = Address::of(multiaddr) {
+                self.shared.set_called_back(address, false);
+            }
             self.relay_or_not();
         }
     }
@@ -103,7 +106,28 @@ impl Driver {
             WaysEvent::Upnp(upnp::Event::GatewayNotFound) => {
                 tracing::debug!("no router here opens ports");
             }
+            WaysEvent::Asks(event) if event.result.is_ok() => {
+                self.called_back(&event.server, &event.tested_addr);
+            }
             event => tracing::trace!(?event, "ways"),
+        }
+    }
+
+    /// A device of the family has called this node back at an address. One in this home proves nothing: it need
+    /// not come through the router.
+    fn called_back(&mut self, server: &PeerId, tested: &Multiaddr) {
+        let (Some(server), Ok(tested)) = (Peer::of(server), Address::of(tested)) else {
+            return;
+        };
+        let mut own = self.shared.listening();
+        own.push(tested);
+        let mut ways = self.swarm.behaviour().streams.live();
+        let is_outside = ways.any(|live| {
+            let is_way = live.peer == server && live.path != Path::Relay && !live.passing;
+            is_way && is_elsewhere(live.address.ip, &own)
+        });
+        if is_outside {
+            self.shared.set_called_back(tested, true);
         }
     }
 

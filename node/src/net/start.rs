@@ -77,6 +77,8 @@ pub(super) struct Shared {
     /// Whether this node relays for others now.
     pub(super) relays: AtomicBool,
     listening: Mutex<BTreeSet<Address>>,
+    /// Where devices elsewhere have called this node back.
+    called_back: Mutex<BTreeSet<Address>>,
 }
 
 impl Shared {
@@ -90,6 +92,26 @@ impl Shared {
             true => listening.insert(address),
             false => listening.remove(&address),
         }
+    }
+
+    /// Notes that this node was called back at an address, or is not reached there any more.
+    pub(super) fn set_called_back(&self, address: Address, now: bool) {
+        let mut called = self
+            .called_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match now {
+            true => called.insert(address),
+            false => called.remove(&address),
+        };
+    }
+
+    pub(super) fn was_called_back_at(&self, address: &Address) -> bool {
+        let called = self
+            .called_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        called.iter().any(|known| known.is_same_place(address))
     }
 
     pub(super) fn listening(&self) -> Vec<Address> {
@@ -141,6 +163,7 @@ pub(super) async fn driver(
         refused,
         relays: AtomicBool::new(false),
         listening: Mutex::default(),
+        called_back: Mutex::default(),
     });
     let addresses: Vec<_> = swarm.listeners().cloned().collect();
     let remote = remote.unwrap_or_default();

@@ -67,6 +67,8 @@ struct Inner {
     /// The recovery kit in whose name this node is here, and not in its own.
     kit: Option<DeviceId>,
     lan_only: bool,
+    /// Where others reach this node from outside, as a person says.
+    external: Vec<Address>,
     metered: bool,
     relay_originals: bool,
     state: Mutex<State>,
@@ -101,6 +103,8 @@ struct State {
     calling: BTreeMap<DeviceId, u8>,
     /// Connected devices over whose way previews alone come.
     costly: BTreeSet<DeviceId>,
+    /// Devices that are in another network, by their last first connection.
+    elsewhere: BTreeSet<DeviceId>,
     /// Devices that are called because they were seen.
     sought: BTreeMap<DeviceId, u8>,
     /// When devices were called last because of what somebody said.
@@ -174,6 +178,7 @@ impl Network {
             discovery: options.discovery,
             kit,
             lan_only: options.lan_only,
+            external: options.external,
             metered: options.metered,
             relay_originals: options.relay_originals,
             state: Mutex::default(),
@@ -225,6 +230,7 @@ impl Network {
     /// Leaves the network, telling peers goodbye.
     pub async fn stop(&self) {
         self.0.cancel.cancel();
+        self.note_all_seen().await;
         self.0.net.clone().shutdown().await;
         if let Ok(Err(error)) = self.node().ask(|runtime| runtime.save_claims()).await {
             tracing::warn!(%error, "what others claim could not be kept");
@@ -320,6 +326,7 @@ impl Network {
                     self.tell_room().await;
                 }
                 _ = adverts.tick() => {
+                    self.note_all_seen().await;
                     self.renew_adverts_logged().await;
                     self.tell_own_beacon().await;
                 }
@@ -341,17 +348,25 @@ impl Network {
                 outbound,
                 path,
             } => {
+                self.take_place(device_of(peer), &address, path);
                 // Who was called has not judged this device yet, and may end it at once.
                 if outbound {
                     self.state().unjudged.insert(device_of(peer));
                 } else {
+                    self.note_came_in(&address, path);
                     self.state().doubted.remove(&device_of(peer));
                     self.state().turned_away.remove(&device_of(peer));
-                    self.note_seen(device_of(peer));
+                    self.note_met(device_of(peer));
                 }
                 self.note_way(device_of(peer), path).await;
                 self.connected_to(device_of(peer), address, outbound);
             }
+            NetEvent::Connected {
+                address,
+                path,
+                outbound: false,
+                ..
+            } => self.note_came_in(&address, path),
             NetEvent::Connected { .. } => {}
             NetEvent::Disconnected { peer } => {
                 let ended = self.state().sessions.remove(&device_of(peer));

@@ -5,25 +5,105 @@ use heirloom_protocol::{
     sync::{message::Message, session::Input},
 };
 
-use super::Network;
-use crate::runtime::{note_seen, note_turned_away};
+use super::{Network, device_of};
+use crate::{
+    net::{Address, Path, Standing, is_elsewhere},
+    runtime::{note_came_in, note_met, note_seen, note_turned_away},
+    store::{Store, StoreError},
+};
 
 /// How long after a call that ended before a word the device is called once more.
 const ONCE_MORE: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Network {
-    /// Notes that a device was connected until now.
-    pub(super) fn note_seen(&self, device: DeviceId) {
+    /// Notes something on the disk, in a while; what cannot be noted is missed by nobody but a person who asks.
+    fn put_down(&self, write: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static) {
         // Who is met in the name of a kit knows the kit, and this device perhaps not yet.
         if self.0.kit.is_some() {
             return;
         }
-        let (store, now) = (self.node().store().clone(), self.node().clock().now());
+        let store = self.node().store().clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = note_seen(&store, &device, now) {
+            if let Err(error) = write(&store) {
                 tracing::warn!(%error, "when a device was seen could not be kept");
             }
         });
+    }
+
+    /// Notes that a device was connected until now.
+    fn note_seen(&self, device: DeviceId) {
+        let now = self.node().clock().now();
+        self.put_down(move |store| note_seen(store, &[device], now));
+    }
+
+    /// Notes that a device is connected, and whether it is in another network.
+    pub(super) fn note_met(&self, device: DeviceId) {
+        let now = self.node().clock().now();
+        let is_elsewhere = self.state().elsewhere.contains(&device);
+        self.put_down(move |store| note_met(store, &device, is_elsewhere, now));
+    }
+
+    /// Notes that all who are connected were so until now. Durable when it returns.
+    ///
+    /// Who stays connected for long would else be taken for away when this node is started again.
+    pub(super) async fn note_all_seen(&self) {
+        let mut all = self.connected().await;
+        {
+            let state = self.state();
+            all.retain(|peer| {
+                peer.standing == Standing::Member && !state.unjudged.contains(&device_of(peer.peer))
+            });
+        }
+        let all: Vec<_> = all.iter().map(|peer| device_of(peer.peer)).collect();
+        if all.is_empty() || self.0.kit.is_some() {
+            return;
+        }
+        let (store, now) = (self.node().store().clone(), self.node().clock().now());
+        let noted = self
+            .node()
+            .blocking(move || note_seen(&store, &all, now))
+            .await;
+        if !matches!(noted, Ok(Ok(()))) {
+            tracing::warn!("who was connected could not be kept");
+        }
+    }
+
+    /// Takes in whether a device that has just connected is in another network.
+    pub(super) fn take_place(&self, device: DeviceId, from: &Address, path: Path) {
+        let is_elsewhere = path == Path::Relay || is_elsewhere(from.ip, &self.addresses());
+        let mut state = self.state();
+        match is_elsewhere {
+            true => state.elsewhere.insert(device),
+            false => state.elsewhere.remove(&device),
+        };
+    }
+
+    /// Notes at which addresses of this device somebody came in, if that was from another network.
+    ///
+    /// A router does not say at which of its addresses somebody came in: it is taken for those of the same kind.
+    /// Who met through a relay first may come in through a hole that was made for them; that is never the first
+    /// connection, and no other is told of.
+    pub(super) fn note_came_in(&self, from: &Address, path: Path) {
+        let own = self.addresses();
+        if path == Path::Relay || !is_elsewhere(from.ip, &own) {
+            return;
+        }
+        let at = own
+            .iter()
+            .filter(|own| own.is_outside() && own.is_of_kind(from));
+        let at: Vec<_> = at.map(Address::place).collect();
+        let now = self.node().clock().now();
+        if !at.is_empty() {
+            self.put_down(move |store| note_came_in(store, &at, now));
+        }
+    }
+
+    /// Whether a person named this address of this device.
+    pub(crate) fn is_named(&self, address: &Address) -> bool {
+        self.0
+            .external
+            .iter()
+            .any(|named| named.is_same_place(address))
     }
 
     /// What a device said, which shows that it takes this one for a device of the family.
@@ -39,7 +119,7 @@ impl Network {
         state.doubted.remove(&device);
         if state.unjudged.remove(&device) {
             drop(state);
-            self.note_seen(device);
+            self.note_met(device);
         }
     }
 

@@ -98,7 +98,7 @@ pub(crate) use self::{
     heal::Kept,
     hold::Leaving,
     missed::Missing,
-    seen::{note_seen, note_turned_away, turned_away},
+    seen::{Met, came_in, met, note_came_in, note_met, note_seen, note_turned_away, turned_away},
     settled::{confirm_kit, confirmed_kit, want_copies},
     used::{forget_used, note_used, used},
 };
