@@ -47,7 +47,13 @@ pub(super) async fn run(talk: &mut Talk<'_>) -> Result<u8, CliError> {
 fn say(ui: &mut Ui, line: &Line) {
     match line.kind() {
         "check" => say_check(ui, line),
-        "summary" if line.count("problems") == 0 => ui.say("All is well."),
+        "summary" if line.count("problems") == 0 => match line.count("notes") {
+            0 => ui.say("All is well."),
+            notes => ui.say(format!(
+                "No problem found; {} above.",
+                text::count(notes, "note", "notes")
+            )),
+        },
         "summary" => ui.say(format!(
             "{} found.",
             text::count(line.count("problems"), "problem", "problems")
@@ -57,10 +63,10 @@ fn say(ui: &mut Ui, line: &Line) {
 }
 
 fn say_check(ui: &mut Ui, line: &Line) {
-    let mark = if line.is("ok") {
-        "ok      "
-    } else {
-        "problem "
+    let mark = match (line.is("ok"), line.is("note")) {
+        (true, true) => "note    ",
+        (true, false) => "ok      ",
+        (false, _) => "problem ",
     };
     ui.say(format!(
         "{mark}  {}: {}",

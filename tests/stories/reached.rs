@@ -11,13 +11,37 @@ use crate::devices::{
     wait_until,
 };
 
+use serde_json::Value;
+
 use super::between_homes::{Family, PATIENCE, PORT, path, photos, wait_for_path};
 
 /// What the doctor says of the way between homes.
-fn told(device: &Device) -> String {
+fn homes_check(device: &Device) -> Value {
     let (lines, _) = device.start(&["doctor"]).all();
     let check = lines.iter().find(|line| line["name"] == "homes");
-    check.expect("the doctor looks")["message"].to_string()
+    check.expect("the doctor looks").clone()
+}
+
+fn told(device: &Device) -> String {
+    homes_check(device)["message"].to_string()
+}
+
+/// That the way is proved, which it was not before.
+fn somebody_came_in(device: &Device, address: &str) {
+    wait_until("it is known that somebody came in", PATIENCE, || {
+        told(device).contains(&format!("at {address}: somebody came in by it"))
+    });
+}
+
+/// That the way is named as what is missing.
+fn misses_the_way(device: &Device, way: &str) {
+    wait_until("the doctor misses the way", PATIENCE, || {
+        let check = homes_check(device);
+        let said = check["message"].to_string();
+        check["ok"] == false
+            && said.contains("the way between two homes is off")
+            && said.contains(&format!("{way} (last seen"))
+    });
 }
 
 fn is_reached_at(device: &Device, address: &str) {
@@ -92,13 +116,25 @@ fn an_address_that_a_person_named_is_told_to_the_family_and_works() {
     laptop.ok(&["config", "set", "external_addresses", &outside]);
     let node = laptop.serve_with(&["--port", PORT]);
     is_reached_at(laptop, &outside);
+    let unproved = homes_check(laptop);
+    let noted = (&unproved["ok"], &unproved["note"]);
+    assert_eq!(noted, (&true.into(), &true.into()), "{unproved}");
+    let said = format!("you named {outside}; nobody has come in by it yet");
+    assert_eq!(unproved["message"], said, "{unproved}");
     let far = family.far.serve_with(&[]);
     wait_for_path(&family.far, "laptop", "direct");
+    somebody_came_in(&family.laptop, &outside);
     drop(relay);
     family.import("one.bmp", &mut dice);
     wait_until("the original", PATIENCE, || {
         photos(&family.far, "original") == 1
     });
+    // It is off, though it was there a moment ago.
+    node.stop();
+    misses_the_way(&family.far, "laptop");
+    // Who came in is remembered.
+    let node = family.laptop.serve_with(&["--port", PORT]);
+    assert!(told(&family.laptop).contains("somebody came in by it"));
     drop((node, far));
     family.never_panicked();
 }
@@ -159,6 +195,7 @@ fn a_guest_joins_from_afar_at_a_port_that_leads_home() {
     let whom = ["--person", "Grandma", "--album", "Summer"];
     let joined = pair(laptop, &whom, &grandma, "tablet", link);
     assert_eq!(joined["family_name"], "Berger", "{joined}");
+    somebody_came_in(laptop, &outside);
     let there = grandma.serve_with(&[]);
     wait_until("the original", PATIENCE, || {
         photos(&grandma, "original") == 1

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heirloom_protocol::{discovery::gossip::RoleFlags, id::DeviceId, op::DeviceKind};
+use heirloom_protocol::{id::DeviceId, op::DeviceKind};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, away, live::Live, past};
@@ -14,17 +14,27 @@ use crate::{
     store::Store,
 };
 
+mod ways;
+
 /// Free bytes below which a disk is nearly full.
 pub(super) const NEARLY_FULL_BYTES: u64 = 1_000_000_000;
 
-/// How long a device may not be met before that is worth a word.
-const AWAY_MS: u64 = 24 * 3600 * 1000;
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Well,
+    /// Nothing is wrong, as far as this device can know; a person may know better.
+    Note,
+    Wrong,
+}
 
 /// One thing that was looked at.
+#[derive(Debug)]
 struct Check {
     name: &'static str,
+    verdict: Verdict,
     message: String,
-    /// What to do; none where all is well.
+    /// What to do, or would help.
     remedy: Option<String>,
 }
 
@@ -32,14 +42,25 @@ impl Check {
     fn well(name: &'static str, message: impl Into<String>) -> Self {
         Self {
             name,
+            verdict: Verdict::Well,
             message: message.into(),
             remedy: None,
+        }
+    }
+
+    fn note(name: &'static str, message: impl Into<String>, remedy: Option<String>) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Note,
+            message: message.into(),
+            remedy,
         }
     }
 
     fn wrong(name: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             name,
+            verdict: Verdict::Wrong,
             message: message.into(),
             remedy: Some(remedy.into()),
         }
@@ -48,7 +69,8 @@ impl Check {
     fn line(&self) -> Value {
         json!({
             "type": "check", "v": 1,
-            "name": self.name, "ok": self.remedy.is_none(),
+            "name": self.name, "ok": self.verdict != Verdict::Wrong,
+            "note": self.verdict == Verdict::Note,
             "message": self.message, "remedy": self.remedy,
         })
     }
@@ -68,8 +90,10 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
         .await?;
     checks.push(clock(node).await?);
     checks.push(settings(doorway.home()));
-    checks.push(network(&live, &view));
-    checks.push(homes(&live, &view, node.clock().now().0));
+    let (own, others) = (ways::Own::of(&live), ways::Other::all(&live, &view));
+    let now = node.clock().now().0;
+    checks.push(ways::network(&own, &others, now));
+    checks.push(ways::homes(&own, &others, now));
     checks.push(worker(doorway));
     checks.push(recovery(&view));
     checks.push(devices(&view));
@@ -80,8 +104,15 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     for check in &checks {
         answer.line(&check.line()).await;
     }
-    let problems = checks.iter().filter(|check| check.remedy.is_some()).count();
-    Ok(json!({"checks": checks.len(), "problems": problems}))
+    let count = |verdict| {
+        checks
+            .iter()
+            .filter(|check| check.verdict == verdict)
+            .count()
+    };
+    Ok(json!({
+        "checks": checks.len(), "problems": count(Verdict::Wrong), "notes": count(Verdict::Note),
+    }))
 }
 
 fn permissions(home: &Path) -> Check {
@@ -276,89 +307,6 @@ fn settings(home: &Path) -> Check {
             "mend config.toml by hand, or remove it to begin anew",
         ),
     }
-}
-
-fn network(live: &Live, view: &View) -> Check {
-    if !live.runs {
-        return Check::well(
-            "network",
-            "the node is not running: other devices reach it while heirloom serve runs",
-        );
-    }
-    if live.listen.is_empty() {
-        return Check::wrong(
-            "network",
-            "the node has no address that others could dial",
-            "connect the network; heirloom config get network.listen says where it listens",
-        );
-    }
-    let others = view.people.devices.iter().filter(|row| !row.removed);
-    let met = others
-        .filter(|row| live.met(&row.id).path.is_some())
-        .count();
-    Check::well("network", format!("{met} other devices are connected"))
-}
-
-/// Whether this device and those elsewhere can meet, and what would help.
-///
-/// Without one device of the family that can be reached from outside there is no way between two
-/// homes. That is a problem only where somebody has not been met for a while.
-fn homes(live: &Live, view: &View, now: u64) -> Check {
-    let well = |message: String| Check::well("homes", message);
-    let outside = &live.outside;
-    let others = view.people.devices.iter();
-    let others = others.filter(|row| row.id != view.device && !row.removed);
-    let away: Vec<_> = others.filter(|row| is_away(live, &row.id, now)).collect();
-    if !live.runs {
-        return well(
-            "how devices elsewhere reach this one is known while heirloom serve runs".into(),
-        );
-    }
-    if outside.lan_only {
-        return well("this device talks to its own network alone (lan_only)".into());
-    }
-    if let Some(address) = &outside.at {
-        return well(format!("devices elsewhere reach this one at {address}"));
-    }
-    if let Some(relay) = &outside.via {
-        let relay = view.device_name(relay);
-        return well(format!("devices elsewhere reach this one through {relay}"));
-    }
-    let Some(first) = away.first() else {
-        return well("all devices are met in this network; none is reached from outside".into());
-    };
-    let first = view.device_name(&first.id);
-    let relays = live.lore.beacons.values();
-    let mut relays = relays.filter(|beacon| beacon.flags.has(RoleFlags::RELAY));
-    match relays.find(|beacon| live.met(&beacon.device).path.is_none()) {
-        Some(beacon) => {
-            let relay = view.device_name(&beacon.device);
-            Check::wrong(
-                "homes",
-                format!(
-                    "{first} is out of reach, and {relay}, which relays for the family, does not answer"
-                ),
-                format!(
-                    "see that {relay} runs and is on the internet, and that its router still leads to it"
-                ),
-            )
-        }
-        None => Check::wrong(
-            "homes",
-            format!(
-                "{first} is out of reach: no device of the family can be reached from outside, and without one two homes cannot meet"
-            ),
-            "one device is enough: with a public IPv6 address, with a port that its router leads to it (heirloom config set external_addresses /ip4/ADDRESS/tcp/PORT, and serve --port PORT), or with an overlay network such as WireGuard on all of them",
-        ),
-    }
-}
-
-fn is_away(live: &Live, device: &DeviceId, now: u64) -> bool {
-    let met = live.met(device);
-    met.path.is_none()
-        && met
-            .last_seen
-            .is_none_or(|at| now.saturating_sub(at) > AWAY_MS)
 }
 
 fn worker(doorway: &Doorway) -> Check {

@@ -6,10 +6,10 @@ use heirloom_protocol::{id::DeviceId, replica::KitUse, sync::want::Lacking, time
 
 use super::{ApiError, Doorway, away::Away};
 use crate::{
-    net::{Address, Path, Standing},
+    net::{Address, Standing},
     network::{Network, device_of},
     node::Node,
-    runtime::{Blame, Lore, Past, RuntimeError, Stored, last_seen},
+    runtime::{self, Blame, Lore, Past, RuntimeError, Stored, came_in, last_seen},
     store::StoreError,
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Met {
     pub(super) path: Option<&'static str>,
     /// When it was there last, Unix milliseconds.
     pub(super) last_seen: Option<u64>,
+    /// Whether it was in another network then.
+    pub(super) was_elsewhere: bool,
 }
 
 /// How devices in other networks reach this one.
@@ -65,21 +67,70 @@ pub(super) struct Met {
 pub(super) struct Outside {
     /// It talks to its own network alone.
     pub(super) lan_only: bool,
-    /// An address of the internet.
-    pub(super) at: Option<String>,
+    /// Addresses of the internet that this device has, or is said to have.
+    pub(super) at: Vec<Reached>,
     /// A device that relays to it.
     pub(super) via: Option<DeviceId>,
 }
 
+/// An address of the internet, and what is known of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reached {
+    /// A multiaddr without the device.
+    pub(super) address: String,
+    /// A person named it.
+    pub(super) named: bool,
+    /// A device of the family that is elsewhere was asked to call it, and has.
+    pub(super) tried: bool,
+    /// When somebody last came in from elsewhere at an address of this kind, Unix milliseconds.
+    pub(super) came: Option<u64>,
+}
+
+/// For how long it counts that somebody came in at an address: routers forget, and are replaced.
+const PROVED_MS: u64 = 30 * 24 * 3600 * 1000;
+
+impl Reached {
+    /// How long ago somebody came in, if that still shows that others reach it.
+    pub(super) fn came_lately(&self, now: u64) -> Option<u64> {
+        let ago = now.saturating_sub(self.came?);
+        (ago <= PROVED_MS).then_some(ago)
+    }
+}
+
 impl Outside {
-    fn of(network: &Network) -> Self {
+    /// How devices in other networks reach this one, as far as is known now.
+    pub(super) async fn now(network: &Network) -> Result<Self, ApiError> {
+        let store = network.node().store().clone();
+        let came = network.node().blocking(move || came_in(&store)).await??;
+        Ok(Self::of(network, &came))
+    }
+
+    /// Whether somebody elsewhere could use an address of this device: `proved`, `untried`, or `none` where it
+    /// has none.
+    pub(super) fn afar(&self, now: u64) -> &'static str {
+        let is_proved = |at: &Reached| at.tried || at.came_lately(now).is_some();
+        match &self.at {
+            at if self.lan_only || at.is_empty() => "none",
+            at if at.iter().any(is_proved) => "proved",
+            _ => "untried",
+        }
+    }
+
+    fn of(network: &Network, came: &BTreeMap<String, Timestamp>) -> Self {
         let addresses = network.addresses();
-        let direct = addresses
-            .iter()
-            .find(|address| address.path() == Path::Direct);
+        let direct = addresses.iter().filter(|address| address.is_outside());
+        let reached = |address: &Address| {
+            let place = address.place();
+            Reached {
+                named: network.is_named(address),
+                tried: network.net().was_called_back_at(address),
+                came: came.get(&place).map(|at| at.0),
+                address: place,
+            }
+        };
         Self {
             lan_only: network.is_lan_only(),
-            at: direct.map(|address| Address::new(address.ip, address.port).to_string()),
+            at: direct.map(reached).collect(),
             via: addresses
                 .iter()
                 .find_map(|address| address.via)
@@ -92,13 +143,16 @@ impl Live {
     /// Looks.
     pub(super) async fn of(doorway: &Doorway, node: &Node) -> Result<Self, ApiError> {
         let store = node.store().clone();
-        let noted =
-            node.blocking(move || Ok::<_, StoreError>((last_seen(&store)?, Away::of(&store)?)));
-        let (seen, away) = noted.await??;
+        let noted = node.blocking(move || {
+            let met = (last_seen(&store)?, runtime::met(&store)?);
+            Ok::<_, StoreError>((met, Away::of(&store)?, came_in(&store)?))
+        });
+        let ((seen, places), away, came) = noted.await??;
         let met = |(device, at): (DeviceId, Timestamp)| {
             let met = Met {
                 path: None,
                 last_seen: Some(at.0),
+                was_elsewhere: places.get(&device).is_some_and(runtime::Met::was_elsewhere),
             };
             (device, met)
         };
@@ -139,7 +193,7 @@ impl Live {
             return Ok(live);
         };
         live.runs = true;
-        live.outside = Outside::of(&network);
+        live.outside = Outside::of(&network, &came);
         live.listen = network
             .addresses()
             .iter()
@@ -151,11 +205,9 @@ impl Live {
             if peer.standing != Standing::Member {
                 continue;
             }
-            let met = Met {
-                path: Some(peer.path.name()),
-                last_seen: Some(now),
-            };
-            live.devices.insert(device_of(peer.peer), met);
+            let met = live.devices.entry(device_of(peer.peer)).or_default();
+            met.path = Some(peer.path.name());
+            met.last_seen = Some(now);
         }
         Ok(live)
     }

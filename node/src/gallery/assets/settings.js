@@ -81,7 +81,7 @@ export class Settings extends Component {
   async diagnose() {
     /** @type {string[]} */
     const lines = [];
-    try { await act("doctor", {}, { line: (line) => { if (line.type === "check") lines.push([line.ok ? "ok" : "!!", line.name, line.message, line.remedy].filter(Boolean).join(": ")); } }); } catch (fault) { noticeFault(fault); }
+    try { await act("doctor", {}, { line: (line) => { if (line.type === "check") lines.push([line.note ? "--" : line.ok ? "ok" : "!!", line.name, line.message, line.remedy].filter(Boolean).join(": ")); } }); } catch (fault) { noticeFault(fault); }
     const text = [`heirloom ${home.state.version}`, navigator.userAgent, ...lines.map((line) => clean(line, 500))].join("\n");
     this.setState({ diagnosis: text });
     navigator.clipboard.writeText(text).then(() => notice(t("copied"))).catch(() => {});
