@@ -49,6 +49,20 @@ fn say_code(ui: &mut Ui, line: &Line, valid: &str) {
         ui.say(drawn);
     }
     ui.say(format!("Link:  {link}"));
+    match line.exact("from_afar") {
+        Some("proved") => {
+            ui.note("The words work in this network alone; from another home use the link.");
+        }
+        Some("untried") => ui.note(
+            "The words work in this network alone; from another home use the link, if this device\n\
+             is reached from outside: nobody has come in yet (heirloom doctor).",
+        ),
+        Some("none") => ui.note(
+            "Words and link work in this network: this device is not reached from outside\n\
+             (heirloom doctor says what would help).",
+        ),
+        _ => {}
+    }
     ui.note("Waiting for the other device; Ctrl+C takes the code back.");
 }
 

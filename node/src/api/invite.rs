@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, ApiError, Done, Doorway,
+    live::Outside,
     pair::{self, Question},
     people, pick,
 };
@@ -268,11 +269,15 @@ impl Desk<'_> {
             secret: InviteSecret::from_bytes(*secret.to_bytes()),
             addrs: self.network.pair_addresses(),
         };
+        let afar = Outside::now(self.network).await;
+        let afar = afar.map_or("untried", |outside| outside.afar(self.node.clock().now().0));
         let words = secret.words();
         let words: Vec<&str> = words.split(' ').collect();
         let line = json!({
             "type": "invite", "v": 1, "code": code.link().as_str(), "words": words,
             "expires": instant_text(self.state.expires().0),
+            // Whether the link leads here from another home; the words lead nowhere but in this network.
+            "from_afar": afar,
         });
         self.answer.line(&line).await;
     }

@@ -29,7 +29,11 @@ pub(super) async fn host(
             let seen = timeout(LOOK, sighted(net, events, secret)).await;
             seen.ok()
                 .flatten()
-                .ok_or_else(|| ApiError::no_peer("nobody on this network answers to these words"))
+                .ok_or_else(|| {
+                    ApiError::no_peer("nobody on this network answers to these words")
+                        .hint("words work in one network alone: is the device that made them on, in this network, and its invite still open? From another home use the link (heirloom join takes it too); that device must be reached from outside, and heirloom doctor there says whether it is")
+                        .why("words", 0)
+                })
         }
     }
 }
@@ -45,7 +49,9 @@ async fn linked(net: &Net, code: &InviteCode) -> Result<Peer, ApiError> {
         Ok(peer) => Ok(peer),
         Err(NetError::Unreachable | NetError::WrongPeer) => Err(ApiError::no_peer(
             "the device that made this code does not answer",
-        )),
+        )
+        .hint("is that device on, and its invite still open? From another home it must be reached from outside: heirloom doctor there says whether it is, and what would help")
+        .why("link", 0)),
         Err(error) => Err(ApiError::network(&error)),
     }
 }

@@ -7,7 +7,7 @@ use heirloom_protocol::{
     discovery::InviteTagKey,
     family::{
         consent::{Certificate, DeviceKind},
-        invite::InviteSecret,
+        invite::{InviteCode, InviteSecret},
         pairing::{Admission, Newcomer},
     },
     op::Role,
@@ -233,6 +233,41 @@ async fn words_lead_to_the_device_whose_tag_fits() {
     assert_eq!(host, network.net().me());
     net.shutdown().await;
     network.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_not_found_is_told_what_words_and_links_are_good_for() {
+    let mut config = NetConfig::new(guest_seed(&InviteSecret::from_bytes([5; 16]).guest()));
+    config.listen.clear();
+    config.discovery = false;
+    let (net, mut events) = start(config).await.unwrap();
+    let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let link = InviteText::Link(InviteCode {
+        family: FamilyId([1; 32]).control_space(),
+        inviter: DeviceId([2; 32]),
+        secret: InviteSecret::from_bytes([5; 16]),
+        addrs: vec![format!("/ip4/127.0.0.1/tcp/{port}").try_into().unwrap()],
+    });
+    let lost = reach::host(&net, &mut events, &link).await.unwrap_err();
+    assert_eq!((lost.id, lost.why), ("E-NO-PEER", Some(("link", 0))));
+    let hint = lost.hint.unwrap();
+    assert!(hint.contains("must be reached from outside"), "{hint}");
+    // Nothing more is to be heard on this network.
+    let (_, mut nothing) = mpsc::channel(1);
+    let words = InviteText::Words(InviteSecret::from_bytes([5; 16]));
+    let lost = reach::host(&net, &mut nothing, &words).await.unwrap_err();
+    assert_eq!((lost.id, lost.why), ("E-NO-PEER", Some(("words", 0))));
+    let hint = lost.hint.unwrap();
+    for part in [
+        "words work in one network alone",
+        "use the link",
+        "reached from outside",
+    ] {
+        assert!(hint.contains(part), "{hint}");
+    }
+    net.shutdown().await;
 }
 
 #[tokio::test]
