@@ -82,9 +82,9 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     ));
     if line.count("added") > 0 {
         match per_folder {
-            // One may have been there, and others see it.
-            true => ui.say("They are in albums that have the names of their folders; heirloom album list says who sees each."),
-            false => say_who_sees(ui, line),
+            // An album may have been there, and others see it.
+            true => ui.say("Albums have the names of their folders; heirloom album list says who sees each."),
+            false => say_who_sees(ui, line, dry_run),
         }
     }
     if line.count("failed") > 0 {
@@ -94,17 +94,23 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     }
 }
 
-fn say_who_sees(ui: &mut Ui, line: &Line) {
+fn say_who_sees(ui: &mut Ui, line: &Line, dry_run: bool) {
+    let they = match (line.count("added"), dry_run) {
+        (1, false) => "It is",
+        (_, false) => "They are",
+        (1, true) => "It would be",
+        (_, true) => "They would be",
+    };
     let place = match line.text("album") {
         Some(album) => format!("the album {album}"),
         None => "your library".to_owned(),
     };
     let who = line.texts("seen_by");
     if who.is_empty() {
-        ui.say(format!("They are in {place}, which only you can see."));
+        ui.say(format!("{they} in {place}, which only you can see."));
     } else {
         ui.say(format!(
-            "They are in {place}, which {} can see too.",
+            "{they} in {place}, which {} can see too.",
             text::and(&who)
         ));
     }

@@ -43,9 +43,10 @@ fn body(act: &KeepAct) -> Value {
 
 fn album(line: &Line) -> [String; 3] {
     let (assets, safe) = (line.count("assets"), line.count("safe"));
-    let wanted = text::count(line.count("copies_wanted"), "copy", "copies");
+    let wanted = text::count(line.count("copies_wanted"), "copy wanted", "copies wanted");
     let state = match assets {
         0 => "no photos yet".to_owned(),
+        1 if safe == 1 => "1 of 1 safe".to_owned(),
         _ if safe == assets => format!("all {} safe", text::thousands(assets)),
         _ => format!(
             "{} of {} safe",

@@ -101,15 +101,22 @@ fn say_safety(ui: &mut Ui, line: &Line) {
     let items = text::count(assets, "photo or video", "photos and videos");
     let size = text::size(line.count("bytes"));
     let wanted = text::count(line.count("copies_wanted"), "copy", "copies");
+    let have = if assets == 1 { "has" } else { "have" };
     if assets == 0 {
         ui.say("There are no photos yet.");
-        ui.hint("add some: heirloom import ~/Pictures");
+        ui.hint(match line.inner("peers").is_empty() {
+            true => "add some: heirloom import ~/Pictures",
+            false => {
+                "fetch the others' with heirloom sync, or add some: heirloom import ~/Pictures"
+            }
+        });
     } else if exposed == 0 {
-        ui.say(format!("Safe:      all {items} ({size}) have {wanted}."));
+        let all = if assets == 1 { "" } else { "all " };
+        ui.say(format!("Safe:      {all}{items} ({size}) {have} {wanted}."));
     } else {
         let safe = text::thousands(line.count("safe"));
         ui.say(format!(
-            "Safe:      {safe} of {items} ({size}) have {wanted}."
+            "Safe:      {safe} of {items} ({size}) {have} {wanted}."
         ));
         let exposed = text::thousands(exposed);
         ui.say(match line.count("only_here") {

@@ -105,6 +105,17 @@ async fn an_invite_shows_its_code_and_joins_after_a_yes() {
         "{}",
         done.err
     );
+    for (afar, says) in [
+        ("proved", "from another home use the link."),
+        ("untried", "nobody has come in yet"),
+        ("none", "this device is not reached from outside"),
+    ] {
+        let field = format!("\"from_afar\":\"{afar}\",\"words\"");
+        let invited = INVITED.replacen("\"words\"", &field, 1);
+        let answers = [("invite", invited.as_str()), ("confirm", ACCEPTED)];
+        let done = run(&["invite", "--device"], typing("y\n"), &answers).await;
+        assert!(done.err.contains(says), "{}", done.err);
+    }
     assert!(done.err.contains(
         "Both screens show:  river copper napkin amused\nLet it join as a device of Anna? [y/N] "
     ));
@@ -536,6 +547,62 @@ async fn an_import_says_what_came_and_who_sees_it() {
 }
 
 #[tokio::test]
+async fn one_photo_is_told_of_as_one() {
+    let imported = r#"{"type":"summary","v":1,"act":"import","added":1,"bytes":2300}
+"#;
+    let answers = [("import", imported)];
+    assert_eq!(
+        run(&["import", "/p"], NOBODY, &answers).await.out,
+        "Imported 1 photo or video (2.3 kB).\nIt is in your library, which only you can see.\n"
+    );
+    assert_eq!(
+        run(&["import", "/p", "--dry-run"], NOBODY, &answers)
+            .await
+            .out,
+        "Would import 1 photo or video (2.3 kB).\nIt would be in your library, which only you can see.\n"
+    );
+    let status = |safe: u8| {
+        format!(
+            "{{\"type\":\"status\",\"v\":1,\"assets\":1,\"bytes\":2300,\"copies_wanted\":2,\"safe\":{safe},\"unsafe\":{}}}\n{{\"type\":\"summary\",\"v\":1,\"act\":\"status\"}}\n",
+            1 - safe
+        )
+    };
+    for (safe, says) in [
+        (1, "Safe:      1 photo or video (2.3 kB) has 2 copies.\n"),
+        (
+            0,
+            "Safe:      0 of 1 photo or video (2.3 kB) has 2 copies.\n",
+        ),
+    ] {
+        let done = run(&["status"], NOBODY, &[("status", &status(safe))]).await;
+        assert!(done.out.contains(says), "{}", done.out);
+    }
+    let keep = r#"{"type":"keep","v":1,"album":"Family","assets":1,"safe":1,"copies_wanted":2}
+{"type":"summary","v":1,"act":"keep"}
+"#;
+    let done = run(&["keep", "show"], NOBODY, &[("keep", keep)]).await;
+    assert_eq!(done.out, "Family  2 copies wanted  1 of 1 safe\n");
+}
+
+#[tokio::test]
+async fn who_has_just_joined_is_told_to_fetch() {
+    let status = |peers: &str| {
+        format!(
+            "{{\"type\":\"status\",\"v\":1,\"assets\":0,\"node\":\"running\",\"peers\":[{peers}]}}\n{{\"type\":\"summary\",\"v\":1,\"act\":\"status\"}}\n"
+        )
+    };
+    let alone = run(&["status"], NOBODY, &[("status", &status(""))]).await;
+    assert!(alone.err.contains("hint: add some"), "{}", alone.err);
+    let peer = r#"{"device":"x","name":"pi","connected":true,"path":"lan"}"#;
+    let joined = run(&["status"], NOBODY, &[("status", &status(peer))]).await;
+    assert!(
+        joined.err.contains("with heirloom sync, or add some"),
+        "{}",
+        joined.err
+    );
+}
+
+#[tokio::test]
 async fn status_tells_what_is_safe_and_what_is_not() {
     let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":0,"receiving":3,"waiting":1},"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
 {"type":"summary","v":1,"act":"status"}
@@ -764,6 +831,15 @@ async fn doctor_names_what_keeps_the_home_shut() {
     assert_eq!(
         (&lines[0]["type"], &lines[0]["ok"], &lines[1]["problems"]),
         (&json!("check"), &json!(false), &json!(1))
+    );
+    let noted = r#"{"type":"check","v":1,"name":"disk","ok":true,"note":false,"message":"9 GB are free","remedy":null}
+{"type":"check","v":1,"name":"network","ok":true,"note":true,"message":"phone is not there","remedy":null}
+{"type":"summary","v":1,"act":"doctor","checks":2,"problems":0,"notes":1}
+"#;
+    let done = run(&["doctor"], NOBODY, &[("doctor", noted)]).await;
+    assert_eq!(
+        done.out,
+        "ok        disk: 9 GB are free\nnote      network: phone is not there\nNo problem found; 1 note above.\n"
     );
     let damaged = shut("E-DAMAGED");
     let done = run(&["doctor"], NOBODY, &[("doctor", &damaged)]).await;
