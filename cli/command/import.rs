@@ -83,7 +83,9 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     if line.count("added") > 0 {
         match per_folder {
             // An album may have been there, and others see it.
-            true => ui.say("Albums have the names of their folders; heirloom album list says who sees each."),
+            true => ui.say(
+                "Albums have the names of their folders; heirloom album list says who sees each.",
+            ),
             false => say_who_sees(ui, line, dry_run),
         }
     }

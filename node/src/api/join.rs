@@ -320,7 +320,7 @@ async fn settle_in(
             remember(&store, &inviter, address)?;
         }
         // It has just taken this device in, and so knows it.
-        note_seen(&store, &inviter, runtime.now())?;
+        note_seen(&store, &[inviter], runtime.now())?;
         // Last: a home without a key file is one that is not set up.
         identity.save(&store)?;
         Node::run(store, runtime, options)
