@@ -156,7 +156,8 @@ async fn add(doorway: &Arc<Doorway>, node: &Node, address: Address) -> Done {
         Ok(device) => Ok(added(device, &address)),
         Err(error) => {
             tracing::debug!(%error, "a call");
-            Err(ApiError::no_peer("no device of this family answers there"))
+            let hint = "is the other device on, and running heirloom serve? From another home its router must lead that port to it";
+            Err(ApiError::no_peer("no device of this family answers there").hint(hint))
         }
     }
 }
