@@ -80,8 +80,10 @@ fn an_original_that_no_device_has_is_named_until_the_card_brings_it_back() {
     let first = named(&device, &["--read-data"]);
     assert_eq!(first.len(), 2, "{first:?}");
     // Nothing was dealt with, and it is known all the same.
-    assert_eq!(problem(&device, "damaged"), Some(2));
     assert_eq!(problem(&device, "lost"), Some(2));
+    // It is the only device: nothing comes again from another.
+    assert_eq!(problem(&device, "damaged"), None);
+    assert_eq!(device.ok(&["status"])[0]["damaged"], 2);
     assert_eq!(named(&device, &[]).len(), 2);
     // Put aside, what is left looks like what never came.
     assert_eq!(named(&device, &["--read-data", "--repair"]).len(), 2);

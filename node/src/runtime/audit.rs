@@ -131,7 +131,11 @@ impl Runtime {
         let every = if failed { AGAIN_MS } else { EVERY_MS };
         // A clock that was set back makes it due, not overdue for ever.
         let is_old = now < last.at || now - last.at >= every;
-        let has_grown = claimed > last.claimed.saturating_mul(2);
+        let has_grown = match last.checked {
+            // It had small pictures alone, and those are not asked for.
+            0 => claimed > last.claimed,
+            _ => claimed > last.claimed.saturating_mul(2),
+        };
         let soon = last.again || (fresh && failed);
         (claimed > 0 || failed) && (is_old || has_grown || soon)
     }
