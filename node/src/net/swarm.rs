@@ -394,21 +394,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_peer_that_comes_and_goes_does_not_fill_the_queue() {
+    /// What waits after a thousand connections to a peer that each ended before anybody looked.
+    fn after_a_thousand(peer: Peer, outbound: bool) -> Outbox {
         let mut outbox = Outbox::default();
-        let peer = Peer([1; 32]);
         for number in 0..1000 {
             let connected = NetEvent::Connected {
                 peer,
                 standing: Standing::Member,
                 address: Address::new([10, 0, 0, 1].into(), 1),
                 path: Path::Lan,
-                outbound: false,
+                outbound,
             };
             outbox.push(None, connected);
             outbox.closed(ConnectionId::new_unchecked(number), peer, true);
         }
+        outbox
+    }
+
+    #[test]
+    fn a_peer_that_comes_and_goes_does_not_fill_the_queue() {
+        let peer = Peer([1; 32]);
+        let mut outbox = after_a_thousand(peer, false);
         assert!(outbox.waiting.is_empty());
         outbox.closed(ConnectionId::new_unchecked(1000), peer, true);
         assert_eq!(outbox.waiting.len(), 1);
@@ -416,19 +422,8 @@ mod tests {
 
     #[test]
     fn a_call_that_is_answered_and_ended_before_anybody_looks_is_told_once() {
-        let mut outbox = Outbox::default();
         let peer = Peer([1; 32]);
-        for number in 0..1000 {
-            let connected = NetEvent::Connected {
-                peer,
-                standing: Standing::Member,
-                address: Address::new([10, 0, 0, 1].into(), 1),
-                path: Path::Lan,
-                outbound: true,
-            };
-            outbox.push(None, connected);
-            outbox.closed(ConnectionId::new_unchecked(number), peer, true);
-        }
+        let mut outbox = after_a_thousand(peer, true);
         let told: Vec<_> = outbox.waiting.drain(..).map(|(_, event)| event).collect();
         assert!(
             matches!(told[..], [NetEvent::Ended { peer: other }] if other == peer),
