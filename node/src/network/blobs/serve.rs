@@ -226,7 +226,7 @@ async fn send_leaves(
             Err(error) => return Ok(Err(error)),
         };
         #[cfg(test)]
-        network.lie(index, &mut bytes);
+        network.lie(range.id, index, &mut bytes);
         let head = AnswerHead {
             kind: AnswerKind::Data,
             id: range.id,

@@ -25,8 +25,12 @@ use crate::{
 };
 
 impl Network {
-    /// Changes what is sent of a large blob, once, if this node was told to.
-    pub(super) fn lie(&self, first: u32, bytes: &mut Vec<u8>) {
+    /// Changes what is sent of a large blob, once, if this node was told to. Not what an audit asks for,
+    /// which is any leaf at any time: it is asked again, and the lie would be spent on it.
+    pub(super) fn lie(&self, id: u32, first: u32, bytes: &mut Vec<u8>) {
+        if id >= CHALLENGES {
+            return;
+        }
         let mut lie = self.0.lie.lock().unwrap();
         match *lie {
             Some(Lie::Leaf(after)) if first >= after => bytes[70] ^= 1,
