@@ -69,6 +69,21 @@ impl Audit {
         self.failing.contains(&(*log, ordinal))
     }
 
+    /// Whether there is to be another one, where the device claims so many blobs now.
+    fn is_due_again(&self, claimed: u64, now: u64, fresh: bool) -> bool {
+        let failed = !self.failing.is_empty();
+        let every = if failed { AGAIN_MS } else { EVERY_MS };
+        // A clock that was set back makes it due, not overdue for ever.
+        let is_old = now < self.at || now - self.at >= every;
+        let has_grown = match self.checked {
+            // It had small pictures alone, and those are not asked for.
+            0 => claimed > self.claimed,
+            _ => claimed > self.claimed.saturating_mul(2),
+        };
+        let soon = self.again || (fresh && failed);
+        (claimed > 0 || failed) && (is_old || has_grown || soon)
+    }
+
     /// When it last proved itself, if ever.
     pub fn proved(&self) -> Option<Timestamp> {
         (self.passed > 0).then_some(Timestamp(self.passed))
@@ -124,20 +139,10 @@ impl Runtime {
             return false;
         }
         let (now, claimed) = (self.now().0, self.claimed(peer));
-        let Some(last) = self.peers.audits.get(peer) else {
-            return claimed > 0;
-        };
-        let failed = !last.failing.is_empty();
-        let every = if failed { AGAIN_MS } else { EVERY_MS };
-        // A clock that was set back makes it due, not overdue for ever.
-        let is_old = now < last.at || now - last.at >= every;
-        let has_grown = match last.checked {
-            // It had small pictures alone, and those are not asked for.
-            0 => claimed > last.claimed,
-            _ => claimed > last.claimed.saturating_mul(2),
-        };
-        let soon = last.again || (fresh && failed);
-        (claimed > 0 || failed) && (is_old || has_grown || soon)
+        match self.peers.audits.get(peer) {
+            None => claimed > 0,
+            Some(last) => last.is_due_again(claimed, now, fresh),
+        }
     }
 
     /// What to ask a device for: what it could not show before, then random leaves of originals
@@ -315,4 +320,55 @@ fn drawn(
         })
     };
     (0..DRAWS).filter_map(draw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_an_audit_of_nothing_is_asked_for_at_once() {
+        let small = Audit {
+            at: 1000,
+            claimed: 2,
+            ..Audit::default()
+        };
+        assert!(!small.is_due_again(2, 1000, false), "nothing new");
+        assert!(small.is_due_again(3, 1000, false), "its first original");
+        let some = Audit {
+            checked: 1,
+            ..small
+        };
+        assert!(!some.is_due_again(4, 1000, false));
+        assert!(some.is_due_again(5, 1000, false), "more than twice as much");
+        assert!(some.is_due_again(2, 1000 + EVERY_MS, false), "time");
+        assert!(
+            some.is_due_again(2, 999, false),
+            "a clock that was set back"
+        );
+        assert!(
+            !some.is_due_again(0, 1000 + EVERY_MS, false),
+            "nothing to show"
+        );
+    }
+
+    #[test]
+    fn who_failed_is_asked_again_sooner_and_whenever_it_connects() {
+        let log = LogId {
+            space: heirloom_protocol::id::SpaceId([1; 16]),
+            device: DeviceId([2; 32]),
+            inc: 0,
+            branch: heirloom_protocol::id::BranchId::ZERO,
+        };
+        let failed = Audit {
+            at: 1000,
+            claimed: 2,
+            checked: 2,
+            failing: vec![(log, 0)],
+            ..Audit::default()
+        };
+        assert!(!failed.is_due_again(2, 1000, false));
+        assert!(failed.is_due_again(2, 1000, true));
+        assert!(failed.is_due_again(2, 1000 + AGAIN_MS, false));
+    }
 }
