@@ -41,7 +41,10 @@ const CALLS_MAX: u32 = 2000;
 /// Runs in a row that did not meet their fault, after which there is no such call: threads share
 /// the work otherwise each time, and the k-th call is counted in each of them by itself.
 const MISSES: u32 = 3;
-/// Faults of an import where every call is tried.
+/// Files of the import that is killed.
+const PHOTOS: usize = 20;
+/// Kills of that import, and other faults of a smaller one, where every call is tried.
+const KILLS: u32 = 250;
 const FAULTS: u32 = 100;
 
 /// How many calls lie between two faults, unless the environment says it.
@@ -193,13 +196,16 @@ impl Bench {
         bench
     }
 
-    /// Adds a photo, so that workers are started and pictures recorded.
-    fn add_photo(&mut self) {
-        let bytes = pictures::bmp(40, &mut Dice::new());
-        let path = self.photos.join("photo.bmp");
-        fs::write(&path, &bytes).expect("a file");
-        let path = path.to_str().expect("UTF-8").to_owned();
-        self.sums.insert(path, sha256(&bytes));
+    /// Adds photos, so that workers are started and pictures recorded, until there are so many files.
+    fn add_photos(&mut self, files: usize) {
+        let mut dice = Dice::new();
+        for number in self.sums.len()..files {
+            let bytes = pictures::bmp(40, &mut dice);
+            let path = self.photos.join(format!("{number}.bmp"));
+            fs::write(&path, &bytes).expect("a file");
+            let path = path.to_str().expect("UTF-8").to_owned();
+            self.sums.insert(path, sha256(&bytes));
+        }
     }
 
     fn make(&mut self, sizes: &[usize]) {
@@ -384,13 +390,13 @@ fn an_import_killed_at_any_call_leaves_a_whole_home_with_every_acknowledged_phot
         return;
     }
     let mut bench = Bench::new();
-    bench.add_photo();
+    bench.add_photos(PHOTOS);
     bench.keep();
     let import = bench.import().map(str::to_owned);
     let import = import.each_ref().map(String::as_str);
     let mut made = 0;
     for fault in kills(&bench.device.home.clone()) {
-        bench.each(&import, &fault, stride(3), |bench, lines, _, fault| {
+        bench.each(&import, &fault, stride(6), |bench, lines, _, fault| {
             let told = added(lines);
             bench.holds(&told, &fault.to_string());
             bench.completes(&told, &fault.to_string());
@@ -398,7 +404,7 @@ fn an_import_killed_at_any_call_leaves_a_whole_home_with_every_acknowledged_phot
         });
     }
     assert!(made > 0 || only().is_some(), "no picture was ever made");
-    let least = if stride(3) == 1 { FAULTS } else { 20 };
+    let least = if stride(6) == 1 { KILLS } else { 20 };
     bench.report(least, "kills of an import at calls that change the disk");
 }
 
