@@ -65,6 +65,9 @@ fn say(ui: &mut Ui, line: &Line) {
     for problem in line.texts_whole("problems") {
         ui.say(format!("Problem:  {problem}"));
     }
+    for note in line.texts_whole("notes") {
+        ui.say(format!("Note:     {note}"));
+    }
     if running != "running" && !line.inner("peers").is_empty() {
         ui.hint("heirloom serve keeps this device in step with the others");
     }

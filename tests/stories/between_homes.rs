@@ -184,6 +184,10 @@ fn behind_routers_that_draw_ports_previews_are_relayed_and_originals_wait_until_
         photos(&family.far, "original") == 1
     });
     assert_eq!(path(&family.far, "laptop").as_deref(), Some("relay"));
+    wait_until("a copy that was shown", PATIENCE, || {
+        status(&family.laptop)["only_here"] == 0
+    });
+    assert_eq!(status(&family.laptop)["notes"], Value::Array(Vec::new()));
     drop((laptop, far, relay));
     is_silent(&capture, &internet, &family, canaries, &mut dice);
     family.never_panicked();

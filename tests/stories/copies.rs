@@ -75,6 +75,9 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
     for asset in laptop.assets() {
         assert_eq!(asset["copies"], 3, "{asset}");
     }
+    let status = &laptop.ok(&["status"])[0];
+    let told = &status["note_details"][0]["id"];
+    assert_eq!(told, "one-home", "{status}");
 
     // The paper first.
     let (refused, exit) = laptop.run(&["--yes", "offload"], "");

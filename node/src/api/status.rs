@@ -1,5 +1,7 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
+mod spread;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -88,6 +90,11 @@ pub(super) async fn status(
     problems.extend(of_uploads(doorway, node).await);
     problems.extend(of_entries(sums.entries_lost));
     let is_safe = sums.safe == sums.assets && sums.entries_lost == 0;
+    let depots = super::depot::all(node).await?;
+    // Where something has no second copy at all, that comes first.
+    let has_copies = view.keeps && sums.assets > 0 && sums.only_here == 0;
+    let note = has_copies.then(|| spread::note(&view, &live, depots.len()));
+    let notes: Vec<_> = note.flatten().into_iter().collect();
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
         .line(&json!({
@@ -99,11 +106,13 @@ pub(super) async fn status(
             "archives": archives(&view),
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
             "damaged": damaged, "lost": sums.lost,
-            "peers": peers, "depots": super::depot::all(node).await?,
+            "peers": peers, "depots": depots,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
+            "notes": notes.iter().map(Problem::text).collect::<Vec<_>>(),
+            "note_details": notes.iter().map(Problem::told).collect::<Vec<_>>(),
             "gallery": gallery, "listen": live.listen,
             "scrubbed": {
                 "last": (scrub.last > 0).then(|| instant_text(scrub.last)),

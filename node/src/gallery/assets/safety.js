@@ -196,7 +196,8 @@ export class Safety extends Component {
       <section><header class="page-head"><h2>${t("safety.devices")}</h2><span class="space"/>
         <button type="button" class="main own" onClick=${() => invite({ device: true }).then(() => this.again())}>${icon("plus")}${t("pair")}</button></header>
         <${Loading} stamp=${this.state.stamp} from=${(/** @type {any} */ stop) => rows("device", { do: "list" }, "device", stop)}>${(/** @type {any[]} */ devices) => html`
-          <ul class="cards">${devices.map((one) => this.device(one, status))}</ul>`}<//></section>
+          <ul class="cards">${devices.map((one) => this.device(one, status))}</ul>`}<//>
+        ${status.note_details.map((/** @type {any} */ one) => html`<p class="dim" key=${one.id}>${t(`problem.${one.id}`)}</p>`)}</section>
       ${!home.state.limited && this.more(checks, found, Boolean(away))}</div>`;
   }
   /** What a phone may not do. @param {string} checks @param {any[]|null} found @param {boolean} away out of the family, where no rule of it holds */
