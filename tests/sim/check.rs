@@ -396,14 +396,20 @@ fn one_roster(world: &World, family: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-fn readers_of<'a>(world: &'a World, family: &[usize], space: SpaceId) -> Vec<&'a Device> {
+/// Those who may look at an album, of the devices that hold it together.
+pub(crate) fn readers_of<'a>(
+    world: &'a World,
+    family: &[usize],
+    space: SpaceId,
+) -> Vec<&'a Device> {
     let holders = holders(world, family, space).into_iter();
     holders
         .filter(|device| device.level(&space) >= Level::Viewer)
         .collect()
 }
 
-fn albums_of(world: &World, family: &[usize]) -> BTreeSet<SpaceId> {
+/// Every album that somebody knows.
+pub(crate) fn albums_of(world: &World, family: &[usize]) -> BTreeSet<SpaceId> {
     let devices = family.iter().map(|at| world.seats[*at].device.replica());
     devices
         .flat_map(|replica| replica.albums().map(|(space, _)| *space))

@@ -25,6 +25,7 @@ mod faults;
 mod join;
 #[path = "../numbers/mod.rs"]
 mod numbers;
+mod spree;
 mod story;
 mod world;
 
@@ -85,37 +86,52 @@ struct Options {
     trace: bool,
 }
 
-fn run(seed: u64, options: Options) -> Outcome {
+/// A founded family, before its story; `scene` changes what was rolled for it.
+fn born(seed: u64, options: Options, scene: &mut dyn FnMut(&mut Faults, &mut Habits)) -> World {
     let Options { sabotage, trace } = options;
     let mut dice = Dice::new(seed);
     let mut faults = Faults::roll(&mut dice);
     let mut habits = Habits::roll(&mut dice);
-    if let Some(sabotage) = sabotage {
-        sabotage.set_the_scene(&mut faults, &mut habits);
-    }
+    scene(&mut faults, &mut habits);
     if trace {
         eprintln!("seed {seed}\n{faults:?}\n{habits:?}");
     }
     let mut world = World::new(dice, faults, habits, sabotage, trace);
     world.found();
+    world
+}
+
+/// Faults stop, all settles, and two more days pass; how long it took to settle first.
+///
+/// A grant above a fork counts once it was vouched for. Only then is told what lies beside it,
+/// which is vouched for a day later.
+fn comes_to_rest(world: &mut World) -> u64 {
+    world.faults = Faults::none();
+    world.heal();
+    let rest = settle(world);
+    for _ in 0..2 {
+        a_day_passes(world);
+        settle(world);
+    }
+    rest
+}
+
+fn run(seed: u64, options: Options) -> Outcome {
+    let mut world = born(seed, options, &mut |faults, habits| {
+        if let Some(sabotage) = options.sabotage {
+            sabotage.set_the_scene(faults, habits);
+        }
+    });
     world.story_left = STEPS;
     world.after(10, Event::Story);
     world.run_story();
-    world.faults = Faults::none();
-    world.heal();
-    let rest = settle(&mut world);
-    // A grant above a fork counts once it was vouched for. Only then is told what lies beside it,
-    // which is vouched for a day later.
-    for _ in 0..2 {
-        a_day_passes(&mut world);
-        settle(&mut world);
-    }
+    let rest = comes_to_rest(&mut world);
     if world.failure.is_none()
         && let Err(what) = check::at_rest(&mut world)
     {
         world.fail(what);
     }
-    if trace && world.failure.is_some() {
+    if options.trace && world.failure.is_some() {
         dump::heads(&world);
     }
     world.counts.forks = world.ledger.forks();

@@ -263,7 +263,8 @@ impl World {
         }
     }
 
-    fn writable(&self, at: usize, level: Level) -> Vec<SpaceId> {
+    /// The albums in which a device may do as much.
+    pub(crate) fn writable(&self, at: usize, level: Level) -> Vec<SpaceId> {
         let device = &self.seats[at].device;
         let albums = device.replica().albums().map(|(space, _)| *space);
         albums
