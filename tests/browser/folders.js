@@ -3,7 +3,7 @@ import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Home, findings, holds, launch, look, pictures } from "./world.js";
+import { Home, enter, findings, holds, launch, look, pictures } from "./world.js";
 
 let browser;
 let home;
@@ -25,7 +25,7 @@ test("what comes into a followed folder is on the page, and a folder that is awa
   mkdirSync(camera);
   writeFileSync(join(camera, first.name), first.buffer);
   const page = await look(browser);
-  await page.goto(await home.link());
+  await enter(page, home);
   await page.goto(`${home.ready.gallery}/settings`);
   const button = (name) => page.getByRole("button", { name, exact: true });
   await button("Follow").click();

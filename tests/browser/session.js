@@ -3,7 +3,7 @@ import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Home, findings, holds, launch, look, pictures } from "./world.js";
+import { Home, enter, findings, holds, launch, look, pictures } from "./world.js";
 
 let browser;
 let home;
@@ -88,7 +88,7 @@ test("eight tabs and more are no too many: who is not looked at listens again wh
 test("the settings name who is let in, end one session or all, and say how a phone gets in", async () => {
   const [page, other] = [await look(browser), await look(browser)];
   await home.command(["sessions", "revoke"]);
-  for (const one of [other, page]) await one.goto(await home.link());
+  for (const one of [other, page]) await enter(one, home);
   await page.goto(`${home.ready.gallery}/settings`);
   const ends = page.getByRole("button", { name: /^End: / });
   await ends.nth(1).waitFor();

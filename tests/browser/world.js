@@ -116,6 +116,12 @@ export async function look(browser, options = {}, host = "127.0.0.1") {
   return page;
 }
 
+/** Opens the page by a fresh link. Who goes on before the link was exchanged for a session has none. */
+export async function enter(page, home) {
+  await page.goto(await home.link());
+  await page.locator(".rail").waitFor();
+}
+
 /** Fails with everything that was wrong on a page. */
 export async function holds(page, assert) {
   const violations = await page.evaluate(() => window.violations);
