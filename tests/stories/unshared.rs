@@ -174,3 +174,71 @@ fn a_running_node_hears_at_once_and_who_is_let_in_again_is_told_nothing_more() {
         device.never_panicked();
     }
 }
+
+/// The albums that a device shows, by name.
+fn albums(device: &Device) -> Vec<String> {
+    let lines = device.ok(&["album", "list"]);
+    let albums = lines.iter().filter(|line| line["type"] == "album");
+    let name = |album: &Value| album["name"].as_str().expect("a name").to_owned();
+    albums.map(name).collect()
+}
+
+#[test]
+fn an_ended_share_stays_ended_when_the_device_that_ended_it_is_lost() {
+    let mut shared = Shared::new();
+    let pi = shared.homes.device("pi");
+    let node = shared.serve();
+    pair(&shared.a, &["--device"], &pi, "pi", link);
+    pi.ok(&["sync"]);
+    // What let Ben in counts by somebody else as well as by the laptop.
+    let photo = shared.photo("pi.bmp");
+    pi.ok(&["import", &photo, "--album", "Winter"]);
+    pi.ok(&["share", "Winter", "Ben"]);
+    pi.ok(&["sync"]);
+    shared.b.ok(&["sync"]);
+    shared.take(false, "early-too.bmp");
+    assert!(albums(&shared.b).contains(&"Winter".to_owned()));
+    for album in ["Summer", "Winter"] {
+        shared.a.ok(&["unshare", album, "Ben"]);
+    }
+    shared.b.ok(&["sync"]);
+    pi.ok(&["sync"]);
+    drop(node);
+    let told = |b: &Device| {
+        let mut told: Vec<_> = ended(b)
+            .iter()
+            .map(|line| line["name"].to_string())
+            .collect();
+        told.sort();
+        told
+    };
+    let both = ["\"Summer\"", "\"Winter\""];
+    assert_eq!(told(&shared.b), both);
+
+    let node = pi.serve();
+    pi.ok(&["--yes", "device", "remove", "laptop", "--lost"]);
+    shared.b.know_only(&node.addresses()[0]);
+    shared.b.ok(&["sync"]);
+    let devices = shared.b.ok(&["device", "list"]);
+    let laptop = devices.iter().find(|device| device["name"] == "laptop");
+    assert_eq!(laptop.expect("it is told of")["removed"], true);
+    assert_eq!(told(&shared.b), both);
+    assert_eq!(albums(&shared.b), ["Library", "Family"]);
+    let more = shared.photo("more.bmp");
+    for album in ["Summer", "Winter"] {
+        let (refused, _) = shared.b.run(&["import", &more, "--album", album], "");
+        assert_eq!(refused["id"], "E-NOT-ALLOWED", "{refused}");
+    }
+
+    // Whoever lets him in again is heard.
+    pi.ok(&["share", "Winter", "Ben"]);
+    shared.b.ok(&["sync"]);
+    assert!(albums(&shared.b).contains(&"Winter".to_owned()));
+    shared.b.ok(&["import", &more, "--album", "Winter"]);
+    shared.b.ok(&["sync"]);
+    assert_eq!(names(&pi, &["--album", "Winter"]), ["more.bmp", "pi.bmp"]);
+    drop(node);
+    for device in [&shared.a, &shared.b, &pi] {
+        device.never_panicked();
+    }
+}

@@ -1,12 +1,17 @@
 //! Albums out of which this device's person was taken, and what they had added there.
 //!
 //! ```text
-//! taken/ album[16] item[32]   an asset of this person as it was when their access was lowered
+//! taken/ album[16] item[32]    an asset of this person as it was when their access was lowered
+//! noted/ album[16] entry[32]   how far the log of a device was here when it was removed from the family
 //! ```
 //!
 //! What a device wrote that had not heard yet is cut by the entry that lowers its person, and then
 //! no row shows it any more. So the rows are noted down before that entry is taken in, and
 //! stay until each photo is in sight elsewhere.
+//!
+//! Once the device that took the person out is removed, its word counts here by what this device noted before
+//! ([`Replica::to_note`](heirloom_protocol::replica::Replica::to_note)). No log tells that: where the index is
+//! made again it is forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +20,7 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::Asset,
-    id::{AlbumId, PersonId},
+    id::{AlbumId, DeviceId, EntryId, PersonId, SpaceId},
     log::entry::Entry,
     op::{Level, Op},
     time::Hlc,
@@ -25,6 +30,7 @@ use super::{AssetKey, Runtime, RuntimeError, asset};
 use crate::store::{Batch, Store, StoreError, Table};
 
 const TAKEN: &[u8] = b"taken/";
+const NOTED_ENDS: &[u8] = b"noted/";
 /// Rows noted in one commit.
 const NOTED: usize = 1024;
 
@@ -103,6 +109,45 @@ impl Runtime {
         failed?;
         if !batch.puts.is_empty() {
             self.store.commit(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the logs of devices are here that a removal takes out, in the albums that this person was
+    /// taken out of. Durable when it returns.
+    pub(super) fn note_before_removal(&mut self, gone: &[DeviceId]) -> Result<(), RuntimeError> {
+        let noted = self.replica.to_note(gone);
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let row = |(space, entry): &(SpaceId, EntryId)| {
+            let key = [NOTED_ENDS, &space.0, &entry.0].concat();
+            (Table::Receipts, key, Vec::new())
+        };
+        self.store.commit(&Batch {
+            puts: noted.iter().map(row).collect(),
+            ..Batch::default()
+        })?;
+        for (space, entry) in noted {
+            self.replica.note_ended(space, [entry]);
+        }
+        Ok(())
+    }
+
+    /// Hands the replica what was noted, before it settles what it replayed.
+    pub(super) fn load_noted(&mut self) -> Result<(), RuntimeError> {
+        let mut noted = Vec::new();
+        self.store.scan(Table::Receipts, NOTED_ENDS, |key, _| {
+            let key = key.strip_prefix(NOTED_ENDS);
+            if let Some((space, entry)) = key.and_then(|key| key.split_first_chunk())
+                && let Ok(entry) = entry.try_into()
+            {
+                noted.push((SpaceId(*space), EntryId(entry)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (space, entry) in noted {
+            self.replica.note_ended(space, [entry]);
         }
         Ok(())
     }

@@ -151,6 +151,7 @@ impl Runtime {
         if gone.is_empty() {
             return Ok(());
         }
+        self.note_before_removal(&gone)?;
         let albums: Vec<_> = self.replica.albums().map(|(album, _)| *album).collect();
         for album in albums {
             if !self.replica.may_replicate(&self.device(), &album) {

@@ -192,6 +192,7 @@ impl Runtime {
                     .insert(space, AlbumRow::decode(&row).unwrap_or_default());
             }
         }
+        self.load_noted()?;
         self.replica.settle();
         self.load_drops()?;
         self.load_broken()?;

@@ -107,6 +107,8 @@ pub struct Ledger {
     names: Vec<(EntryId, Naming, EntryId)>,
     /// Entries that were named and are not here.
     awaited: BTreeSet<EntryId>,
+    /// Entries for which this device itself is the witness, and tells nobody.
+    noted: BTreeSet<EntryId>,
 }
 
 impl Ledger {
@@ -157,6 +159,12 @@ impl Ledger {
         if !self.places.contains_key(&entry) {
             self.awaited.insert(entry);
         }
+    }
+
+    /// Says for which entries this device itself is a witness, that they and what they follow were here in
+    /// time; of the logs of a space a function of what all know, but for these.
+    pub fn note(&mut self, entries: BTreeSet<EntryId>) {
+        self.noted = entries;
     }
 
     /// Whether somebody named an entry before it came; says so once.

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod control;
+mod ended;
 mod keys;
 mod logs;
 mod project;

@@ -42,7 +42,7 @@ pub struct AlbumSpace {
     access: Access,
     settled: Settled,
     /// Something came that can change what is settled.
-    unsettled: bool,
+    pub(super) unsettled: bool,
     /// Where each op that was weighed stands.
     entries: BTreeMap<OpId, EntryId>,
     settings: BTreeMap<OpId, Setting>,
@@ -56,6 +56,8 @@ pub struct AlbumSpace {
     /// Entries that say nothing but what is there and kept: no news to anchor.
     quiet: BTreeSet<EntryId>,
     promises: Vec<Promise>,
+    /// What this device noted for itself when somebody was removed, after its person was taken out of here.
+    pub(super) noted: Option<(PersonId, BTreeSet<EntryId>)>,
 }
 
 /// A device's signed promise to keep blobs (`Hold`). It outlives whatever becomes of its author's
@@ -109,6 +111,7 @@ impl AlbumSpace {
             anchored: BTreeMap::new(),
             quiet: BTreeSet::new(),
             promises: Vec::new(),
+            noted: None,
         }
     }
 
@@ -484,11 +487,24 @@ impl AlbumSpace {
     /// Settles who may do what and which entries count; says whether entries that were here count
     /// otherwise than before.
     pub(super) fn settle(&mut self, control: &Control) -> bool {
-        let settled = self.access.settle(&self.ledger, control.resolution());
+        let settled = self.settle_as_noted(control.resolution());
         let changed = settled.counts_otherwise(&self.settled);
         self.settled = settled;
         self.unsettled = false;
         changed
+    }
+
+    /// What was noted counts only as far as it keeps its person out: among those who are in, all see the same.
+    fn settle_as_noted(&mut self, family: &Resolution) -> Settled {
+        if let Some((person, noted)) = &self.noted {
+            self.ledger.note(noted.clone());
+            let settled = self.access.settle(&self.ledger, family);
+            if settled.level(person) == Level::None {
+                return settled;
+            }
+            self.ledger.note(BTreeSet::new());
+        }
+        self.access.settle(&self.ledger, family)
     }
 }
 

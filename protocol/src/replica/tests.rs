@@ -514,6 +514,75 @@ fn who_is_let_in_again_writes_on_and_what_was_written_while_shut_out_does_not_co
     assert!(!seen.contains_key(&while_out));
 }
 
+/// Ben knows that Anna's laptop took him out of an album into which her other device had let him; then she
+/// loses the laptop, and Ben hears of that and of nothing else.
+#[test]
+fn who_was_taken_out_stays_out_when_the_device_that_did_it_is_removed() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Summer");
+    let mut pi = joins(&mut anna, 2, None);
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut anna, 3, Some((ben, Role::Member)));
+    pull(&mut pi, &anna);
+    let set = |device: &mut Device, level| {
+        device.now.0 += 1;
+        let now = device.now;
+        let recorded = device
+            .replica
+            .record_access(space, ben, level, now, &mut device.rng);
+        device.keep(recorded.unwrap());
+    };
+    set(&mut pi, Level::Contributor);
+    pull(&mut anna, &pi);
+    pull(&mut bens, &pi);
+    bens.add_photo(space, "mine.jpg");
+    pull(&mut anna, &bens);
+    set(&mut anna, Level::None);
+    // As `Replica::ending` has him told.
+    for entry in anna.entries.values() {
+        if bens.replica.accept(entry, bens.now).is_ok() {
+            bens.entries.insert(entry.id(), entry.clone());
+        }
+    }
+    pull(&mut pi, &anna);
+    let is_out = |bens: &Device| {
+        let album = bens.replica.album(&space).unwrap();
+        let ended = album.ended_by(&ben, &bens.replica.device());
+        album.level(&ben) == Level::None && ended.len() == 1
+    };
+    assert!(is_out(&bens));
+
+    let laptop = anna.replica.device();
+    let removed = pi
+        .replica
+        .record_removal(Op::RemoveDevice((laptop,)), pi.now, &mut pi.rng);
+    let removed = removed.unwrap();
+    pi.keep(removed);
+    let control = pi.replica.family().control_space();
+    let mut removal: Vec<_> = pi.entries.values().cloned().collect();
+    removal
+        .retain(|entry| entry.header().space == control && !bens.entries.contains_key(&entry.id()));
+    let noted = bens.replica.to_note(&[laptop]);
+    assert_eq!(noted.len(), 1);
+    for (space, entry) in noted {
+        bens.replica.note_ended(space, [entry]);
+    }
+    for entry in removal {
+        bens.replica.accept(&entry, bens.now).unwrap();
+        bens.entries.insert(entry.id(), entry);
+    }
+    assert!(!bens.replica.control().is_live(&laptop));
+    assert!(is_out(&bens));
+
+    // Who lets him in again is heard, and then what he noted says nothing.
+    set(&mut pi, Level::Viewer);
+    pull(&mut bens, &pi);
+    assert_eq!(
+        bens.replica.album(&space).unwrap().level(&ben),
+        Level::Viewer
+    );
+}
+
 #[test]
 fn what_a_removed_device_wrote_in_a_log_opened_late_is_shown_anew() {
     let mut anna = founder();

@@ -299,6 +299,14 @@ impl Facts<'_> {
             persons: none.clone(),
             anchored: none,
         };
+        for noted in &self.ledger.noted {
+            if let Some((at, seq)) = self.ledger.places.get(noted) {
+                self.each_below((*at, seq.saturating_add(1)), |at, seq| {
+                    raise(&mut witness.devices, at, seq);
+                    raise(&mut witness.persons, at, seq);
+                });
+            }
+        }
         loop {
             let before = witness.clone();
             let mut ends = BTreeMap::new();
@@ -324,8 +332,7 @@ impl Facts<'_> {
             cert.and_then(|cert| cert.person)
         };
         let beside = person(from).is_none() || person(from) != person(to);
-        let mut below = Some((to, seq));
-        while let Some((at, seq)) = below {
+        self.each_below((to, seq), |at, seq| {
             raise(&mut witness.devices, at, seq);
             if beside {
                 raise(&mut witness.persons, at, seq);
@@ -333,6 +340,14 @@ impl Facts<'_> {
                     raise(&mut witness.anchored, at, seq);
                 }
             }
+        });
+    }
+
+    /// Goes through the stretches of a log that end below a place, and how far each counts by it.
+    fn each_below(&self, (to, seq): (usize, u32), mut take: impl FnMut(usize, u32)) {
+        let mut below = Some((to, seq));
+        while let Some((at, seq)) = below {
+            take(at, seq);
             let first = self.ledger.stretches[at].first;
             below = self.ledger.stretches[at]
                 .parent
