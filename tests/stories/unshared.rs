@@ -242,3 +242,36 @@ fn an_ended_share_stays_ended_when_the_device_that_ended_it_is_lost() {
         device.never_panicked();
     }
 }
+
+#[test]
+fn who_hears_late_of_the_end_of_a_share_and_of_the_loss_of_the_device_is_out_as_well() {
+    let mut shared = Shared::new();
+    let pi = shared.homes.device("pi");
+    let node = shared.serve();
+    pair(&shared.a, &["--device"], &pi, "pi", link);
+    pi.ok(&["sync"]);
+    let photo = shared.photo("pi.bmp");
+    pi.ok(&["import", &photo, "--album", "Winter"]);
+    pi.ok(&["share", "Winter", "Ben"]);
+    pi.ok(&["sync"]);
+    shared.b.ok(&["sync"]);
+    for album in ["Summer", "Winter"] {
+        shared.a.ok(&["unshare", album, "Ben"]);
+    }
+    pi.ok(&["sync"]);
+    drop(node);
+    let node = pi.serve();
+    pi.ok(&["--yes", "device", "remove", "laptop", "--lost"]);
+    shared.b.know_only(&node.addresses()[0]);
+    shared.b.ok(&["sync"]);
+    assert_eq!(albums(&shared.b), ["Library", "Family"]);
+    assert_eq!(ended(&shared.b).len(), 2);
+    shared.b.ok(&["sync"]);
+    pi.ok(&["share", "Winter", "Ben"]);
+    shared.b.ok(&["sync"]);
+    assert!(albums(&shared.b).contains(&"Winter".to_owned()));
+    drop(node);
+    for device in [&shared.a, &shared.b, &pi] {
+        device.never_panicked();
+    }
+}

@@ -76,6 +76,7 @@ impl Runtime {
     /// Notes down what this person has in an album, if an entry that is about to be taken in may lower their
     /// access to it below what it takes to add. Durable when it returns.
     pub(super) fn note_before_taking(&mut self, entry: &Entry) -> Result<(), RuntimeError> {
+        self.note_late_end(entry)?;
         let (space, author) = (entry.header().space, entry.header().device);
         let Some((album, me)) = self.replica.album(&space).zip(self.replica.person()) else {
             return Ok(());
@@ -117,6 +118,26 @@ impl Runtime {
     /// taken out of. Durable when it returns.
     pub(super) fn note_before_removal(&mut self, gone: &[DeviceId]) -> Result<(), RuntimeError> {
         let noted = self.replica.to_note(gone);
+        self.note_ends(&noted)
+    }
+
+    /// Notes an entry that takes this person's access and comes only after its author was removed: whoever hands
+    /// it on tells this device of nothing later, so what vouches for it never comes. Durable when it returns.
+    ///
+    /// A stolen device can end a share on this device so, though for nobody else, if it finds somebody who passes
+    /// that on; sharing once more mends it.
+    fn note_late_end(&mut self, entry: &Entry) -> Result<(), RuntimeError> {
+        let (space, author) = (entry.header().space, entry.header().device);
+        let control = self.replica.control();
+        let was_member = control.owner_of(&author).is_some();
+        let person = self.replica.person().filter(|me| ends(entry, me));
+        let Some(_) = person.filter(|_| was_member && !control.is_live(&author)) else {
+            return Ok(());
+        };
+        self.note_ends(&[(space, entry.id())])
+    }
+
+    fn note_ends(&mut self, noted: &[(SpaceId, EntryId)]) -> Result<(), RuntimeError> {
         if noted.is_empty() {
             return Ok(());
         }
@@ -129,7 +150,7 @@ impl Runtime {
             ..Batch::default()
         })?;
         for (space, entry) in noted {
-            self.replica.note_ended(space, [entry]);
+            self.replica.note_ended(*space, [*entry]);
         }
         Ok(())
     }
@@ -206,11 +227,18 @@ impl Runtime {
 }
 
 fn lowers(entry: &Entry, person: &PersonId) -> bool {
+    sets(entry, person, |level| level < Level::Contributor)
+}
+
+fn ends(entry: &Entry, person: &PersonId) -> bool {
+    sets(entry, person, |level| level == Level::None)
+}
+
+/// Whether an entry gives a person a level of some kind in an album.
+fn sets(entry: &Entry, person: &PersonId, fits: impl Fn(Level) -> bool) -> bool {
     if !entry.header().is_control() {
         return false;
     }
     let mut ops = entry.open(None).into_iter().flatten().flatten();
-    ops.any(|op| {
-        matches!(op, Op::SetAccess(set) if set.person == *person && set.level < Level::Contributor)
-    })
+    ops.any(|op| matches!(op, Op::SetAccess(set) if set.person == *person && fits(set.level)))
 }

@@ -177,6 +177,13 @@ impl Access {
         self.graph.waiting()
     }
 
+    /// The ops by somebody entitled that gave a person access, whether or not they count.
+    pub fn grants_to(&self, person: &PersonId) -> impl Iterator<Item = OpId> + '_ {
+        let said = self.said.get(person);
+        let grants = said.into_iter().flat_map(|said| &said.grants);
+        grants.map(|grant| self.graph.node(*grant).id)
+    }
+
     fn entitled(&self, op: usize) -> Option<&Entitled> {
         self.graph.node(op).op.entitled.as_ref()
     }

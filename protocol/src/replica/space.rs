@@ -495,16 +495,30 @@ impl AlbumSpace {
     }
 
     /// What was noted counts only as far as it keeps its person out: among those who are in, all see the same.
+    /// Whoever lets them in again is heard, also where they know nothing of what is noted.
     fn settle_as_noted(&mut self, family: &Resolution) -> Settled {
-        if let Some((person, noted)) = &self.noted {
-            self.ledger.note(noted.clone());
-            let settled = self.access.settle(&self.ledger, family);
-            if settled.level(person) == Level::None {
-                return settled;
-            }
-            self.ledger.note(BTreeSet::new());
+        self.ledger.note(BTreeSet::new());
+        let plain = self.access.settle(&self.ledger, family);
+        let Some((person, noted)) = &self.noted else {
+            return plain;
+        };
+        let ends: Vec<_> = noted.iter().copied().collect();
+        let past = self.graph.past(&ends);
+        let mut grants = self.access.grants_to(person);
+        let is_later = |op: OpId| {
+            let entry = self.entries.get(&op);
+            plain.accepted.contains(&op) && entry.is_some_and(|entry| !past.contains(entry))
+        };
+        if plain.level(person) > Level::None && grants.any(is_later) {
+            return plain;
         }
-        self.access.settle(&self.ledger, family)
+        self.ledger.note(noted.clone());
+        let settled = self.access.settle(&self.ledger, family);
+        if settled.level(person) == Level::None {
+            return settled;
+        }
+        self.ledger.note(BTreeSet::new());
+        plain
     }
 }
 
