@@ -57,7 +57,7 @@ fn album(line: &Line) -> [String; 3] {
     [line.text_or("album", "?"), wanted, state]
 }
 
-fn holder(line: &Line, ui: &Ui) -> [String; 3] {
+fn holder(line: &Line, ui: &Ui) -> [String; 4] {
     let keeps = match line.is("archive") {
         true => "keeps everything",
         false => "may drop originals",
@@ -75,7 +75,24 @@ fn holder(line: &Line, ui: &Ui) -> [String; 3] {
         (.., Some(at)) => format!("proved {}", text::ago(at, ui.now())),
         _ => "not proved yet".to_owned(),
     };
-    [line.text_or("name", "?"), keeps.to_owned(), proved]
+    [
+        line.text_or("name", "?"),
+        keeps.to_owned(),
+        held(line),
+        proved,
+    ]
+}
+
+/// How many of the photos that it may hold are on a device.
+fn held(line: &Line) -> String {
+    let (holds, of) = (line.count("holds"), line.count("of"));
+    match of {
+        // A keeper itself knows of no photos, and a new family has none.
+        0 => "no photos yet".to_owned(),
+        1 if holds == 1 => "holds 1 of 1".to_owned(),
+        _ if holds == of => format!("holds all {}", text::thousands(of)),
+        _ => format!("holds {} of {}", text::thousands(holds), text::thousands(of)),
+    }
 }
 
 fn say_set(ui: &mut Ui, act: &KeepAct, line: &Line) {

@@ -462,10 +462,21 @@ async fn one_photo_is_told_of_as_one() {
         assert!(done.out.contains(says), "{}", done.out);
     }
     let keep = r#"{"type":"keep","v":1,"album":"Family","assets":1,"safe":1,"copies_wanted":2}
+{"type":"holder","v":1,"name":"laptop","this":true,"archive":true,"holds":1,"of":1}
+{"type":"holder","v":1,"name":"grandma-box","archive":true,"holds":14,"of":18}
+{"type":"holder","v":1,"name":"pi","archive":false,"holds":1200,"of":1200}
 {"type":"summary","v":1,"act":"keep"}
 "#;
     let done = run(&["keep", "show"], NOBODY, &[("keep", keep)]).await;
-    assert_eq!(done.out, "Family  2 copies wanted  1 of 1 safe\n");
+    assert_eq!(
+        done.out,
+        "Family  2 copies wanted  1 of 1 safe
+Devices:
+  laptop       keeps everything    holds 1 of 1     this device
+  grandma-box  keeps everything    holds 14 of 18   not proved yet
+  pi           may drop originals  holds all 1,200  not proved yet
+"
+    );
 }
 
 #[tokio::test]

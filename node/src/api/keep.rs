@@ -1,6 +1,11 @@
 //! `keep`: on how many devices that keep everything the originals are to be, and on which they are.
 
-use heirloom_protocol::op::{ALBUM_COPIES, DeviceKind, Level, Op, SetAlbum};
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom_protocol::{
+    id::DeviceId,
+    op::{ALBUM_COPIES, DeviceKind, Level, Op, SetAlbum},
+};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, pick, write::Edits};
@@ -23,7 +28,7 @@ pub(super) async fn keep(node: &Node, body: &Value, answer: &Answer) -> Done {
 async fn show(node: &Node, answer: &Answer) -> Done {
     let view = node.view().await?;
     let (store, seen) = (node.store().clone(), view.clone());
-    let sums = node.blocking(move || sums(&store, &seen)).await??;
+    let (sums, loads) = node.blocking(move || sums(&store, &seen)).await??;
     for ((album, wanted), sum) in sums {
         let line = json!({
             "type": "keep", "v": 1, "album": album, "ids": sum.ids,
@@ -37,11 +42,13 @@ async fn show(node: &Node, answer: &Answer) -> Done {
         let audit = view.peers.audit(&row.id);
         let is_this = row.id == view.device;
         let witness = view.witnesses.get(&row.id);
+        let load = loads.get(&row.id).copied().unwrap_or_default();
         let line = json!({
             "type": "holder", "v": 1,
             "device": row.id.to_string(), "name": view.device_name(&row.id), "this": is_this,
             "kind": match row.kind { DeviceKind::Device => "device", DeviceKind::Keeper => "keeper" },
             "archive": if is_this { view.keeps } else { witness.is_some_and(|w| w.is_archive) },
+            "holds": load.holds, "of": load.of,
             "proved": is_this || witness.is_some_and(|w| w.is_proved(view.now)),
             "proved_at": audit.and_then(|audit| audit.proved()).map(|at| instant_text(at.0)),
             "checked": audit.map_or(0, |audit| audit.checked),
@@ -61,11 +68,20 @@ struct Sum {
     safe: u64,
 }
 
-type Sums = std::collections::BTreeMap<(String, u32), Sum>;
+/// Of the photos that a device may hold: how many it says that it holds, and was not found out.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    holds: u64,
+    of: u64,
+}
 
-/// By album: how many of its assets have as many copies as are wanted for them.
-fn sums(store: &Store, view: &View) -> Result<Sums, StoreError> {
-    let mut sums = Sums::new();
+type Sums = BTreeMap<(String, u32), Sum>;
+type Loads = BTreeMap<DeviceId, Load>;
+
+/// By album: how many of its assets have as many copies as are wanted for them; and by device: how many
+/// it holds.
+fn sums(store: &Store, view: &View) -> Result<(Sums, Loads), StoreError> {
+    let (mut sums, mut loads) = (Sums::new(), Loads::new());
     let key = |album: &crate::runtime::SeenAlbum| {
         let wanted = album.row.copies().unwrap_or(view.copies_wanted);
         (album.name(view), wanted)
@@ -80,20 +96,35 @@ fn sums(store: &Store, view: &View) -> Result<Sums, StoreError> {
         if folded.is_trashed() {
             continue;
         }
-        let copies = view.copies(&folded, held.here(&folded)?.original);
+        let here = held.here(&folded)?.original;
+        let assets = folded.items.iter().map(|item| &item.asset);
+        let holders = view.peers.holders_of(assets, view.person);
+        for row in view.people.devices.iter().filter(|row| !row.removed) {
+            if !view.may_hold(row, &folded) {
+                continue;
+            }
+            let holds = match row.id == view.device {
+                true => here,
+                false => holders.contains(&row.id),
+            };
+            let load = loads.entry(row.id).or_default();
+            load.of += 1;
+            load.holds += u64::from(holds);
+        }
+        let copies = view.copies_at(&holders, here);
         let safe = copies.has(view.copies_wanted_of(&folded));
         let live = folded
             .items
             .iter()
             .filter(|item| item.asset.trashed().is_none());
         let albums = live.filter_map(|item| view.albums.get(&item.key.album));
-        for album in albums.map(key).collect::<std::collections::BTreeSet<_>>() {
+        for album in albums.map(key).collect::<BTreeSet<_>>() {
             let sum = sums.entry(album).or_default();
             sum.assets += 1;
             sum.safe += u64::from(safe);
         }
     }
-    Ok(sums)
+    Ok((sums, loads))
 }
 
 async fn set(node: &Node, body: &Value) -> Done {

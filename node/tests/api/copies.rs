@@ -144,3 +144,60 @@ async fn counts_of_copies_follow_what_devices_hold() {
     assert_eq!(counts(&status(&before).await), [2, 0, 2, 2]);
     cache.stop().await;
 }
+
+/// Of every device, by name: how many photos `keep show` says that it holds, and of how many.
+async fn loads(home: &Home) -> Vec<(String, u64, u64)> {
+    let told = home.ask("keep", json!({"do": "show"})).await;
+    let lines = told.of("holder").into_iter();
+    let mut loads: Vec<_> = lines
+        .map(|line| {
+            let count = |field: &str| line[field].as_u64().unwrap();
+            let name = line["name"].as_str().unwrap().to_owned();
+            (name, count("holds"), count("of"))
+        })
+        .collect();
+    loads.sort();
+    loads
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_box_does_not_hold_yet_shows_before_it_is_carried_away() {
+    let load = |name: &str, holds, of| (name.to_owned(), holds, of);
+    let here = Home::anna().await;
+    let anna = here.node().await.view().await.unwrap().person.unwrap();
+    let attic = here.join_keeper("attic").await;
+    let desktop = here.join(anna, "desktop").await;
+    for (name, byte) in [("a.jpg", 1), ("b.jpg", 2)] {
+        here.add("Family", name, &[byte; 4_000]).await;
+    }
+    let served = [attic.serve().await, desktop.serve().await];
+    here.stay_here();
+    for network in &served {
+        here.knows(network).await;
+    }
+    here.ask("sync", json!({})).await.done();
+    let this = here.node().await.view().await.unwrap();
+    let this = this.device_name(&this.device);
+    let all = [
+        load("attic", 2, 2),
+        load("desktop", 2, 2),
+        load(&this, 2, 2),
+    ];
+    assert_eq!(loads(&here).await, all);
+    // With the box switched off, two copies at home are as many as are wanted, and it lacks the new one.
+    let [keeper, second] = served;
+    keeper.stop().await;
+    here.add("Family", "c.jpg", &[3; 4_000]).await;
+    here.ask("sync", json!({})).await;
+    let shown = here.ask("keep", json!({})).await;
+    let mut albums = shown.of("keep").into_iter();
+    let album = albums.find(|line| line["album"] == "Family");
+    assert_eq!(album.unwrap()["safe"], 3);
+    let short = [
+        load("attic", 2, 3),
+        load("desktop", 3, 3),
+        load(&this, 3, 3),
+    ];
+    assert_eq!(loads(&here).await, short);
+    second.stop().await;
+}
