@@ -569,6 +569,14 @@ fn on_a_local_network_the_words_alone_find_the_keeper() {
     drop(node);
     fs::remove_dir_all(&laptop.home).expect("destroyed");
     let node = attic.serve_with(&[]);
+    // Words that count no more: there is somebody, and the network is not what is wrong.
+    let (refused, exit) = bare.run(&["recovery", "restore", "-"], &other_words(&homes));
+    assert_eq!(exit, 6, "{refused}");
+    let message = refused["message"].as_str().expect("a message");
+    assert!(
+        message.contains("none of them knows these words"),
+        "{refused}"
+    );
     let words = fs::read_to_string(&path).expect("words");
     let (summary, exit) = bare.run(&["recovery", "restore", "-"], &words);
     assert_eq!((exit, &summary["missing"]), (0, &json!(0)), "{summary}");

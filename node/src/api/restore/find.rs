@@ -74,7 +74,8 @@ pub(super) async fn family(
         keys: keys.clone(),
         asked: BTreeSet::new(),
         asking: JoinSet::new(),
-        met: false,
+        answered: 0,
+        seen: false,
     };
     let found = async {
         search.announce(options.discovery).await?;
@@ -95,8 +96,11 @@ struct Search {
     keys: Arc<DeviceKeys>,
     asked: BTreeSet<Peer>,
     asking: JoinSet<Came>,
-    /// Whether anybody answered.
-    met: bool,
+    /// How many answered and do not know the kit.
+    answered: u64,
+    /// Whether some device announced itself on the local network. Those that know the kit call, so it is
+    /// one that does not know it, or of another family.
+    seen: bool,
 }
 
 impl Search {
@@ -149,7 +153,7 @@ impl Search {
             tokio::select! {
                 Some(came) = self.asking.join_next() => match came {
                     Ok(Came::Family(found)) => return Ok(*found),
-                    Ok(Came::Stranger) => self.met = true,
+                    Ok(Came::Stranger) => self.answered += 1,
                     Ok(Came::Nobody) | Err(_) => {}
                 },
                 event = events.recv() => match event {
@@ -160,11 +164,12 @@ impl Search {
                 () = tokio::time::sleep_until(started + LONGEST) => {}
             }
         }
-        Err(self.failed())
+        Err(failed(self.answered, self.seen))
     }
 
     /// Asks who has called.
     fn heard(&mut self, event: &NetEvent) {
+        self.seen |= matches!(event, NetEvent::Discovered(_));
         if let NetEvent::Connected {
             peer,
             standing: Standing::Host,
@@ -186,20 +191,36 @@ impl Search {
             keys: self.keys.clone(),
         }
     }
+}
 
-    fn failed(&self) -> ApiError {
-        if self.met {
-            return ApiError::new("E-CODE", 8, "no device in reach knows these words")
-                .safe("Nothing was changed.")
-                .hint(
-                    "words that were replaced by new ones work no longer: is there a newer paper?",
-                );
-        }
-        ApiError::no_peer("no device that knows these words is in reach").hint(
-            "is another device of the family, or its keeper, on and running (heirloom serve)? \
-             Outside its network give its address, after the words on a line of its own",
-        )
+/// Why no family was found. Whose paper is old is not to search the network for what is not wrong there.
+fn failed(answered: u64, seen: bool) -> ApiError {
+    if answered > 0 {
+        let message = match answered {
+            1 => "1 device answered, and it does not know these words".to_owned(),
+            _ => format!("{answered} devices answered, and none knows these words"),
+        };
+        return ApiError::new("E-CODE", 8, &message)
+            .safe("Nothing was changed.")
+            .hint("were they replaced by new ones? Only the newest paper counts")
+            .why("paper", usize::try_from(answered).unwrap_or(usize::MAX));
     }
+    if seen {
+        return ApiError::no_peer(
+            "there are devices with Heirloom on this network, and none of them knows these words",
+        )
+        .safe("Nothing was changed.")
+        .hint(
+            "were they replaced by new ones? Only the newest paper counts. If those devices are not of your \
+             family, give the address of one that is, after the words on a line of its own",
+        )
+        .why("paper", 0);
+    }
+    ApiError::no_peer("no device that knows these words is in reach").hint(
+        "is another device of the family, or its keeper, on and running (heirloom serve)? \
+         Outside its network give its address, after the words on a line of its own. \
+         Words that were replaced by new ones work no longer: only the newest paper counts",
+    )
 }
 
 struct Asker {
@@ -229,6 +250,35 @@ impl Asker {
         match judged.await {
             Ok(Some(found)) => Came::Family(found),
             _ => Came::Stranger,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_paper_is_told_from_nobody_in_reach_as_far_as_can_be() {
+        let nobody = "no device that knows these words is in reach";
+        let seen =
+            "there are devices with Heirloom on this network, and none of them knows these words";
+        let one = "1 device answered, and it does not know these words";
+        let two = "2 devices answered, and none knows these words";
+        for (answered, is_seen, id, exit, says) in [
+            (0, false, "E-NO-PEER", 6, nobody),
+            (0, true, "E-NO-PEER", 6, seen),
+            (1, true, "E-CODE", 8, one),
+            (2, false, "E-CODE", 8, two),
+        ] {
+            let error = failed(answered, is_seen);
+            assert_eq!((error.id, error.exit), (id, exit));
+            assert_eq!(error.message, says);
+            let knows_more = answered > 0 || is_seen;
+            assert_eq!(error.why.is_some(), knows_more, "for other languages");
+            // Whichever it is: there may be a newer paper.
+            let hint = error.hint.expect("a hint");
+            assert!(hint.contains("nly the newest paper counts"), "{hint}");
         }
     }
 }
