@@ -70,9 +70,10 @@ test("what the node says by an id has a sentence: what needs a person, and every
   const table = JSON.parse(read("lang/en.json"));
   const problems = [...sources.matchAll(/Problem::new\(\s*"([a-z-]+)"/g)].map(([, id]) => `problem.${id}`);
   const words = [...sources.matchAll(/"(words-[a-z]+|restored(?:-other)?)"/g)].map(([, id]) => `problem.${id}`).filter((id) => id !== "problem.restored" || sources.includes('id: "restored"'));
+  const asks = words.filter((id) => id.startsWith("problem.words-")).map((id) => `${id}.ask`);
   const switches = [...sources.matchAll(/name: "([a-z_.]+)",\s*kind: Kind::(Flag|Rates)/g)].flatMap(([, key, kind]) => kind === "Flag" ? [`config.${key}`, `config.${key}.text`] : [`config.${key}`]);
   assert.ok(problems.length > 10 && switches.length > 10, `${problems.length} ${switches.length}`);
-  assert.deepEqual([...new Set([...problems, ...words, ...switches])].filter((key) => !(key in table)), []);
+  assert.deepEqual([...new Set([...problems, ...words, ...asks, ...switches])].filter((key) => !(key in table)), []);
 });
 
 test("the errors that a family meets have sentences, and so have the reasons why a file is left or cannot be shown", () => {

@@ -1,6 +1,7 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
 mod spread;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,11 +11,10 @@ use std::{
 use heirloom_protocol::{
     album::asset::BlobRef,
     id::{AlbumId, BlobId, DeviceId, PersonId},
-    op::Role,
-    replica::{KitAct, KitUse},
 };
 use serde_json::{Value, json};
 
+use self::words::admins;
 use super::{
     Answer, ApiError, Done, Doorway, doctor, ended, followed,
     live::Live,
@@ -272,7 +272,11 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     problems.extend(ended::problems(view));
     problems.extend(of_devices(live, view));
     problems.extend(sums.bursts.iter().map(|burst| undo::problem(view, burst)));
-    problems.extend(live.words_used.iter().map(|used| of_words(view, used)));
+    problems.extend(
+        live.words_used
+            .iter()
+            .map(|used| words::problem(view, used)),
+    );
     problems.extend(
         past::words(view, &live.pasts, sums.entries_lost == 0 && sums.lost == 0)
             .iter()
@@ -438,44 +442,6 @@ fn without_room(live: &Live) -> Option<Problem> {
     Some(Problem::new("no-room", values, text))
 }
 
-/// What somebody did with recovery words: everybody is to know, for it may have been a thief.
-fn of_words(view: &View, used: &KitUse) -> Problem {
-    let person = view.person_name(&used.person);
-    let at = instant_text(used.at.time().0);
-    let (id, device) = match &used.act {
-        KitAct::Added(device) => ("words-added", Some(view.device_name(device))),
-        KitAct::Removed(device) => ("words-removed", Some(view.device_name(device))),
-        KitAct::Replaced => ("words-replaced", None),
-    };
-    let name = device.as_deref().unwrap_or_default();
-    let (did, remedy) = match &used.act {
-        KitAct::Added(_) => (
-            format!("to add the device {name}"),
-            format!(
-                "heirloom device remove {name:?} --lost, then new words (heirloom recovery replace)"
-            ),
-        ),
-        KitAct::Removed(_) => (
-            format!("to remove the device {name}"),
-            "make new words (heirloom recovery replace)".into(),
-        ),
-        KitAct::Replaced => (
-            "to put new ones in their place".into(),
-            "look at the devices (heirloom device list), and remove those that are lost".into(),
-        ),
-    };
-    let is_own = view.person == Some(used.person);
-    let ends = match is_own {
-        true => "If it was you, typing the words here ends this notice (heirloom recovery check)",
-        false => "If it was, there is nothing to do: this notice ends by itself",
-    };
-    let text = format!(
-        "The recovery words of {person} were used {did} (by its clock {at}). If that was not them: {remedy}. {ends}."
-    );
-    let values = json!({"person": person, "name": device, "at": at, "own": is_own});
-    Problem::new(id, values, text)
-}
-
 /// Why a device with little room holds more than its limit.
 fn over_limit(sums: &Sums, view: &View, may_go: bool) -> Option<Problem> {
     let limit = limit_of(view)?;
@@ -508,19 +474,6 @@ fn over_limit(sums: &Sums, view: &View, may_go: bool) -> Option<Problem> {
     );
     let values = json!({"n": few, "bytes": bytes, "limit": limit});
     Some(Problem::new(id, values, text))
-}
-
-/// The names of those who take care of the family, as far as this device knows them.
-fn admins(view: &View) -> String {
-    let persons = view.people.persons.iter();
-    let names: Vec<_> = persons
-        .filter(|row| row.role == Some(Role::Admin))
-        .map(|row| view.person_name(&row.id))
-        .collect();
-    if names.is_empty() {
-        return "an admin".to_owned();
-    }
-    names.join(", ")
 }
 
 /// What is wrong with devices, as far as this one has heard or found out.

@@ -6,7 +6,8 @@
 //!
 //! Whoever holds the words also sets the clock of the device that uses them, so that what they did
 //! could look long past: how long it is told goes by this device's own time. It ends before where the
-//! device that they added was removed, and where their person has typed the words on this device.
+//! device that they added was removed, and where their person has typed the words on this device. Who puts new
+//! ones in their place knows it: the device on which that is done does not tell itself.
 
 use heirloom_protocol::{
     id::{OpId, PersonId},
@@ -68,15 +69,25 @@ impl Runtime {
     pub fn settle_words(&mut self, person: &PersonId) -> Result<usize, RuntimeError> {
         let mut told = self.words_used()?;
         told.retain(|used| used.person == *person);
+        self.tell_no_more(told.iter().map(|used| &used.op))?;
+        Ok(told.len())
+    }
+
+    /// Does not tell this device what was done on it just now: every use that is not among those before.
+    /// Durable when it returns; cut off before, it is told here too, which is no harm.
+    pub(super) fn know_of_own_use(&mut self, before: &[OpId]) -> Result<(), RuntimeError> {
+        let uses: Vec<_> = self.replica.kit_uses().map(|used| used.op).collect();
+        self.tell_no_more(uses.iter().filter(|op| !before.contains(op)))
+    }
+
+    fn tell_no_more<'a>(&self, ops: impl Iterator<Item = &'a OpId>) -> Result<(), RuntimeError> {
         let long_ago = 0_u64.to_be_bytes().to_vec();
-        let settled = told
-            .iter()
-            .map(|used| (Table::Kv, key(&used.op), long_ago.clone()));
         let batch = Batch {
-            puts: settled.collect(),
+            puts: ops
+                .map(|op| (Table::Kv, key(op), long_ago.clone()))
+                .collect(),
             ..Batch::default()
         };
-        self.store.commit(&batch)?;
-        Ok(told.len())
+        Ok(self.store.commit(&batch)?)
     }
 }

@@ -101,6 +101,7 @@ impl Runtime {
         let mut rng = self.rng()?;
         let incarnation = rng.next_u64();
         let now = self.now();
+        let before: Vec<_> = self.replica.kit_uses().map(|used| used.op).collect();
         let recorded = self
             .replica
             .record_recovery(old, new, incarnation, now, &mut rng)?;
@@ -110,7 +111,7 @@ impl Runtime {
         if counts != Some(new.sign().id()) {
             return Err(WriteError::NotAllowed.into());
         }
-        Ok(())
+        self.know_of_own_use(&before)
     }
 
     /// Makes this device one of the person whose kit this is. Durable when it returns.

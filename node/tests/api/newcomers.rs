@@ -123,11 +123,13 @@ async fn that_words_brought_a_device_is_told_with_its_name_until_it_is_removed()
         );
         assert_eq!(values["own"], own);
         let text = told["text"].as_str().unwrap();
-        assert!(
-            text.contains("heirloom device remove \"new tablet\" --lost"),
-            "{text}"
-        );
-        assert_eq!(text.contains("recovery check"), own, "{text}");
+        // A member may not remove it, and new words would be his own: he asks.
+        let remove = "heirloom device remove \"new tablet\" --lost";
+        for says in [remove, "recovery replace", "recovery check"] {
+            assert_eq!(text.contains(says), own, "{text}");
+        }
+        assert_eq!(text.contains("ask Anna; "), !own, "{text}");
+        assert_eq!(values["ask"], if own { Value::Null } else { json!("Anna") });
     }
     // To itself it is no news.
     assert!(problem(&tablet, "words-added").await.is_none());
@@ -159,13 +161,45 @@ async fn that_words_were_used_is_settled_where_their_person_types_them() {
     // It stays so, and others go on being told.
     let home = home.again().await;
     assert!(problem(&home, "words-added").await.is_none());
-    assert!(problem(&bens, "words-added").await.is_some());
+    let told = problem(&bens, "words-added").await.unwrap();
+    // Another admin may remove the device; new words are Anna's to make.
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("device remove \"new tablet\""), "{text}");
+    assert!(text.contains("new words are for Anna to make"), "{text}");
+    assert!(!text.contains("recovery replace"), "{text}");
     assert_eq!(home.ask("recovery", check).await.done()["settled"], 0);
     // What is done with them next is told again.
     home.bring_back(&words, "another").await;
     let told = problem(&home, "words-added").await.unwrap();
     assert_eq!(told["values"]["name"], "another");
     drop(tablet);
+}
+
+#[tokio::test]
+async fn that_words_were_replaced_is_told_on_every_device_but_the_one_that_did_it() {
+    let (home, words) = with_words().await;
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let ben = home.add_person("Ben", Role::Member).await;
+    let carla = home.add_person("Carla", Role::Admin).await;
+    let bens = home.join(ben, "bens").await;
+    let carlas = home.join(carla, "carlas").await;
+    let desktop = home.join(anna, "desktop").await;
+    let replace = json!({"do": "replace", "words": words});
+    home.ask("recovery", replace).await.done();
+    assert!(problem(&home, "words-replaced").await.is_none());
+    for (device, says) in [
+        (&desktop, "heirloom device list"),
+        (&carlas, "heirloom device list"),
+        (&bens, "ask Anna or an admin (Carla); "),
+    ] {
+        device.take_from(&home).await;
+        let told = problem(device, "words-replaced").await.unwrap();
+        let text = told["text"].as_str().unwrap();
+        assert!(text.contains(says), "{text}");
+    }
+    // Neither is it told there later.
+    let home = home.again().await;
+    assert!(problem(&home, "words-replaced").await.is_none());
 }
 
 #[tokio::test]
