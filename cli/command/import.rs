@@ -42,9 +42,17 @@ fn say_file(ui: &mut Ui, line: &Line) {
 }
 
 fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
-    let added = text::count(line.count("added"), "photo or video", "photos and videos");
+    let places = Place::all(line);
+    let put = places.iter().fold((0_u64, 0_u64), |(put, bytes), place| {
+        (
+            put.saturating_add(place.put),
+            bytes.saturating_add(place.put_bytes),
+        )
+    });
+    let new = line.count("added").saturating_sub(put.0);
+    let added = text::count(new, "photo or video", "photos and videos");
     let verb = if dry_run { "Would import" } else { "Imported" };
-    let mut rest: Vec<String> = Vec::new();
+    let mut rest = put_into(&places);
     let restored = line.count("restored");
     if restored > 0 {
         rest.push(format!(
@@ -78,7 +86,7 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     };
     ui.say(format!(
         "{verb} {added} ({}){rest}.",
-        text::size(line.count("bytes"))
+        text::size(line.count("bytes").saturating_sub(put.1))
     ));
     if line.count("added") > 0 {
         match per_folder {
@@ -86,7 +94,8 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
             true => ui.say(
                 "Albums have the names of their folders; heirloom album list says who sees each.",
             ),
-            false => say_who_sees(ui, line, dry_run),
+            false if dry_run => say_plan(ui, line),
+            false => say_places(ui, &places),
         }
     }
     if line.count("failed") > 0 {
@@ -96,24 +105,128 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     }
 }
 
-fn say_who_sees(ui: &mut Ui, line: &Line, dry_run: bool) {
-    let they = match (line.count("added"), dry_run) {
-        (1, false) => "It is",
-        (_, false) => "They are",
-        (1, true) => "It would be",
-        (_, true) => "They would be",
-    };
-    let place = match line.text("album") {
+/// Most albums that are named one by one.
+const NAMED: usize = 3;
+
+/// What came into one album, as the summary tells it.
+struct Place {
+    /// New photos, without those that were here already.
+    new: u64,
+    /// Photos that were here already and are in this album too now.
+    put: u64,
+    put_bytes: u64,
+    name: String,
+    who: Vec<String>,
+}
+
+impl Place {
+    fn all(line: &Line) -> Vec<Self> {
+        let place = |of: &Line| {
+            let put = of.count("put");
+            Self {
+                new: of.count("added").saturating_sub(put),
+                put,
+                put_bytes: of.count("put_bytes"),
+                name: place_name(of.text("album")),
+                who: of.texts("seen_by"),
+            }
+        };
+        let albums = line.inner("albums");
+        if !albums.is_empty() {
+            return albums.iter().map(place).collect();
+        }
+        // A node of an older version names the album that was asked for.
+        match line.count("added") {
+            0 => Vec::new(),
+            _ => vec![place(line)],
+        }
+    }
+
+    fn seen(&self) -> String {
+        seen(&self.name, &self.who)
+    }
+}
+
+fn place_name(album: Option<String>) -> String {
+    match album {
         Some(album) => format!("the album {album}"),
         None => "your library".to_owned(),
-    };
-    let who = line.texts("seen_by");
-    if who.is_empty() {
-        ui.say(format!("{they} in {place}, which only you can see."));
-    } else {
+    }
+}
+
+fn seen(place: &str, who: &[String]) -> String {
+    match who {
+        [] => format!("{place}, which only you can see"),
+        _ => format!("{place}, which {} can see too", text::and(who)),
+    }
+}
+
+/// Says where new photos are, and who can see them there.
+fn say_places(ui: &mut Ui, places: &[Place]) {
+    let new: Vec<&Place> = places.iter().filter(|place| place.new > 0).collect();
+    match new.as_slice() {
+        [] => {}
+        [one] => {
+            let they = if one.new == 1 { "It is" } else { "They are" };
+            ui.say(format!("{they} in {}.", one.seen()));
+        }
+        some if some.len() <= NAMED => {
+            for place in some {
+                let are = text::count(place.new, "is", "are");
+                ui.say(format!("{are} in {}.", place.seen()));
+            }
+        }
+        many => ui.say(format!(
+            "They are in {} albums; heirloom album list says who sees each.",
+            many.len()
+        )),
+    }
+    // Where nothing is new, others see what was put there all the same.
+    let put = places.iter().filter(|place| place.new == 0);
+    let shared: Vec<&Place> = put.filter(|place| !place.who.is_empty()).collect();
+    if shared.len() > NAMED {
+        ui.say("Others can see some of these albums; heirloom album list says who.");
+        return;
+    }
+    for place in shared {
         ui.say(format!(
-            "{they} in {place}, which {} can see too.",
-            text::and(&who)
+            "{} can see {} too.",
+            text::and(&place.who),
+            place.name
         ));
+    }
+}
+
+/// What photos that were here already were put into.
+fn put_into(places: &[Place]) -> Vec<String> {
+    let into: Vec<&Place> = places.iter().filter(|place| place.put > 0).collect();
+    if into.len() > NAMED {
+        let put = into
+            .iter()
+            .fold(0_u64, |all, place| all.saturating_add(place.put));
+        let put = text::thousands(put);
+        return vec![format!(
+            "{put} that were here already put into {} albums",
+            into.len()
+        )];
+    }
+    let told = |place: &&Place| format!("{} put into {}", text::thousands(place.put), place.name);
+    into.iter().map(told).collect()
+}
+
+/// Says where they would be. An album that what lies beside a photo names is known once it is read in earnest.
+fn say_plan(ui: &mut Ui, line: &Line) {
+    let they = match line.count("added") {
+        1 => "It would be",
+        _ => "They would be",
+    };
+    let place = place_name(line.text("album"));
+    let place = seen(&place, &line.texts("seen_by"));
+    let has_sidecars = line.count("sidecars") > 0 || line.count("archives") > 0;
+    match line.text("album") {
+        None if has_sidecars => ui.say(format!(
+            "{they} in {place}, or in an album that what lies beside the photo names."
+        )),
+        _ => ui.say(format!("{they} in {place}.")),
     }
 }

@@ -1,5 +1,6 @@
 //! That commands ask for what they were told to and say what they were answered.
 
+mod photos;
 mod recovery;
 
 use std::ffi::OsString;
@@ -67,6 +68,7 @@ async fn run(line: &[&str], person: Person, answers: &[(&str, &str)]) -> Done {
         json: cli.global.json,
         quiet: cli.global.quiet,
         yes: cli.global.yes,
+        verbose: cli.global.verbose > 0,
         ..Manner::default()
     };
     let (mut ui, out, err) = streams::ui(manner, person.terminal, person.input);
@@ -405,32 +407,6 @@ async fn a_list_is_one_line_for_each_photo() {
 }
 
 #[tokio::test]
-async fn an_import_says_what_came_and_who_sees_it() {
-    let imported = r#"{"type":"file","v":1,"path":"/p/a.jpg","outcome":"added","asset":"ab"}
-{"type":"file","v":1,"path":"/p/b.jpg","outcome":"failed","asset":null,"reason":"it cannot be read"}
-{"type":"summary","v":1,"act":"import","added":1204,"present":3,"paired":0,"skipped":0,"failed":1,"bytes":2300000000,"album":"Summer","seen_by":["Ben","Carla"],"exit":3}
-"#;
-    let done = run(
-        &["import", "/p", "--album", "Summer"],
-        NOBODY,
-        &[("import", imported)],
-    )
-    .await;
-    assert_eq!(done.end, Ok(3));
-    assert_eq!(
-        done.out,
-        "Imported 1,204 photos and videos (2.3 GB); 3 already here and 1 not readable.\n\
-         They are in the album Summer, which Ben and Carla can see too.\n"
-    );
-    assert!(
-        done.err
-            .starts_with("failed: /p/b.jpg: it cannot be read\n"),
-        "{}",
-        done.err
-    );
-}
-
-#[tokio::test]
 async fn one_photo_is_told_of_as_one() {
     let imported = r#"{"type":"summary","v":1,"act":"import","added":1,"bytes":2300}
 "#;
@@ -595,17 +571,6 @@ async fn no_copy_is_promised_of_what_nobody_is_known_to_hold() {
             done.err
         );
     }
-}
-
-#[tokio::test]
-async fn nobody_is_said_to_see_nothing_where_each_folder_has_an_album() {
-    let imported = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":2,\"present\":0,\"paired\":0,\"skipped\":0,\"failed\":0,\"bytes\":2000,\"album\":null,\"seen_by\":[]}\n";
-    let line = ["import", "/p", "--album-per-folder"];
-    let done = run(&line, NOBODY, &[("import", imported)]).await;
-    assert!(!done.out.contains("only you"), "{}", done.out);
-    assert!(done.out.contains("heirloom album list"), "{}", done.out);
-    let done = run(&line[..2], NOBODY, &[("import", imported)]).await;
-    assert!(done.out.contains("which only you can see"), "{}", done.out);
 }
 
 #[tokio::test]

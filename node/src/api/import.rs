@@ -1,5 +1,7 @@
 //! `import`: files of this computer into an album, with a line for each.
 
+mod places;
+
 use std::{
     path::PathBuf,
     sync::{
@@ -14,6 +16,7 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
+use self::places::Places;
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, library, pick};
 use crate::{
     catalog::parse_range,
@@ -113,9 +116,11 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     let (program, args) = node.options().worker.clone();
     let pool = Arc::new(Pool::new(program, args, 0));
     let (worker, told) = (node.clone(), answer.clone());
-    let totals = node
+    let (totals, places) = node
         .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
         .await??;
+    // Albums that a sidecar or a folder names may be new.
+    let albums = places.told(&node.view().await?);
     let [
         added,
         present,
@@ -131,7 +136,7 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     }
     Ok(json!({
         "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars + archives,
-        "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by,
+        "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by, "albums": albums,
         "exit": if failed > 0 { 3 } else { 0 },
     }))
 }
@@ -142,13 +147,14 @@ fn work(
     request: &Request,
     cancelled: &AtomicBool,
     answer: &Answer,
-) -> Result<Totals, ApiError> {
+) -> Result<(Totals, Places), ApiError> {
     let telling = Telling {
         answer,
         totals: Mutex::default(),
     };
     let due = import::run(node, pool.clone(), request, cancelled, &telling)
         .map_err(|error| telling.ended(error))?;
+    let places = Places::of(node.store(), &due)?;
     if !request.dry_run {
         let albums: Vec<AlbumId> = match &request.target {
             Target::Album(album) => vec![*album],
@@ -173,10 +179,8 @@ fn work(
             });
         })?;
     }
-    Ok(telling
-        .totals
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner))
+    let totals = telling.totals.into_inner();
+    Ok((totals.unwrap_or_else(PoisonError::into_inner), places))
 }
 
 async fn request(

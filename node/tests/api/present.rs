@@ -270,3 +270,41 @@ async fn what_is_gone_from_this_disk_is_put_back_even_for_the_trash() {
     assert_eq!(told.done()["restored"], 1);
     assert_eq!(exported(&home).await, [photo]);
 }
+
+/// By album: its name, what is new in it, and how many of these were in another album already.
+fn places(told: &Told) -> Vec<(Value, u64, u64)> {
+    let albums = told.done()["albums"].as_array().unwrap();
+    let place = |album: &Value| {
+        let count = |field: &str| album[field].as_u64().unwrap();
+        (album["album"].clone(), count("added"), count("put"))
+    };
+    let mut places: Vec<_> = albums.iter().map(place).collect();
+    places.sort_by_key(|place| place.0.to_string());
+    places
+}
+
+#[tokio::test]
+async fn an_import_says_into_which_albums_photos_went() {
+    let home = Home::anna().await;
+    let card = card(&[photo(1), photo(2)]);
+    let lake = card.path().join("Lake");
+    std::fs::create_dir(&lake).unwrap();
+    std::fs::rename(card.path().join("1.jpg"), lake.join("1.jpg")).unwrap();
+    std::fs::write(
+        lake.join("metadata.json"),
+        r#"{"title": "Lake", "access": "protected"}"#,
+    )
+    .unwrap();
+    let told = import(&home, card.path(), json!({"album": null})).await;
+    assert_eq!(
+        places(&told),
+        [(json!("Lake"), 1, 0), (Value::Null, 1, 0)],
+        "{told:?}"
+    );
+    // Nothing new came, and one more album shows it.
+    let told = import(&home, &lake, json!({"album": "Hill"})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    assert_eq!(places(&told), [(json!("Hill"), 1, 1)], "{told:?}");
+    let told = import(&home, &lake, json!({"album": "Hill"})).await;
+    assert_eq!((counts(&told), places(&told)), ([0, 1, 0], Vec::new()));
+}

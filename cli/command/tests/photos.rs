@@ -1,0 +1,84 @@
+//! Photos that come in, and originals that leave this device.
+
+use super::*;
+
+#[tokio::test]
+async fn an_import_says_what_came_and_who_sees_it() {
+    let imported = r#"{"type":"file","v":1,"path":"/p/a.jpg","outcome":"added","asset":"ab"}
+{"type":"file","v":1,"path":"/p/b.jpg","outcome":"failed","asset":null,"reason":"it cannot be read"}
+{"type":"summary","v":1,"act":"import","added":1204,"present":3,"paired":0,"skipped":0,"failed":1,"bytes":2300000000,"album":"Summer","seen_by":["Ben","Carla"],"exit":3}
+"#;
+    let done = run(
+        &["import", "/p", "--album", "Summer"],
+        NOBODY,
+        &[("import", imported)],
+    )
+    .await;
+    assert_eq!(done.end, Ok(3));
+    assert_eq!(
+        done.out,
+        "Imported 1,204 photos and videos (2.3 GB); 3 already here and 1 not readable.\n\
+         They are in the album Summer, which Ben and Carla can see too.\n"
+    );
+    assert!(
+        done.err
+            .starts_with("failed: /p/b.jpg: it cannot be read\n"),
+        "{}",
+        done.err
+    );
+}
+
+#[tokio::test]
+async fn nobody_is_said_to_see_nothing_where_each_folder_has_an_album() {
+    let imported = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":2,\"present\":0,\"paired\":0,\"skipped\":0,\"failed\":0,\"bytes\":2000,\"album\":null,\"seen_by\":[]}\n";
+    let line = ["import", "/p", "--album-per-folder"];
+    let done = run(&line, NOBODY, &[("import", imported)]).await;
+    assert!(!done.out.contains("only you"), "{}", done.out);
+    assert!(done.out.contains("heirloom album list"), "{}", done.out);
+    let done = run(&line[..2], NOBODY, &[("import", imported)]).await;
+    assert!(done.out.contains("which only you can see"), "{}", done.out);
+}
+
+#[tokio::test]
+async fn an_import_names_the_albums_that_photos_went_into() {
+    let summary = |added: u8, albums: &str| {
+        format!(
+            "{{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":{added},\"bytes\":3000,\"album\":null,\"seen_by\":[],\"albums\":[{albums}]}}\n"
+        )
+    };
+    let lake = r#"{"album":"Lake","added":1,"put":0,"put_bytes":0,"seen_by":[]}"#;
+    let hill = r#"{"album":"Hill","added":1,"put":1,"put_bytes":3000,"seen_by":["Ben"]}"#;
+    let library = r#"{"album":null,"added":2,"put":0,"put_bytes":0,"seen_by":[]}"#;
+    let named = ["Sea", "Wood", "City"].map(|name| lake.replace("Lake", name));
+    for (added, albums, says) in [
+        (
+            1,
+            lake.to_owned(),
+            "Imported 1 photo or video (3.0 kB).\nIt is in the album Lake, which only you can see.\n",
+        ),
+        (
+            1,
+            hill.to_owned(),
+            "Imported 0 photos and videos (0 B); 1 put into the album Hill.\n\
+             Ben can see the album Hill too.\n",
+        ),
+        (
+            4,
+            [lake, hill, library].join(","),
+            "Imported 3 photos and videos (0 B); 1 put into the album Hill.\n\
+             1 is in the album Lake, which only you can see.\n\
+             2 are in your library, which only you can see.\n\
+             Ben can see the album Hill too.\n",
+        ),
+        (
+            4,
+            [lake, &named.join(",")].join(","),
+            "Imported 4 photos and videos (3.0 kB).\n\
+             They are in 4 albums; heirloom album list says who sees each.\n",
+        ),
+    ] {
+        let told = summary(added, &albums);
+        let done = run(&["import", "/p"], NOBODY, &[("import", &told)]).await;
+        assert_eq!(done.out, says);
+    }
+}
