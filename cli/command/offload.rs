@@ -1,5 +1,7 @@
 //! `heirloom offload`: originals leave this device when enough others have promised to keep them.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::Talk;
@@ -18,23 +20,66 @@ pub(super) async fn run(args: Offload, talk: &mut Talk<'_>) -> Result<u8, CliErr
         .await?;
     }
     let body = json!({"album": args.album, "older": args.older, "dry_run": args.dry_run});
+    let mut stays = Stays::default();
     talk.act("offload", body, |ui, line| match line.kind() {
-        "original" => say_original(ui, line),
-        "summary" => say_done(ui, line),
+        "original" => match line.exact("outcome") {
+            Some("kept") => stays.add(line),
+            _ => ui.note(line.text_or("name", "?")),
+        },
+        "summary" => {
+            stays.say(ui);
+            say_done(ui, line);
+        }
         _ => super::unknown(ui, line),
     })
     .await
 }
 
-fn say_original(ui: &mut Ui, line: &Line) {
-    let name = line.text_or("name", "?");
-    match (line.exact("outcome"), line.text("reason")) {
-        (Some("kept"), reason) => {
-            let reason = reason.unwrap_or_else(|| "not enough others keep it".to_owned());
-            ui.warn(format!("stays here: {name}: {reason}"));
-        }
-        _ => ui.note(name),
+/// How many photos are named of those that stay for one reason.
+const NAMED: usize = 3;
+
+/// The photos that stay, by why.
+#[derive(Default)]
+struct Stays(BTreeMap<String, Vec<String>>);
+
+impl Stays {
+    fn add(&mut self, line: &Line) {
+        let reason = line.text("reason");
+        let reason = reason.unwrap_or_else(|| "not enough others keep it".to_owned());
+        let names = self.0.entry(reason).or_default();
+        names.push(line.text_or("name", "?"));
     }
+
+    /// One line for each reason, or with `--verbose` for each photo.
+    fn say(&self, ui: &mut Ui) {
+        let mut is_short = false;
+        for (reason, names) in &self.0 {
+            if names.len() == 1 || ui.manner.verbose {
+                for name in names {
+                    ui.warn(format!("stays here: {name}: {reason}"));
+                }
+                continue;
+            }
+            let mut some: Vec<String> = names.iter().take(NAMED).cloned().collect();
+            let more = names.len().saturating_sub(NAMED);
+            if more > 0 {
+                is_short = true;
+                some.push(format!("{} more", thousands(more)));
+            }
+            ui.warn(format!(
+                "{} stay here ({}), each for this: {reason}",
+                thousands(names.len()),
+                text::and(&some)
+            ));
+        }
+        if is_short {
+            ui.hint("heirloom offload -v names every photo that stays");
+        }
+    }
+}
+
+fn thousands(count: usize) -> String {
+    text::thousands(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 fn say_done(ui: &mut Ui, line: &Line) {

@@ -82,3 +82,33 @@ async fn an_import_names_the_albums_that_photos_went_into() {
         assert_eq!(done.out, says);
     }
 }
+
+#[tokio::test]
+async fn what_stays_for_the_same_reason_is_told_once() {
+    let line = |name: &str, reason: &str| {
+        format!(
+            "{{\"type\":\"original\",\"v\":1,\"name\":\"{name}\",\"outcome\":\"kept\",\"reason\":\"{reason}\"}}\n"
+        )
+    };
+    let mut lines: String = (0..1200)
+        .map(|n| line(&format!("{n}.jpg"), "pi is not in reach"))
+        .collect();
+    lines += &line("b.jpg", "one is needed");
+    lines += "{\"type\":\"summary\",\"v\":1,\"act\":\"offload\",\"dropped\":0,\"kept\":1201,\"bytes\":0,\"dry_run\":true}\n";
+    let answers = [("offload", lines.as_str())];
+    let done = run(&["offload", "--dry-run"], NOBODY, &answers).await;
+    assert_eq!(
+        done.err,
+        "stays here: b.jpg: one is needed\n\
+         1,200 stay here (0.jpg, 1.jpg, 2.jpg and 1,197 more), each for this: pi is not in reach\n\
+         hint: heirloom offload -v names every photo that stays\n"
+    );
+    let done = run(&["offload", "--dry-run", "-v"], NOBODY, &answers).await;
+    assert_eq!(done.err.lines().count(), 1201, "{}", done.err);
+    assert!(
+        done.err
+            .contains("stays here: 1199.jpg: pi is not in reach\n"),
+        "{}",
+        done.err
+    );
+}
