@@ -91,7 +91,11 @@ fn held(line: &Line) -> String {
         0 => "no photos yet".to_owned(),
         1 if holds == 1 => "holds 1 of 1".to_owned(),
         _ if holds == of => format!("holds all {}", text::thousands(of)),
-        _ => format!("holds {} of {}", text::thousands(holds), text::thousands(of)),
+        _ => format!(
+            "holds {} of {}",
+            text::thousands(holds),
+            text::thousands(of)
+        ),
     }
 }
 
@@ -106,8 +110,15 @@ fn say_set(ui: &mut Ui, act: &KeepAct, line: &Line) {
                 "{album} is safe when {copies} that keep everything hold it. Everybody who can see the album is told."
             ));
         }
-        _ => ui.say(format!(
-            "A photo counts as safe on this device when {copies} that keep everything hold it."
-        )),
+        _ => {
+            ui.say(format!(
+                "A photo counts as safe on this device when {copies} that keep everything hold it."
+            ));
+            let device = line.text("device_name");
+            let device = device.unwrap_or_else(|| "this device".to_owned());
+            ui.note(format!(
+                "This holds on {device} alone: give it on your other devices too."
+            ));
+        }
     }
 }

@@ -112,3 +112,23 @@ async fn what_stays_for_the_same_reason_is_told_once() {
         done.err
     );
 }
+
+#[tokio::test]
+async fn how_many_copies_are_wanted_is_said_to_hold_on_one_device() {
+    let set = r#"{"type":"summary","v":1,"act":"keep","copies_wanted":3,"device_name":"laptop"}
+"#;
+    let line = ["keep", "set", "--copies", "3"];
+    let done = run(&line, NOBODY, &[("keep", set)]).await;
+    assert!(
+        done.out
+            .contains("when 3 devices that keep everything hold it"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.err
+            .contains("This holds on laptop alone: give it on your other devices too.\n"),
+        "{}",
+        done.err
+    );
+}

@@ -137,7 +137,8 @@ async fn set(node: &Node, body: &Value) -> Done {
     let Some(asked) = pick::optional(body, "album") else {
         let store = node.store().clone();
         node.blocking(move || want_copies(&store, copies)).await??;
-        return Ok(json!({"copies_wanted": copies}));
+        let device_name = view.device_name(&view.device);
+        return Ok(json!({"copies_wanted": copies, "device_name": device_name}));
     };
     let album = pick::album_id(&view, asked)?;
     if view.level(&album) < Level::Manager {
