@@ -75,6 +75,9 @@ pub(crate) enum CliError {
     NotText,
     #[error("stopped")]
     Interrupted,
+    /// An invite was ended while its code waited for somebody.
+    #[error("stopped")]
+    TakenBack,
     #[error("{0}")]
     NotYet(&'static str),
     #[error("{0}")]
@@ -140,7 +143,7 @@ impl CliError {
             Self::NodeGone => "E-NODE-GONE",
             Self::Garbled => "E-INTERNAL",
             Self::NotConfirmed => "E-NOT-CONFIRMED",
-            Self::Interrupted => "E-INTERRUPTED",
+            Self::Interrupted | Self::TakenBack => "E-INTERRUPTED",
             Self::NotYet(_) => "E-NOT-YET",
             Self::NoSystemd(_) => "E-NO-SYSTEMD",
             Self::Unit { .. } => "E-SERVICE",
@@ -172,6 +175,9 @@ impl CliError {
                 Some("What was reported as done is done; your photos are safe.")
             }
             Self::Interrupted => Some("What was done so far is safe; it can be run again."),
+            Self::TakenBack => {
+                Some("Its code works no more; a new one is made by the same command.")
+            }
             Self::NoSystemd(_) => Some("Nothing was changed."),
             Self::Unit { .. } => Some("Your photos are untouched."),
             Self::Usage { .. } | Self::NotText | Self::File { .. } | Self::NotYet(_) => None,
@@ -202,12 +208,12 @@ impl CliError {
             },
             Self::NotYet(_) => Some("heirloom --help lists what it can do"),
             Self::NoSystemd(_) => Some(
-                "have your system start 'heirloom serve': brew services on macOS, a container on a NAS",
+                "have your system start 'heirloom serve': cron with @reboot on Linux, brew services on macOS, a container on a NAS",
             ),
             Self::Unit { .. } => {
                 Some("heirloom service status and heirloom log show more; try again after that")
             }
-            Self::Interrupted => None,
+            Self::Interrupted | Self::TakenBack => None,
         }
     }
 }
@@ -261,6 +267,7 @@ mod tests {
             CliError::NotConfirmed,
             CliError::NotText,
             CliError::Interrupted,
+            CliError::TakenBack,
             CliError::NotYet("this command is not for this door"),
             CliError::NoSystemd("this system has no systemd"),
             CliError::Unit {
@@ -293,9 +300,10 @@ mod tests {
             "error: nobody said yes\n  Nothing was changed.\nhint: run it again and answer y, or add --yes\n",
             "error: what stands on stdin is no text (UTF-8)\nhint: give one line of text\n",
             "error: stopped\n  What was done so far is safe; it can be run again.\n",
+            "error: stopped\n  Its code works no more; a new one is made by the same command.\n",
             "error: this command is not for this door\nhint: heirloom --help lists what it can do\n",
             "error: this system has no systemd\n  Nothing was changed.\n\
-             hint: have your system start 'heirloom serve': brew services on macOS, a container on a NAS\n",
+             hint: have your system start 'heirloom serve': cron with @reboot on Linux, brew services on macOS, a container on a NAS\n",
             "error: systemd could not start heirloom.service: Job failed.\n  Your photos are untouched.\n\
              hint: heirloom service status and heirloom log show more; try again after that\n",
         ];

@@ -80,9 +80,14 @@ pub(crate) async fn run(command: Command, home: PathBuf, ui: &mut Ui) -> Result<
         ui,
         door: None,
     };
+    let stopped = match command {
+        // Its code dies with the command.
+        Command::Invite(_) => CliError::TakenBack,
+        _ => CliError::Interrupted,
+    };
     tokio::select! {
         outcome = dispatch(command, &mut talk) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(CliError::Interrupted),
+        _ = tokio::signal::ctrl_c() => Err(stopped),
     }
 }
 
