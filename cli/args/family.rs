@@ -319,7 +319,7 @@ the words were used.")]
         /// Write the 24 new words into a new file instead of showing them
         #[arg(long, value_name = "FILE")]
         recovery_out: Option<PathBuf>,
-        /// Read the old words from stdin; an empty line when they are gone
+        /// Read the old words from stdin; an empty line if there never were any
         #[arg(value_name = "-")]
         from: Vec<String>,
     },

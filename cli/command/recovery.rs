@@ -52,7 +52,7 @@ pub(super) async fn run(args: Recovery, talk: &mut Talk<'_>) -> Result<u8, CliEr
         RecoveryAct::Replace { recovery_out, from } => {
             let paper = paper::Paper::ready(recovery_out.as_deref())?;
             let words = talk
-                .secret(&from, "The old 24 words (Enter when they are gone): ")
+                .secret(&from, "The old 24 words (Enter if you never had any): ")
                 .await?;
             let words = Some(words).filter(|words| !words.is_empty());
             let body = json!({"do": "replace", "words": words});
