@@ -1,6 +1,6 @@
 //! A node that runs: on the network, on its socket file, until it is told to stop.
 
-use std::{future::Future, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until, timeout};
@@ -11,7 +11,7 @@ use crate::{
     carry::depot,
     gallery::{Gallery, GalleryOptions},
     import::previews,
-    net::{Address, Relaying},
+    net::Relaying,
     network::{Network, NetworkOptions, addresses},
     node::{Node, Options},
     runtime::{News, RuntimeError},
@@ -40,7 +40,7 @@ pub struct ServeOptions {
     pub home: PathBuf,
     /// How it does its work.
     pub node: Options,
-    /// The port to listen on, on all interfaces; instead of `listen`.
+    /// The port to listen on, on all interfaces; instead of `listen` and of what the home's settings say.
     pub port: Option<u16>,
     /// Multiaddrs to listen on; empty for what the home's settings say.
     pub listen: Vec<String>,
@@ -59,11 +59,13 @@ pub struct ServeOptions {
 impl ServeOptions {
     fn network(&self) -> Result<NetworkOptions, ApiError> {
         let mut options = NetworkOptions::of_home(&self.home)?;
-        let any = [IpAddr::from([0_u8; 4]), IpAddr::from([0_u8; 16])];
+        // What is said at the start goes before the settings.
         if let Some(port) = self.port {
-            options.listen = any.map(|ip| Address::new(ip, port)).to_vec();
+            options.listen = Vec::new();
+            options.port = Some(port).filter(|port| *port != 0);
         } else if !self.listen.is_empty() {
             options.listen = addresses(&self.listen)?;
+            options.port = None;
         }
         options.lan_only |= self.lan_only;
         options.external.extend(addresses(&self.external)?);

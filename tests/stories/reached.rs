@@ -1,10 +1,10 @@
 //! A home whose router leads a port to a device: how that is found out, and what it is good for.
 #![cfg(target_os = "linux")]
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use crate::devices::{
-    Device, Dice,
+    Device, Dice, Homes,
     internet::{Internet, Router, lacking_internet},
     link, pair, skipped,
     upnp::{Opener, lacking_opener},
@@ -60,6 +60,28 @@ fn close_the_place(internet: &Internet) {
              }
          }",
     );
+}
+
+#[test]
+fn a_port_that_is_set_is_listened_on_from_the_next_start_on() {
+    let homes = Homes::new();
+    let laptop = homes.device("laptop");
+    laptop.init("Berger", "Anna", "laptop");
+    // One that is free now.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    drop(listener);
+    laptop.ok(&["config", "set", "port", &port.to_string()]);
+    for _ in 0..2 {
+        let node = laptop.serve_with(&["--no-discovery"]);
+        assert_eq!(node.port(), port, "{}", node.ready);
+        node.stop();
+    }
+    // What is said at the start goes before it.
+    let node = laptop.serve_with(&["--no-discovery", "--port", "0"]);
+    assert_ne!(node.port(), port, "{}", node.ready);
+    node.stop();
+    laptop.never_panicked();
 }
 
 #[test]
@@ -186,7 +208,8 @@ fn a_guest_joins_from_afar_at_a_port_that_leads_home() {
     let outside = format!("/ip4/{}/tcp/{PORT}", internet.routers[0].ip);
     let laptop = &family.laptop;
     laptop.ok(&["config", "set", "external_addresses", &outside]);
-    let node = laptop.serve_with(&["--port", PORT]);
+    laptop.ok(&["config", "set", "port", PORT]);
+    let node = laptop.serve_with(&[]);
     let mut grandma = family.homes.device("grandma");
     fs::remove_file(grandma.home.join("config.toml")).expect("it was there");
     grandma.ok(&["config", "set", "port_mapping", "false"]);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Every setting that has an effect, with what holds where it is not set.
-const KEYS: [Key; 14] = [
+const KEYS: [Key; 15] = [
     Key {
         name: "bandwidth.down",
         kind: Kind::Rates,
@@ -62,6 +62,10 @@ const KEYS: [Key; 14] = [
         kind: Kind::Flag(false),
     },
     Key {
+        name: "network.port",
+        kind: Kind::Port,
+    },
+    Key {
         name: "network.port_mapping",
         kind: Kind::Flag(true),
     },
@@ -92,6 +96,8 @@ enum Kind {
     Rates,
     /// Bytes, none for no bound.
     Size,
+    /// A port to listen on, none for a free one.
+    Port,
 }
 
 /// `config`, with what to do in `do`.
@@ -158,8 +164,7 @@ impl Key {
             (Some(set), _) => serde_json::to_value(set).unwrap_or(Value::Null),
             (None, Kind::Flag(usual)) => json!(usual),
             (None, Kind::Addresses | Kind::Ranges) => json!([]),
-            (None, Kind::Rates) => Value::Null,
-            (None, Kind::Size) => Value::Null,
+            (None, Kind::Rates | Kind::Size | Kind::Port) => Value::Null,
         };
         json!({
             "type": "setting", "v": 1,
@@ -189,6 +194,14 @@ impl Key {
                 Ok(Some(Setting::String(text.to_owned())))
             }
             Kind::Ranges => list(text, |all| crate::network::ranges(all).map(drop)),
+            Kind::Port => match text.parse::<u16>() {
+                Ok(0) => Ok(None),
+                Ok(port) => Ok(Some(Setting::Integer(port.into()))),
+                Err(_) => Err(ApiError::usage(&format!(
+                    "{} is a number up to 65535, as 4001; 0 for any that is free",
+                    self.name
+                ))),
+            },
         }
     }
 }

@@ -112,7 +112,7 @@ impl ApiError {
     pub fn network(error: &impl std::fmt::Display) -> Self {
         Self::new("E-IO", 1, format!("the network: {error}"))
             .safe("Your photos are untouched.")
-            .hint("another program may use the port, or the address is not this computer's: heirloom serve --port N, heirloom config get network.listen")
+            .hint("another program may use the port, or the address is not this computer's: heirloom serve --port N; heirloom config list shows network.listen and network.port")
     }
 
     /// Nothing fits what was asked for.

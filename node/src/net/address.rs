@@ -3,7 +3,11 @@
 //! Nothing here resolves names: an address is an IP address and a TCP port, of
 //! the node itself or of another one that relays to it.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use thiserror::Error;
@@ -101,6 +105,14 @@ impl Address {
             peer: None,
             via: None,
         }
+    }
+
+    /// All interfaces, for both protocols.
+    pub(crate) const fn everywhere(port: u16) -> [Self; 2] {
+        [
+            Self::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+            Self::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
+        ]
     }
 
     /// The same place, whoever is expected there.

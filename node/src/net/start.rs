@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
@@ -54,13 +54,9 @@ pub struct NetConfig {
 impl NetConfig {
     /// Listens on all interfaces at a random port, with discovery.
     pub fn new(seed: Zeroizing<[u8; 32]>) -> Self {
-        let any = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
         Self {
             seed,
-            listen: any.map(|ip| Address::new(ip, 0)).to_vec(),
+            listen: Address::everywhere(0).to_vec(),
             discovery: true,
             reach: Reach::default(),
             remote: None,

@@ -163,9 +163,7 @@ impl Network {
         let mut config = NetConfig::new(seed);
         config.reach = options.reach();
         config.remote = Some(options.remote());
-        if !options.listen.is_empty() {
-            config.listen = options.listen;
-        }
+        config.listen = options.listens();
         config.discovery = options.discovery;
         let (net, events) = Net::start(config)
             .await

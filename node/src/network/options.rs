@@ -17,8 +17,10 @@ const CONFIG_BYTES: u64 = 1024 * 1024;
 /// How a node takes part in the network.
 #[derive(Clone, Debug)]
 pub struct NetworkOptions {
-    /// Where to listen; empty for all interfaces at a random port.
+    /// Where to listen; empty for all interfaces.
     pub listen: Vec<Address>,
+    /// The port to listen on where `listen` names none; a free one where this does not either.
+    pub port: Option<u16>,
     /// Whether to find other devices by multicast DNS.
     pub discovery: bool,
     /// Whether only the local network is spoken to.
@@ -45,6 +47,7 @@ impl Default for NetworkOptions {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            port: None,
             discovery: true,
             lan_only: false,
             lan_ranges: Vec::new(),
@@ -76,6 +79,7 @@ struct Bandwidth {
 #[derive(Deserialize, Default)]
 struct Section {
     listen: Option<Vec<String>>,
+    port: Option<u16>,
     discovery: Option<bool>,
     lan_only: Option<bool>,
     lan_ranges: Option<Vec<String>>,
@@ -87,8 +91,8 @@ struct Section {
 }
 
 impl NetworkOptions {
-    /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `discovery`, `lan_only`,
-    /// `lan_ranges` (as `100.64.0.0/10`), `external_addresses` (multiaddrs), `relay`, `port_mapping`,
+    /// What `[network]` in the home's `config.toml` says: `listen` (multiaddrs), `port`, `discovery`,
+    /// `lan_only`, `lan_ranges` (as `100.64.0.0/10`), `external_addresses` (multiaddrs), `relay`, `port_mapping`,
     /// `metered`, `relay_originals`; and `[bandwidth]`: `up`, `down` (as `08:00-23:00 1MB/s, 5MB/s`).
     ///
     /// Who runs for one command alone takes [`Self::passing`] of it.
@@ -115,6 +119,7 @@ impl NetworkOptions {
             toml::from_str(text).map_err(|error| ApiError::config(error.message()))?;
         let Section {
             listen,
+            port,
             discovery,
             lan_only,
             lan_ranges,
@@ -127,6 +132,7 @@ impl NetworkOptions {
         let usual = Self::default();
         Ok(Self {
             listen: addresses(&listen.unwrap_or_default())?,
+            port: port.filter(|port| *port != 0),
             discovery: discovery.unwrap_or(usual.discovery),
             lan_only: lan_only.unwrap_or(usual.lan_only),
             lan_ranges: ranges(&lan_ranges.unwrap_or_default())?,
@@ -143,15 +149,33 @@ impl NetworkOptions {
         })
     }
 
-    /// For a node that is gone in a moment: it offers nothing to those outside.
+    /// For a node that is gone in a moment: it offers nothing to those outside, and leaves the port to who stays.
     #[must_use]
     pub fn passing(self) -> Self {
         Self {
+            port: None,
             external: Vec::new(),
             relaying: Relaying::Off,
             port_mapping: false,
             ..self
         }
+    }
+
+    /// Where it listens: on all interfaces where no address is named, at a free port where none is.
+    pub(super) fn listens(&self) -> Vec<Address> {
+        let everywhere = Address::everywhere(0);
+        let named = match self.listen.is_empty() {
+            true => everywhere.as_slice(),
+            false => &self.listen,
+        };
+        let at = |address: &Address| Address {
+            port: match address.port {
+                0 => self.port.unwrap_or(0),
+                port => port,
+            },
+            ..*address
+        };
+        named.iter().map(at).collect()
     }
 
     /// How it takes part in what lies beyond the local network.
@@ -243,6 +267,7 @@ mod tests {
         assert_eq!(options.relaying, Relaying::Off);
         assert!(options.port_mapping && !options.passing().port_mapping);
         for wrong in [
+            "[network]\nport = 65536\n",
             "[network]\nlan_ranges = [\"0.0.0.0/0\"]\n",
             "[network]\nlisten = [\"localhost\"]\n",
             "[network]\ndiscovery = 1\n",
@@ -250,5 +275,25 @@ mod tests {
         ] {
             assert_eq!(NetworkOptions::parse(wrong).unwrap_err().id, "E-USAGE");
         }
+    }
+
+    #[test]
+    fn a_port_holds_for_both_protocols_and_where_an_address_names_none() {
+        let listens = |text: &str| -> Vec<String> {
+            let options = NetworkOptions::parse(text).unwrap();
+            options.listens().iter().map(Address::to_string).collect()
+        };
+        let any = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0"];
+        assert_eq!(listens(""), any);
+        assert_eq!(listens("[network]\nport = 0\n"), any);
+        let port = "[network]\nport = 4001\n";
+        assert_eq!(listens(port), ["/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001"]);
+        let both = format!("{port}listen = [\"/ip4/127.0.0.1/tcp/0\", \"/ip6/::1/tcp/5\"]\n");
+        assert_eq!(
+            listens(&both),
+            ["/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/5"]
+        );
+        let passing = NetworkOptions::parse(port).unwrap().passing();
+        assert_eq!(passing.port, None);
     }
 }

@@ -77,11 +77,18 @@ async fn settings_are_kept_checked_and_taken_away() {
         json!(["100.64.0.0/10", "fd7a:115c::/32"])
     );
     let list = home.ask("config", json!({"do": "list"})).await;
-    assert_eq!(list.of("setting").len(), 14);
+    assert_eq!(list.of("setting").len(), 15);
+    assert_eq!(get("port").await, json!(null));
+    set("port", "4001").await.done();
+    assert_eq!(get("network.port").await, 4001);
+    set("port", "0").await.done();
+    assert_eq!(get("port").await, json!(null));
     for (key, value) in [
         ("lan_only", "perhaps"),
         ("lan_ranges", "0.0.0.0/0"),
         ("listen", "localhost"),
+        ("port", "65536"),
+        ("port", "any"),
     ] {
         assert_eq!(set(key, value).await.error(), ("E-USAGE", 2), "{key}");
     }

@@ -18,7 +18,7 @@ use crate::{
 /// How long a device may not be met before that is worth more than a note.
 const AWAY_MS: u64 = 24 * 3600 * 1000;
 
-const HELPS: &str = "one device is enough: with a public IPv6 address, with a port that its router leads to it (heirloom config set external_addresses /ip4/ADDRESS/tcp/PORT, and serve --port PORT), or with an overlay network such as WireGuard on all of them";
+const HELPS: &str = "one device is enough: with a public IPv6 address, with a port that its router leads to it (heirloom config set external_addresses /ip4/ADDRESS/tcp/PORT, and heirloom config set port PORT), or with an overlay network such as WireGuard on all of them";
 
 /// This device.
 #[derive(Debug, Default)]
