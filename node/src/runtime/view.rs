@@ -86,10 +86,16 @@ pub struct View {
 }
 
 impl View {
-    /// A person's name; their short id while it is not known.
+    /// A person's name, removed or not; their short id while it is not known.
     pub fn person_name(&self, id: &PersonId) -> String {
         let row = self.people.persons.iter().find(|row| row.id == *id);
+        let of_device = || {
+            let mut rows = self.people.devices.iter();
+            let row = rows.find(|row| row.person == Some(*id))?;
+            row.person_name.clone()
+        };
         row.and_then(|row| row.name.clone())
+            .or_else(of_device)
             .unwrap_or_else(|| id.short())
     }
 

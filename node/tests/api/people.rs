@@ -128,6 +128,10 @@ async fn a_removed_person_and_device_are_gone() {
         .await
         .done();
     assert_eq!(person(&home, "Ben").await, Value::Null);
+    let devices = home.ask("device", json!({"do": "list"})).await;
+    let devices = devices.of("device").into_iter();
+    let of_ben = devices.filter(|line| line["person_name"] == "Ben");
+    assert_eq!(of_ben.count(), 2, "his name is still known");
     for (act, body, error) in [
         (
             "people",

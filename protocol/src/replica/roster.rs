@@ -30,6 +30,8 @@ pub struct DeviceRow {
     pub name: Option<String>,
     /// Whose; `None` for a keeper.
     pub person: Option<PersonId>,
+    /// What they are called, also once they were removed.
+    pub person_name: Option<String>,
     /// Device or keeper.
     pub kind: DeviceKind,
     /// What it keeps.
@@ -91,6 +93,7 @@ impl Replica {
                 id: *id,
                 name: self.name_of(&Subject::Device(*id)),
                 person,
+                person_name: person.and_then(|person| self.name_of(&Subject::Person(person))),
                 kind,
                 policy: self.control.policy(id),
                 removed,
