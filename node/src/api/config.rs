@@ -211,9 +211,17 @@ fn list(
     text: &str,
     look: impl FnOnce(&[String]) -> Result<(), ApiError>,
 ) -> Result<Option<Setting>, ApiError> {
-    let parts = text.split([',', ' ']).filter(|part| !part.is_empty());
-    let parts: Vec<String> = parts.map(str::to_owned).collect();
+    // As `get` prints it, too.
+    let parts = text.trim_matches(['[', ']']).split([',', ' ']);
+    let parts = parts.map(|part| part.trim_matches('"'));
+    let parts: Vec<String> = parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect();
     look(&parts)?;
+    if parts.is_empty() {
+        return Ok(None);
+    }
     let list = parts.into_iter().map(Setting::String).collect();
     Ok(Some(Setting::Array(list)))
 }

@@ -71,7 +71,7 @@ impl FromStr for Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// Not a multiaddr or PeerId at all.
-    #[error("not a multiaddr")]
+    #[error("one looks like /ip4/203.0.113.7/tcp/4001")]
     Malformed,
     /// A multiaddr of another kind than `/ip4|ip6/ADDR/tcp/PORT[/p2p/PEER]`, or
     /// that followed by `/p2p-circuit/p2p/PEER`.
