@@ -121,8 +121,15 @@ fn say(ui: &mut Ui, line: &Line) {
                     phones.text_or("fingerprint", "")
                 ));
             }
+            let named = line.texts("named");
             for addr in line.texts("listen") {
-                ui.say(format!("Listening:  {addr}"));
+                if !named.contains(&addr) {
+                    ui.say(format!("Listening:  {addr}"));
+                }
+            }
+            for addr in &named {
+                let place = addr.split("/p2p/").next().unwrap_or(addr);
+                ui.say(format!("Named:      {place} (as reached from outside)"));
             }
             if line.is("lan_only") {
                 ui.say("It talks to this network only.");
@@ -164,4 +171,26 @@ async fn told_to_stop() -> bool {
 #[cfg(not(unix))]
 async fn told_to_stop() -> bool {
     tokio::signal::ctrl_c().await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::{Manner, Terminal, recorded};
+
+    #[test]
+    fn an_address_that_a_person_named_is_not_one_that_is_listened_at() {
+        let (mut ui, out, _) = recorded::ui(Manner::default(), Terminal::default(), "");
+        let [near, named] = ["/ip4/192.168.1.2/tcp/44161", "/ip4/203.0.113.7/tcp/4001"];
+        let ready = serde_json::json!({
+            "type": "ready", "v": 1, "peer": "P",
+            "listen": [format!("{near}/p2p/P"), format!("{named}/p2p/P")],
+            "named": [format!("{named}/p2p/P")],
+        });
+        let line = Line::parse(ready.to_string().as_bytes()).expect("a line");
+        say(&mut ui, &line);
+        let told =
+            format!("Listening:  {near}/p2p/P\nNamed:      {named} (as reached from outside)\n");
+        assert!(out.text().ends_with(&told), "{}", out.text());
+    }
 }

@@ -227,9 +227,9 @@ impl Running {
     }
 
     async fn tell(&self, answer: &Answer, line: &str, gallery: Option<&Gallery>) {
-        let listen = match &self.network {
+        let (listen, named) = match &self.network {
             Some(network) => listening(network).await,
-            None => Vec::new(),
+            None => Default::default(),
         };
         let peer = self
             .network
@@ -239,6 +239,8 @@ impl Running {
         answer
             .line(&json!({
                 "type": line, "v": 1, "peer": peer, "listen": listen,
+                // Those of them that a person named: whether anybody is led here is not known.
+                "named": named,
                 "gallery": gallery.map(Gallery::address),
                 "phones": phones.map(|(url, fingerprint)| json!({"url": url, "fingerprint": fingerprint})),
                 "lan_only": self.network_options.lan_only,
@@ -303,16 +305,18 @@ async fn tell_moved(network: Network, ending: CancellationToken) {
     }
 }
 
-async fn listening(network: &Network) -> Vec<String> {
+/// Where others may dial this node, and which of that a person named.
+async fn listening(network: &Network) -> (Vec<String>, Vec<String>) {
     let mut stirs = network.stirs();
     let waited = async { while network.addresses().is_empty() && stirs.changed().await.is_ok() {} };
     // A node that nobody can dial still calls others.
     let _ = timeout(LISTENING, waited).await;
-    network
-        .addresses()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    let all = network.addresses();
+    let named = all.iter().filter(|address| network.is_named(address));
+    (
+        all.iter().map(ToString::to_string).collect(),
+        named.map(ToString::to_string).collect(),
+    )
 }
 
 async fn rounds(node: &Node) -> Result<(), RuntimeError> {
