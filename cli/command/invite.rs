@@ -57,6 +57,11 @@ fn say_code(ui: &mut Ui, line: &Line, valid: &str) {
             "The words work in this network alone; from another home use the link, if this device\n\
              is reached from outside: nobody has come in yet (heirloom doctor).",
         ),
+        Some("none") if line.is("invite_on") => ui.note(format!(
+            "Words and link work in this network: this device is not reached from outside.\n\
+             For another home invite on {} instead, which is.",
+            line.text_or("invite_on", "?")
+        )),
         Some("none") => ui.note(
             "Words and link work in this network: this device is not reached from outside\n\
              (heirloom doctor says what would help).",

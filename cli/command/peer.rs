@@ -27,6 +27,10 @@ pub(super) async fn run(args: Peer, talk: &mut Talk<'_>) -> Result<u8, CliError>
                     ui.hint("run heirloom serve on both: on one network they find each other; elsewhere give the address that serve shows there: heirloom peer add MULTIADDR");
                 }
                 PeerAct::List => {}
+                PeerAct::Add { .. } if line.is("answered") => ui.say(format!(
+                    "{} answers there; this address is kept.",
+                    line.text("name").unwrap_or_else(|| line.id("device"))
+                )),
                 PeerAct::Add { addr } => {
                     ui.say(text::plain(&format!("Will look for a device at {addr}.")))
                 }

@@ -120,6 +120,12 @@ async fn an_invite_shows_its_code_and_joins_after_a_yes() {
         let done = run(&["invite", "--device"], typing("y\n"), &answers).await;
         assert!(done.err.contains(says), "{}", done.err);
     }
+    let elsewhere = "\"from_afar\":\"none\",\"invite_on\":\"hallway-pi\",\"words\"";
+    let invited = INVITED.replacen("\"words\"", elsewhere, 1);
+    let answers = [("invite", invited.as_str()), ("confirm", ACCEPTED)];
+    let done = run(&["invite", "--device"], typing("y\n"), &answers).await;
+    let says = "For another home invite on hallway-pi instead, which is.";
+    assert!(done.err.contains(says), "{}", done.err);
     assert!(done.err.contains(
         "Both screens show:  river copper napkin amused\nLet it join as a device of Anna? [y/N] "
     ));
@@ -129,6 +135,24 @@ async fn an_invite_shows_its_code_and_joins_after_a_yes() {
         done.asked[1],
         ("confirm".into(), json!({"token": "t1", "accept": true}))
     );
+}
+
+#[tokio::test]
+async fn who_answers_at_an_address_is_named_and_who_was_not_called_is_looked_for() {
+    let summary = |fields: &str| format!("{{\"type\":\"summary\",\"v\":1{fields}}}\n");
+    let answered = summary(",\"answered\":true,\"name\":\"hallway-pi\"");
+    let place = "/ip4/203.0.113.7/tcp/4001";
+    for (answer, says) in [
+        (
+            answered,
+            "hallway-pi answers there; this address is kept.\n".to_owned(),
+        ),
+        (summary(""), format!("Will look for a device at {place}.\n")),
+    ] {
+        let answers = [("peer", answer.as_str())];
+        let done = run(&["peer", "add", place], typing(""), &answers).await;
+        assert_eq!(done.out, says);
+    }
 }
 
 #[tokio::test]

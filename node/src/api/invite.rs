@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use heirloom_protocol::{
+    discovery::gossip::RoleFlags,
     family::{
         invite::{InviteCode, InviteFor, InviteRefusal, InviteSecret, InviteState},
         pairing::{Admission, Inviter, Newcomer, Offer, Outcome, Payload, is_name},
@@ -10,6 +11,7 @@ use heirloom_protocol::{
     id::{AlbumId, PersonId},
     limits,
     op::{Level, Role},
+    replica::DeviceRow,
     wire,
 };
 use rand_core::Rng as _;
@@ -271,6 +273,10 @@ impl Desk<'_> {
         };
         let afar = Outside::now(self.network).await;
         let afar = afar.map_or("untried", |outside| outside.afar(self.node.clock().now().0));
+        let instead = match afar {
+            "none" => self.reached_instead(view).await,
+            _ => None,
+        };
         let words = secret.words();
         let words: Vec<&str> = words.split(' ').collect();
         let line = json!({
@@ -278,8 +284,31 @@ impl Desk<'_> {
             "expires": instant_text(self.state.expires().0),
             // Whether the link leads here from another home; the words lead nowhere but in this network.
             "from_afar": afar,
+            // A device of this person that is reached from elsewhere, where this one is not.
+            "invite_on": instead,
         });
         self.answer.line(&line).await;
+    }
+
+    /// Another device of this person that says that it is reached from elsewhere, the connected first.
+    async fn reached_instead(&self, view: &View) -> Option<String> {
+        if self.network.is_lan_only() {
+            return None;
+        }
+        let lore = self.node.ask(|runtime| runtime.lore()).await.ok()?.ok()?;
+        let connected = self.network.connected().await;
+        let is_reached = |row: &&DeviceRow| {
+            let beacon = lore.beacons.get(&row.id);
+            row.person == view.person
+                && beacon.is_some_and(|beacon| beacon.flags.has(RoleFlags::RELAY))
+        };
+        let is_there =
+            |row: &&DeviceRow| connected.iter().any(|path| device_of(path.peer) == row.id);
+        let row = view
+            .others()
+            .filter(is_reached)
+            .max_by_key(|row| is_there(row))?;
+        Some(view.device_name(&row.id))
     }
 
     /// Takes one guest after another until one has joined or the invite has ended.

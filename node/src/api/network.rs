@@ -148,18 +148,38 @@ async fn add(doorway: &Arc<Doorway>, node: &Node, address: Address) -> Done {
         }
         return Ok(added(device, &address));
     }
+    if !doorway.reach().holds(address.ip) {
+        return Err(outside_own(&address));
+    }
     // Who listens there is only known once they have answered.
     let lent = pair::Lent::of(doorway, node).await?;
     let called = lent.network.call(address).await;
     lent.give_back().await;
     match called {
-        Ok(device) => Ok(added(device, &address)),
+        Ok(device) => {
+            let name = node.view().await?.device_name(&device);
+            let mut added = added(device, &address);
+            added["answered"] = json!(true);
+            added["name"] = json!(name);
+            Ok(added)
+        }
         Err(error) => {
             tracing::debug!(%error, "a call");
             let hint = "is the other device on, and running heirloom serve? From another home its router must lead that port to it";
             Err(ApiError::no_peer("no device of this family answers there").hint(hint))
         }
     }
+}
+
+/// An address that this device does not call at all.
+fn outside_own(address: &Address) -> ApiError {
+    let message = format!(
+        "this device talks to its own network alone (lan_only); {} is outside it",
+        address.ip
+    );
+    ApiError::no_peer(&message).hint(
+        "heirloom config set lan_ranges counts an overlay network as near; heirloom config set lan_only false lets it call elsewhere, from the next start of the node on",
+    )
 }
 
 fn added(device: DeviceId, address: &Address) -> Value {
