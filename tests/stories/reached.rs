@@ -139,9 +139,12 @@ fn an_address_that_a_person_named_is_told_to_the_family_and_works() {
     let node = laptop.serve_with(&["--port", PORT]);
     is_reached_at(laptop, &outside);
     let unproved = homes_check(laptop);
+    assert_eq!(node.ready["named"].as_array().map(Vec::len), Some(1));
     let noted = (&unproved["ok"], &unproved["note"]);
     assert_eq!(noted, (&true.into(), &true.into()), "{unproved}");
-    let said = format!("you named {outside}; nobody has come in by it yet");
+    let said = format!(
+        "you named {outside}; nobody has come in by it yet; this node listens at port {PORT}"
+    );
     assert_eq!(unproved["message"], said, "{unproved}");
     let far = family.far.serve_with(&[]);
     wait_for_path(&family.far, "laptop", "direct");
@@ -158,6 +161,46 @@ fn an_address_that_a_person_named_is_told_to_the_family_and_works() {
     let node = family.laptop.serve_with(&["--port", PORT]);
     assert!(told(&family.laptop).contains("somebody came in by it"));
     drop((node, far));
+    family.never_panicked();
+}
+
+#[test]
+fn an_address_that_was_named_and_leads_nowhere_is_told_in_the_other_home() {
+    if let Some(why) = lacking_internet() {
+        skipped(why);
+        return;
+    }
+    let internet = Internet::new('v', Router::DrawsPorts);
+    let mut family = Family::new(&internet);
+    let outside = format!("/ip4/{}/tcp/{PORT}", internet.routers[0].ip);
+    // They meet in one home.
+    family.laptop.prefix = internet.homes[0].prefix();
+    family.far.prefix = internet.homes[0].prefix();
+    let laptop = &family.laptop;
+    laptop.ok(&["config", "set", "external_addresses", &outside]);
+    laptop.ok(&["config", "set", "port", PORT]);
+    let node = laptop.serve_with(&[]);
+    let peer = node.ready["peer"].as_str().expect("a peer");
+    let near = format!("/ip4/{}/tcp/{PORT}/p2p/{peer}", internet.homes[0].ip);
+    family.far.know_only(&near);
+    let far = family.far.serve_with(&[]);
+    wait_for_path(&family.far, "laptop", "lan");
+    far.stop();
+    // One is carried to another home, and the router of the first leads no port anywhere.
+    family.far.prefix = internet.homes[1].prefix();
+    let far = family.far.serve_with(&[]);
+    wait_until("the address that does not answer is told", PATIENCE, || {
+        let said = told(&family.far);
+        said.contains(&format!("does not answer at {outside}"))
+    });
+    internet.open_port(0, PORT, PORT);
+    wait_for_path(&family.far, "laptop", "direct");
+    // Who is to join from a third home is invited there.
+    let mut invite = family.far.start(&["--yes", "invite", "--device"]);
+    let code = invite.line("invite");
+    assert_eq!(code["from_afar"], "none", "{code}");
+    assert_eq!(code["invite_on"], "laptop", "{code}");
+    drop((invite, node, far));
     family.never_panicked();
 }
 

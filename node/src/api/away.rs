@@ -43,6 +43,11 @@ impl Away {
         })
     }
 
+    /// Whether a device turned this one away when it was called last.
+    pub(super) fn was_turned_by(&self, device: &DeviceId) -> bool {
+        self.turned.contains(device)
+    }
+
     /// Judges with what this device knows of the family.
     pub(super) fn judge(&self, view: &View) -> Judged {
         let rows = view.people.devices.iter().filter(|row| !row.removed);

@@ -89,7 +89,7 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
         })
         .await?;
     checks.push(clock(node).await?);
-    checks.push(settings(doorway.home()));
+    checks.push(settings(doorway.home(), &live));
     let (own, others) = (ways::Own::of(&live), ways::Other::all(&live, &view));
     let now = node.clock().now().0;
     checks.push(ways::network(&own, &others, now));
@@ -298,9 +298,17 @@ fn span(ms: u64) -> String {
     }
 }
 
-fn settings(home: &Path) -> Check {
-    match NetworkOptions::of_home(home).and_then(|_| Bounds::of_home(home)) {
-        Ok(_) => Check::well("settings", "they can be read"),
+fn settings(home: &Path, live: &Live) -> Check {
+    let read = NetworkOptions::of_home(home);
+    match read.and_then(|options| Bounds::of_home(home).map(|_| options)) {
+        Ok(options) => match live.not_yet_named(&options.external) {
+            None => Check::well("settings", "they can be read"),
+            Some(address) => Check::note(
+                "settings",
+                format!("you named {address}, and this node was started before that"),
+                Some("start it anew: settings hold from its next start on".into()),
+            ),
+        },
         Err(error) => Check::wrong(
             "settings",
             error.message,

@@ -6,7 +6,7 @@ use heirloom_protocol::{id::DeviceId, replica::KitUse, sync::want::Lacking, time
 
 use super::{ApiError, Doorway, away::Away};
 use crate::{
-    net::{Address, Standing},
+    net::{Address, Standing, is_elsewhere},
     network::{Network, device_of},
     node::Node,
     runtime::{self, Blame, Lore, Past, RuntimeError, Stored, came_in, last_seen},
@@ -210,6 +210,39 @@ impl Live {
             met.last_seen = Some(now);
         }
         Ok(live)
+    }
+
+    /// An address of the internet at which a device says that it is reached, and that is not of this home.
+    pub(super) fn said_outside(&self, device: &DeviceId) -> Option<String> {
+        let own: Vec<Address> = self
+            .listen
+            .iter()
+            .filter_map(|at| at.parse().ok())
+            .collect();
+        let said = self.lore.beacons.get(device)?.addrs.iter();
+        let said = said.filter_map(|said| said.as_str().parse::<Address>().ok());
+        let outside = |said: &Address| {
+            said.via.is_none() && said.can_be_dialled() && is_elsewhere(said.ip, &own)
+        };
+        said.into_iter().find(outside).map(|said| said.place())
+    }
+
+    /// An address of the internet that a person named, and that the running node does not go by yet.
+    pub(super) fn not_yet_named(&self, named: &[Address]) -> Option<String> {
+        let goes_by = |place: &String| {
+            self.outside
+                .at
+                .iter()
+                .any(|at| at.named && at.address == *place)
+        };
+        let mut places = named
+            .iter()
+            .filter(|at| at.is_outside())
+            .map(Address::place);
+        match self.runs && !self.outside.lan_only {
+            true => places.find(|place| !goes_by(place)),
+            false => None,
+        }
     }
 
     /// How a device was met, if it was.

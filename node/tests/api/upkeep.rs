@@ -124,6 +124,75 @@ async fn settings_are_kept_checked_and_taken_away() {
 }
 
 #[tokio::test]
+async fn an_empty_list_is_taken_as_it_is_printed_and_a_wrong_address_told_the_form() {
+    let home = Home::anna().await;
+    let set = async |key: &str, value: &str| {
+        home.ask("config", json!({"do": "set", "key": key, "value": value}))
+            .await
+    };
+    for value in [r#"["100.64.0.0/10"]"#, "[]"] {
+        set("lan_ranges", value).await.done();
+        let told = home
+            .ask("config", json!({"do": "get", "key": "lan_ranges"}))
+            .await;
+        let want: Value = serde_json::from_str(value).unwrap();
+        assert_eq!(told.of("setting")[0]["value"], want);
+    }
+    let wrong = set("external_addresses", "203.0.113.11:4001").await;
+    assert_eq!(wrong.error(), ("E-USAGE", 2));
+    let message = wrong.last()["message"].as_str().unwrap();
+    assert!(message.contains("/ip4/203.0.113.7/tcp/4001"), "{message}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_named_while_the_node_runs_counts_from_its_next_start() {
+    let home = Home::anna().await;
+    let settings = async || {
+        let told = home.ask("doctor", json!({})).await;
+        let checks = told.of("check").into_iter();
+        let mut found = checks.filter(|check| check["name"] == "settings");
+        found.next().unwrap().clone()
+    };
+    let set = async |value: &str| {
+        let body = json!({"do": "set", "key": "external_addresses", "value": value});
+        home.ask("config", body).await.done();
+    };
+    let named = "/ip4/203.0.113.11/tcp/4001";
+    let network = home.serve().await;
+    set(named).await;
+    let told = settings().await;
+    assert_eq!((&told["ok"], &told["note"]), (&json!(true), &json!(true)));
+    assert!(told["message"].as_str().unwrap().contains(named), "{told}");
+    set("").await;
+    assert_eq!(settings().await["note"], false);
+    network.stop().await;
+}
+
+#[tokio::test]
+async fn who_answers_at_an_address_is_named_and_one_outside_is_not_called_by_lan_only() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    phone.stay_here();
+    let network = home.serve().await;
+    let address = network.addresses()[0].to_string();
+    let (place, _) = address.split_once("/p2p/").unwrap();
+    let add = async |addr: &str| phone.ask("peer", json!({"do": "add", "addr": addr})).await;
+    let told = add(place).await;
+    told.done();
+    assert_eq!(told.last()["answered"], true);
+    assert_eq!(told.last()["name"], "laptop");
+    let set = json!({"do": "set", "key": "lan_only", "value": "true"});
+    phone.ask("config", set).await.done();
+    let told = add("/ip4/203.0.113.11/tcp/4001").await;
+    assert_eq!(told.error(), ("E-NO-PEER", 6));
+    let message = told.last()["message"].as_str().unwrap();
+    let words = "its own network alone (lan_only); 203.0.113.11 is outside it";
+    assert!(message.contains(words), "{message}");
+    network.stop().await;
+}
+
+#[tokio::test]
 async fn the_doctor_names_problems_with_remedies() {
     let home = Home::anna().await;
     let told = home.ask("doctor", json!({})).await;

@@ -12,6 +12,7 @@ use super::{Check, others, span};
 use crate::{
     api::live::{Live, Reached},
     forms::counted,
+    net,
     runtime::View,
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Own {
     lan_only: bool,
     /// Its addresses of the internet.
     at: Vec<Reached>,
+    /// Where it listens.
+    listen: Vec<net::Address>,
 }
 
 impl Own {
@@ -37,7 +40,28 @@ impl Own {
             listens: !live.listen.is_empty(),
             lan_only: live.outside.lan_only,
             at: live.outside.at.clone(),
+            listen: live
+                .listen
+                .iter()
+                .filter_map(|at| at.parse().ok())
+                .collect(),
         }
+    }
+
+    /// The port of an address that a person named, and the one that this node listens at instead.
+    fn other_port(&self, named: &Reached) -> Option<(u16, u16)> {
+        let port = |at: &Reached| Some(at.address.parse::<net::Address>().ok()?.port);
+        let named = port(named)?;
+        let is_own = |own: &&net::Address| {
+            own.via.is_none()
+                && !self
+                    .at
+                    .iter()
+                    .any(|at| at.named && at.address == own.place())
+        };
+        let mut own = self.listen.iter().filter(is_own).map(|own| own.port);
+        let first = own.next()?;
+        (first != named && own.all(|port| port != named)).then_some((named, first))
     }
 }
 
@@ -53,6 +77,10 @@ pub(super) struct Other {
     was_elsewhere: bool,
     /// It says that it is reached from outside, and relays.
     lends: bool,
+    /// An address of the internet that it says it has, and that is not of this home.
+    said: Option<String>,
+    /// It answered when it was called last, and turned this device away.
+    turned_away: bool,
     /// This device is reached through it.
     is_via: bool,
     is_keeper: bool,
@@ -75,6 +103,8 @@ impl Other {
                     last_seen: met.last_seen,
                     was_elsewhere: met.was_elsewhere,
                     lends: lends(&row),
+                    said: live.said_outside(&row.id),
+                    turned_away: live.away.was_turned_by(&row.id),
                     is_via: live.outside.via == Some(row.id),
                     is_keeper: row.kind == DeviceKind::Keeper,
                     keeps: row.kind == DeviceKind::Keeper || row.policy == Policy::Archive,
@@ -96,13 +126,14 @@ impl Other {
 
     /// Whether it has not been there for so long that something is wrong.
     fn is_missed(&self, now: u64) -> bool {
-        self.keeps && !self.was_there_lately(now)
+        self.keeps && !self.turned_away && !self.was_there_lately(now)
     }
 
     /// With when it was there last.
     fn told(&self, now: u64) -> String {
         let name = &self.name;
         match self.last_seen.map(|at| now.saturating_sub(at)) {
+            _ if self.turned_away => format!("{name} (it turned this device away)"),
             None => format!("{name} (never seen from here)"),
             Some(..60_000) => format!("{name} (last seen a moment ago)"),
             Some(ago) => format!("{name} (last seen {} ago)", span(ago)),
@@ -160,7 +191,7 @@ pub(super) fn network(own: &Own, others: &[Other], now: u64) -> Check {
     );
     let is_alone = there == 0
         && !others.iter().any(|other| other.was_there_lately(now))
-        && others.iter().any(|other| other.keeps);
+        && others.iter().any(|other| other.is_missed(now));
     let mut missed = absent.iter().filter(|other| other.is_keeper);
     if is_alone || missed.any(|keeper| keeper.is_missed(now)) {
         let remedy = "see that it is on, on a network, and runs heirloom serve; until it is met, what is added here does not get there";
@@ -188,6 +219,18 @@ pub(super) fn homes(own: &Own, others: &[Other], now: u64) -> Check {
     if let Some(proved) = own.at.iter().find_map(|at| proved(at, now)) {
         return well(proved);
     }
+    let answers = |other: &&Other| !other.turned_away;
+    let reached: Vec<_> = others.iter().filter(answers).cloned().collect();
+    if reached.is_empty() && !others.is_empty() {
+        return well("who turned this device away has answered: there is a way".into());
+    }
+    meeting(own, &reached, now)
+}
+
+/// The same of devices that do not turn this one away, where it runs and may go out.
+fn meeting(own: &Own, others: &[Other], now: u64) -> Check {
+    const NAME: &str = "homes";
+    let well = |message: String| Check::well(NAME, message);
     let is_there = |other: &&Other| other.is_connected();
     if let Some(relay) = others.iter().filter(is_there).find(|other| other.is_via) {
         return well(through(relay));
@@ -201,7 +244,7 @@ pub(super) fn homes(own: &Own, others: &[Other], now: u64) -> Check {
         return way_is_off(&lost, others, named.or(own.at.first()), now);
     }
     if let Some(at) = named {
-        return unproved(at, missed, now);
+        return unproved(own, at, missed, now);
     }
     if let Some(lender) = lender {
         return well(format!("{} lends the way between two homes", lender.name));
@@ -210,12 +253,17 @@ pub(super) fn homes(own: &Own, others: &[Other], now: u64) -> Check {
         .iter()
         .filter(|other| !other.is_connected())
         .collect();
-    match (own.at.first(), missed) {
+    let silent = silent(&absent, now);
+    let own_at = own.at.first();
+    if let (None, Some(silent)) = (own_at, &silent) {
+        return unanswered(silent, missed);
+    }
+    match (own_at, missed) {
         (Some(at), None) if absent.is_empty() => well(format!(
             "all devices are connected; nobody has come in from elsewhere yet, at {}",
             at.address
         )),
-        (Some(at), missed) => unproved(at, missed, now),
+        (Some(at), missed) => unproved(own, at, missed, now).or(silent),
         (None, Some(missed)) => Check::wrong(
             NAME,
             format!(
@@ -282,6 +330,10 @@ fn way_is_off(lost: &[&Other], others: &[Other], own: Option<&Reached>, now: u64
         ),
     };
     let lost_told = told(lost.iter().copied(), now);
+    let at = match lost {
+        [Other { said: Some(at), .. }] => format!(" at {at}"),
+        _ => String::new(),
+    };
     let (which, remedy) = match lost {
         [_] => (
             "which relays for the family, does",
@@ -295,14 +347,57 @@ fn way_is_off(lost: &[&Other], others: &[Other], own: Option<&Reached>, now: u64
     Check::wrong(
         "homes",
         format!(
-            "the way between two homes is off: {lost_told}, {which} not answer, and {none}{cut}"
+            "the way between two homes is off: {lost_told}, {which} not answer{at}, and {none}{cut}"
         ),
         remedy,
     )
 }
 
+const ANSWERS: &str =
+    "see that it is on and runs heirloom serve, and that its router leads that port to it";
+
+/// Who of those that are absent says where they are reached, and does not answer there.
+fn silent(absent: &[&Other], now: u64) -> Option<String> {
+    let told = |other: &&Other| {
+        let (told, said) = (other.told(now), other.said.as_ref()?);
+        Some(format!("{told} is said to be reached at {said}"))
+    };
+    let told: Vec<_> = absent.iter().filter_map(told).collect();
+    let none = match told.len() {
+        0 => return None,
+        1 => "and does not answer there",
+        _ => "and none of them answers there",
+    };
+    Some(format!("{}, {none}", told.join(", ")))
+}
+
+/// That is the way that is missing.
+fn unanswered(silent: &str, missed: Option<&Other>) -> Check {
+    match missed {
+        Some(missed) if missed.said.is_some() => Check::wrong("homes", silent, ANSWERS),
+        Some(missed) => {
+            let message = format!("{} is out of reach: {silent}", missed.name);
+            Check::wrong("homes", message, ANSWERS)
+        }
+        None => Check::note("homes", silent.to_owned(), Some(ANSWERS.into())),
+    }
+}
+
+impl Check {
+    /// With another way that is missing, and what to do about it.
+    fn or(mut self, silent: Option<String>) -> Self {
+        if let Some(silent) = silent {
+            self.message = format!("{}; {silent}", self.message);
+            self.remedy = self
+                .remedy
+                .map(|remedy| format!("{remedy}; of the other one, {ANSWERS}"));
+        }
+        self
+    }
+}
+
 /// An address of this device by which nobody has come in.
-fn unproved(at: &Reached, missed: Option<&Other>, now: u64) -> Check {
+fn unproved(own: &Own, at: &Reached, missed: Option<&Other>, now: u64) -> Check {
     let address = &at.address;
     let whose = match at.named {
         true => format!("you named {address}"),
@@ -315,16 +410,28 @@ fn unproved(at: &Reached, missed: Option<&Other>, now: u64) -> Check {
             span(now.saturating_sub(came))
         ),
     };
+    let (port, lead) = match own.other_port(at).filter(|_| at.named) {
+        None => Default::default(),
+        Some((named, own)) => (
+            format!("; this node listens at port {own}"),
+            format!(
+                "lead port {named} of the router to {own} here, or let this node listen at {named} (heirloom config set port {named}); "
+            ),
+        ),
+    };
     let test = format!(
-        "to test it, on a device of the family in another home or on a phone's hotspot: heirloom peer add {address}. If nobody answers, see that the router leads that port here"
+        "{lead}to test it, on a device of the family in another home or on a phone's hotspot: heirloom peer add {address}. If nobody answers, see that the router leads that port here"
     );
     match missed {
         Some(missed) => Check::wrong(
             "homes",
-            format!("{} is out of reach: {whose}, and {since}", missed.name),
+            format!(
+                "{} is out of reach: {whose}, and {since}{port}",
+                missed.name
+            ),
             test,
         ),
-        None => Check::note("homes", format!("{whose}; {since}"), Some(test)),
+        None => Check::note("homes", format!("{whose}; {since}{port}"), Some(test)),
     }
 }
 

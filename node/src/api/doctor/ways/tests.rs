@@ -143,6 +143,13 @@ fn the_way_between_two_homes_is_missed_at_once_when_it_is_off() {
     let check = homes(&own(), &[near, way.clone()], NOW);
     is(&check, Wrong, &["the way between two homes is off: pi"]);
     assert!(!check.message.contains("desk"), "{check:?}");
+    let said = Other {
+        said: Some("/ip4/203.0.113.11/tcp/4001".into()),
+        ..way.clone()
+    };
+    let check = homes(&own(), &[said], NOW);
+    let words = "does not answer at /ip4/203.0.113.11/tcp/4001, and nobody";
+    is(&check, Wrong, &[words]);
     // Two of them are off.
     let second = other("vps").seen(3).elsewhere().lending();
     let check = homes(&own(), &[way.clone(), second], NOW);
@@ -300,6 +307,84 @@ fn an_address_counts_once_somebody_came_in_by_it() {
     // One that works hides one that nobody has tried.
     found.at.extend(came.at);
     is(&homes(&found, &there, NOW), Well, &["somebody came in"]);
+}
+
+#[test]
+fn an_address_that_a_device_named_and_does_not_answer_at_is_told() {
+    let said = |hours| Other {
+        said: Some("/ip4/203.0.113.11/tcp/4001".into()),
+        ..other("pi").seen(hours)
+    };
+    let words = "is said to be reached at /ip4/203.0.113.11/tcp/4001, and does not answer there";
+    let check = homes(&own(), &[said(1)], NOW);
+    is(&check, Note, &["pi (last seen 60 minutes ago)", words]);
+    assert!(check.remedy.unwrap().contains("its router leads that port"));
+    is(
+        &homes(&own(), &[said(30)], NOW),
+        Wrong,
+        &["pi (last", words],
+    );
+    // Another one is missed, to whom it would lead.
+    let both = [other("attic").seen(40), said(1)];
+    let check = homes(&own(), &both, NOW);
+    is(&check, Wrong, &["attic is out of reach: pi (last", words]);
+    let check = homes(&own(), &[said(1), said(1)], NOW);
+    is(&check, Note, &["and none of them answers there"]);
+    // An address of this device may be another way.
+    let mut found = named(None);
+    found.at[0].named = false;
+    let check = homes(&found, &[said(1)], NOW);
+    is(&check, Note, &["nobody has come in by it yet; pi (", words]);
+    // It does.
+    let check = homes(&own(), &[said(1).connected()], NOW);
+    is(&check, Well, &["all devices are connected"]);
+}
+
+#[test]
+fn who_turned_this_device_away_is_no_way_that_is_off() {
+    let turned = Other {
+        turned_away: true,
+        ..other("pi").seen(40).elsewhere().lending().keeper()
+    };
+    let all = std::slice::from_ref(&turned);
+    is(&homes(&own(), all, NOW), Well, &["there is a way"]);
+    let words = "not there: pi (it turned this device away)";
+    is(&network(&own(), all, NOW), Note, &[words]);
+    let both = [turned, other("attic").seen(40)];
+    let check = homes(&own(), &both, NOW);
+    is(&check, Wrong, &["attic is out of reach: no device"]);
+}
+
+#[test]
+fn a_named_port_at_which_this_node_does_not_listen_is_told() {
+    let listens = |ports: &[u16]| Own {
+        listen: ["192.168.1.2", "203.0.113.7"]
+            .iter()
+            .zip(ports)
+            .map(|(ip, port)| net::Address::new(ip.parse().unwrap(), *port))
+            .collect(),
+        ..named(None)
+    };
+    let there = [other("pi").connected()];
+    let check = homes(&listens(&[44161, 4001]), &there, NOW);
+    is(
+        &check,
+        Note,
+        &[
+            "you named /ip4/203.0.113.7/tcp/4001; nobody has come in by it yet; this node listens at port 44161",
+        ],
+    );
+    let remedy = check.remedy.unwrap();
+    for helps in [
+        "lead port 4001 of the router to 44161",
+        "heirloom config set port 4001",
+        "heirloom peer add",
+    ] {
+        assert!(remedy.contains(helps), "{remedy}");
+    }
+    let check = homes(&listens(&[4001, 4001]), &there, NOW);
+    is(&check, Note, &["nobody has come in by it yet"]);
+    assert!(!check.message.contains("listens"), "{check:?}");
 }
 
 #[test]
