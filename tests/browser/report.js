@@ -156,16 +156,19 @@ test("a photo is enlarged to where one points, and is whole again", async () => 
   await page.locator(".cell .look img.there").first().waitFor();
   await page.locator(".cell .look").first().click();
   await page.locator(".viewer.ready").waitFor();
-  const wide = () => page.evaluate(() => document.querySelector('.viewer .pswp__item[aria-hidden="false"] .pswp__img').getBoundingClientRect().width);
-  const whole = await wide();
+  // Not the small picture that stands in for it.
+  const shown = '.viewer .pswp__item[aria-hidden="false"] .pswp__img:not(.pswp__img--placeholder)';
+  await page.locator(shown).waitFor();
+  const wide = (enough) => page.waitForFunction(enough, [shown, whole]);
+  const whole = (await page.locator(shown).boundingBox()).width;
   await page.keyboard.press("z");
-  await page.waitForFunction((whole) => document.querySelector('.viewer .pswp__item[aria-hidden="false"] .pswp__img').getBoundingClientRect().width > whole * 1.5, whole);
+  await wide(([shown, whole]) => document.querySelector(shown).getBoundingClientRect().width > whole * 1.5);
   await page.keyboard.press("z");
-  await page.waitForFunction((whole) => Math.abs(document.querySelector('.viewer .pswp__item[aria-hidden="false"] .pswp__img').getBoundingClientRect().width - whole) < 2, whole);
-  const box = await page.locator('.viewer .pswp__item[aria-hidden="false"] .pswp__img').boundingBox();
+  await wide(([shown, whole]) => Math.abs(document.querySelector(shown).getBoundingClientRect().width - whole) < 2);
+  const box = await page.locator(shown).boundingBox();
   await page.mouse.move(box.x + box.width / 4, box.y + box.height / 4);
   await page.mouse.wheel(0, -400);
-  await page.waitForFunction((whole) => document.querySelector('.viewer .pswp__item[aria-hidden="false"] .pswp__img').getBoundingClientRect().width > whole * 1.1, whole);
+  await wide(([shown, whole]) => document.querySelector(shown).getBoundingClientRect().width > whole * 1.1);
   await page.keyboard.press("Escape");
   await page.locator(".viewer-top").waitFor({ state: "detached" });
   await holds(page, assert);
