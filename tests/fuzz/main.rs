@@ -2,7 +2,7 @@
 //!
 //! `HEIRLOOM_MUTATIONS=1000000 cargo test --release --test fuzz` breaks more of
 //! them. `HEIRLOOM_FUZZ_CORPUS=DIR` writes the valid inputs, a folder for each
-//! target, where libFuzzer begins (`target.rs`, run by `.ci/run`).
+//! group, where libFuzzer begins (`decoders.rs`, run by `.ci/fuzz`).
 #![expect(
     clippy::unwrap_used,
     reason = "a vector that does not parse fails the test"
@@ -26,7 +26,7 @@ use std::{
 };
 
 use numbers::{asked, report};
-use targets::{TARGETS, Target};
+use targets::{GROUPS, TARGETS, Target};
 
 /// Broken inputs for each target, unless `HEIRLOOM_MUTATIONS` says otherwise.
 const MUTATIONS: u32 = 20_000;
@@ -55,16 +55,33 @@ fn all() -> impl Iterator<Item = &'static Target> {
 }
 
 #[test]
-fn every_target_is_tested_here_and_built_for_libfuzzer() {
+fn every_target_is_tested_here_and_stands_in_one_group_for_libfuzzer() {
     let names: BTreeSet<&str> = all().map(|target| target.name).collect();
     assert_eq!(names, TESTED.iter().copied().collect());
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/Cargo.toml");
-    let manifest = fs::read_to_string(manifest).expect("the manifest of the fuzz package");
-    let bins = manifest.split("[[bin]]").skip(1);
-    let bins: BTreeSet<&str> = bins
-        .filter_map(|bin| bin.split("name = \"").nth(1)?.split('"').next())
+    let mut grouped: Vec<&str> = GROUPS
+        .iter()
+        .flat_map(|(_, members)| *members)
+        .copied()
         .collect();
-    assert_eq!(bins, names);
+    grouped.sort_unstable();
+    assert_eq!(grouped, names.into_iter().collect::<Vec<_>>());
+    // What libFuzzer begins with, a folder for each group.
+    if let Ok(corpus) = std::env::var("HEIRLOOM_FUZZ_CORPUS") {
+        for (group, _) in GROUPS {
+            write(&PathBuf::from(&corpus).join(group), &seeds(group));
+        }
+    }
+}
+
+/// The inputs of a group: those of each of its targets, behind the byte that chooses it.
+fn seeds(group: &str) -> Vec<Vec<u8>> {
+    let members = (0u8..).zip(targets::group(group));
+    members
+        .flat_map(|(choice, target)| {
+            let seeds = (target.seeds)().into_iter();
+            seeds.map(move |seed| [vec![choice], seed].concat())
+        })
+        .collect()
 }
 
 fn run(target: &Target) {
@@ -76,9 +93,6 @@ fn run(target: &Target) {
             "{}: input {number} is not taken",
             target.name
         );
-    }
-    if let Ok(corpus) = std::env::var("HEIRLOOM_FUZZ_CORPUS") {
-        write(&PathBuf::from(corpus).join(target.name), &seeds);
     }
     let count = asked("HEIRLOOM_MUTATIONS", MUTATIONS);
     let mut dice = Dice::of(target.name);
