@@ -104,6 +104,10 @@ fn element(source: &mut Source<'_>, at: u64, to: u64) -> Option<Element> {
     let (id, id_len, _) = varint(source, at, true)?;
     let (size, size_len, unknown) = varint(source, at + id_len, false)?;
     let at = at + id_len + size_len;
+    // What is around it may end before its header does.
+    if at > to {
+        return None;
+    }
     let end = if unknown {
         to
     } else {
