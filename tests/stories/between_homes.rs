@@ -325,7 +325,7 @@ pub(super) fn trouble(router: &End, rule: &str) {
 }
 
 /// Adds photos at the place and says how long it took until a home had them.
-fn takes(family: &Family, device: &Device, round: usize, dice: &mut Dice) -> Duration {
+fn takes_a_round(family: &Family, device: &Device, round: usize, dice: &mut Dice) -> Duration {
     let folder = family.homes.path().join(format!("round{round}"));
     fs::create_dir(&folder).expect("a folder");
     for nth in 0..3 {
@@ -367,8 +367,18 @@ fn a_home_in_trouble_does_not_hold_up_another() {
     let mut sick = other.serve_with(&[]);
     wait_for_path(&family.far, "laptop", "direct");
     wait_for_path(&other, "laptop", "direct");
-    let well = takes(&family, &family.far, 0, &mut dice);
     let mut round = 0;
+    // The median of three, since other tests run beside this one.
+    let mut takes = || {
+        let mut took = [Duration::ZERO; 3];
+        for took in &mut took {
+            *took = takes_a_round(&family, &family.far, round, &mut dice);
+            round += 1;
+        }
+        took.sort_unstable();
+        took[1]
+    };
+    let well = takes();
     let mut worst = Duration::ZERO;
     let mut note = |what: &str, took: Duration| {
         let ratio = took.as_secs_f64() / well.as_secs_f64();
@@ -378,17 +388,14 @@ fn a_home_in_trouble_does_not_hold_up_another() {
         worst = worst.max(took);
     };
     for (what, rule) in TROUBLES {
-        round += 1;
         trouble(&internet.routers[1], rule);
-        note(what, takes(&family, &family.far, round, &mut dice));
+        note(what, takes());
         internet.routers[1].rules("delete table ip trouble");
     }
     // Half open: there, and reading nothing.
-    round += 1;
     sick.signal(rustix::process::Signal::STOP);
-    note("half open", takes(&family, &family.far, round, &mut dice));
+    note("half open", takes());
     sick.signal(rustix::process::Signal::CONT);
-    round += 1;
     let flap = |up: &str| {
         let router = &internet.routers[1];
         router.ip(&["link", "set", &router.link, up]);
@@ -397,13 +404,14 @@ fn a_home_in_trouble_does_not_hold_up_another() {
         flap("down");
         flap("up");
     }
-    note("flapping", takes(&family, &family.far, round, &mut dice));
+    note("flapping", takes());
     // A line that is well again brings what was missed.
     wait_until("the other home has all", PATIENCE, || {
-        photos(&other, "original") == (round + 1) * 3
+        photos(&other, "original") == round * 3
     });
-    // Far below the time after which a dead line is given up, 18 seconds.
-    assert!(worst < Duration::from_secs(9), "{worst:?}");
+    // Half as much again, and what a busy computer makes of that.
+    let longest = well * 3 / 2 + Duration::from_secs(1);
+    assert!(worst < longest, "{worst:?} of {longest:?}");
     drop((node, far, sick));
     family.never_panicked();
     other.never_panicked();

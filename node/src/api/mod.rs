@@ -101,6 +101,8 @@ pub struct Doorway {
     node: RwLock<Option<Node>>,
     /// With the moment since when this node runs on it.
     network: RwLock<Option<(Network, Instant)>>,
+    /// Whether those in reach of that network have told what they know of this device's own past.
+    has_listened: AtomicBool,
     gallery: RwLock<Option<Gallery>>,
     questions: pair::Questions,
     /// Whether it was said at the start that only the local network is talked to.
@@ -124,6 +126,7 @@ impl Doorway {
             options,
             node: RwLock::new(node),
             network: RwLock::new(None),
+            has_listened: AtomicBool::new(false),
             gallery: RwLock::new(None),
             questions: pair::Questions::default(),
             stays_near: AtomicBool::new(false),
@@ -195,6 +198,7 @@ impl Doorway {
     /// Says that the node runs on this network, or that it no longer does.
     pub async fn run_on(&self, network: Option<Network>) {
         let since = Instant::now();
+        self.has_listened.store(false, Ordering::Relaxed);
         *self.network.write().await = network.map(|network| (network, since));
         self.stir();
     }

@@ -1,7 +1,10 @@
 //! Homes that were restored or copied: what people are told of it, and why a node that has just
 //! started listens before it writes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use heirloom_protocol::id::DeviceId;
 use serde_json::{Value, json};
@@ -99,16 +102,21 @@ pub(super) fn writes(act: &str, body: &Value) -> bool {
 ///
 /// A home that was restored from an older copy would else write a second time over what it wrote
 /// already. A node that is not on the network does not wait, and one that finds nobody no longer
-/// than two seconds from its start: what it writes then is kept all the same.
+/// than two seconds from its start: what it writes then is kept all the same. Once is enough: what was
+/// written then stands, and a device that cannot be synced with holds up no second act.
 pub(crate) async fn listen_first(doorway: &Doorway) {
     let Some((network, since)) = doorway.network_since().await else {
         return;
     };
+    if doorway.has_listened.load(Ordering::Relaxed) {
+        return;
+    }
     let mut stirs = network.stirs();
     while !has_listened(&network, since).await {
         // Nothing may stir while time alone decides.
         let _ = tokio::time::timeout(Duration::from_millis(100), stirs.changed()).await;
     }
+    doorway.has_listened.store(true, Ordering::Relaxed);
 }
 
 async fn has_listened(network: &Network, since: Instant) -> bool {
