@@ -249,3 +249,57 @@ fn a_lost_device_is_cut_off_at_once_and_opens_nothing_that_anybody_writes_later(
         device.never_panicked();
     }
 }
+
+/// Ben's photo is on Carl's device alone when Anna, whose device was off, takes something from Ben.
+fn what_others_hold_stays(end: &[&str]) {
+    let homes = Homes::new();
+    let mut dice = Dice::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| homes.device(name));
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    let take = |device: &Device, name: &str, dice: &mut Dice| {
+        let photo = photos.join(name);
+        fs::write(&photo, pictures::bmp(90, dice)).expect("a photo");
+        let photo = photo.to_str().expect("UTF-8");
+        device.ok(&["import", photo, "--album", "Summer"]);
+    };
+    a.init("Berger", "Anna", "laptop");
+    take(&a, "old.bmp", &mut dice);
+    let node = a.serve();
+    for (person, device) in [("Ben", &b), ("Carl", &c)] {
+        let invite = ["--person", person, "--album", "Summer"];
+        pair(&a, &invite, device, person, link);
+        device.ok(&["sync"]);
+    }
+    // Ben hears of Carl, too.
+    b.ok(&["sync"]);
+    drop(node);
+    let carls = c.serve();
+    let peer = carls.ready["peer"].as_str().expect("a peer");
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", carls.port());
+    b.know_only(&address);
+    take(&b, "new.bmp", &mut dice);
+    let bens = b.serve();
+    let both = ["new.bmp", "old.bmp"];
+    wait_until("the photo at Carl's", Duration::from_secs(60), || {
+        names(&c) == both
+    });
+    drop(bens);
+
+    a.ok(&[&["--yes"], end].concat());
+    a.know_only(&address);
+    let node = a.serve();
+    wait_until("the photo at Anna's", Duration::from_secs(60), || {
+        names(&a) == both
+    });
+    // And Carl has heard of it.
+    a.ok(&["sync"]);
+    assert_eq!(names(&c), both);
+    drop((node, carls));
+}
+
+#[test]
+fn what_others_hold_stays_where_who_removes_somebody_had_not_seen_it() {
+    what_others_hold_stays(&["people", "remove", "Ben"]);
+    what_others_hold_stays(&["unshare", "Summer", "Ben"]);
+}

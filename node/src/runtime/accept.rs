@@ -60,16 +60,21 @@ impl Runtime {
         Ok(verdicts)
     }
 
-    /// Vouches for what is here of whom an entry removes, while it still counts.
+    /// Vouches for what is here of whom an entry removes or takes access from, while it still counts.
     ///
-    /// Once they are removed this says nothing more, so nobody can have later entries of theirs vouched for.
+    /// Once that is taken in this says nothing more, so nobody can have later entries of theirs vouched for.
     fn vouch_before_taking(&mut self, entry: &Entry) -> Result<(), RuntimeError> {
         let header = entry.header();
-        if header.space != self.replica.family().control_space() {
+        if !header.is_control() {
             return Ok(());
         }
+        let is_family = header.space == self.replica.family().control_space();
         for op in entry.open(None).into_iter().flatten().flatten() {
-            self.vouch_before(&op)?;
+            if is_family {
+                self.vouch_before(&op)?;
+            } else {
+                self.vouch_before_lowering(&header.space, &op)?;
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 
 use heirloom_protocol::{
     album::asset::BlobRef,
-    id::{AlbumId, LogId, SpaceId},
+    id::{AlbumId, DeviceId, LogId, SpaceId},
     op::{Op, Policy},
     sync::{blob::BlobPlace as Name, want::Want},
 };
@@ -154,19 +154,37 @@ impl Runtime {
         self.note_before_removal(&gone)?;
         let albums: Vec<_> = self.replica.albums().map(|(album, _)| *album).collect();
         for album in albums {
-            if !self.replica.may_replicate(&self.device(), &album) {
-                continue;
-            }
-            self.renew_before_writing(&album)?;
-            for _ in 0..VOUCHES {
-                match self.replica.record_vouch(album, &gone, self.now()) {
-                    Ok(Some(vouch)) => self.commit(&vouch, &[])?,
-                    Ok(None) => break,
-                    Err(error) => {
-                        // Nobody stays in the family because this device may not write here.
-                        tracing::warn!(%error, album = %album.short(), "not vouched for");
-                        break;
-                    }
+            self.vouch_in(&album, &gone)?;
+        }
+        Ok(())
+    }
+
+    /// The same before an op takes somebody's access to one album: its author may not have seen what is here.
+    pub(super) fn vouch_before_lowering(
+        &mut self,
+        album: &AlbumId,
+        op: &Op,
+    ) -> Result<(), RuntimeError> {
+        let hit = self.replica.lowered_by(album, op);
+        if hit.is_empty() {
+            return Ok(());
+        }
+        self.vouch_in(album, &hit)
+    }
+
+    fn vouch_in(&mut self, album: &AlbumId, gone: &[DeviceId]) -> Result<(), RuntimeError> {
+        if !self.replica.may_replicate(&self.device(), album) {
+            return Ok(());
+        }
+        self.renew_before_writing(album)?;
+        for _ in 0..VOUCHES {
+            match self.replica.record_vouch(*album, gone, self.now()) {
+                Ok(Some(vouch)) => self.commit(&vouch, &[])?,
+                Ok(None) => break,
+                Err(error) => {
+                    // Nobody stays in the family because this device may not write here.
+                    tracing::warn!(%error, album = %album.short(), "not vouched for");
+                    break;
                 }
             }
         }

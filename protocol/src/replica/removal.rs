@@ -1,4 +1,4 @@
-//! Removals: who goes, with fresh keys for the family and a cut in every album that this person manages.
+//! Removals: who goes, with fresh keys for the family; and what stays of theirs.
 
 use rand_core::CryptoRng;
 
@@ -7,7 +7,7 @@ use crate::{
     crypto::EpochKind,
     family::resolver::Act,
     id::{DeviceId, SpaceId},
-    op::{Cut, Level, Op, Position},
+    op::{Cut, Op, Position},
     time::Timestamp,
 };
 
@@ -15,7 +15,8 @@ impl Replica {
     /// Removes a person or a device and renews the control space's keys in the same entry.
     ///
     /// Albums' keys are renewed when somebody next writes to them. Whether the removal counts is for
-    /// the resolver to say; where it does not, no key is renewed and no album is told of it.
+    /// the resolver to say; where it does not, no key is renewed. It cuts nothing off: what others had of
+    /// whom it removes stays, and this device may be the last to hear of it.
     ///
     /// # Errors
     ///
@@ -37,10 +38,6 @@ impl Replica {
             }
             _ => return Err(WriteError::NotAllowed),
         };
-        let forked = |space: &SpaceId| self.logs.is_forked(&self.own_log(*space));
-        if self.managed_albums().iter().any(forked) {
-            return Err(WriteError::Forked);
-        }
         let mut ops = vec![removal];
         // Fresh keys would be kept from somebody who stays.
         if self.control.would_count(self.device(), act) {
@@ -48,41 +45,41 @@ impl Replica {
                 .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
             ops.extend(epochs);
         }
-        let gone: Vec<_> = self.keys_hit(hit);
-        let mut recorded = self.record_control(ops, now)?;
-        // A cut counts by itself: it would shut out somebody who stays.
-        let said = recorded.entries.last().map(|entry| entry.op_id(0));
-        if !said.is_some_and(|op| self.control.resolution().accepted.contains(&op)) {
-            return Ok(recorded);
-        }
-        for space in self.managed_albums() {
-            let cuts: Vec<_> = gone
-                .iter()
-                .map(|device| Op::Cut(self.cut_here(space, *device)))
-                .collect();
-            if !cuts.is_empty() {
-                recorded.extend(self.record_album_control(space, &cuts, now)?);
-            }
-        }
-        Ok(recorded)
+        self.record_control(ops, now)
     }
 
     /// The live devices of others that a removal would take out of the family; none for other ops.
     pub fn hit_by(&self, removal: &Op) -> Vec<DeviceId> {
-        let mut hit = match removal {
-            Op::RemoveDevice((device,)) => self.keys_hit(Hit::Device(*device)),
-            Op::RemovePerson((person,)) => self.keys_hit(Hit::Person(*person)),
+        match removal {
+            Op::RemoveDevice((device,)) => self.others_hit(Hit::Device(*device)),
+            Op::RemovePerson((person,)) => self.others_hit(Hit::Person(*person)),
             _ => Vec::new(),
+        }
+    }
+
+    /// The live devices of another person that an op of an album takes access from; none for other ops.
+    pub fn lowered_by(&self, space: &SpaceId, op: &Op) -> Vec<DeviceId> {
+        let Op::SetAccess(set) = op else {
+            return Vec::new();
         };
+        let level = self.albums.get(space).map(|album| album.level(&set.person));
+        if self.person() == Some(set.person) || level.is_none_or(|level| set.level >= level) {
+            return Vec::new();
+        }
+        self.others_hit(Hit::Person(set.person))
+    }
+
+    fn others_hit(&self, hit: Hit) -> Vec<DeviceId> {
+        let mut hit = self.keys_hit(hit);
         let me = self.device();
         hit.retain(|device| *device != me && self.control.is_live(device));
         hit
     }
 
-    /// Says how far the logs of these devices are known here, so that it outlives their removal;
-    /// `None` when nothing is new.
+    /// Says how far the logs of these devices are known here, so that it outlives their removal, or their
+    /// person's loss of access; `None` when nothing is new.
     ///
-    /// To be committed before the removal is recorded or taken in: what nobody else has named by then,
+    /// To be committed before that is recorded or taken in: what nobody else has named by then,
     /// access that they gave to others included, has no effect after it. One anchor holds at most
     /// [`ANCHOR_POSITIONS`](crate::limits::ANCHOR_POSITIONS) logs, so this is asked again until nothing is new.
     ///
@@ -105,17 +102,6 @@ impl Replica {
             Hit::Person(person) => self.control.owner_of(id) == Some(person),
         };
         owned.filter(fits).copied().collect()
-    }
-
-    fn managed_albums(&self) -> Vec<SpaceId> {
-        let Some(person) = self.person() else {
-            return Vec::new();
-        };
-        let managed = self
-            .albums
-            .iter()
-            .filter(|(_, album)| album.level(&person) == Level::Manager);
-        managed.map(|(space, _)| *space).collect()
     }
 
     /// A cut of a device's logs in a space at what this device holds of them.

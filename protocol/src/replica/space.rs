@@ -181,11 +181,12 @@ impl AlbumSpace {
         self.settled.standing(&self.ledger, family, entry, need)
     }
 
-    /// Whether what a device writes next in a log would be cut: it was let in again.
+    /// Whether what a device writes next in a log would not count: it was let in again.
     fn cuts_next(&self, control: &Control, device: &DeviceId, inc: u64, level: Level) -> bool {
         let (ledger, family) = (&self.ledger, control.resolution());
         let standing = |last| self.settled.standing_after(ledger, family, &last, level);
-        ledger.last(device, inc).map(standing) == Some(Standing::Cut)
+        let next = ledger.last(device, inc).map(standing);
+        matches!(next, Some(Standing::Cut | Standing::Unconfirmed))
     }
 
     pub(super) fn ever_read(&self, person: &PersonId) -> bool {

@@ -316,38 +316,97 @@ fn a_removed_person_cannot_read_what_is_added_afterwards() {
     assert!(anna.assets(space)[&new].added.is_some());
 }
 
-#[test]
-fn what_a_removed_person_wrote_before_the_cut_stays_and_nothing_after_it_counts() {
+/// Anna with an album to which Ben and Carl add, and both of them.
+fn three() -> (SpaceId, [Device; 3]) {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");
-    let ben = PersonId([2; 16]);
-    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
-    let shared =
-        anna.replica
-            .record_access(space, ben, Level::Contributor, anna.now, &mut anna.rng);
-    anna.keep(shared.unwrap());
+    let others = [2, 3].map(|seed| {
+        let person = PersonId([seed; 16]);
+        let device = joins(&mut anna, seed, Some((person, Role::Member)));
+        let level = Level::Contributor;
+        let shared = anna
+            .replica
+            .record_access(space, person, level, anna.now, &mut anna.rng);
+        anna.keep(shared.unwrap());
+        device
+    });
+    let [mut bens, mut carls] = others;
     pull(&mut bens, &anna);
-    let before = bens.add_photo(space, "before.jpg");
-    pull(&mut anna, &bens);
+    pull(&mut carls, &anna);
+    (space, [anna, bens, carls])
+}
+
+/// Takes what another device has, and first vouches for what is here of a device.
+fn pull_and_vouch(to: &mut Device, from: &Device, space: SpaceId, of: DeviceId) {
+    let vouch = to.replica.record_vouch(space, &[of], to.now).unwrap();
+    to.keep(vouch.expect("something new"));
+    pull(to, from);
+}
+
+#[test]
+fn a_removal_takes_nothing_away_that_others_had_and_who_removes_had_not() {
+    let (space, [mut anna, mut bens, mut carls]) = three();
+    let photo = bens.add_photo(space, "one.jpg");
+    pull(&mut carls, &bens);
+    let removal = Op::RemovePerson((PersonId([2; 16]),));
     let removed = anna
         .replica
-        .record_removal(Op::RemovePerson((ben,)), anna.now, &mut anna.rng);
+        .record_removal(removal, anna.now, &mut anna.rng);
     anna.keep(removed.unwrap());
-    let after = bens.add_photo(space, "after.jpg");
-    let late: Vec<_> = bens.entries.values().cloned().collect();
-    for entry in late {
-        // It is kept like all else, because the cut may turn out not to count.
-        if anna.replica.accept(&entry, anna.now).is_ok() {
-            anna.entries.insert(entry.id(), entry);
+    pull_and_vouch(&mut carls, &anna, space, bens.replica.device());
+    assert!(carls.assets(space)[&photo].added.is_some());
+    pull(&mut anna, &carls);
+    assert!(anna.assets(space)[&photo].added.is_some());
+
+    // What he writes later, and others had not by then: a photo does no harm, all else has no effect.
+    let late = bens.add_photo(space, "late.jpg");
+    let trash = Op::Trash(Items { items: vec![photo] });
+    bens.record(space, vec![trash], Vec::new());
+    for entry in bens.entries.values() {
+        if anna.replica.accept(entry, anna.now).is_ok() {
+            anna.entries.insert(entry.id(), entry.clone());
         }
     }
-    let missing = bens
-        .entries
-        .keys()
-        .find(|id| !anna.entries.contains_key(id));
-    assert_eq!(missing, None);
-    assert!(anna.assets(space)[&before].added.is_some());
-    assert!(!anna.assets(space).contains_key(&after));
+    assert!(bens.entries.keys().all(|id| anna.entries.contains_key(id)));
+    assert!(anna.assets(space)[&late].added.is_some());
+    assert!(anna.assets(space)[&photo].trashed().is_none());
+}
+
+#[test]
+fn losing_access_takes_nothing_away_that_others_had_and_who_takes_it_had_not() {
+    let (space, [mut anna, mut bens, mut carls]) = three();
+    let before = bens.add_photo(space, "before.jpg");
+    pull(&mut anna, &bens);
+    let photo = bens.add_photo(space, "one.jpg");
+    pull(&mut carls, &bens);
+    let ben = PersonId([2; 16]);
+    let ended = anna
+        .replica
+        .record_access(space, ben, Level::None, anna.now, &mut anna.rng);
+    anna.keep(ended.unwrap());
+    let set = crate::op::SetAccess {
+        person: ben,
+        level: Level::None,
+        cuts: Vec::new(),
+    };
+    let hit = carls.replica.lowered_by(&space, &Op::SetAccess(set));
+    assert_eq!(hit, [bens.replica.device()]);
+    pull_and_vouch(&mut carls, &anna, space, bens.replica.device());
+    pull(&mut anna, &carls);
+    for device in [&anna, &carls] {
+        assert!(device.assets(space)[&photo].added.is_some());
+        assert!(device.assets(space)[&before].added.is_some());
+    }
+
+    // What he writes later is neither seen nor heeded.
+    let late = bens.add_photo(space, "late.jpg");
+    for entry in bens.entries.values() {
+        if anna.replica.accept(entry, anna.now).is_ok() {
+            anna.entries.insert(entry.id(), entry.clone());
+        }
+    }
+    assert!(bens.entries.keys().all(|id| anna.entries.contains_key(id)));
+    assert!(!anna.assets(space).contains_key(&late));
 }
 
 #[test]

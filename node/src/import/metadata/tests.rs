@@ -246,7 +246,10 @@ fn matroska_tells_date_length_and_size() {
 fn an_element_of_matroska_that_ends_within_a_header_is_passed_over() {
     let mut file = matroska();
     let info = [0x15, 0x49, 0xa9, 0x66];
-    let at = file.windows(4).position(|id| id == info).expect("it is there");
+    let at = file
+        .windows(4)
+        .position(|id| id == info)
+        .expect("it is there");
     // One byte: the id of the date, which has two, begins in it.
     file[at + 4] = 0x81;
     assert_eq!(tell(&file, MediaType::Webm).duration_ms, None);
