@@ -2,6 +2,7 @@
 
 mod photos;
 mod recovery;
+mod sync;
 
 use std::ffi::OsString;
 

@@ -23,6 +23,8 @@ pub(super) struct Live {
     pub(super) receiving: u64,
     /// Blobs that are still to be got.
     pub(super) waiting: u64,
+    /// How many of these each device says it holds.
+    pub(super) waiting_at: BTreeMap<DeviceId, u64>,
     /// Multiaddrs that can be dialled.
     pub(super) listen: Vec<String>,
     /// How devices elsewhere reach this one.
@@ -60,6 +62,24 @@ pub(super) struct Met {
     pub(super) last_seen: Option<u64>,
     /// Whether it was in another network then.
     pub(super) was_elsewhere: bool,
+}
+
+impl Met {
+    /// How devices were met when they were there last.
+    fn before(
+        seen: BTreeMap<DeviceId, Timestamp>,
+        places: &BTreeMap<DeviceId, runtime::Met>,
+    ) -> BTreeMap<DeviceId, Self> {
+        let met = |(device, at): (DeviceId, Timestamp)| {
+            let met = Self {
+                path: None,
+                last_seen: Some(at.0),
+                was_elsewhere: places.get(&device).is_some_and(runtime::Met::was_elsewhere),
+            };
+            (device, met)
+        };
+        seen.into_iter().map(met).collect()
+    }
 }
 
 /// How devices in other networks reach this one.
@@ -148,14 +168,6 @@ impl Live {
             Ok::<_, StoreError>((met, Away::of(&store)?, came_in(&store)?))
         });
         let ((seen, places), away, came) = noted.await??;
-        let met = |(device, at): (DeviceId, Timestamp)| {
-            let met = Met {
-                path: None,
-                last_seen: Some(at.0),
-                was_elsewhere: places.get(&device).is_some_and(runtime::Met::was_elsewhere),
-            };
-            (device, met)
-        };
         let asked = node.ask(|runtime| {
             let marred = (runtime.wrong_deletions(), runtime.broken());
             let pasts = runtime.pasts()?.into_iter().collect();
@@ -164,18 +176,23 @@ impl Live {
             let here = (runtime.stored()?, runtime.is_full(), runtime.blamed()?);
             let told = (pasts, words_used, here);
             let waiting = (
-                runtime.lacking(),
+                (runtime.lacking(), runtime.lacking_at()),
                 runtime.held_back(),
                 runtime.without_room(),
             );
             Ok::<_, RuntimeError>((waiting, lore, marred, told))
         });
-        let ((waiting, held_back, without_room), lore, (wrong_deletions, broken), told) =
-            asked.await??;
+        let (
+            ((waiting, waiting_at), held_back, without_room),
+            lore,
+            (wrong_deletions, broken),
+            told,
+        ) = asked.await??;
         let (pasts, words_used, (stored, is_full, blamed)) = told;
         let mut live = Self {
-            devices: seen.into_iter().map(met).collect(),
+            devices: Met::before(seen, &places),
             waiting,
+            waiting_at,
             held_back,
             without_room,
             lore,

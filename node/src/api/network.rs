@@ -1,9 +1,11 @@
 //! `peer` and `sync`: the network as people see it, and one exchange with everybody in reach.
 
+mod left;
+
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -207,15 +209,16 @@ pub(super) async fn sync(
         network: &lent.network,
         answer,
         has_kept_up: AtomicBool::new(false),
+        met: Mutex::default(),
     };
     let looking = watch.exchange(lent.is_own);
     let done = match longest {
         None => looking.await,
         Some(longest) => match tokio::time::timeout(longest, looking).await {
             Ok(done) => done,
-            Err(_) => match watch.reached().await {
+            Err(_) => match watch.met().await {
                 none if none.is_empty() => Err(watch.nobody().await),
-                reached => watch.summary(&reached, false),
+                reached => watch.unsettled(&reached, Halt::TimeOver).await,
             },
         },
     };
@@ -254,6 +257,7 @@ pub(super) async fn exchange(lent: &pair::Lent, answer: &Answer) -> Done {
         network: &lent.network,
         answer,
         has_kept_up: AtomicBool::new(false),
+        met: Mutex::default(),
     };
     watch.exchange(lent.is_own).await
 }
@@ -277,6 +281,17 @@ struct Watch<'a> {
     before: Moved,
     /// Whether this device has written what time brought.
     has_kept_up: AtomicBool,
+    /// Who was reached, those that have gone since included.
+    met: Mutex<Reached>,
+}
+
+/// Why a sync ends before its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Halt {
+    /// Whoever asked for it waits no longer.
+    TimeOver,
+    /// Nothing has moved for long.
+    Stuck,
 }
 
 /// The peers that were reached, and whether nothing is left to do with each.
@@ -296,6 +311,7 @@ impl Watch<'_> {
             for device in self.network.turned_away() {
                 reached.remove(&device);
             }
+            self.note(&reached);
             let now = self.network.moved();
             if now != moved {
                 (moved, moved_at) = (now, Instant::now());
@@ -318,7 +334,7 @@ impl Watch<'_> {
                 Some(since)
                     if since.elapsed() >= QUIET && self.has_kept_up.load(Ordering::Relaxed) =>
                 {
-                    return self.summary(&reached, true);
+                    return self.summary(&reached);
                 }
                 Some(since) if since.elapsed() >= QUIET => {
                     self.write_what_is_due().await?;
@@ -328,14 +344,28 @@ impl Watch<'_> {
                 None => quiet_since = is_quiet.then(Instant::now),
             }
             if moved_at.elapsed() >= STUCK {
-                return self.summary(&reached, false);
+                return self.unsettled(&reached, Halt::Stuck).await;
             }
             tokio::select! {
-                () = self.answer.dropped().cancelled() => return self.summary(&reached, false),
+                () = self.answer.dropped().cancelled() => return self.unsettled(&reached, Halt::TimeOver).await,
                 // Nothing may stir while time alone decides.
                 _ = tokio::time::timeout(LOOK_AGAIN, stirs.changed()) => {}
             }
         }
+    }
+
+    fn note(&self, reached: &Reached) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.clone_from(reached);
+    }
+
+    /// Who was reached so far, and how it stands with them now.
+    async fn met(&self) -> Reached {
+        let now = self.reached().await;
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = met.clone();
+        all.extend(now);
+        all
     }
 
     /// Why nobody was reached: nobody answered, or who did turned this device away.
@@ -456,21 +486,34 @@ impl Watch<'_> {
         }
     }
 
-    fn summary(&self, reached: &Reached, settled: bool) -> Done {
+    /// Of a sync that did what there was to do.
+    fn summary(&self, reached: &Reached) -> Done {
+        let mut summary = self.counted(reached)?;
+        summary["settled"] = json!(true);
+        Ok(summary)
+    }
+
+    /// Of one that ended before, with what is left as far as this device knows.
+    async fn unsettled(&self, reached: &Reached, halt: Halt) -> Done {
+        let mut summary = self.counted(reached)?;
+        let connected = self.reached().await;
+        summary["left"] = json!(left::left(self.network.node(), reached, &connected).await?);
+        summary["stuck"] = json!(halt == Halt::Stuck);
+        summary["settled"] = json!(false);
+        summary["exit"] = json!(75);
+        Ok(summary)
+    }
+
+    fn counted(&self, reached: &Reached) -> Done {
         if reached.is_empty() {
             return Err(ApiError::no_peer("no other device of the family answers"));
         }
         let moved = self.since();
-        let mut summary = json!({
+        Ok(json!({
             "peers": reached.len(),
             "entries_sent": moved.entries_sent, "entries_received": moved.entries_received,
             "blobs_sent": moved.blobs_sent, "blobs_received": moved.blobs_received,
             "bytes_sent": moved.bytes_sent, "bytes_received": moved.bytes_received,
-            "settled": settled,
-        });
-        if let Some(fields) = summary.as_object_mut().filter(|_| !settled) {
-            fields.insert("exit".into(), json!(75));
-        }
-        Ok(summary)
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
 mod spread;
+mod waiting;
 mod words;
 
 use std::{
@@ -109,6 +110,7 @@ pub(super) async fn status(
             "peers": peers, "depots": depots,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
+            "waiting_at": waiting::at(&live, &view),
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
             "notes": notes.iter().map(Problem::text).collect::<Vec<_>>(),
@@ -307,15 +309,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     }
     // Where nobody else could hold it, another sentence says so.
     if live.waiting > 0 && others > 0 {
-        let text = format!(
-            "{} is in reach.",
-            counted(
-                live.waiting,
-                "file has not arrived yet: it comes as soon as a device that holds it",
-                "files have not arrived yet: they come as soon as a device that holds them"
-            )
-        );
-        problems.push(Problem::new("waiting", json!({"n": live.waiting}), text));
+        problems.push(waiting::problem(live, view));
     }
     if !doctor::has_kit(view) {
         let text = "There are no recovery words: make them (heirloom recovery replace).";
@@ -521,7 +515,9 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
         }
         if let Some(count) = live.lore.behind.get(&row.id) {
             let entries = counted(*count, "entry that has", "entries that have");
-            let text = format!("{name} has written {entries} not come here yet.");
+            let text = format!(
+                "{name} has written {entries} not come here yet: let it run (heirloom serve), then heirloom sync gets what it has."
+            );
             problems.push(Problem::new(
                 "behind",
                 json!({"name": name, "n": count}),

@@ -1,5 +1,7 @@
 //! What two devices have still to get from each other, as far as this one knows.
 
+use std::collections::BTreeMap;
+
 use heirloom_protocol::{
     crypto::Class,
     id::{DeviceId, LogId},
@@ -62,6 +64,16 @@ impl Runtime {
             }
         }
         Ok(Left { to_get, to_give })
+    }
+
+    /// How many of the blobs that are lacking here each device of the family says it holds.
+    pub fn lacking_at(&self) -> BTreeMap<DeviceId, u64> {
+        let have = &self.peers.have;
+        let live = have
+            .peers()
+            .filter(|device| self.replica.control().is_live(device));
+        let held = live.map(|device| (*device, self.want.offered(*device, have, Path::Free)));
+        held.filter(|(_, blobs)| *blobs > 0).collect()
     }
 
     /// Takes out the originals. Each header is read once; what it says of a blob never changes.

@@ -98,6 +98,58 @@ async fn a_sync_waits_for_a_peer_that_is_slow_to_take_what_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_does_not_come_to_its_end_says_what_is_left_and_with_whom() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let (laptop, desk) = (here.serve().await, there.serve().await);
+    here.knows(&desk).await;
+    for seed in 0..30 {
+        let bytes = noise(3_000_000, seed);
+        there.add("Family", &format!("{seed}.jpg"), &bytes).await;
+    }
+    // The other side stands still as soon as its photos are known here: none of them is served.
+    let (go_on, standing) = std::sync::mpsc::channel::<()>();
+    let node = there.node().await;
+    laptop.call_round().await.unwrap();
+    let known = async || {
+        let node = here.node().await;
+        let at = node.ask(|runtime| runtime.lacking_at()).await;
+        !at.unwrap().is_empty()
+    };
+    until([&laptop, &desk], "the photos are known here", known).await;
+    let stands = std::thread::spawn(move || node.ask_blocking(move |_| standing.recv()));
+    let told = here.ask("sync", json!({"timeout": "1s"})).await;
+    let summary = told.last();
+    assert_eq!(
+        (&summary["settled"], told.exit()),
+        (&json!(false), 75),
+        "{summary}"
+    );
+    assert_eq!(summary["stuck"], false);
+    let left = summary["left"].as_array().unwrap();
+    assert_eq!(left.len(), 1, "{summary}");
+    assert_eq!(
+        (&left[0]["name"], &left[0]["connected"]),
+        (&json!("desk"), &json!(true))
+    );
+    assert!(left[0]["files_to_get"].as_u64() > Some(0), "{summary}");
+    assert_eq!(left[0]["files_to_give"], 0);
+    // The status says of it as well where it is.
+    let status = here.ask("status", json!({})).await;
+    let status = status.of("status")[0];
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("desk has"), "{problems}");
+    assert_eq!(status["waiting_at"][0]["name"], "desk", "{status}");
+    go_on.send(()).unwrap();
+    stands.join().unwrap().unwrap().unwrap();
+    assert_eq!(here.ask("sync", json!({})).await.done()["settled"], true);
+    assert_eq!(originals(&here).await, (30, 30));
+    for network in [laptop, desk] {
+        network.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_is_not_waited_for_to_take_originals() {
     let here = Home::anna().await;
     let there = here.join(person(&here).await, "phone").await;

@@ -19,7 +19,7 @@ function needs(status) {
   const words = { text: t("words.unprinted"), next: { text: t("recovery.check"), go: () => { checkWords().then(() => home.look()); } } };
   return [...(unprinted ? [words] : []), ...status.problem_details.map((/** @type {any} */ one) => {
     const values = Object.fromEntries(Object.entries(one.values).map(([name, value]) => [name, told(name, value)]));
-    const key = `problem.${one.id}${one.values.ask ? ".ask" : ""}`;
+    const key = `problem.${one.id}${one.values.ask ? ".ask" : one.values.holders ? ".at" : ""}`;
     return { text: has(key) ? t(key, values) : clean(one.text, 400), next: one.values.own ? words.next : next[one.id] && next[one.id](one.values) };
   })];
 }

@@ -1,0 +1,59 @@
+//! What a sync says that came to its end, and one that did not.
+
+use super::*;
+
+const COUNTS: &str = r#""peers":1,"entries_sent":0,"entries_received":2,"blobs_sent":0,"blobs_received":1,"bytes_sent":0,"bytes_received":3000000"#;
+
+async fn synced(fields: &str) -> Done {
+    let summary = format!("{{\"type\":\"summary\",\"v\":1,\"act\":\"sync\",{COUNTS},{fields}}}\n");
+    run(&["sync"], NOBODY, &[("sync", &summary)]).await
+}
+
+#[tokio::test]
+async fn a_sync_that_did_not_settle_says_what_is_left_and_with_whom() {
+    let left = r#""settled":false,"exit":75,"stuck":true,"left":[
+        {"name":"desk","connected":true,"entries":1,"files_to_get":1204,"files_to_give":3},
+        {"name":"attic","connected":true,"entries":0,"files_to_get":0,"files_to_give":0},
+        {"name":"pi","connected":false,"entries":0,"files_to_get":1,"files_to_give":0}]"#
+        .replace('\n', "");
+    let done = synced(&left).await;
+    assert_eq!(done.end, Ok(75));
+    assert_eq!(
+        done.out,
+        "Exchanged with 1 device: 3.0 MB received, 0 B sent.\n\
+         Still to come from desk: 1,204 files and 1 entry, with what it names.\n\
+         Still to go to desk: 3 files.\n\
+         attic was not done: what it and this device still lack is not known yet.\n\
+         Still to come from pi: 1 file.\n\
+         pi is not in reach any more.\n"
+    );
+    for words in [
+        "nothing has moved for a while",
+        "heirloom serve",
+        "heirloom doctor",
+    ] {
+        assert!(done.err.contains(words), "{}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn a_sync_whose_time_was_over_is_said_to_go_on() {
+    let left = r#""settled":false,"exit":75,"stuck":false,"left":[{"name":"desk","connected":true,"entries":0,"files_to_get":2,"files_to_give":0}]"#;
+    let done = synced(left).await;
+    assert!(
+        done.out.contains("Still to come from desk: 2 files.\n"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.err.contains("goes on where this stopped"),
+        "{}",
+        done.err
+    );
+    assert!(!done.err.contains("doctor"), "{}", done.err);
+    // An older node says no more than that it did not settle.
+    let done = synced(r#""settled":false,"exit":75"#).await;
+    assert!(done.err.contains("heirloom doctor"), "{}", done.err);
+    let done = synced(r#""settled":true"#).await;
+    assert_eq!((done.end, done.err.as_str()), (Ok(0), ""));
+}
