@@ -235,6 +235,8 @@ pub(crate) enum AlbumAct {
         ids: Vec<String>,
     },
     /// Leave an album that somebody shares with you
+    ///
+    /// Of one that is no longer shared with you this ends the notice in `status` and `album list`.
     Leave {
         /// The album, by name or id
         album: String,

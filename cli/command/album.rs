@@ -19,12 +19,15 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
             .await?;
         }
         AlbumAct::Leave { album } => {
-            may("leave", album, talk).await?;
-            talk.sure(&format!(
-                "Leave the album {album}? Only its managers can bring you back. \
-                 Photos of yours that are in no other album stay in your library."
-            ))
-            .await?;
+            let asked = may("leave", album, talk).await?;
+            // Of one that is no longer shared nothing is left to lose.
+            if !asked.is("ended") {
+                talk.sure(&format!(
+                    "Leave the album {album}? Only its managers can bring you back. \
+                     Photos of yours that are in no other album stay in your library."
+                ))
+                .await?;
+            }
         }
         _ => {}
     }
@@ -63,10 +66,9 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
 }
 
 /// Refuses before anybody is asked what would be refused after it.
-async fn may(act: &str, album: &str, talk: &mut Talk<'_>) -> Result<(), CliError> {
+async fn may(act: &str, album: &str, talk: &mut Talk<'_>) -> Result<Line, CliError> {
     let body = json!({"do": "may", "act": act, "album": album});
-    talk.answer("album", body, &mut super::unknown).await?;
-    Ok(())
+    talk.answer("album", body, &mut super::unknown).await
 }
 
 fn body(act: &AlbumAct) -> Value {
@@ -130,6 +132,9 @@ fn done(act: &AlbumAct, summary: &Line) -> Option<String> {
         AlbumAct::Rename { album, name } => format!("The album {album} is now called {name}."),
         AlbumAct::Add { album, ids } => format!("Put {} into {album}.", moved(ids)),
         AlbumAct::Remove { album, ids } => format!("Took {} out of {album}.", moved(ids)),
+        AlbumAct::Leave { .. } if summary.is("ended") => {
+            "That it is no longer shared with you is told no more; what you had added is in your library.".into()
+        }
         AlbumAct::Leave { album } => format!("Left the album {album}."),
         AlbumAct::Delete { album } => format!("Deleted the album {album}."),
     };

@@ -135,6 +135,15 @@ fn who_was_taken_out_of_an_album_is_told_and_keeps_what_they_added() {
         names(&shared.a, &[])
     );
 
+    // Whoever has read it need not read it for a month; nothing else of it changes.
+    let left = shared.b.ok(&["album", "leave", "Summer"]);
+    assert_eq!(left.last().expect("a summary")["ended"], true);
+    assert!(ended(&shared.b).is_empty());
+    assert!(!problems(&shared.b).contains("no longer shared"));
+    assert_eq!(names(&shared.b, &[]), ["early.bmp", "late.bmp"]);
+    shared.b.ok(&["sync"]);
+    assert!(ended(&shared.b).is_empty());
+
     // An album of one's own may be called the same.
     shared.b.ok(&["album", "create", "Summer"]);
     shared.b.ok(&["import", &more, "--album", "Summer"]);
@@ -169,6 +178,17 @@ fn a_running_node_hears_at_once_and_who_is_let_in_again_is_told_nothing_more() {
     wait_until("Anna gets what he adds", soon, || {
         names(&shared.a, &[]).contains(&"more.bmp".to_owned())
     });
+    // What ends once more is told once more, also to who had read of it before.
+    shared.a.ok(&["unshare", "Summer", "Ben"]);
+    let is_told = || ended(&shared.b).len() == 1;
+    wait_until("Ben hears of it again", soon, is_told);
+    shared.b.ok(&["album", "leave", "Summer"]);
+    assert!(ended(&shared.b).is_empty());
+    shared.a.ok(&["share", "Summer", "Ben"]);
+    let is_in = || albums(&shared.b).contains(&"Summer".to_owned());
+    wait_until("Ben is let in once more", soon, is_in);
+    shared.a.ok(&["unshare", "Summer", "Ben"]);
+    wait_until("Ben hears of the third end", soon, is_told);
     drop((node, bens));
     for device in [&shared.a, &shared.b] {
         device.never_panicked();

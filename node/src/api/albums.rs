@@ -211,7 +211,13 @@ async fn add(node: &Node, body: &Value, answer: &Answer) -> Done {
 /// Whether this person may leave or delete an album, before they are asked whether they mean it.
 async fn may(node: &Node, body: &Value) -> Done {
     let view = node.view().await?;
-    let album = match pick::text(body, "act")? {
+    let act = pick::text(body, "act")?;
+    if act == "leave"
+        && let Some(album) = pick::ended_album(&view, pick::text(body, "album")?)
+    {
+        return Ok(json!({"album": album.id.to_string(), "ended": true}));
+    }
+    let album = match act {
         "leave" => left(&view, body)?,
         "delete" => deleted(&view, body)?,
         other => {
@@ -238,6 +244,9 @@ fn left<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> {
 
 async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
+    if let Some(album) = pick::ended_album(&view, pick::text(body, "album")?) {
+        return ended::leave(node, album).await;
+    }
     let album = left(&view, body)?;
     let me = view.person.ok_or_else(no_person)?;
     let album = album.id;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{ApiError, copy::add_again, problem::Problem};
+use super::{ApiError, Done, copy::add_again, pick, problem::Problem};
 use crate::{
     catalog::{Item, instant_text},
     node::Node,
@@ -41,6 +41,24 @@ pub(super) fn refusal(view: &View, album: &EndedAlbum) -> ApiError {
         .hint(REMEDY)
 }
 
+/// What ends the notice. Another album may have the name as well.
+fn dismissal(view: &View, album: &EndedAlbum) -> String {
+    let named = match pick::ended_album(view, &album.name) {
+        Some(named) if named.id == album.id => pick::quoted(&album.name),
+        _ => album.id.short(),
+    };
+    format!("This notice ends with heirloom album leave {named}")
+}
+
+/// Leaves an album that is no longer shared with this person: they have read that, and its name is free. What
+/// they had added stays in their library.
+pub(super) async fn leave(node: &Node, album: &EndedAlbum) -> Done {
+    let (store, album) = (node.store().clone(), album.clone());
+    let id = album.id.to_string();
+    node.blocking(move || album.let_go(&store)).await??;
+    Ok(json!({"album": id, "kept": 0, "ended": true}))
+}
+
 /// The line of an album in `album list`.
 pub(super) fn line(view: &View, album: &EndedAlbum) -> Value {
     json!({
@@ -48,7 +66,7 @@ pub(super) fn line(view: &View, album: &EndedAlbum) -> Value {
         "id": album.id.to_string(), "name": album.name,
         "by": album.by.map(|person| view.person_name(&person)),
         "at": instant_text(album.at),
-        "text": format!("{}. {SAFE} {REMEDY}.", happened(view, album)),
+        "text": format!("{}. {SAFE} {REMEDY}. {}.", happened(view, album), dismissal(view, album)),
     })
 }
 
@@ -57,10 +75,15 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
     let lately = |album: &&EndedAlbum| view.now.0.saturating_sub(album.at) < TOLD_MS;
     let problem = |album: &EndedAlbum| {
         let text = happened(view, album);
-        let text = format!("T{}. {SAFE} {REMEDY}.", text.get(1..).unwrap_or_default());
+        let text = format!(
+            "T{}. {SAFE} {REMEDY}. {}.",
+            text.get(1..).unwrap_or_default(),
+            dismissal(view, album)
+        );
         let by = album.by.map(|person| view.person_name(&person));
         let values = json!({
-            "album": album.name, "name": by.unwrap_or_default(), "at": instant_text(album.at),
+            "album": album.name, "album_id": album.id.to_string(),
+            "name": by.unwrap_or_default(), "at": instant_text(album.at),
         });
         Problem::new("unshared", values, text)
     };

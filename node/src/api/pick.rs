@@ -176,7 +176,14 @@ pub(super) fn album<'a>(view: &'a View, asked: &str) -> Result<&'a SeenAlbum, Ap
     })
 }
 
-/// An album that is no longer shared with this person, by name or id.
+/// An album that is no longer shared with this person, where none in sight is meant.
+pub(super) fn ended_album<'a>(view: &'a View, asked: &str) -> Option<&'a EndedAlbum> {
+    match album(view, asked) {
+        Err(error) if error.id != "E-AMBIGUOUS" => ended(view, asked),
+        _ => None,
+    }
+}
+
 fn ended<'a>(view: &'a View, asked: &str) -> Option<&'a EndedAlbum> {
     let found = by_name_or_id(
         "album",

@@ -3,6 +3,7 @@
 //! ```text
 //! taken/ album[16] item[32]    an asset of this person as it was when their access was lowered
 //! noted/ album[16] entry[32]   how far the log of a device was here when it was removed from the family
+//! read/  album[16]             the stamp of the end that this person was told of and has let go
 //! ```
 //!
 //! What a device wrote that had not heard yet is cut by the entry that lowers its person, and then
@@ -31,6 +32,7 @@ use crate::store::{Batch, Store, StoreError, Table};
 
 const TAKEN: &[u8] = b"taken/";
 const NOTED_ENDS: &[u8] = b"noted/";
+const READ: &[u8] = b"read/";
 /// Rows noted in one commit.
 const NOTED: usize = 1024;
 
@@ -45,6 +47,23 @@ pub struct EndedAlbum {
     pub by: Option<PersonId>,
     /// When, by that device's clock: Unix milliseconds.
     pub at: u64,
+    /// The stamp of the entry that did.
+    stamp: u64,
+}
+
+impl EndedAlbum {
+    /// Tells this person of it no more, until it ends once more. Durable when it returns.
+    pub(crate) fn let_go(&self, store: &Store) -> Result<(), StoreError> {
+        let row = self.stamp.to_be_bytes().to_vec();
+        store.commit(&Batch {
+            puts: vec![(Table::Receipts, read_key(&self.id), row)],
+            ..Batch::default()
+        })
+    }
+}
+
+fn read_key(album: &AlbumId) -> Vec<u8> {
+    [READ, &album.0[..]].concat()
 }
 
 fn key_of(key: AssetKey) -> Vec<u8> {
@@ -197,7 +216,15 @@ impl Runtime {
         }
     }
 
-    /// The albums that this person was taken out of by others, as far as this device may know.
+    /// Whether this person was told that an album ended then. Where the index is made again, once more.
+    fn was_read(&self, album: &AlbumId, stamp: u64) -> bool {
+        let row = self.store.get(Table::Receipts, &read_key(album));
+        let read = row.ok().flatten().and_then(|row| row.try_into().ok());
+        read.is_some_and(|read| stamp <= u64::from_be_bytes(read))
+    }
+
+    /// The albums that this person was taken out of by others and has not let go of, as far as this device may
+    /// know.
     pub(super) fn ended_albums(&self) -> BTreeMap<AlbumId, EndedAlbum> {
         let mut ended = BTreeMap::new();
         let Some(me) = self.replica.person() else {
@@ -210,7 +237,7 @@ impl Runtime {
                 continue;
             };
             let by = self.replica.control().owner_of(&last.log.device);
-            if by == Some(me) || space.is_closed() {
+            if by == Some(me) || space.is_closed() || self.was_read(id, last.hlc) {
                 continue;
             }
             let name = self.albums.get(id).and_then(|row| row.name());
@@ -219,6 +246,7 @@ impl Runtime {
                 name: name.map_or_else(|| id.short(), str::to_owned),
                 by,
                 at: Hlc(last.hlc).time().0,
+                stamp: last.hlc,
             };
             ended.insert(*id, album);
         }

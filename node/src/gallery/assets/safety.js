@@ -14,6 +14,8 @@ function needs(status) {
     alone: () => ({ text: t("pair"), go: () => { invite({ device: true }); } }),
     "no-words": () => ({ text: t("nav.settings"), go: () => go("/settings") }),
     deleted: (values) => ({ text: t("undo.deleted"), go: () => { undo(values); } }),
+    // What a phone may not do is not offered to it.
+    ...(home.state.limited ? {} : { unshared: (values) => ({ text: t("unshared.read"), go: () => { act("album", { do: "leave", album: values.album_id }).catch(noticeFault).then(() => home.look()); } }) }),
   };
   const unprinted = isUnprinted() && !status.problem_details.some((/** @type {any} */ one) => one.id === "no-words");
   const words = { text: t("words.unprinted"), next: { text: t("recovery.check"), go: () => { checkWords().then(() => home.look()); } } };
