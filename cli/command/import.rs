@@ -94,8 +94,8 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
             true => ui.say(
                 "Albums have the names of their folders; heirloom album list says who sees each.",
             ),
-            false if dry_run => say_plan(ui, line),
-            false => say_places(ui, &places),
+            false if dry_run => say_places(ui, &places, &PLANNED),
+            false => say_places(ui, &places, &DONE),
         }
     }
     if line.count("failed") > 0 {
@@ -161,23 +161,49 @@ fn seen(place: &str, who: &[String]) -> String {
     }
 }
 
+/// How it is said where photos are, or would be.
+struct Speech {
+    it: &'static str,
+    they: &'static str,
+    one: &'static str,
+    many: &'static str,
+    see: &'static str,
+}
+
+const DONE: Speech = Speech {
+    it: "It is",
+    they: "They are",
+    one: "is",
+    many: "are",
+    see: "can see",
+};
+
+const PLANNED: Speech = Speech {
+    it: "It would be",
+    they: "They would be",
+    one: "would be",
+    many: "would be",
+    see: "could see",
+};
+
 /// Says where new photos are, and who can see them there.
-fn say_places(ui: &mut Ui, places: &[Place]) {
+fn say_places(ui: &mut Ui, places: &[Place], speech: &Speech) {
     let new: Vec<&Place> = places.iter().filter(|place| place.new > 0).collect();
     match new.as_slice() {
         [] => {}
         [one] => {
-            let they = if one.new == 1 { "It is" } else { "They are" };
+            let they = if one.new == 1 { speech.it } else { speech.they };
             ui.say(format!("{they} in {}.", one.seen()));
         }
         some if some.len() <= NAMED => {
             for place in some {
-                let are = text::count(place.new, "is", "are");
+                let are = text::count(place.new, speech.one, speech.many);
                 ui.say(format!("{are} in {}.", place.seen()));
             }
         }
         many => ui.say(format!(
-            "They are in {} albums; heirloom album list says who sees each.",
+            "{} in {} albums; heirloom album list says who sees each.",
+            speech.they,
             many.len()
         )),
     }
@@ -185,13 +211,17 @@ fn say_places(ui: &mut Ui, places: &[Place]) {
     let put = places.iter().filter(|place| place.new == 0);
     let shared: Vec<&Place> = put.filter(|place| !place.who.is_empty()).collect();
     if shared.len() > NAMED {
-        ui.say("Others can see some of these albums; heirloom album list says who.");
+        ui.say(format!(
+            "Others {} some of these albums; heirloom album list says who.",
+            speech.see
+        ));
         return;
     }
     for place in shared {
         ui.say(format!(
-            "{} can see {} too.",
+            "{} {} {} too.",
             text::and(&place.who),
+            speech.see,
             place.name
         ));
     }
@@ -212,21 +242,4 @@ fn put_into(places: &[Place]) -> Vec<String> {
     }
     let told = |place: &&Place| format!("{} put into {}", text::thousands(place.put), place.name);
     into.iter().map(told).collect()
-}
-
-/// Says where they would be. An album that what lies beside a photo names is known once it is read in earnest.
-fn say_plan(ui: &mut Ui, line: &Line) {
-    let they = match line.count("added") {
-        1 => "It would be",
-        _ => "They would be",
-    };
-    let place = place_name(line.text("album"));
-    let place = seen(&place, &line.texts("seen_by"));
-    let has_sidecars = line.count("sidecars") > 0 || line.count("archives") > 0;
-    match line.text("album") {
-        None if has_sidecars => ui.say(format!(
-            "{they} in {place}, or in an album that what lies beside the photo names."
-        )),
-        _ => ui.say(format!("{they} in {place}.")),
-    }
 }

@@ -66,6 +66,16 @@ fn the_first_import_of_a_device_that_has_just_joined_finds_its_library() {
     }
 }
 
+/// The albums that a summary names, with how many photos came into each.
+fn albums(lines: &[Value]) -> Vec<String> {
+    let summary = lines.last().expect("a summary");
+    let albums = summary["albums"].as_array().expect("albums").iter();
+    let told = |one: &Value| format!("{} {} {}", one["album"], one["added"], one["put"]);
+    let mut told: Vec<_> = albums.map(told).collect();
+    told.sort();
+    told
+}
+
 #[test]
 fn what_a_dry_run_counts_is_what_an_import_does() {
     let homes = Homes::new();
@@ -86,6 +96,7 @@ fn what_a_dry_run_counts_is_what_an_import_does() {
         let done = laptop.ok(&args);
         assert_eq!(counts(&done), expected.map(Some), "{way:?}");
         assert_eq!(counts(&planned), expected.map(Some), "{way:?}");
+        assert_eq!(albums(&planned), albums(&done), "{way:?}");
     }
     laptop.never_panicked();
 }

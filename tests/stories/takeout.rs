@@ -117,6 +117,16 @@ fn write_takeout(home: &mut Home) {
     home.write(&format!("{year}/lost.bmp.json"), &second);
 }
 
+/// Where the photos of an import are, or would be: the album, how many, how many of these were here, who sees it.
+fn places(summary: &Value) -> Vec<Value> {
+    let albums = summary["albums"].as_array().expect("albums").iter();
+    let place = |one: &Value| json!([one["album"], one["added"], one["put"], one["seen_by"]]);
+    let mut places: Vec<_> = albums.map(place).collect();
+    places.sort_by_key(|place| place[0].to_string());
+    places.reverse();
+    places
+}
+
 #[test]
 fn a_takeout_brings_times_places_words_and_albums() {
     let mut home = Home::new();
@@ -127,6 +137,11 @@ fn a_takeout_brings_times_places_words_and_albums() {
     assert!(!albums.iter().any(|album| album["name"] == "Lago di Garda"));
 
     let (files, summary) = home.import("Takeout", &[]);
+    assert_eq!(places(&dry), places(&summary));
+    assert_eq!(
+        places(&dry),
+        [json!([null, 5, 0, []]), json!(["Lago di Garda", 1, 0, []])]
+    );
     for (field, count) in [("added", 6), ("sidecars", 4), ("skipped", 4), ("failed", 0)] {
         assert_eq!(summary[field], count, "{field}: {summary}");
     }
@@ -171,6 +186,13 @@ fn a_takeout_brings_times_places_words_and_albums() {
         (&shown[0]["caption"], &shown[0]["favorite"]),
         (&json!("mine"), &json!(false))
     );
+
+    // What is here already would be put into an album of another name, and is.
+    let args = ["--album", "Sea"];
+    let (_, dry) = home.import("Takeout", &[&args[..], &["--dry-run"]].concat());
+    let (_, put) = home.import("Takeout", &args);
+    assert_eq!(places(&dry), places(&put));
+    assert_eq!(places(&dry), [json!(["Sea", 5, 5, []])]);
 }
 
 /// Two parts of a takeout, whose sidecars lie in the second; gives the picture of the first.

@@ -81,6 +81,17 @@ async fn an_import_names_the_albums_that_photos_went_into() {
         let done = run(&["import", "/p"], NOBODY, &[("import", &told)]).await;
         assert_eq!(done.out, says);
     }
+    // What is only planned is said of the same albums.
+    let told = summary(4, &[lake, hill, library].join(","));
+    let line = ["import", "/p", "--dry-run"];
+    let done = run(&line, NOBODY, &[("import", &told)]).await;
+    assert_eq!(
+        done.out,
+        "Would import 3 photos and videos (0 B); 1 put into the album Hill.\n\
+         1 would be in the album Lake, which only you can see.\n\
+         2 would be in your library, which only you can see.\n\
+         Ben could see the album Hill too.\n"
+    );
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use self::places::Places;
 use super::{Answer, ApiError, Done, Doorway, answer::Progress, library, pick};
 use crate::{
     catalog::parse_range,
-    import::{self, Counters, Listener, Outcome, Report, Request, Target, previews},
+    import::{self, Counters, Listener, Outcome, Plan, Report, Request, Target, previews},
     media::Pool,
     node::Node,
     runtime::View,
@@ -36,6 +36,8 @@ struct Totals {
 struct Telling<'a> {
     answer: &'a Answer,
     totals: Mutex<Totals>,
+    /// What would be added, where that is only to be said.
+    plans: Mutex<Vec<Plan>>,
 }
 
 impl Telling<'_> {
@@ -70,6 +72,11 @@ impl Listener for Telling<'_> {
             "asset": report.asset.map(|id| id.to_string()),
             "reason": report.reason,
         }));
+    }
+
+    fn planned(&self, plan: Plan) {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.push(plan);
     }
 
     fn progress(&self, counters: &Counters) {
@@ -116,8 +123,9 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
     let (program, args) = node.options().worker.clone();
     let pool = Arc::new(Pool::new(program, args, 0));
     let (worker, told) = (node.clone(), answer.clone());
+    let asked = album.clone();
     let (totals, places) = node
-        .blocking(move || work(&worker, &pool, &request, &cancelled, &told))
+        .blocking(move || work(&worker, &pool, &request, asked, &cancelled, &told))
         .await??;
     // Albums that a sidecar or a folder names may be new.
     let albums = places.told(&node.view().await?);
@@ -145,16 +153,22 @@ fn work(
     node: &Node,
     pool: &Arc<Pool>,
     request: &Request,
+    asked: Option<String>,
     cancelled: &AtomicBool,
     answer: &Answer,
 ) -> Result<(Totals, Places), ApiError> {
     let telling = Telling {
         answer,
         totals: Mutex::default(),
+        plans: Mutex::default(),
     };
     let due = import::run(node, pool.clone(), request, cancelled, &telling)
         .map_err(|error| telling.ended(error))?;
-    let places = Places::of(node.store(), &due)?;
+    let plans = std::mem::take(&mut *telling.plans.lock().unwrap_or_else(PoisonError::into_inner));
+    let places = match request.dry_run {
+        true => Places::planned(node.store(), plans, asked.as_deref())?,
+        false => Places::of(node.store(), &due)?,
+    };
     if !request.dry_run {
         let albums: Vec<AlbumId> = match &request.target {
             Target::Album(album) => vec![*album],

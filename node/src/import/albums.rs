@@ -226,6 +226,16 @@ fn known_or_made(
     Ok(aim)
 }
 
+/// The name of an album that would be made.
+pub(super) fn name_of_unmade(shared: &Shared<'_>, album: AlbumId) -> Option<String> {
+    let albums = shared
+        .albums
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut names = albums.keys();
+    names.find(|name| unmade(name) == album).cloned()
+}
+
 /// What stands for an album that would be made, where nothing is to be made: nothing is in it yet.
 pub(crate) fn unmade(name: &str) -> AlbumId {
     let (mut id, hash) = (AlbumId::ZERO, blake3::hash(name.as_bytes()));

@@ -168,6 +168,21 @@ pub trait Listener: Sync {
     fn file(&self, report: Report);
     /// Something moved.
     fn progress(&self, counters: &Counters);
+    /// A file would be added, where that is only to be said.
+    fn planned(&self, _plan: Plan) {}
+}
+
+/// What would be added.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where to; of an album that would be made, what stands for it.
+    pub album: AlbumId,
+    /// What such an album would be called.
+    pub name: Option<String>,
+    /// Its content.
+    pub hash: PlainHash,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// What the stages share.

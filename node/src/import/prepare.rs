@@ -17,7 +17,7 @@ use heirloom_protocol::{
 use zeroize::Zeroizing;
 
 use super::{
-    Outcome, Ready, Report, Shared, albums,
+    Outcome, Plan, Ready, Report, Shared, albums,
     encrypt::seal,
     known::{self, Known, Look, Remade, remake},
     metadata::{self, CaptureSource, Metadata, name},
@@ -78,7 +78,7 @@ enum Prepared {
     Photo(Box<Photo>),
     Again(Box<Again>),
     /// It would be taken, and nothing is to be done.
-    Planned,
+    Planned(Plan),
 }
 
 /// Why a file was not prepared.
@@ -142,12 +142,11 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
     match try_prepare(shared, &found) {
         Ok(Prepared::Photo(photo)) => Ready::Photo(photo),
         Ok(Prepared::Again(again)) => Ready::Again(again),
-        Ok(Prepared::Planned) => told(
-            Outcome::Added,
-            None,
-            Some("would be added".into()),
-            found.bytes,
-        ),
+        Ok(Prepared::Planned(plan)) => {
+            shared.listener.planned(plan);
+            let why = Some("would be added".into());
+            told(Outcome::Added, None, why, found.bytes)
+        }
         Err(Refused::Skipped(reason)) => told(Outcome::Skipped, None, Some(reason.into()), 0),
         Err(Refused::Failed(reason)) => told(Outcome::Failed, None, Some(reason), 0),
         Err(Refused::Ended(error)) => Ready::Ended(error),
@@ -175,11 +174,7 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
 }
 
 fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> {
-    let name = found
-        .path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = file_name(&found.path);
     // Held to the end: what is out of an archive has one reader at a time.
     let unpacked = found.unpacked.as_ref().map(|unpacked| unpacked.file());
     let mut file = match &unpacked {
@@ -214,7 +209,10 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
     }
     let is_first = shared.in_work().insert((album, hash));
     match (is_first, shared.request.dry_run) {
-        (true, true) => return Ok(Prepared::Planned),
+        (true, true) => {
+            let plan = Plan::of(shared, album, hash, before.len());
+            return Ok(Prepared::Planned(plan));
+        }
         (false, true) => return Err(Refused::Present(None, Some(TWIN.into()), before.len())),
         (false, false) => return Err(Refused::Twin(album, hash, before.len())),
         (true, false) => {}
@@ -242,6 +240,23 @@ fn try_prepare(shared: &Shared<'_>, found: &Found) -> Result<Prepared, Refused> 
         shared.in_work().remove(&(album, hash));
     }
     prepared
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name();
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+impl Plan {
+    fn of(shared: &Shared<'_>, album: AlbumId, hash: PlainHash, bytes: u64) -> Self {
+        Self {
+            album,
+            name: albums::name_of_unmade(shared, album),
+            hash,
+            bytes,
+        }
+    }
 }
 
 /// What a file is, from its first bytes and its name.
