@@ -68,6 +68,7 @@ test("what is dropped is added, and what is none of it is told by its reason, in
   await page.getByRole("dialog").getByRole("button", { name: "Hinzuf\u00fcgen", exact: true }).click();
   await photos(page, 2);
   await page.getByRole("button", { name: /At the lake/ }).or(page.getByRole("link", { name: /At the lake/ })).waitFor();
+  await page.locator(".card").getByText("Deine Bibliothek: 1 Foto, nur du siehst es").waitFor();
   await holds(page, assert);
   await page.context().close();
 });

@@ -22,6 +22,8 @@ use crate::api::Lines;
 const WORKS: usize = 32;
 /// Lines that wait for a slow page.
 const QUEUE: usize = 64;
+/// Albums of an import that are remembered.
+const ALBUMS: usize = 64;
 /// Outcomes of files that a summary counts.
 const OUTCOMES: [&str; 5] = ["added", "present", "paired", "skipped", "failed"];
 
@@ -36,8 +38,10 @@ struct Work {
     done: u64,
     total: u64,
     counts: BTreeMap<String, u64>,
-    /// What ended it, where it did not come to its end.
-    error: Option<String>,
+    /// Where what an import added is, as its summary says.
+    albums: Vec<Value>,
+    /// What ended it, where it did not come to its end: in words, and its id.
+    error: Option<(String, String)>,
     is_done: bool,
     stop: CancellationToken,
 }
@@ -53,7 +57,9 @@ impl Work {
         };
         let mut told = json!({
             "batch": id, "act": self.act, "done": self.is_done,
-            "received": self.done + waiting, "waiting": waiting, "error": self.error,
+            "received": self.done + waiting, "waiting": waiting, "albums": self.albums,
+            "error": self.error.as_ref().map(|(message, _)| message),
+            "error_id": self.error.as_ref().map(|(_, id)| id),
         });
         if let Some(fields) = told.as_object_mut() {
             fields.extend(OUTCOMES.map(|word| (word.to_owned(), json!(count(word)))));
@@ -79,12 +85,14 @@ impl Work {
             }
             Some("summary") => {
                 self.counts = OUTCOMES.map(|word| (word.into(), number(word))).into();
+                let albums = line.get("albums").and_then(Value::as_array);
+                self.albums = albums.into_iter().flatten().take(ALBUMS).cloned().collect();
                 self.is_done = true;
                 true
             }
             Some("error") => {
-                let message = line.get("message").and_then(Value::as_str);
-                self.error = Some(message.unwrap_or_default().to_owned());
+                let text = |name| line.get(name).and_then(Value::as_str).unwrap_or_default();
+                self.error = Some((text("message").to_owned(), text("id").to_owned()));
                 self.is_done = true;
                 true
             }
@@ -118,6 +126,7 @@ impl Works {
             done: 0,
             total: 0,
             counts: BTreeMap::new(),
+            albums: Vec::new(),
             error: None,
             is_done: false,
             stop: stop.clone(),
@@ -227,9 +236,11 @@ mod tests {
         assert!(works.open("more", "export").is_none());
         works.read(
             "7",
-            &json!({"type": "error", "message": "the disk is full"}),
+            &json!({"type": "error", "id": "E-DISK-FULL", "message": "the disk is full"}),
         );
-        assert_eq!(works.told()[7]["error"], "the disk is full");
+        let told = works.told();
+        assert_eq!(told[7]["error"], "the disk is full");
+        assert_eq!(told[7]["error_id"], "E-DISK-FULL");
         assert!(works.open("more", "export").is_some());
         assert!(!works.stop("7"), "it is forgotten");
     }

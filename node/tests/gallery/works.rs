@@ -60,6 +60,19 @@ async fn an_import_whose_page_was_left_comes_to_its_end() {
         (&json!("import"), &json!(FILES), &json!(0)),
         "{told}"
     );
+    // Whoever comes back is told where they are.
+    let albums = told["albums"].as_array().unwrap();
+    let library = albums.first().unwrap();
+    assert_eq!(
+        (
+            albums.len(),
+            &library["album"],
+            &library["added"],
+            &library["seen_by"]
+        ),
+        (1, &Value::Null, &json!(FILES), &json!([])),
+        "{told}"
+    );
     assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], FILES);
 }
 
@@ -95,5 +108,6 @@ async fn what_goes_on_without_its_page_is_told_by_one_name_and_ended_by_it() {
             .is_some_and(|text| text.contains("none")),
         "{told}"
     );
+    assert_eq!(told["error_id"], "E-NOT-FOUND", "{told}");
     assert_eq!(browser.get("/api/v1/timeline").await.json()["total"], FILES);
 }

@@ -1,9 +1,9 @@
 // Adding photos: dropped, picked, or a folder; the node does the work, the card says how far it is.
-import { Component, html, icon, layer, Dialog, IconButton, say, noticeFault, createRef } from "./ui.js";
+import { Component, html, icon, layer, Dialog, IconButton, say, noticeFault, faultText, createRef } from "./ui.js";
 import { t, clean, size } from "./text.js";
 import { get, post, send, stream, rows } from "./api.js";
 import { home, turnedAway } from "./home.js";
-import { OUTCOMES, Report, saveReport } from "./report.js";
+import { OUTCOMES, Places, Report, saveReport } from "./report.js";
 
 /** Files that travel at once. */
 const AT_ONCE = 3;
@@ -105,7 +105,8 @@ export class Adding extends Component {
     run.total = told.received;
     run.ended = told.done || told.waiting === 0;
     run.elsewhere = !run.ended;
-    if (told.error) run.fault = { message: told.error };
+    run.albums = told.albums;
+    if (told.error) run.fault = { id: told.error_id, message: told.error };
     this.setState({});
   }
 
@@ -156,7 +157,7 @@ export class Adding extends Component {
         this.settle(run, path, await send(`/api/v1/upload?${query}`, file, progress, run.stop.signal), one);
       } catch (fault) {
         if (run.stop.signal.aborted) return;
-        this.settle(run, path, { outcome: "failed", reason: /** @type {any} */ (fault).message, id: /** @type {any} */ (fault).id }, one);
+        this.settle(run, path, { outcome: "failed", reason: faultText(fault), id: /** @type {any} */ (fault).id }, one);
       }
       run.bytes += file.size - told;
       run.done += 1;
@@ -185,6 +186,7 @@ export class Adding extends Component {
         this.soon();
       } });
       for (const name of OUTCOMES) run.counts[name] = sum[name];
+      run.albums = sum.albums;
     } catch (fault) { run.fault = fault; }
     run.ended = true;
     this.setState({});
@@ -235,8 +237,8 @@ class Card extends Component {
         ${run.ended && html`<${IconButton} icon="close" label=${t("close")} onClick=${close}/>`}</header>
       ${!run.ended && html`<progress max="1" value=${part || undefined} aria-label=${t("add.progress")}/>
         <p class="dim">${run.counts.present > 0 ? t("add.present", { n: run.counts.present }) : run.bytesTotal ? t("add.bytes", { done: size(run.bytes), total: size(run.bytesTotal) }) : t("add.leave")}</p>`}
-      ${run.fault && html`<p class="dim">${clean(run.fault.message)}</p>`}
-      ${!folded && run.ended && html`<${Report} run=${run}/>`}
+      ${run.fault && html`<p class="dim">${faultText(run.fault)}</p>`}
+      ${!folded && run.ended && html`<${Places} albums=${run.albums || []}/><${Report} run=${run}/>`}
       ${!folded && html`<footer>
         ${!run.ended && (!run.node || run.act) && html`<button type="button" class="quiet" onClick=${stop}>${t("add.stop")}</button>`}
         ${run.ended && run.counts.failed > 0 && !run.node && html`<button type="button" class="quiet" onClick=${again}>${t("again")}</button>`}

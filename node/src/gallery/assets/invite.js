@@ -90,7 +90,7 @@ class Inviting extends Component {
     return html`<p>${t("invite.how")}</p>
       <div class="code">${qr && html`<img class="qr" src=${qr} alt=${t("invite.qr")}/>`}<${CodeWords} words=${code.words}/></div>
       <p class="dim">${t("invite.left", { until: instant(code.expires) })}</p>
-      ${code.from_afar && html`<p class="dim">${t(`invite.afar.${code.from_afar}`)}</p>`}
+      ${code.from_afar && html`<p class="dim">${t(`invite.afar.${code.from_afar}`)}${code.invite_on ? ` ${t("invite.afar.on", { device: clean(code.invite_on, 60) })}` : ""}</p>`}
       <p class="waiting-line">${icon("live", "pulse")}${t("invite.waiting")}</p>
       <footer><button type="button" class="quiet" onClick=${copy}>${t(copied ? "copied" : "invite.copy")}</button>
         <button type="button" class="quiet" onClick=${this.props.close}>${t("invite.back")}</button></footer>`;

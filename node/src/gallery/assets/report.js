@@ -1,6 +1,6 @@
 // What became of files that were added: folded by outcome and, where one was not taken, by why.
 import { Component, html } from "./ui.js";
-import { t, clean, reasonText } from "./text.js";
+import { t, clean, and, reasonText } from "./text.js";
 import { get } from "./api.js";
 
 /** What can become of a file. */
@@ -49,6 +49,21 @@ export class Report extends Component {
       ${shown === key && html`<ul class="files">${files.slice(0, NAMED).map((one) => html`<li key=${one.path}>${clean(one.path, 200)}</li>`)}
         ${files.length > NAMED && html`<li class="dim">${t("add.more", { n: files.length - NAMED })}</li>`}</ul>`}</li>`)}</ul>`;
   }
+}
+
+/** Albums of an import that are named. */
+const ALBUMS = 4;
+/** Where what was added is, and who else can see it there; a library has no name.
+ *  @param {{albums: any[]}} it */
+export function Places({ albums }) {
+  const some = albums.filter((one) => one.added > 0);
+  const place = (/** @type {any} */ one) => {
+    const album = one.album ? clean(one.album, 80) : t("album.library");
+    const who = and(one.seen_by.map((/** @type {string} */ name) => clean(name, 60)));
+    return who ? t("add.place.seen", { n: one.added, album, who }) : t("add.place", { n: one.added, album });
+  };
+  return some.length > 0 && html`<ul class="dim">${some.slice(0, ALBUMS).map((one) => html`<li key=${one.id || one.album}>${place(one)}</li>`)}
+    ${some.length > ALBUMS && html`<li>${t("add.places", { n: some.length - ALBUMS })}</li>`}</ul>`;
 }
 
 /** Saves the report as a file. @param {any} run */

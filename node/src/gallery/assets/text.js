@@ -76,6 +76,9 @@ export function size(bytes) {
   return new Intl.NumberFormat(locale, /** @type {any} */ (how)).format(value);
 }
 
+/** `Anna, Ben and Carla`. @param {string[]} names @returns {string} */
+export const and = (names) => new Intl.ListFormat(locale, { type: "conjunction" }).format(names);
+
 const BIDI = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /**
