@@ -65,6 +65,14 @@ fn row(peer: &Line) -> [String; 5] {
         } else {
             String::new()
         },
-        peer.text_or("addr", ""),
+        place(peer),
     ]
+}
+
+/// Where it can be called; of one that called, and of which that is not known, from where.
+fn place(peer: &Line) -> String {
+    match peer.text("called_from") {
+        Some(from) if !peer.is("reachable") => format!("(it called from {from})"),
+        _ => peer.text_or("addr", ""),
+    }
 }

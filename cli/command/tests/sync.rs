@@ -1,4 +1,4 @@
-//! What a sync says that came to its end, and one that did not.
+//! What a sync says that came to its end, and one that did not; and where other devices are.
 
 use super::*;
 
@@ -56,4 +56,24 @@ async fn a_sync_whose_time_was_over_is_said_to_go_on() {
     assert!(done.err.contains("heirloom doctor"), "{}", done.err);
     let done = synced(r#""settled":true"#).await;
     assert_eq!((done.end, done.err.as_str()), (Ok(0), ""));
+}
+
+#[tokio::test]
+async fn the_port_of_a_caller_is_not_shown_as_a_place_to_call() {
+    let lines = r#"{"type":"peer","v":1,"device":"d1","name":"desk","addr":"/ip4/192.168.1.5/tcp/51234","called_from":"192.168.1.5","reachable":false,"path":"lan","rtt_ms":2,"rate":0}
+{"type":"peer","v":1,"device":"d2","name":"pi","addr":"/ip4/192.168.1.6/tcp/4242","called_from":"192.168.1.6","reachable":true,"path":"lan","rtt_ms":2,"rate":0}
+{"type":"summary","v":1,"act":"peer","peers":2,"others":2}
+"#;
+    let done = run(&["peer", "list"], NOBODY, &[("peer", lines)]).await;
+    assert!(
+        done.out.contains("(it called from 192.168.1.5)\n"),
+        "{}",
+        done.out
+    );
+    assert!(!done.out.contains("51234"), "{}", done.out);
+    assert!(
+        done.out.contains("/ip4/192.168.1.6/tcp/4242\n"),
+        "{}",
+        done.out
+    );
 }

@@ -1,6 +1,7 @@
 //! `peer` and `sync`: the network as people see it, and one exchange with everybody in reach.
 
 mod left;
+mod places;
 
 use std::{
     collections::BTreeMap,
@@ -82,13 +83,14 @@ async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
             (members(&network).await, before)
         }
     };
-    let mut count = 0_u64;
-    for path in &connected {
-        answer.line(&path_line(&view, path, &before)).await;
-        count += 1;
-    }
     let store = node.store().clone();
     let known = node.blocking(move || known_addresses(&store)).await??;
+    let mut count = 0_u64;
+    for path in &connected {
+        let reached = places::reached(node, path, &known).await?;
+        answer.line(&path_line(&view, path, reached, &before)).await;
+        count += 1;
+    }
     for (device, addresses) in known {
         let is_connected = connected.iter().any(|path| device_of(path.peer) == device);
         let mut rows = view.people.devices.iter();
@@ -98,7 +100,7 @@ async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
         };
         let line = json!({
             "type": "peer", "v": 1, "device": device.to_string(), "name": view.device_name(&device),
-            "addr": address.to_string(), "path": null, "rtt_ms": null, "rate": null,
+            "addr": address.to_string(), "called_from": null, "reachable": true, "path": null, "rtt_ms": null, "rate": null,
         });
         answer.line(&line).await;
         count += 1;
@@ -108,7 +110,8 @@ async fn list(doorway: &Arc<Doorway>, node: &Node, answer: &Answer) -> Done {
     Ok(json!({"peers": count, "others": others.count()}))
 }
 
-fn path_line(view: &View, path: &PeerPath, before: &[PeerPath]) -> Value {
+/// The line of a connected device. Of one that called, `addr` is where it can be called, if that is known.
+fn path_line(view: &View, path: &PeerPath, reached: Option<Address>, before: &[PeerPath]) -> Value {
     let device = device_of(path.peer);
     let bytes = |path: &PeerPath| path.received.saturating_add(path.sent);
     let earlier = before.iter().find(|earlier| earlier.peer == path.peer);
@@ -121,7 +124,9 @@ fn path_line(view: &View, path: &PeerPath, before: &[PeerPath]) -> Value {
         .map(|rtt| u64::try_from(rtt.as_millis()).unwrap_or(u64::MAX));
     json!({
         "type": "peer", "v": 1, "device": device.to_string(), "name": view.device_name(&device),
-        "addr": path.address.to_string(),
+        "addr": reached.unwrap_or(path.address).to_string(),
+        "called_from": places::called_from(path).map(|from| from.ip.to_string()),
+        "reachable": reached.is_some(),
         "path": path.path.name(),
         "rtt_ms": rtt, "rate": rate,
     })

@@ -268,6 +268,51 @@ async fn devices_learn_from_others_where_the_rest_listens() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_called_is_listed_where_it_can_be_called() {
+    let here = Home::anna().await;
+    let there = here.join(person(&here).await, "desk").await;
+    let (laptop, desk) = (here.serve().await, there.serve().await);
+    here.knows(&desk).await;
+    laptop.call_round().await.unwrap();
+    let listed = async |home: &Home| {
+        let told = home.ask("peer", json!({"do": "list"})).await;
+        told.of("peer").into_iter().next().cloned()
+    };
+    let is_known = async || {
+        listed(&there)
+            .await
+            .is_some_and(|line| line["reachable"] == true)
+    };
+    until(
+        [&laptop, &desk],
+        "the laptop says where it listens",
+        is_known,
+    )
+    .await;
+    let listens = async |network: &Network| {
+        let all = network.addresses();
+        all.iter().map(|at| at.port).collect::<Vec<_>>()
+    };
+    let port = |line: &serde_json::Value| {
+        let address = line["addr"]
+            .as_str()
+            .unwrap()
+            .parse::<heirloom_node::net::Address>();
+        address.unwrap().port
+    };
+    let line = listed(&there).await.unwrap();
+    assert!(listens(&laptop).await.contains(&port(&line)), "{line}");
+    assert_eq!(line["called_from"], "127.0.0.1", "{line}");
+    // Whoever called shows where.
+    let line = listed(&here).await.unwrap();
+    assert!(listens(&desk).await.contains(&port(&line)), "{line}");
+    assert_eq!(line["called_from"], serde_json::Value::Null);
+    for network in [laptop, desk] {
+        network.stop().await;
+    }
+}
+
 /// Bytes that the streams of the one connection of a node have moved.
 async fn streamed(network: &Network) -> u64 {
     let connected = network.connected().await;
