@@ -111,6 +111,7 @@ impl ApiError {
     /// The network does not come up.
     pub fn network(error: &impl std::fmt::Display) -> Self {
         Self::new("E-IO", 1, format!("the network: {error}"))
+            .why("network", 0)
             .safe("Your photos are untouched.")
             .hint("another program may use the port, or the address is not this computer's: heirloom serve --port N; heirloom config list shows network.listen and network.port")
     }

@@ -16,6 +16,7 @@ mod lan;
 mod looking;
 mod media;
 mod packed;
+mod sentences;
 mod setup;
 #[path = "../../build/strip.rs"]
 mod strip;
