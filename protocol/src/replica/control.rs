@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Effect, Refusal, Replica,
+    policy::Policies,
     recovery::{KitAct, KitUse},
 };
 use crate::{
@@ -69,7 +70,7 @@ pub struct Control {
     removals: Vec<(OpId, Hit, Hlc)>,
     pub(super) described: Vec<Described>,
     pub(super) kit_uses: Vec<KitUse>,
-    policies: BTreeMap<DeviceId, (Hlc, OpId, Policy)>,
+    policies: Policies,
     rotated: BTreeMap<DeviceId, Vec<(OpId, SealPublic)>>,
     weighed_by: BTreeMap<DeviceId, usize>,
     /// Families of the past that were asked for last.
@@ -119,7 +120,7 @@ impl Control {
             removals: Vec::new(),
             described: Vec::new(),
             kit_uses: Vec::new(),
-            policies: BTreeMap::new(),
+            policies: Policies::default(),
             rotated: BTreeMap::new(),
             weighed_by: BTreeMap::new(),
             pasts: Vec::new(),
@@ -207,9 +208,7 @@ impl Control {
 
     /// What a device keeps; archives are the default.
     pub fn policy(&self, device: &DeviceId) -> Policy {
-        self.policies
-            .get(device)
-            .map_or(Policy::Archive, |(_, _, policy)| *policy)
+        self.policies.of(device)
     }
 
     /// The op that certified an author, as the first entry of its log names it.
@@ -345,6 +344,7 @@ impl Control {
         self.graph
             .insert(entry.id(), &parents, &weighed, !weighed.is_empty() || joins);
         self.resolution = self.resolver.resolve();
+        self.policies.weigh(&self.resolution.accepted, &self.graph);
     }
 
     /// Keeps what was done with a kit, for everybody to hear; whether it counts is seen later.
@@ -459,13 +459,7 @@ impl Control {
                 });
             }
             Op::SetPolicy((device, policy)) => {
-                let later = self
-                    .policies
-                    .get(device)
-                    .is_none_or(|(h, o, _)| (*h, *o) < (hlc, id));
-                if later {
-                    self.policies.insert(*device, (hlc, id, *policy));
-                }
+                self.policies.note(*device, *policy, (id, entry.id(), hlc));
             }
             Op::Epoch(epoch) => {
                 let mut seen = header.deps.clone();

@@ -10,6 +10,7 @@ mod control;
 mod ended;
 mod keys;
 mod logs;
+mod policy;
 mod project;
 mod recovery;
 mod removal;

@@ -1,6 +1,7 @@
 //! A family's life in memory: two replicas that hand each other entries.
 
 mod forks;
+mod policy;
 mod recovery;
 mod removal;
 
