@@ -443,7 +443,7 @@ async fn set_policy(node: &Node, device: DeviceId, body: &Value) -> Done {
         ("cache", limit) => Policy::Cache(limit.unwrap_or(CACHE_BYTES)),
         (other, _) => return Err(ApiError::usage(&format!("there is no policy {other:?}"))),
     };
-    node.ask(move |runtime| runtime.record_control(vec![Op::SetPolicy((device, policy))]))
+    node.ask(move |runtime| runtime.set_policy(device, policy))
         .await??;
     Ok(json!({"device": device.to_string()}))
 }

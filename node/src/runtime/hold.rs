@@ -12,7 +12,7 @@ use heirloom_protocol::{
     album::{asset::BlobRef, drops},
     id::{DeviceId, LogId, SpaceId},
     limits,
-    op::{BlobRange, Hold, Op, Policy},
+    op::{BlobRange, Hold, Policy},
     sync::blob::BlobPlace as Name,
 };
 use roaring::RoaringBitmap;
@@ -259,7 +259,7 @@ impl Runtime {
             return Ok(gone);
         }
         if let Some(bytes) = cache_bytes.filter(|_| is_archive) {
-            self.record_control(vec![Op::SetPolicy((me, Policy::Cache(bytes)))])?;
+            self.set_policy(me, Policy::Cache(bytes))?;
         }
         let drops = going.iter().flat_map(|(log, blobs)| {
             // The oldest of drops: what waits for its 30 days stays when these are collected.

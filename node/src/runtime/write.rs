@@ -2,9 +2,9 @@
 
 use heirloom_protocol::{
     crypto::{RecoveryKit, SeededRng},
-    id::{AlbumId, PersonId},
+    id::{AlbumId, DeviceId, PersonId},
     log::entry::BlobLine,
-    op::{AlbumUse, Level, Op, Subject},
+    op::{AlbumUse, Level, Op, Policy, Subject},
     replica::WriteError,
 };
 use rand_core::Rng as _;
@@ -70,6 +70,12 @@ impl Runtime {
     /// Writes ops of the control space. Durable when it returns.
     pub fn record_control(&mut self, ops: Vec<Op>) -> Result<(), RuntimeError> {
         let recorded = self.replica.record_control(ops, self.now())?;
+        self.commit(&recorded, &[])
+    }
+
+    /// Says what a device keeps. Durable when it returns.
+    pub fn set_policy(&mut self, device: DeviceId, policy: Policy) -> Result<(), RuntimeError> {
+        let recorded = self.replica.record_policy(device, policy, self.now())?;
         self.commit(&recorded, &[])
     }
 
