@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use heirloom_protocol::{
     album::asset::BlobRef,
     id::{BlobId, LogId},
-    limits,
-    op::Policy,
 };
 use roaring::RoaringBitmap;
 
@@ -23,14 +21,11 @@ pub struct Due {
 }
 
 impl Runtime {
-    /// What may leave the disk now. An archive, reading or blind, keeps what was deleted for
-    /// [`limits::DROPPED_BLOB_MS`] from its own receipt; a cache lets it go at once.
+    /// What may leave the disk now. Every device keeps what was deleted for
+    /// [`heirloom_protocol::limits::DROPPED_BLOB_MS`] from its own receipt: what it is told to keep
+    /// otherwise does not shorten that, for a thief's phone may say it of all of them.
     pub fn due(&self) -> Result<Due, RuntimeError> {
-        let now = self.now().0;
-        let until = match self.replica.control().policy(&self.device()) {
-            Policy::Archive => now.saturating_sub(limits::DROPPED_BLOB_MS),
-            Policy::Cache(_) => now,
-        };
+        let until = self.kept_since()?;
         let mut lacking: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
         let logs = self.replica.logs();
         for (kept, ordinals) in logs.flat_map(|(log, _)| self.replica.kept_parts(log)) {

@@ -17,6 +17,7 @@ mod carry;
 mod claims;
 mod collect;
 mod commit;
+mod days;
 mod drops;
 mod ended;
 mod fork;

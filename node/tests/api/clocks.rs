@@ -263,8 +263,7 @@ async fn a_keeper_that_is_off(off: i64) {
         (made + 29 * DAY, full),
         (made + 31 * DAY, full / 2),
     ] {
-        keeper.set_clock(at).await;
-        upkeep::round(&keeper.node().await).await.unwrap();
+        keeper.live_until(at).await;
         let bytes = keeper.blob_bytes();
         assert!(
             bytes <= left && bytes > left / 4 * 3,

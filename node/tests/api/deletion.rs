@@ -22,10 +22,9 @@ async fn round(home: &Home) {
     upkeep::round(&home.node().await).await.unwrap();
 }
 
-/// Sets the clock and does what time brings.
+/// Lives until a day and does what time brings.
 async fn at(home: &Home, day: u64) {
-    home.set_clock(START + day * DAY).await;
-    round(home).await;
+    home.live_until(START + day * DAY).await;
 }
 
 /// The blobs of an item.
@@ -114,6 +113,58 @@ async fn a_purge_frees_the_disk_after_thirty_days_and_not_before() {
         .ask("restore", json!({"ids": [goes.to_string()]}))
         .await;
     assert_eq!(restore.error(), ("E-NOT-FOUND", 4));
+}
+
+/// Says how many came back.
+async fn undo(home: &Home) -> serde_json::Value {
+    let body = json!({"device": "laptop", "since": "2027-01-01T00:00"});
+    let told = home.ask("undo", body).await;
+    told.last()["added_again"].clone()
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_kept_whatever_a_device_is_told_to_keep() {
+    let small = json!({"do": "policy", "device": "laptop", "policy": "cache", "limit": 1});
+    // Told before, or by a thief in the hour in which everything is deleted.
+    for before in [true, false] {
+        let home = Home::anna().await;
+        home.set_clock(START).await;
+        if before {
+            home.ask("device", small.clone()).await.done();
+        }
+        let goes = home.add("Family", "goes.jpg", &noise(500_000, 2)).await;
+        let again = home.add("Family", "again.jpg", &noise(400_000, 3)).await;
+        let (all, named) = (home.blob_bytes(), blobs(&home, &goes).await);
+        purge(&home, &again.to_string()).await;
+        at(&home, 5).await;
+        assert_eq!(undo(&home).await, 1);
+        purge(&home, &goes.to_string()).await;
+        home.ask("device", small.clone()).await.done();
+        at(&home, 34).await;
+        assert_eq!(states(&home, &named).await, ["dropped"]);
+        assert_eq!(home.blob_bytes(), all);
+        at(&home, 35).await;
+        assert_eq!(states(&home, &named).await, ["gone"]);
+        assert_eq!(listed(&home, json!({})).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_while_erases_nothing() {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    let goes = home.add("Family", "goes.jpg", &noise(500_000, 2)).await;
+    let named = blobs(&home, &goes).await;
+    purge(&home, &goes.to_string()).await;
+    for day in [40, 4000] {
+        home.set_clock(START + day * DAY).await;
+        round(&home).await;
+        assert_eq!(states(&home, &named).await, ["dropped"], "{day} days ahead");
+    }
+    home.set_clock(START + DAY / 24).await;
+    round(&home).await;
+    assert_eq!(undo(&home).await, 1);
+    assert_eq!(listed(&home, json!({})).await.len(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use heirloom_node::{network::Network, node::Node, runtime::Runtime, store::BlobState, upkeep};
+use heirloom_node::{network::Network, node::Node, runtime::Runtime, store::BlobState};
 use heirloom_protocol::{
     album::asset::BlobRef,
     id::DeviceId,
@@ -357,12 +357,10 @@ async fn a_promise_outlives_the_deletion_and_the_change_of_role() {
     for home in [desktop, attic] {
         assert_eq!(with_bytes(home, &all).await, 2);
         for days in [1, 31, 89] {
-            home.set_clock(now + days * DAY).await;
-            upkeep::round(&home.node().await).await.unwrap();
+            home.live_until(now + days * DAY).await;
             assert_eq!(with_bytes(home, &all).await, 2, "after {days} days");
         }
-        home.set_clock(now + 125 * DAY).await;
-        upkeep::round(&home.node().await).await.unwrap();
+        home.live_until(now + 125 * DAY).await;
         assert_eq!(with_bytes(home, &all).await, 0, "the promise is over");
     }
     for network in served {

@@ -144,8 +144,7 @@ async fn a_burst_of_deletions_is_told_and_one_command_takes_it_back() {
         (&told.done()["restored"], &told.done()["added_again"]),
         (&json!(0), &json!(0))
     );
-    home.set_clock(START + 90 * DAY).await;
-    upkeep::round(&home.node().await).await.unwrap();
+    home.live_until(START + 90 * DAY).await;
     let told = home.ask("verify", json!({"read_data": true})).await;
     assert_eq!(told.done()["damaged"], 0);
     for asset in home.ask("list", json!({})).await.of("asset") {
@@ -199,8 +198,7 @@ async fn all_that_a_hostile_member_deletes_comes_back() {
     assert_eq!(counts, [json!(60), json!(60)]);
     assert_eq!(listed(&home, json!({})).await.len(), ids.len());
     // Their bytes are there for good.
-    home.set_clock(START + 90 * DAY).await;
-    upkeep::round(&home.node().await).await.unwrap();
+    home.live_until(START + 90 * DAY).await;
     let told = home.ask("verify", json!({"read_data": true})).await;
     assert_eq!(told.done()["damaged"], 0);
     let kept = home.ask("list", json!({})).await;

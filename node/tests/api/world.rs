@@ -13,6 +13,7 @@ use heirloom_node::{
     node::{Node, Options},
     runtime::{Identity, system_rng},
     store::{BlobState, Store},
+    upkeep,
 };
 use heirloom_protocol::{
     album::asset::BlobRef,
@@ -30,6 +31,8 @@ use heirloom_protocol::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
+
+const DAY: u64 = 24 * 3600 * 1000;
 
 /// A home and its router.
 pub struct Home {
@@ -421,6 +424,20 @@ impl Home {
     /// Sets what its node takes for the time.
     pub async fn set_clock(&self, ms: u64) {
         self.node().await.clock().set(Timestamp(ms));
+    }
+
+    /// Comes to a time day by day, over a month at most, and does what each of these days brings.
+    pub async fn live_until(&self, ms: u64) {
+        let node = self.node().await;
+        let mut at = node.clock().now().0.max(ms.saturating_sub(31 * DAY));
+        loop {
+            at = ms.min(at + DAY);
+            node.clock().set(Timestamp(at));
+            upkeep::round(&node).await.unwrap();
+            if at == ms {
+                return;
+            }
+        }
     }
 
     /// Runs its node on the network of this machine alone.
