@@ -414,6 +414,8 @@ impl Carrier for Bucket {
         self.sizes().set(name, None);
         let is_much = {
             let mut waiting = self.waiting();
+            // Of two that wait for one name the last counts; they are sent in any order.
+            waiting.retain(|(other, _)| other != name);
             waiting.push((name.to_owned(), Bytes::copy_from_slice(bytes)));
             let sum: usize = waiting.iter().map(|(_, bytes)| bytes.len()).sum();
             waiting.len() >= WAITING || sum >= WAITING_BYTES

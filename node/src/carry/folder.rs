@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{Carrier, dir::Dir};
@@ -58,6 +58,10 @@ impl Folder {
     /// Whether the folder is there.
     pub(crate) fn is_there(&self) -> bool {
         self.root.is_dir()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Unfinished>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The folder that holds a file; `None` where there is none.
@@ -124,6 +128,8 @@ impl Carrier for Folder {
         let folder = self.make(name).map_err(at(&path))?;
         let name = parts(name).1;
         let temporary = format!("{name}.{}.part", self.mark);
+        // Of two that wait for one name the last counts.
+        self.waiting().retain(|file| file.path != path);
         // What an interrupted attempt of this device left, or a link that somebody put there.
         folder.remove(&temporary).map_err(at(&path))?;
         let mut file = folder.create(&temporary).map_err(at(&path))?;
@@ -133,7 +139,7 @@ impl Carrier for Folder {
             return Err(at(&path)(error));
         }
         let waiting = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting();
             let beside = waiting
                 .iter()
                 .find(|file| file.path.parent() == path.parent());
@@ -154,10 +160,7 @@ impl Carrier for Folder {
     }
 
     fn settle(&self) -> io::Result<()> {
-        let files = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *waiting)
-        };
+        let files = std::mem::take(&mut *self.waiting());
         let synced = at_once(&files, |file| file.file.sync_all());
         let mut folders: Vec<Arc<Dir>> = Vec::new();
         let mut result = Ok(());
@@ -218,6 +221,17 @@ mod tests {
         folder.put("a/b/c", b"other").unwrap();
         folder.settle().unwrap();
         assert_eq!(folder.get("a/b/c", 5).unwrap().unwrap(), b"other");
+    }
+
+    #[test]
+    fn of_two_files_that_wait_for_one_name_the_last_has_it() {
+        let (_dir, folder) = folder();
+        for bytes in [b"one", b"two"] {
+            folder.put("a/b", bytes).unwrap();
+        }
+        folder.settle().unwrap();
+        assert_eq!(folder.list("a").unwrap(), ["b"]);
+        assert_eq!(folder.get("a/b", 9).unwrap().unwrap(), b"two");
     }
 
     #[test]
