@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! depot.rs    a folder that is kept up to date, as a keeper without a program
+//! check.rs    some of it is read again
 //! bucket.rs   a bucket of an S3-compatible store as a place for such files, by http.rs
 //! folder.rs   a folder as a place for such files, held open by dir.rs
 //! write.rs    what is here goes there: entries, blobs, and last a signed manifest
 //! read.rs     what is there comes here, checked like anything from a hostile peer
+//! writers.rs  who wrote there, and what they say that lies there
+//! relied.rs   which blobs of a depot somebody relies on, so that they are not removed
 //! ```
 //!
 //! The form of the files is the protocol's ([`heirloom_protocol::carry`]); which
@@ -13,12 +16,15 @@
 //! blocks, and runs on threads for that.
 
 mod bucket;
+mod check;
 pub(crate) mod depot;
 mod dir;
 mod folder;
 mod http;
 mod read;
+mod relied;
 mod write;
+mod writers;
 
 use crate::{
     runtime::RuntimeError,

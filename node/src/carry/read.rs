@@ -13,22 +13,23 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     carry::{self, Manifest, Part, SpaceRow},
     crypto::{Signed, SignedBytes},
-    id::{BlobId, DeviceId, LogId, SpaceId},
+    id::{BlobId, DeviceId, SpaceId},
     limits,
-    sync::{
-        blob::blob_bytes,
-        have::{self, PeerHaves},
-        message::HaveMode,
-    },
+    sync::{blob::blob_bytes, have::PeerHaves},
     wire,
 };
-use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Carrier, CarryError, Pace, depot::MARKER, is_wrong_blob};
+use super::{
+    Carrier, CarryError, Pace,
+    depot::MARKER,
+    is_wrong_blob,
+    relied::Others,
+    writers::{Writer, renamed, said},
+};
 use crate::{
     node::Node,
-    runtime::{RuntimeError, Taken},
+    runtime::{RuntimeError, Standing, Taken},
     store::BlobPlace,
 };
 
@@ -67,8 +68,8 @@ pub(crate) struct Read {
     pub(crate) unfinished: u64,
     /// Manifests whose entries are all here now, by their hash.
     pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
-    /// What others of the family say that lies there.
-    pub(crate) others: PeerHaves,
+    /// What others say that lies there.
+    pub(crate) others: Others,
     /// Files that are not what they are to be.
     pub(crate) wrong: Vec<Wrong>,
 }
@@ -87,32 +88,6 @@ pub(crate) struct Reading {
     pub(crate) depot: Option<DeviceId>,
     /// Manifests whose entries were all taken before, by their hash.
     pub(crate) seen: BTreeMap<DeviceId, [u8; 32]>,
-}
-
-/// What one device wrote.
-struct Writer {
-    device: DeviceId,
-    /// The hash of its manifest.
-    hash: [u8; 32],
-    /// Files of entries in the order in which they are read.
-    files: Vec<String>,
-    manifest: Option<Manifest>,
-    /// What its lists say; they are read once it is known to belong to the family.
-    rows: Option<Arc<Vec<SpaceRow>>>,
-}
-
-impl Writer {
-    /// Whether its lists say all that it has put there.
-    fn is_whole(&self) -> bool {
-        self.manifest
-            .as_ref()
-            .is_some_and(|manifest| manifest.whole)
-            && !self.rows().is_empty()
-    }
-
-    fn rows(&self) -> &[SpaceRow] {
-        self.rows.as_ref().map_or(&[], |rows| rows)
-    }
 }
 
 /// Reads a folder. What it counts is durable when it returns.
@@ -223,8 +198,8 @@ impl Reader<'_> {
         Ok(bytes)
     }
 
-    /// Whose folders are read: devices of the family before those that are not known to be, and no
-    /// more than a family has.
+    /// Whose folders are read: devices of the family before those that were removed, and these before any
+    /// other; no more than a family has.
     fn devices(&self) -> Result<Vec<DeviceId>, CarryError> {
         let names = self.folder.list(carry::DEVICES)?;
         let names = names.iter().filter_map(|name| DeviceId::from_hex(name));
@@ -232,7 +207,7 @@ impl Reader<'_> {
             .filter(|device| self.reading.depot != Some(*device))
             .collect();
         Ok(self.node.ask_blocking(move |runtime| {
-            devices.sort_by_cached_key(|device| !runtime.is_live(device));
+            devices.sort_by_cached_key(|device| runtime.standing(device));
             devices.truncate(limits::DEVICES);
             devices
         })?)
@@ -273,6 +248,7 @@ impl Reader<'_> {
             files.sort();
             writers.push(Writer {
                 device,
+                standing: Standing::Unknown,
                 hash,
                 files,
                 manifest,
@@ -282,22 +258,46 @@ impl Reader<'_> {
         Ok(writers)
     }
 
-    /// Reads the lists of writers that are known to belong to the family by now, one after another.
+    /// Reads the lists of writers that are known by now: first of those that belong to the family, so that
+    /// one that was removed takes no room from them.
     fn lists(&mut self, writers: &mut [Writer]) -> Result<(), CarryError> {
-        for writer in writers.iter_mut().filter(|writer| writer.rows.is_none()) {
-            let device = writer.device;
-            let is_live = self
-                .node
-                .ask_blocking(move |runtime| runtime.is_live(&device))?;
-            let Some(manifest) = writer.manifest.as_ref().filter(|_| is_live) else {
-                continue;
-            };
+        let devices: Vec<_> = writers.iter().map(|writer| writer.device).collect();
+        let standings = self.node.ask_blocking(move |runtime| {
+            let standings = devices.iter().map(|device| runtime.standing(device));
+            standings.collect::<Vec<_>>()
+        })?;
+        for (writer, standing) in writers.iter_mut().zip(standings) {
+            writer.standing = standing;
+        }
+        for standing in [Standing::Live, Standing::Left] {
+            let new = writers.iter_mut().filter(|writer| writer.rows.is_none());
+            for writer in new.filter(|writer| writer.standing == standing) {
+                self.rows(writer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, writer: &mut Writer) -> Result<(), CarryError> {
+        let device = writer.device;
+        let mut is_read = true;
+        if let Some(manifest) = &writer.manifest {
             let mut rows = Vec::new();
             for part in &manifest.lists {
                 self.check()?;
-                rows.extend(self.list(&device, part)?);
+                match self.list(&device, part)? {
+                    Some(list) => rows.extend(list),
+                    None => is_read = false,
+                }
             }
             writer.rows = Some(Arc::new(rows));
+        } else {
+            // One that has no manifest has said nothing yet.
+            let name = carry::manifest_of(&device);
+            is_read = !self.wrong.contains_key(&name) && self.wrong.len() < WRONGS;
+        }
+        if !is_read && writer.standing == Standing::Live {
+            self.read.others.is_unsure = true;
         }
         Ok(())
     }
@@ -321,19 +321,23 @@ impl Reader<'_> {
         Ok((signed.map(|signed| signed.value().clone()), hash))
     }
 
-    fn list(&mut self, device: &DeviceId, part: &Part) -> Result<Vec<SpaceRow>, CarryError> {
+    fn list(
+        &mut self,
+        device: &DeviceId,
+        part: &Part,
+    ) -> Result<Option<Vec<SpaceRow>>, CarryError> {
         let name = carry::list_of(device, part.number);
         let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
         let Some(bytes) = self.naming_file(&name, most)? else {
             // What was wrong with it before counts.
             self.wrong(&name, MISSING);
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let rows = part.is(&bytes).then(|| carry::read_list(&bytes)).flatten();
         if rows.is_none() {
             self.wrong(&name, CHANGED);
         }
-        Ok(rows.unwrap_or_default())
+        Ok(rows)
     }
 
     /// Spaces that are for this device, by the word of devices that belong to the family.
@@ -455,50 +459,32 @@ impl Reader<'_> {
     ) -> Result<(), CarryError> {
         let hash = blake3::hash(self.folder.place().as_bytes());
         let carrier = DeviceId(*blake3::keyed_hash(&CARRIER, hash.as_bytes()).as_bytes());
-        let promised = self.promised(writers)?;
+        self.read.others.live = said(writers, Standing::Live);
+        // A device that was removed may be the only one that wrote there. What it lists is looked for, and
+        // must have its name like any other.
+        self.read.others.left = said(writers, Standing::Left);
         let is_depot = self.reading.depot.is_some();
         let is_listed = is_depot || writers.iter().all(Writer::is_whole);
-        let mut claims = match is_listed {
-            true => promised.clone(),
+        let claims = match is_listed {
+            true => {
+                let others = &self.read.others;
+                renamed([&others.live, &others.left], carrier)
+            }
             // What an unfinished writer has put there nobody says: all that is lacking is looked for.
             false => self
                 .node
                 .ask_blocking(move |runtime| runtime.claims_of_all(carrier))?,
         };
-        if is_listed {
-            claims = renamed(&claims, carrier);
-        }
-        let done = self.blobs_of(carrier, claims, &promised, there);
-        self.read.others = promised;
+        let done = self.blobs_of(carrier, claims, there);
         self.node
             .ask_blocking(move |runtime| runtime.peer_lost(&carrier))?;
         done
-    }
-
-    /// What devices of the family say that lies there.
-    fn promised(&self, writers: &[Writer]) -> Result<PeerHaves, CarryError> {
-        let mut promised = PeerHaves::default();
-        for writer in writers {
-            let device = writer.device;
-            let is_live = self
-                .node
-                .ask_blocking(move |runtime| runtime.is_live(&device))?;
-            for row in writer.rows().iter().filter(|_| is_live) {
-                let logs = row.logs.iter().filter_map(|log| {
-                    let bits = have::decode(&log.blobs).ok()?;
-                    Some((log.log(row.space), bits))
-                });
-                promised.apply(device, row.space, HaveMode::Added, logs.collect());
-            }
-        }
-        Ok(promised)
     }
 
     fn blobs_of(
         &mut self,
         carrier: DeviceId,
         mut claims: PeerHaves,
-        promised: &PeerHaves,
         there: Option<&BTreeSet<BlobId>>,
     ) -> Result<(), CarryError> {
         loop {
@@ -517,11 +503,12 @@ impl Reader<'_> {
             for blob in wanted {
                 self.check()?;
                 let is_there = there.is_none_or(|there| there.contains(&blob.id));
+                let is_promised = is_promised(&self.read.others.live, &blob);
                 let place = match is_there {
-                    true => self.blob(&blob)?,
+                    true => self.blob(&blob, is_promised || there.is_some())?,
                     false => None,
                 };
-                if !is_there && is_promised(promised, &blob) {
+                if !is_there && is_promised {
                     let files = carry::blob_files(&blob.id, blob_bytes(&blob));
                     self.wrong(&files[0].0, MISSING);
                 }
@@ -561,15 +548,18 @@ impl Reader<'_> {
         })??)
     }
 
-    /// Puts a blob from its files; what is not right is named, and leaves nothing.
-    fn blob(&mut self, blob: &BlobRef) -> Result<Option<BlobPlace>, CarryError> {
+    /// Puts a blob from its files; what is not right is named, and leaves nothing. What is missing is
+    /// wrong only where it is to be there.
+    fn blob(&mut self, blob: &BlobRef, is_expected: bool) -> Result<Option<BlobPlace>, CarryError> {
         let files = carry::blob_files(&blob.id, blob_bytes(blob));
         let mut writer = self.node.store().blobs().writer();
         for (name, size) in &files {
             self.check()?;
             let Some(bytes) = self.file(name, *size)? else {
                 // What was wrong with it before counts.
-                self.wrong(name, MISSING);
+                if is_expected {
+                    self.wrong(name, MISSING);
+                }
                 return Ok(None);
             };
             if u64::try_from(bytes.len()) != Ok(*size) {
@@ -594,21 +584,6 @@ const CARRIER: [u8; 32] = *b"heirloom carrier, not a device  ";
 
 fn is_promised(promised: &PeerHaves, blob: &BlobRef) -> bool {
     promised.holders(&blob.log, blob.ordinal).next().is_some()
-}
-
-/// What several devices claim, as the claim of one.
-fn renamed(claims: &PeerHaves, carrier: DeviceId) -> PeerHaves {
-    let mut all: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
-    for device in claims.peers() {
-        for (log, bits) in claims.logs(device) {
-            *all.entry(*log).or_default() |= bits;
-        }
-    }
-    let mut renamed = PeerHaves::default();
-    for (log, bits) in all {
-        renamed.apply(carrier, log.space, HaveMode::Added, vec![(log, bits)]);
-    }
-    renamed
 }
 
 #[cfg(test)]

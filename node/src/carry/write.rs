@@ -13,20 +13,20 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     carry::{self, LogRow, Manifest, Part, SpaceRow},
     crypto::Signed,
-    id::{DeviceId, LogId},
+    id::{BlobId, DeviceId, LogId},
     limits,
     log::entry::EntryBytes,
-    sync::{
-        blob::blob_bytes,
-        have::{self, PeerHaves},
-    },
+    sync::{blob::blob_bytes, have},
     time::Hlc,
     wire,
 };
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Carrier, CarryError, Pace};
+use super::{
+    Carrier, CarryError, Pace,
+    relied::{Others, relied_on},
+};
 use crate::{
     node::Node,
     runtime::{CarriedLog, CarriedSpace, RuntimeError, Scope},
@@ -41,6 +41,8 @@ const LIST_BYTES: usize = 256 * 1024;
 const SMALL_BYTES: u32 = 1024 * 1024;
 /// Blobs that are asked for at once.
 const PAGE: usize = 64;
+/// Blobs that may wait for their names.
+const WAITING: usize = 1024;
 
 /// What people find beside the files.
 const README: &str = "\
@@ -62,8 +64,10 @@ pub(crate) struct Before {
     pub(crate) lists: Vec<Part>,
     /// What these hold: entries and blobs of each log.
     pub(crate) logs: BTreeMap<LogId, (Range<u32>, RoaringBitmap)>,
-    /// Blobs that others rely on.
-    pub(crate) others: PeerHaves,
+    /// What others say that lies there.
+    pub(crate) others: Others,
+    /// Whether to remove what was deleted for good; looking for who relies on it costs something.
+    pub(crate) is_cleaned: bool,
 }
 
 impl Before {
@@ -127,6 +131,7 @@ pub(crate) fn write(
         device,
         before,
         next: numbers.max().map_or(0, |last| last.saturating_add(1)),
+        waiting: BTreeSet::new(),
         written: Written::default(),
         pace: Pace {
             total: total(&spaces, before),
@@ -148,9 +153,10 @@ pub(crate) fn write(
         folder.settle()?;
         writer.manifest(scope, false, entries.clone(), lists)?;
     }
+    let gone = writer.clean(&spaces)?;
     let mut rows = Vec::with_capacity(spaces.len());
     for space in &spaces {
-        rows.push(writer.blobs(space)?);
+        rows.push(writer.blobs(space, &gone)?);
     }
     let lists = writer.lists(rows)?;
     // What a manifest names must be there before it.
@@ -178,6 +184,9 @@ fn total(spaces: &[CarriedSpace], before: &Before) -> u64 {
         .sum()
 }
 
+/// Blobs of logs.
+type Ordinals = BTreeMap<LogId, RoaringBitmap>;
+
 struct Writer<'a> {
     node: &'a Node,
     folder: &'a dyn Carrier,
@@ -185,6 +194,8 @@ struct Writer<'a> {
     before: &'a Before,
     /// The number of the next file.
     next: u32,
+    /// Blobs that may wait for their names: another album may have the same.
+    waiting: BTreeSet<BlobId>,
     written: Written,
     pace: Pace,
     cancelled: &'a CancellationToken,
@@ -286,12 +297,14 @@ impl Writer<'_> {
     }
 
     /// The blobs of a space, and the row that says which are there.
-    fn blobs(&mut self, space: &CarriedSpace) -> Result<SpaceRow, CarryError> {
+    fn blobs(&mut self, space: &CarriedSpace, gone: &Ordinals) -> Result<SpaceRow, CarryError> {
         let mut logs = Vec::with_capacity(space.logs.len());
         for carried in &space.logs {
-            let known = self.before.blobs(&carried.log);
-            let gone = self.gone(carried, &known)?;
-            let there = (known - gone) | self.blobs_of(carried)?;
+            let mut there = self.before.blobs(&carried.log);
+            if let Some(gone) = gone.get(&carried.log) {
+                there -= gone;
+            }
+            there |= self.blobs_of(carried)?;
             self.written.there += there.len();
             let first = self.before.seqs(carried).map(|seqs| seqs.start);
             let first = first.unwrap_or(carried.seqs.start);
@@ -305,30 +318,41 @@ impl Writer<'_> {
         })
     }
 
-    /// Removes the blobs that were deleted for good and that nobody else relies on; gives all that were deleted.
-    fn gone(
-        &mut self,
-        carried: &CarriedLog,
-        known: &RoaringBitmap,
-    ) -> Result<RoaringBitmap, CarryError> {
-        let log = carried.log;
-        let asked = known - &carried.blobs;
-        if asked.is_empty() {
-            return Ok(asked);
-        }
-        let gone = self
-            .node
-            .ask_blocking(move |runtime| runtime.gone_for_good(&log, &asked))??;
-        for blob in &gone {
-            let relied_on = self.before.others.holders(&blob.log, blob.ordinal).next();
-            if relied_on.is_none() {
-                for (name, _) in carry::blob_files(&blob.id, blob_bytes(blob)) {
-                    self.folder.remove(&name)?;
-                }
-                self.written.removed += 1;
+    /// Removes the blobs that were deleted for good and that nobody relies on; gives all that were
+    /// deleted, which are not named any more.
+    fn clean(&mut self, spaces: &[CarriedSpace]) -> Result<Ordinals, CarryError> {
+        let mut gone = Ordinals::new();
+        let mut blobs: BTreeMap<BlobId, BlobRef> = BTreeMap::new();
+        let logs = spaces.iter().flat_map(|space| &space.logs);
+        for carried in logs.filter(|_| self.before.is_cleaned) {
+            let (log, asked) = (carried.log, self.before.blobs(&carried.log));
+            let asked = asked - &carried.blobs;
+            if asked.is_empty() {
+                continue;
+            }
+            let ended = self
+                .node
+                .ask_blocking(move |runtime| runtime.gone_for_good(&log, &asked))??;
+            for blob in ended {
+                gone.entry(log).or_default().insert(blob.ordinal);
+                blobs.insert(blob.id, blob);
             }
         }
-        Ok(gone.iter().map(|blob| blob.ordinal).collect())
+        if blobs.is_empty() {
+            return Ok(gone);
+        }
+        let ids = blobs.keys().copied().collect();
+        let Some(relied) = relied_on(self.node, self.folder, &ids, &self.before.others)? else {
+            // Another time.
+            return Ok(Ordinals::new());
+        };
+        for (id, blob) in blobs.iter().filter(|(id, _)| !relied.contains(id)) {
+            for (name, _) in carry::blob_files(id, blob_bytes(blob)) {
+                self.folder.remove(&name)?;
+            }
+            self.written.removed += 1;
+        }
+        Ok(gone)
     }
 
     fn blobs_of(&mut self, carried: &CarriedLog) -> Result<RoaringBitmap, CarryError> {
@@ -362,7 +386,7 @@ impl Writer<'_> {
                 missing.push((at, name, *size));
             }
         }
-        if missing.is_empty() {
+        if missing.is_empty() || self.waiting.contains(&blob.id) {
             self.written.present += 1;
             self.pace.bytes += bytes;
             return Ok(true);
@@ -389,6 +413,11 @@ impl Writer<'_> {
             (self.tell)(self.pace);
         }
         self.written.blobs += 1;
+        self.waiting.insert(blob.id);
+        if self.waiting.len() >= WAITING {
+            self.folder.settle()?;
+            self.waiting.clear();
+        }
         Ok(true)
     }
 

@@ -8,7 +8,8 @@ use std::{
 use heirloom_protocol::{
     album::asset::BlobRef,
     carry::SpaceRow,
-    id::{DeviceId, LogId, PersonId, SpaceId},
+    id::{BlobId, DeviceId, LogId, PersonId, SpaceId},
+    limits,
     log::entry::{Entry, EntryBytes, EntryError},
     replica::Refusal,
     sync::{
@@ -58,6 +59,18 @@ pub struct Scope {
     pub since: Option<u64>,
 }
 
+/// How a device stands in the family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Standing {
+    /// It belongs to it.
+    Live,
+    /// It did, and was removed.
+    Left,
+    /// It never did, as far as is known.
+    #[default]
+    Unknown,
+}
+
 /// What became of entries that were carried here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Taken {
@@ -83,6 +96,22 @@ impl Taken {
         self.not_ours += other.not_ours;
     }
 }
+
+/// A blob as an entry names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reference {
+    /// The log of the entry.
+    pub log: LogId,
+    /// The number of the blob there.
+    pub ordinal: u32,
+    /// The blob.
+    pub id: BlobId,
+    /// Whether it did not end so long ago that an archive lets the blob go.
+    pub counts: bool,
+}
+
+/// Of logs as they are kept, the references that ended so long ago.
+type LongEnded = BTreeMap<LogId, RoaringBitmap>;
 
 impl Runtime {
     /// What is to be carried, the control space first.
@@ -204,28 +233,71 @@ impl Runtime {
         Ok(found)
     }
 
-    /// Those of some blobs of a log that were deleted for good, here as well.
+    /// Those of some blobs of a log that were deleted for good, here as well, and so long ago that an
+    /// archive lets them go: until then a deletion can be taken back.
     pub fn gone_for_good(
         &self,
         log: &LogId,
         blobs: &RoaringBitmap,
     ) -> Result<Vec<BlobRef>, RuntimeError> {
+        let mut ended = LongEnded::default();
         let mut gone = Vec::new();
         for ordinal in blobs {
             let Some(kept) = self.replica.kept_blob(log, ordinal) else {
                 continue;
             };
-            let is_absent = self.store.blob_state(&kept, ordinal)? == BlobState::Absent;
-            if is_absent && self.drops.has_ended(&kept, ordinal) {
+            if self.has_long_ended(&mut ended, &kept, ordinal)
+                && self.store.blob_state(&kept, ordinal)? == BlobState::Absent
+            {
                 gone.extend(self.blob_of(log, ordinal)?);
             }
         }
         Ok(gone)
     }
 
+    fn has_long_ended(&self, ended: &mut LongEnded, kept: &LogId, ordinal: u32) -> bool {
+        let ended = ended.entry(*kept).or_insert_with(|| {
+            let until = self.now().0.saturating_sub(limits::DROPPED_BLOB_MS);
+            self.drops.ended_until(kept, until)
+        });
+        ended.contains(ordinal)
+    }
+
+    /// References by the names under which they are kept, by those that peers know, and whether they count.
+    pub fn judged(&self, references: Vec<Reference>) -> Vec<Reference> {
+        let mut ended = LongEnded::default();
+        let judged = references.into_iter().map(|one| Reference {
+            log: self.name_kept(&one.log, one.ordinal).log,
+            counts: !self.has_long_ended(&mut ended, &one.log, one.ordinal),
+            ..one
+        });
+        judged.collect()
+    }
+
+    /// What of some blobs no entry here announces.
+    pub fn unannounced(&self, blobs: Vec<(LogId, RoaringBitmap)>) -> Vec<(LogId, RoaringBitmap)> {
+        let unknown = blobs.into_iter().map(|(log, mut bits)| {
+            if let Some(state) = self.replica.log(&log) {
+                bits.remove_range(state.ordinals());
+            }
+            (log, bits)
+        });
+        unknown.filter(|(_, bits)| !bits.is_empty()).collect()
+    }
+
     /// Whether a device belongs to the family now.
     pub fn is_live(&self, device: &DeviceId) -> bool {
         self.replica.control().is_live(device)
+    }
+
+    /// How a device stands in the family, as far as is known.
+    pub fn standing(&self, device: &DeviceId) -> Standing {
+        let control = self.replica.control();
+        match control.resolution().owners.contains_key(device) {
+            _ if control.is_live(device) => Standing::Live,
+            true => Standing::Left,
+            false => Standing::Unknown,
+        }
     }
 
     /// The spaces of some rows that are for this device, by the word of who wrote the rows.

@@ -111,6 +111,25 @@ impl Drops {
             .is_some_and(|ended| ended.contains(ordinal))
     }
 
+    /// The blobs of a log whose references ended at this time (Unix milliseconds) or before.
+    pub(super) fn ended_until(&self, log: &LogId, until: u64) -> RoaringBitmap {
+        let mut all = RoaringBitmap::new();
+        let Some(ended) = self.ended.get(log) else {
+            return all;
+        };
+        let announced = ended.max().map_or(0, |last| last.saturating_add(1));
+        let counted = self.entries.values().filter(|dropping| {
+            let since = dropping.since.max(dropping.hlc.time().0);
+            dropping.verdict == Verdict::Ended && since <= until
+        });
+        for range in counted.flat_map(|dropping| &dropping.ranges) {
+            if range.log == *log {
+                all |= within(range, announced);
+            }
+        }
+        all
+    }
+
     /// The blobs of each log whose references ended.
     pub(super) fn ended(&self) -> &BTreeMap<LogId, RoaringBitmap> {
         &self.ended

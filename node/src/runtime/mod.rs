@@ -74,7 +74,7 @@ pub use self::{
     audit::Audit,
     blame::Blame,
     blobs::{Served, name_of},
-    carry::{CarriedLog, CarriedSpace, Scope, Taken},
+    carry::{CarriedLog, CarriedSpace, Reference, Scope, Standing, Taken},
     collect::Due,
     ended::EndedAlbum,
     gone::{Burst, Gone, bursts, gone},

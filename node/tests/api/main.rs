@@ -12,6 +12,7 @@ mod claims;
 mod clocks;
 mod copies;
 mod deletion;
+mod depots;
 mod files;
 mod forks;
 mod gossip;

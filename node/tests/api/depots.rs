@@ -1,0 +1,227 @@
+//! What a depot keeps, and what it lets go.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use heirloom_node::upkeep;
+use heirloom_protocol::op::Role;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::world::{Home, listed, noise};
+
+const START: u64 = 1_800_000_000_000;
+const DAY: u64 = 24 * 3600 * 1000;
+
+/// Sets the clock and does what time brings.
+async fn at(home: &Home, day: u64) {
+    home.set_clock(START + day * DAY).await;
+    upkeep::round(&home.node().await).await.unwrap();
+}
+
+/// Brings a depot and a home up to date with each other.
+async fn round(home: &Home, disk: &TempDir) -> Value {
+    let body = json!({"do": "add", "dir": disk.path().to_str().unwrap()});
+    home.ask("depot", body).await.done().clone()
+}
+
+/// The files of blobs in a depot.
+fn blobs(disk: &TempDir) -> BTreeSet<PathBuf> {
+    let files = walkdir::WalkDir::new(disk.path().join("blobs")).into_iter();
+    let files = files
+        .map(Result::unwrap)
+        .filter(|file| file.file_type().is_file());
+    files.map(walkdir::DirEntry::into_path).collect()
+}
+
+/// Names an asset in another album as well.
+async fn also_in(home: &Home, album: &str, id: &str) {
+    let add = json!({"do": "add", "album": album, "ids": [id]});
+    home.ask("album", add).await.done();
+}
+
+/// Deletes for good what an album shows.
+async fn purge(home: &Home, album: &str) {
+    let ids = listed(home, json!({"album": album})).await;
+    assert_eq!(ids.len(), 1, "{album}");
+    for act in ["trash", "purge"] {
+        let body = json!({"ids": ids, "album": album});
+        home.ask(act, body).await.done();
+    }
+}
+
+async fn has_original(home: &Home) -> bool {
+    let id = listed(home, json!({})).await[0].clone();
+    let told = home.ask("show", json!({"id": id})).await;
+    told.of("asset")[0]["here"]["original"] == true
+}
+
+#[tokio::test]
+async fn a_photo_in_two_albums_is_put_into_a_depot_once() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    also_in(&home, "Library", &photo.to_string()).await;
+    assert_eq!(round(&home, &disk).await["put"], 1);
+    assert_eq!(blobs(&disk).len(), 1);
+    assert_eq!(round(&home, &disk).await["put"], 0);
+}
+
+#[tokio::test]
+async fn a_depot_keeps_what_another_album_still_names() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    home.set_clock(START).await;
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    also_in(&home, "Library", &photo.to_string()).await;
+    round(&home, &disk).await;
+    purge(&home, "Family").await;
+    for day in [0, 40, 41] {
+        at(&home, day).await;
+        round(&home, &disk).await;
+        assert_eq!(blobs(&disk).len(), 1, "day {day}");
+    }
+    purge(&home, "Library").await;
+    for (day, left) in [(41, 1), (70, 1), (72, 0)] {
+        at(&home, day).await;
+        round(&home, &disk).await;
+        assert_eq!(blobs(&disk).len(), left, "day {day}");
+    }
+}
+
+#[tokio::test]
+async fn a_depot_keeps_what_another_person_names_in_an_album_of_their_own() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    let ben = home.add_person("Ben", Role::Member).await;
+    let share = json!({"album": "Family", "person": "Ben", "role": "contributor"});
+    home.ask("share", share).await.done();
+    let phone = home.join(ben, "phone").await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    round(&home, &disk).await;
+    assert_eq!(round(&phone, &disk).await["blobs"], 1);
+    let create = json!({"do": "create", "name": "Mine"});
+    phone.ask("album", create).await.done();
+    also_in(&phone, "Mine", &photo.to_string()).await;
+    round(&phone, &disk).await;
+    purge(&home, "Family").await;
+    phone.take_from(&home).await;
+    for day in [0, 40] {
+        for each in [&phone, &home, &phone] {
+            at(each, day).await;
+            round(each, &disk).await;
+            assert_eq!(blobs(&disk).len(), 1, "day {day}");
+        }
+    }
+    assert!(has_original(&phone).await);
+    // Whoever lets it go last removes it.
+    purge(&phone, "Mine").await;
+    at(&phone, 71).await;
+    round(&phone, &disk).await;
+    assert!(blobs(&disk).is_empty());
+}
+
+#[tokio::test]
+async fn a_depot_of_a_device_that_keeps_little_keeps_what_was_deleted_for_thirty_days() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    home.set_clock(START).await;
+    let policy = json!({"do": "policy", "device": "laptop", "policy": "cache", "limit": 5});
+    home.ask("device", policy).await.done();
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    round(&home, &disk).await;
+    purge(&home, "Family").await;
+    for (day, left) in [(0, 1), (29, 1), (31, 0)] {
+        at(&home, day).await;
+        round(&home, &disk).await;
+        assert_eq!(blobs(&disk).len(), left, "day {day}");
+    }
+}
+
+#[tokio::test]
+async fn a_depot_loses_nothing_while_a_list_of_another_device_cannot_be_read() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    round(&home, &disk).await;
+    round(&phone, &disk).await;
+    purge(&home, "Family").await;
+    at(&home, 40).await;
+    let manifest = manifest(disk.path(), &phone).await;
+    let whole = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, &whole[1..]).unwrap();
+    round(&home, &disk).await;
+    assert_eq!(blobs(&disk).len(), 1);
+    std::fs::remove_file(&manifest).unwrap();
+    round(&home, &disk).await;
+    assert!(blobs(&disk).is_empty());
+}
+
+async fn manifest(disk: &Path, of: &Home) -> PathBuf {
+    let device = of.node().await.view().await.unwrap().device;
+    disk.join(format!("devices/{device}/manifest"))
+}
+
+#[tokio::test]
+async fn a_depot_of_a_device_that_was_removed_gives_back_what_it_has() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    round(&home, &disk).await;
+    let first = blobs(&disk);
+    home.add("Family", "b.jpg", &noise(400_000, 2)).await;
+    round(&home, &disk).await;
+    phone.take_from(&home).await;
+    // The second is lost there too: nobody vouches for the list any more, and nothing is wrong with it.
+    for lost in blobs(&disk).difference(&first) {
+        std::fs::remove_file(lost).unwrap();
+    }
+    let remove = json!({"do": "remove", "device": "laptop", "lost": true});
+    phone.ask("device", remove).await.done();
+    let told = round(&phone, &disk).await;
+    assert_eq!(
+        (&told["blobs"], &told["wrong"]),
+        (&json!(1), &json!(0)),
+        "{told}"
+    );
+    let here = phone.blob_bytes();
+    assert!((400_000..800_000).contains(&here), "{here}");
+    // Nor does that list keep what is deleted.
+    for id in listed(&phone, json!({"album": "Family"})).await {
+        for act in ["trash", "purge"] {
+            phone.ask(act, json!({"ids": [id]})).await.done();
+        }
+    }
+    at(&phone, 31).await;
+    round(&phone, &disk).await;
+    assert!(blobs(&disk).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_device_let_go_and_a_depot_lost_is_told_and_named_no_more() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    home.set_clock(START).await;
+    let policy = json!({"do": "policy", "device": "laptop", "policy": "cache", "limit": 5});
+    home.ask("device", policy).await.done();
+    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    round(&home, &disk).await;
+    // Not here any more, and kept there for thirty days.
+    purge(&home, "Family").await;
+    at(&home, 1).await;
+    assert!(home.blob_bytes() < 400_000);
+    assert_eq!(round(&home, &disk).await["wrong"], 0);
+    let file = blobs(&disk).pop_first().unwrap();
+    std::fs::write(&file, vec![7; std::fs::read(&file).unwrap().len()]).unwrap();
+    assert_eq!(round(&home, &disk).await["wrong"], 1);
+    assert!(blobs(&disk).is_empty());
+    assert_eq!(round(&home, &disk).await["wrong"], 0);
+}
