@@ -356,6 +356,28 @@ pub fn is_small(blob: &BlobRef) -> bool {
     blob_bytes(blob) <= limits::SMALL_BLOB_BYTES
 }
 
+/// What one request for small blobs may bring, counted alike by who asks and by who answers.
+#[derive(Default, Debug)]
+pub struct ManyBounds {
+    blobs: usize,
+    bytes: u64,
+}
+
+impl ManyBounds {
+    /// Whether another blob fits, which then counts.
+    pub fn takes(&mut self, blob: &BlobRef) -> bool {
+        let bytes = self.bytes.saturating_add(blob_bytes(blob));
+        let fits = is_small(blob)
+            && self.blobs < limits::GET_MANY_BLOBS
+            && bytes <= limits::GET_MANY_BYTES;
+        if fits {
+            self.blobs += 1;
+            self.bytes = bytes;
+        }
+        fits
+    }
+}
+
 /// The peer sent what no honest peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("answer is not what was asked for")]
@@ -372,21 +394,8 @@ pub struct Many {
 impl Many {
     /// A request for blobs of one peer; larger ones, and what goes beyond the limits of one request, are handed back.
     pub fn new(blobs: Vec<BlobRef>) -> (Self, Vec<BlobRef>) {
-        let mut total = 0;
-        let mut taken: Vec<BlobRef> = Vec::new();
-        let mut rest = Vec::new();
-        for blob in blobs {
-            let bytes = blob_bytes(&blob);
-            let fits = is_small(&blob)
-                && taken.len() < limits::GET_MANY_BLOBS
-                && total + bytes <= limits::GET_MANY_BYTES;
-            if fits {
-                total += bytes;
-                taken.push(blob);
-            } else {
-                rest.push(blob);
-            }
-        }
+        let mut bounds = ManyBounds::default();
+        let (taken, rest) = blobs.into_iter().partition(|blob| bounds.takes(blob));
         (
             Self {
                 blobs: taken,
@@ -668,6 +677,24 @@ mod tests {
             let answers: Vec<_> = pieces.map(|piece| many.data(0, piece)).collect();
             assert_eq!(answers.last(), Some(&Err(Misbehaved)));
         }
+    }
+
+    #[test]
+    fn what_fits_a_request_is_counted_by_blobs_and_by_bytes() {
+        let fitting = |blob: BlobRef| {
+            let mut bounds = ManyBounds::default();
+            (0..1000).take_while(|_| bounds.takes(&blob)).count()
+        };
+        assert_eq!(fitting(blob(0, 10).0), limits::GET_MANY_BLOBS);
+        let preview = blob(0, 500_000).0;
+        let bytes = usize::try_from(blob_bytes(&preview)).unwrap();
+        let most = usize::try_from(limits::GET_MANY_BYTES).unwrap();
+        assert_eq!(fitting(preview), most / bytes);
+        assert_eq!(fitting(blob(0, 2_000_000).0), 0);
+        // What does not fit takes no room from what does.
+        let mut bounds = ManyBounds::default();
+        while bounds.takes(&preview) {}
+        assert!(bounds.takes(&blob(0, 10).0));
     }
 
     #[test]

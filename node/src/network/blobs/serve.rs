@@ -5,7 +5,7 @@ use heirloom_protocol::{
     limits,
     sync::blob::{
         AnswerHead, AnswerKind, BlobFrameError, BlobPlace as Name, GetLeaves, GetMany, GetRange,
-        Gone, PREFIX_BYTES, Request, blob_bytes,
+        Gone, ManyBounds, PREFIX_BYTES, Request, blob_bytes, is_small,
     },
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter};
@@ -128,12 +128,21 @@ async fn many_blobs(
     let found = found.await??;
     #[cfg(test)]
     let found = found.into_iter().map(|served| network.instead_of(served));
+    let mut bounds = ManyBounds::default();
     for (index, served) in (0_u32..).zip(found) {
-        let small = served.filter(|served| blob_bytes(&served.blob) <= limits::SMALL_BLOB_BYTES);
-        let Some(served) = small else {
+        let small = served.filter(|served| is_small(&served.blob));
+        let lacks = match &small {
+            None => Some(Gone::Absent),
+            // Who asks knows the sizes as well, so this is a peer that does not keep to the rules, or a log
+            // that has forked.
+            Some(served) => (!bounds.takes(&served.blob)).then_some(Gone::TooMuch),
+        };
+        if let Some(why) = lacks {
             write
-                .write_all(&AnswerHead::gone(many.id, Some(index), Gone::Absent))
+                .write_all(&AnswerHead::gone(many.id, Some(index), why))
                 .await?;
+        }
+        let (Some(served), None) = (small, lacks) else {
             continue;
         };
         let store = network.node().store().clone();

@@ -6,16 +6,18 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     crypto::{BlobKey, Class, DeviceKeys, Encryptor, Shape},
     id::{AlbumId, DeviceId, PlainHash},
+    limits,
     log::entry::BlobLine,
     op::{AddItem, Captured, DeviceKind, ItemKind, Op, Part, PartRole, Subject},
     replica::sign_device,
-    sync::blob::{AnswerHead, Gone, Request},
+    sync::blob::{AnswerHead, AnswerKind, GetMany, Gone, Group, Request, blob_bytes},
     time::Timestamp,
     wire,
 };
 use roaring::RoaringBitmap;
+use tokio::io::AsyncWriteExt as _;
 
-use super::{CHALLENGES, Network};
+use super::{CHALLENGES, Network, line::Line};
 use crate::{
     net::Address,
     network::{NetworkOptions, remember},
@@ -441,6 +443,54 @@ async fn a_blob_that_cannot_be_begun_holds_up_no_other() {
         attic.has(blobs[0]).await && attic.has(blobs[2]).await
     })
     .await;
+    for network in [ours, theirs] {
+        network.stop().await;
+    }
+    drop((laptop.folder, attic.folder));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_brings_no_more_than_a_request_may() {
+    let laptop = Home::found().await;
+    let attic = laptop.join("attic").await;
+    let blobs = laptop
+        .record((0..10).map(|n| vec![n; 700_000]).collect())
+        .await;
+    let (ours, theirs) = (laptop.network().await, attic.network().await);
+    attic.knows(&laptop, &ours).await;
+    theirs.call_round().await.unwrap();
+    let device = laptop.device().await;
+    until(async || attic.has(blobs[0]).await).await;
+    let mut line = Line::open(&theirs, device, CHALLENGES).await.unwrap();
+    let group = Group {
+        log: blobs[0].log,
+        ordinals: blobs.iter().map(|blob| blob.ordinal).collect(),
+    };
+    let groups = vec![group];
+    let asked = Request::Many(GetMany { id: 7, groups }).to_frame();
+    line.write.write_all(&asked).await.unwrap();
+    line.write.flush().await.unwrap();
+    let (mut sent, mut whole, mut left_out) = (0, Vec::new(), Vec::new());
+    while left_out.len() + whole.len() < blobs.len() {
+        let head = line.head().await.unwrap();
+        let payload = line.payload(&head).await.unwrap();
+        match head.kind {
+            AnswerKind::Data => {
+                sent += u64::try_from(payload.len()).unwrap();
+                if payload.len() < limits::DATA_BYTES {
+                    whole.push(head.index);
+                }
+            }
+            _ => left_out.push(head.read_gone(&payload)),
+        }
+    }
+    let bytes = blob_bytes(&blobs[0]);
+    let fit = limits::GET_MANY_BYTES / bytes;
+    assert_eq!(sent, fit * bytes);
+    let fit = u32::try_from(fit).unwrap();
+    assert_eq!(whole, (0..fit).collect::<Vec<_>>());
+    let rest = (fit..10).map(|at| (Some(at), Gone::TooMuch));
+    assert_eq!(left_out, rest.collect::<Vec<_>>());
     for network in [ours, theirs] {
         network.stop().await;
     }
