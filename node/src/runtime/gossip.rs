@@ -18,7 +18,7 @@ use std::{
 };
 
 use heirloom_protocol::{
-    crypto::{Signed, SignedBytes, Statement},
+    crypto::{Signed, SignedBytes, Statement, sign::SignError},
     discovery::{
         Address,
         gossip::{Beacon, Head, RoleFlags, is_current},
@@ -87,6 +87,24 @@ pub struct Lore {
     pub beacons: BTreeMap<DeviceId, Beacon>,
     /// Entries of a device that it has signed for and that are not here, by device.
     pub behind: BTreeMap<DeviceId, u64>,
+}
+
+/// What a statement says of the peer that passed it on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passed {
+    /// Nothing: it holds, or is of a later version.
+    Well,
+    /// It can be read and its signer has not signed it, which whoever keeps to the rules sees before passing it on.
+    Forged,
+}
+
+impl Passed {
+    fn with(error: SignError) -> Self {
+        match error {
+            SignError::BadSignature => Self::Forged,
+            SignError::OutOfBounds | SignError::Wire(_) => Self::Well,
+        }
+    }
 }
 
 impl Lore {
@@ -343,7 +361,7 @@ impl Runtime {
 
     /// Takes a statement that a peer passed on, and has it passed on to others if it is news. Durable
     /// when it returns; what does not hold, or says nothing new, changes nothing.
-    pub fn take_gossip(&mut self, from: DeviceId, heard: Gossip) -> Result<(), RuntimeError> {
+    pub fn take_gossip(&mut self, from: DeviceId, heard: Gossip) -> Result<Passed, RuntimeError> {
         let row = wire::encode_row(&heard.raw).unwrap_or_default();
         let family = self.replica.family();
         let taken = match heard.kind {
@@ -356,19 +374,20 @@ impl Runtime {
                     }
                     self.weigh_beacon(beacon)?
                 }
-                Err(_) => None,
+                Err(error) => return Ok(Passed::with(error)),
             },
             HEAD => match Signed::<Head>::verify(&family, heard.raw.clone()) {
                 Ok(signed) if heard.space == Some(signed.value().space) => {
                     self.weigh_head(signed.value())?
                 }
-                _ => None,
+                Ok(_) => None,
+                Err(error) => return Ok(Passed::with(error)),
             },
             // The proof of a fork, and what a later version says.
             _ => None,
         };
         let Some((key, pass_on)) = taken else {
-            return Ok(());
+            return Ok(Passed::Well);
         };
         self.store.commit(&Batch {
             puts: vec![(Table::Peers, key, row)],
@@ -377,7 +396,7 @@ impl Runtime {
         if pass_on {
             self.news.push(News::Gossip(from, heard));
         }
-        Ok(())
+        Ok(Passed::Well)
     }
 
     fn is_from_family(&self, signer: &DeviceId, hlc: Hlc) -> bool {

@@ -78,7 +78,7 @@ pub use self::{
     collect::Due,
     ended::EndedAlbum,
     gone::{Burst, Gone, bursts, gone},
-    gossip::{FULL_BYTES, Greeting, Lore, Said},
+    gossip::{FULL_BYTES, Greeting, Lore, Passed, Said},
     left::Left,
     load::Identity,
     names::BlobNames,

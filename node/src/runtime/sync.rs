@@ -23,7 +23,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Audit, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of, needed};
+use super::{Audit, Passed, Runtime, RuntimeError, Said, Verdict, audit, load::entry_of, needed};
 use crate::store::Table;
 
 /// Which blobs other devices say they hold.
@@ -358,7 +358,11 @@ impl Runtime {
                 };
             }),
             Output::PeerRoom { full } => self.note_said(slot, |said| said.full = full),
-            Output::Gossip(heard) => self.take_gossip(peer, heard)?,
+            Output::Gossip(heard) => {
+                if self.take_gossip(peer, heard)? == Passed::Forged {
+                    slot.session.handle(Input::Forged, self, Instant::now());
+                }
+            }
             Output::HoldAsked {
                 space,
                 ranges,

@@ -1,5 +1,6 @@
 //! What devices believe of each other's signed statements, and for how long.
 
+use heirloom_node::runtime::Passed;
 use heirloom_protocol::{discovery::Address, id::DeviceId, sync::message::Gossip};
 use serde_json::json;
 
@@ -22,12 +23,10 @@ async fn beacon(home: &Home, at: u64, port: u16) -> Gossip {
     signed.unwrap().unwrap()
 }
 
-async fn hears(home: &Home, from: DeviceId, gossip: &Gossip) {
+async fn hears(home: &Home, from: DeviceId, gossip: &Gossip) -> Passed {
     let (node, gossip) = (home.node().await, gossip.clone());
-    node.ask(move |runtime| runtime.take_gossip(from, gossip))
-        .await
-        .unwrap()
-        .unwrap();
+    let heard = node.ask(move |runtime| runtime.take_gossip(from, gossip));
+    heard.await.unwrap().unwrap()
 }
 
 /// The port at which a home believes a device to listen.
@@ -66,12 +65,20 @@ async fn an_address_is_believed_while_it_is_the_newest_and_not_expired() {
         Some(2),
         "one of the future is not taken"
     );
-    for at in [0, 40, 79] {
+    // The signer, the stamp, and what a later version may have made longer.
+    for (at, passed) in [
+        (0, Passed::Forged),
+        (40, Passed::Forged),
+        (usize::MAX, Passed::Well),
+    ] {
         let mut forged = new.clone();
-        let length = forged.raw.bytes.len();
-        forged.raw.bytes[at.min(length - 1)] ^= 1;
-        hears(&home, it, &forged).await;
+        match forged.raw.bytes.get_mut(at) {
+            Some(byte) => *byte ^= 1,
+            None => forged.raw.bytes.push(0),
+        }
+        assert_eq!(hears(&home, it, &forged).await, passed, "{at}");
     }
+    assert_eq!(hears(&home, it, &new).await, Passed::Well, "not news");
     assert_eq!(port(&home, it).await, Some(2), "a changed one is not taken");
     let own = beacon(&home, START, 9).await;
     hears(&home, it, &own).await;

@@ -277,6 +277,7 @@ impl Session {
         let result = match input {
             Input::Message(message) => self.message(message, view, now),
             Input::Malformed => Err(CloseReason::Malformed),
+            Input::Forged => Err(CloseReason::BadEntry),
             Input::Committed { batch, verdicts } => self.committed(batch, &verdicts, view, now),
             Input::LocalNews(news) => {
                 self.local_news(&news, view, now);
@@ -558,6 +559,7 @@ impl Session {
             Input::Room { full } => self.send(Message::Room(Room { full })),
             Input::Message(_)
             | Input::Malformed
+            | Input::Forged
             | Input::Committed { .. }
             | Input::LocalNews(_)
             | Input::Tick => {}

@@ -42,6 +42,8 @@ pub enum Input {
     Message(Message),
     /// Bytes arrived that are no frame.
     Malformed,
+    /// A statement that the peer passed on was not signed by its signer.
+    Forged,
     /// A [`Output::Commit`] is done; one verdict for each of its entries, in order.
     Committed {
         /// Which.
@@ -183,7 +185,7 @@ pub enum CloseReason {
     OverCredit,
     /// The peer sent entries that were not asked for.
     Unasked,
-    /// The peer sent an entry that no honest device keeps.
+    /// The peer sent an entry that no honest device keeps, or a statement that none passes on.
     BadEntry,
     /// The peer went silent while something was asked of it.
     Stalled,

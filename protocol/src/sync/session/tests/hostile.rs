@@ -107,6 +107,15 @@ fn entries_beyond_the_credit_or_forged_end_the_session() {
 }
 
 #[test]
+fn a_statement_that_is_not_signed_ends_the_session() {
+    let (closed, mut pair) = hostile(vec![]);
+    assert_eq!(closed, None);
+    pair.input(A, Input::Forged);
+    assert_eq!(pair.ends[A].closed, Some(CloseReason::BadEntry));
+    assert!(CloseReason::BadEntry.is_misbehaviour());
+}
+
+#[test]
 fn a_flood_ends_the_session_or_is_dropped() {
     let device_flood = Devices {
         first: 0,
