@@ -6,7 +6,7 @@
 //! of what members claim to have observed only so much is passed on.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     task::{Context, Poll},
 };
 
@@ -26,10 +26,11 @@ use super::{
     limits::{CANDIDATES, CANDIDATES_FOR},
 };
 
-/// Shows a behaviour the connections of members, and no other.
+/// Shows a behaviour the connections of members that are not kept away, and no other.
 pub(super) struct FamilyOnly<B> {
     pub(super) inner: B,
     members: BTreeSet<Peer>,
+    kept_away: BTreeMap<Peer, Instant>,
     shown: BTreeSet<ConnectionId>,
     candidates: Candidates,
 }
@@ -39,6 +40,7 @@ impl<B> FamilyOnly<B> {
         Self {
             inner,
             members: BTreeSet::new(),
+            kept_away: BTreeMap::new(),
             shown: BTreeSet::new(),
             candidates: Candidates::default(),
         }
@@ -48,8 +50,19 @@ impl<B> FamilyOnly<B> {
         self.members = members;
     }
 
-    fn is_member(&self, peer: &PeerId) -> bool {
-        Peer::of(peer).is_some_and(|peer| self.members.contains(&peer))
+    /// Hides the connections that a member makes until then. What it has by now goes on until they end.
+    pub(super) fn keep_away(&mut self, peer: Peer, until: Instant) {
+        let now = Instant::now();
+        self.kept_away.retain(|_, until| *until > now);
+        self.kept_away.insert(peer, until);
+    }
+
+    fn is_welcome(&self, peer: &PeerId) -> bool {
+        let Some(peer) = Peer::of(peer) else {
+            return false;
+        };
+        let until = self.kept_away.get(&peer);
+        self.members.contains(&peer) && until.is_none_or(|until| *until <= Instant::now())
     }
 }
 
@@ -89,7 +102,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for FamilyOnly<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.is_member(&peer) {
+        if !self.is_welcome(&peer) {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         let inner = &mut self.inner;
@@ -107,7 +120,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for FamilyOnly<B> {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        if !self.is_member(&peer) {
+        if !self.is_welcome(&peer) {
             return Ok(Either::Right(dummy::ConnectionHandler));
         }
         let inner = &mut self.inner;

@@ -179,6 +179,12 @@ impl Net {
         self.ask(|done| Command::Disconnect(peer, done)).await
     }
 
+    /// Closes every connection to a peer, and for so long gives it no part in the ways between homes: it gets no
+    /// place here and nothing is relayed for it. It may come back; what it opens is for others to answer or not.
+    pub async fn keep_away(&self, peer: Peer, time: Duration) -> Result<(), NetError> {
+        self.ask(|done| Command::KeepAway(peer, time, done)).await
+    }
+
     /// Closes one connection to a peer, and what stands beside it unused. Another
     /// one that [`NetEvent::Connected`] told of stays.
     pub async fn hang_up(&self, peer: Peer, wire: Wire) -> Result<(), NetError> {

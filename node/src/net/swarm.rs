@@ -45,6 +45,7 @@ pub(super) enum Command {
     Dial(Whom, Vec<Address>, Dialled),
     Open(Peer, Proto, Opened),
     Disconnect(Peer, oneshot::Sender<()>),
+    KeepAway(Peer, Duration, oneshot::Sender<()>),
     HangUp(Peer, Wire, oneshot::Sender<()>),
     Connected(oneshot::Sender<Vec<PeerPath>>),
     Shutdown(oneshot::Sender<()>),
@@ -164,6 +165,13 @@ impl Driver {
             }
             Command::Disconnect(peer, done) => {
                 streams.disconnect(peer);
+                done.send(())
+            }
+            Command::KeepAway(peer, time, done) => {
+                streams.disconnect(peer);
+                if let Some(ways) = self.swarm.behaviour_mut().ways.as_mut() {
+                    ways.keep_away(peer, Instant::now() + time);
+                }
                 done.send(())
             }
             Command::HangUp(peer, wire, done) => {

@@ -240,14 +240,16 @@ impl Network {
     /// Names a device that broke the protocol, keeps it away for a while, and ends what it has open.
     pub(super) async fn turn_out(&self, device: DeviceId) {
         self.blame(device).await;
-        self.keep_away(device);
-        self.cut_off(device).await;
+        self.keep_away(device).await;
     }
 
-    fn keep_away(&self, device: DeviceId) {
-        self.state()
-            .misbehaved
-            .insert(device, Instant::now() + KEEP_AWAY);
+    async fn keep_away(&self, device: DeviceId) {
+        let until = Instant::now() + KEEP_AWAY;
+        self.state().misbehaved.insert(device, until);
+        let kept = self.net().keep_away(peer_of(device), KEEP_AWAY).await;
+        if let Err(error) = kept {
+            tracing::debug!(device = %device.short(), %error, "not disconnected");
+        }
     }
 
     /// Remembers that a device sent what is provably wrong, to name it.

@@ -217,6 +217,36 @@ async fn a_removed_device_loses_what_is_relayed_to_it() {
     assert_eq!(anna.gone().await, ben.me());
 }
 
+#[tokio::test]
+async fn nothing_is_relayed_for_who_is_kept_away() {
+    const LONG: Duration = Duration::from_secs(3600);
+    let (relay, mut anna, mut ben, there) = three().await;
+    let whom = |node: &Node| Whom::Device(node.me());
+    relay.net.keep_away(ben.me(), LONG).await.unwrap();
+    ben.dial(&relay).await.unwrap();
+    let asked = ben.net.dial(whom(&anna), vec![there]).await;
+    assert!(asked.is_err(), "{asked:?}");
+    // Until its time is over.
+    relay.net.keep_away(ben.me(), Duration::ZERO).await.unwrap();
+    ben.dial(&relay).await.unwrap();
+    ben.net.dial(whom(&anna), vec![there]).await.unwrap();
+
+    relay.net.keep_away(anna.me(), LONG).await.unwrap();
+    assert!([relay.me(), ben.me()].contains(&anna.gone().await));
+    while ben.gone().await != anna.me() {}
+    anna.dial(&relay).await.unwrap();
+    // Another that comes after it has a place by now.
+    let mut carl = behind(8).await;
+    relay.allow(&[&anna, &ben, &carl]).await;
+    carl.allow(&[&relay, &ben]).await;
+    ben.allow(&[&relay, &anna, &carl]).await;
+    carl.dial(&relay).await.unwrap();
+    let at_carl = relayed(&mut carl).await;
+    ben.net.dial(whom(&carl), vec![at_carl]).await.unwrap();
+    let asked = ben.net.dial(whom(&anna), vec![there]).await;
+    assert!(asked.is_err(), "{asked:?}");
+}
+
 /// A member that asks for circuits without end, beside two others of the family.
 #[tokio::test]
 async fn a_member_that_floods_a_relay_leaves_room_for_the_others() {
