@@ -43,9 +43,9 @@ use crate::devices::{
 };
 
 /// What the node may grow by, whatever comes, in KiB.
-const GROWTH: u64 = 64 * 1024;
+pub(super) const GROWTH: u64 = 64 * 1024;
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The device that sends what is no breach.
 const PHONE: &str = "phone";
 /// How long a stream takes nothing before another is tried.
@@ -136,7 +136,7 @@ fn spaces(count: usize, dice: &mut Dice) -> Vec<SpaceId> {
     (0..count).map(|_| SpaceId(array(dice))).collect()
 }
 
-fn raw(length: usize, tag: u16, body: &[u8]) -> Vec<u8> {
+pub(super) fn raw(length: usize, tag: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(length).expect("it fits");
     [&length.to_le_bytes()[..], &tag.to_le_bytes(), body].concat()
 }
@@ -156,14 +156,14 @@ fn hello() -> Vec<u8> {
 }
 
 /// What the device knows of the family, as an honest one learns it.
-struct Lore {
+pub(super) struct Lore {
     spaces: Vec<SpaceId>,
     entries: Vec<EntryBytes>,
 }
 
 impl Lore {
     /// A log with photos.
-    fn log(&self) -> LogId {
+    pub(super) fn log(&self) -> LogId {
         let entries = self.entries.iter();
         let mut entries = entries.filter_map(|bytes| Entry::trust(bytes.clone()).ok());
         let photos = entries.find(|entry| !entry.header().blobs.is_empty());
@@ -198,7 +198,7 @@ fn claims(lore: &Lore, dice: &mut Dice) -> Message {
     })
 }
 
-fn many(id: u32, log: LogId) -> Vec<u8> {
+pub(super) fn many(id: u32, log: LogId) -> Vec<u8> {
     let most = u32::try_from(limits::GET_MANY_BLOBS).expect("few");
     // The same blob as often as may be: what is asked for is there.
     let ordinals = (0..most).map(|_| 0).collect();
@@ -339,15 +339,15 @@ async fn heard(stream: &mut Stream) -> Option<Message> {
 }
 
 /// A device's place in the network with nothing behind it that keeps to the rules.
-struct Bad {
+pub(super) struct Bad {
     net: Net,
     peer: Peer,
-    address: Address,
+    pub(super) address: Address,
 }
 
 impl Bad {
     /// Goes by the key of a home whose node does not run, and talks to one other.
-    async fn of(home: &Device, other: &Running) -> Self {
+    pub(super) async fn of(home: &Device, other: &Running) -> Self {
         let store = Store::open(&home.home).expect("a home");
         let identity = Identity::load(&store).expect("readable").expect("a key");
         // What is kept of a device begins with the seed of the key that it signs with.
@@ -375,7 +375,7 @@ impl Bad {
     }
 
     /// A stream, whatever becomes of it; none where the connection has just ended.
-    async fn open(&self, proto: Proto) -> Option<Stream> {
+    pub(super) async fn open(&self, proto: Proto) -> Option<Stream> {
         let dialled = self.net.dial(Whom::Device(self.peer), vec![self.address]);
         timeout(PATIENCE, dialled).await.expect("an answer").ok()?;
         let opened = timeout(PATIENCE, self.net.open(self.peer, proto)).await;
@@ -395,7 +395,7 @@ impl Bad {
     }
 
     /// Learns what it may know.
-    async fn lore(&self) -> Lore {
+    pub(super) async fn lore(&self) -> Lore {
         let began = Instant::now();
         loop {
             assert!(began.elapsed() < PATIENCE, "it is not let in");
@@ -476,7 +476,7 @@ impl Bad {
 }
 
 /// What a process has in memory of its own, in KiB.
-fn resident(node: &Running) -> u64 {
+pub(super) fn resident(node: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("RssAnon:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1));

@@ -48,5 +48,6 @@ mod strangers;
 mod takeout;
 mod terminal;
 mod two_homes;
+mod unread;
 mod unshared;
 mod watch;

@@ -35,8 +35,14 @@ pub(super) const FRAME: usize = 64_499;
 /// Yamux streams on one connection, both directions and pings included. The
 /// connection ends where a peer opens more.
 pub(super) const YAMUX_STREAMS: usize = 64;
-/// Receive window of all streams of one connection.
-pub(super) const YAMUX_WINDOW: usize = 64 * 1024 * 1024;
+/// Receive window of all streams of one connection: what yamux has each begin with, 256 KiB, and 8 MiB by which
+/// those grow that bring much. More is on its way to nobody: a device asks for no more at once, and TCP takes less.
+pub(super) const YAMUX_WINDOW: usize = YAMUX_STREAMS * 256 * 1024 + 8 * 1024 * 1024;
+/// What may wait unread of one peer, over all of its connections. One more byte ends the connection it comes by.
+pub(super) const UNREAD: usize = 24 * 1024 * 1024;
+/// What yamux takes for a frame that waits, besides its bytes: a place in a list that grows by doubling, and an
+/// allocation.
+pub(super) const FRAME_COST: usize = 96;
 /// Streams a connection may hold that libp2p has not begun to negotiate.
 pub(super) const WAITING_STREAMS: usize = 8;
 /// Inbound streams of one connection whose protocol is being negotiated.

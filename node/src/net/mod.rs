@@ -18,6 +18,7 @@
 //! and six where there are ways between homes.
 
 mod address;
+mod backlog;
 mod behaviour;
 mod dial;
 mod discovery;

@@ -4,7 +4,7 @@
 //! matter here: a frame as large as a Noise message, and a receive window
 //! that one peer cannot drive to a gigabyte. Peers with the usual settings
 //! are understood, and understand us. The muxer also notices that the other
-//! side has gone silent, and ends the connection.
+//! side has gone silent, or sends more than anybody reads, and ends the connection.
 
 use std::{
     collections::VecDeque,
@@ -21,24 +21,51 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite, FutureExt};
-use libp2p::core::{
-    muxing::{StreamMuxer, StreamMuxerEvent},
-    upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
+use libp2p::{
+    PeerId,
+    core::{
+        muxing::{StreamMuxer, StreamMuxerEvent},
+        upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
+    },
 };
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
+    backlog::{Backlog, Backlogs, Frames, Substream},
     event::Counters,
     limits::{FRAME, WAITING_STREAMS, YAMUX_STREAMS, YAMUX_WINDOW},
 };
 
-/// Turns an encrypted connection into a multiplexed one.
+/// What the connections of a node have in common.
 #[derive(Clone)]
-pub(super) struct Mux {
+pub(super) struct Muxing {
     pub(super) refused: Arc<Counters>,
     pub(super) silence: Duration,
     pub(super) farewell: Duration,
+    pub(super) backlogs: Backlogs,
+}
+
+impl Muxing {
+    /// For a connection with this peer.
+    pub(super) fn with(self, peer: &PeerId) -> Mux {
+        let backlog = self.backlogs.of(peer);
+        Mux {
+            refused: self.refused,
+            silence: self.silence,
+            farewell: self.farewell,
+            backlog,
+        }
+    }
+}
+
+/// Turns an encrypted connection into a multiplexed one.
+#[derive(Clone)]
+pub(super) struct Mux {
+    refused: Arc<Counters>,
+    silence: Duration,
+    farewell: Duration,
+    backlog: Backlog,
 }
 
 impl Mux {
@@ -52,6 +79,8 @@ impl Mux {
         let io = Watched {
             io,
             state: Arc::clone(&state),
+            frames: Frames::default(),
+            backlog: self.backlog.clone(),
         };
         let half = self.silence / 2;
         Muxer {
@@ -59,6 +88,7 @@ impl Mux {
             waiting: VecDeque::new(),
             refused: self.refused,
             state,
+            backlog: self.backlog,
             silent: false,
             half,
             check: Box::pin(sleep(half)),
@@ -102,9 +132,10 @@ pub(super) struct Muxer<C> {
     yamux: yamux::Connection<Watched<C>>,
     /// Inbound streams that yamux gave before libp2p asked for them. They
     /// come while the connection is driven and cannot be put back.
-    waiting: VecDeque<yamux::Stream>,
+    waiting: VecDeque<Substream>,
     refused: Arc<Counters>,
     state: Arc<LineState>,
+    backlog: Backlog,
     /// Nothing came in the last period.
     silent: bool,
     half: Duration,
@@ -125,12 +156,17 @@ pub(super) enum MuxerError {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
-    fn poll_yamux(&mut self, cx: &mut Context<'_>) -> Poll<Result<yamux::Stream, MuxerError>> {
+    fn poll_yamux(&mut self, cx: &mut Context<'_>) -> Poll<Result<Substream, MuxerError>> {
         let Some(stream) = ready!(self.yamux.poll_next_inbound(cx)) else {
             return Poll::Ready(Err(MuxerError::Closed));
         };
         self.state.used.store(true, Ordering::Relaxed);
-        Poll::Ready(stream.map_err(MuxerError::from))
+        let stream = stream.map_err(MuxerError::from);
+        Poll::Ready(stream.map(|stream| self.counted(stream)))
+    }
+
+    fn counted(&self, stream: yamux::Stream) -> Substream {
+        Substream::new(stream, self.backlog.clone())
     }
 
     /// Two periods in a row without a byte mean that nobody is there. Both
@@ -151,13 +187,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
-    type Substream = yamux::Stream;
+    type Substream = Substream;
     type Error = MuxerError;
 
     fn poll_inbound(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<yamux::Stream, MuxerError>> {
+    ) -> Poll<Result<Substream, MuxerError>> {
         let this = self.get_mut();
         match this.waiting.pop_front() {
             Some(stream) => Poll::Ready(Ok(stream)),
@@ -168,11 +204,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     fn poll_outbound(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<yamux::Stream, MuxerError>> {
+    ) -> Poll<Result<Substream, MuxerError>> {
         let this = self.get_mut();
-        let opened = ready!(this.yamux.poll_new_outbound(cx));
+        let opened = ready!(this.yamux.poll_new_outbound(cx))?;
         this.state.used.store(true, Ordering::Relaxed);
-        Poll::Ready(opened.map_err(MuxerError::from))
+        this.backlog.begin(opened.id().val());
+        Poll::Ready(Ok(this.counted(opened)))
     }
 
     /// A peer that does not read could hold the connection open for ever, so
@@ -223,6 +260,8 @@ struct LineState {
 struct Watched<C> {
     io: C,
     state: Arc<LineState>,
+    frames: Frames,
+    backlog: Backlog,
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
@@ -231,8 +270,13 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.state.heard.store(true, Ordering::Relaxed);
+        let this = &mut *self;
+        let read = ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        this.state.heard.store(true, Ordering::Relaxed);
+        if !this.frames.count(&buffer[..read], &this.backlog) {
+            tracing::warn!("a device sends more than anybody reads: the connection is ended");
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
         Poll::Ready(Ok(read))
     }
 }
@@ -247,7 +291,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.backlog.flushed();
+        Poll::Ready(Ok(()))
     }
 
     /// Closes for writing, then reads until the peer closes as well. A TCP
@@ -283,15 +329,17 @@ mod tests {
 
     fn muxer(io: DuplexStream, mode: yamux::Mode) -> (Muxer<Pipe>, Arc<Counters>) {
         let refused = Arc::new(Counters::default());
-        let mux = Mux {
+        let muxing = Muxing {
             refused: Arc::clone(&refused),
             silence: Duration::from_secs(60),
             farewell: Duration::from_millis(50),
+            backlogs: Backlogs::default(),
         };
+        let mux = muxing.with(&PeerId::random());
         (mux.start(io.compat(), mode), refused)
     }
 
-    async fn opened(muxer: &mut Muxer<Pipe>) -> yamux::Stream {
+    async fn opened(muxer: &mut Muxer<Pipe>) -> Substream {
         poll_fn(|cx| Pin::new(&mut *muxer).poll_outbound(cx))
             .await
             .unwrap()

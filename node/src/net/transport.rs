@@ -14,9 +14,10 @@ use libp2p::{
 };
 
 use super::{
+    backlog::Backlogs,
     event::Counters,
     limits::{FAREWELL, NetLimits, READ_BUFFER},
-    muxer::Mux,
+    muxer::Muxing,
     places::Bounded,
 };
 
@@ -35,14 +36,15 @@ pub(super) fn build(
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let noise = noise::Config::new(key)?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let mux = Mux {
+    let muxing = Muxing {
         refused,
         silence: limits.silence,
         farewell: FAREWELL,
+        backlogs: Backlogs::default(),
     };
     let lines = match circuits {
-        None => secure(tcp, noise, mux, limits),
-        Some(circuits) => secure(circuits.or_transport(tcp), noise, mux, limits),
+        None => secure(tcp, noise, muxing, limits),
+        Some(circuits) => secure(circuits.or_transport(tcp), noise, muxing, limits),
     };
     Ok(Bounded::new(lines).boxed())
 }
@@ -50,7 +52,7 @@ pub(super) fn build(
 fn secure<T>(
     lines: T,
     noise: noise::Config,
-    mux: Mux,
+    muxing: Muxing,
     limits: &NetLimits,
 ) -> Boxed<(PeerId, StreamMuxerBox)>
 where
@@ -64,7 +66,7 @@ where
         .map(|line, _| BufReader::with_capacity(READ_BUFFER, line))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(mux)
+        .multiplex_ext(move |peer, _| muxing.with(peer))
         .timeout(limits.handshake)
         .boxed()
 }

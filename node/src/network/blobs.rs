@@ -63,7 +63,9 @@ impl Network {
             return;
         }
         let network = self.clone();
+        let places = self.places(device).served;
         tokio::spawn(async move {
+            let _place = places.acquire_owned().await;
             match serve::serve(&network, device, stream).await {
                 Ok(()) => {}
                 Err(Ended::Misbehaved) => {

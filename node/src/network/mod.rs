@@ -26,7 +26,7 @@ use heirloom_protocol::{
     id::DeviceId,
     sync::want::Path as Way,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -115,6 +115,26 @@ struct State {
     handing: pair::Handing,
     /// When a peer was last served a blob.
     served_at: Option<std::time::Instant>,
+    places: BTreeMap<DeviceId, Places>,
+}
+
+/// What a device may have going on at once, over all of its connections: what is on its way out is in memory until it
+/// takes it. One more waits, and is not read.
+#[derive(Clone)]
+struct Places {
+    /// Streams by which it asks for blobs: it fetches by one, and asks what is held by one or two.
+    served: Arc<Semaphore>,
+    /// Sessions: one, beside one that ends.
+    sessions: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            served: Arc::new(Semaphore::new(4)),
+            sessions: Arc::new(Semaphore::new(2)),
+        }
+    }
 }
 
 /// Streams of one guest that wait.
@@ -263,6 +283,10 @@ impl Network {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places(&self, device: DeviceId) -> Places {
+        self.state().places.entry(device).or_default().clone()
     }
 
     fn stir(&self) {

@@ -227,8 +227,11 @@ impl Network {
         let network = self.clone();
         let wire = stream.wire();
         tracing::info!(device = %device.short(), "a device is there");
+        let places = self.places(device).sessions;
         tokio::spawn(async move {
+            let place = places.acquire_owned().await;
             let ended = network.pump((device, number), stream, waiting).await;
+            drop(place);
             match ended {
                 Ok(Some(reason)) if reason.is_misbehaviour() => {
                     tracing::warn!(device = %device.short(), ?reason, "a device broke the protocol");
@@ -323,7 +326,7 @@ impl Network {
                 break step.closed;
             }
         };
-        drop(say);
+        drop((say, frames));
         reader.abort();
         // What was said last still goes out, unless the peer does not read it.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), writer).await;
