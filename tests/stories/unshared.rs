@@ -155,6 +155,45 @@ fn who_was_taken_out_of_an_album_is_told_and_keeps_what_they_added() {
 }
 
 #[test]
+fn a_photo_whose_library_copy_is_in_the_trash_comes_back_when_the_share_ends() {
+    let mut shared = Shared::new();
+    let node = shared.serve();
+    let (one, other) = (shared.photo("one.bmp"), shared.photo("other.bmp"));
+    for photo in [&one, &other] {
+        shared.b.ok(&["import", photo]);
+        shared.b.ok(&["import", photo, "--album", "Summer"]);
+    }
+    let ids = |args: &[&str]| -> Vec<String> {
+        let lines = shared.b.ok(&[&["list"], args].concat());
+        let assets = lines.iter().filter(|line| line["type"] == "asset");
+        let id = |asset: &Value| asset["id"].as_str().expect("an id").to_owned();
+        assets.map(id).collect()
+    };
+    for id in ids(&["--album", "Library"]) {
+        shared.b.ok(&["trash", &id, "--album", "Library"]);
+    }
+    shared.b.ok(&["sync"]);
+    assert_eq!(names(&shared.b, &["--album", "Library"]), [""; 0]);
+
+    shared.a.ok(&["unshare", "Summer", "Ben"]);
+    shared.b.ok(&["sync"]);
+    assert_eq!(
+        names(&shared.b, &["--album", "Library"]),
+        ["early.bmp", "one.bmp", "other.bmp"]
+    );
+    assert_eq!(names(&shared.b, &["--trashed"]), [""; 0]);
+    // What is deleted afterwards stays deleted.
+    let again = ids(&["--album", "Library"]);
+    shared.b.ok(&["trash", &again[0]]);
+    shared.b.ok(&["sync"]);
+    assert_eq!(names(&shared.b, &[]).len(), 2);
+    drop(node);
+    for device in [&shared.a, &shared.b] {
+        device.never_panicked();
+    }
+}
+
+#[test]
 fn a_running_node_hears_at_once_and_who_is_let_in_again_is_told_nothing_more() {
     let mut shared = Shared::new();
     let node = shared.serve();

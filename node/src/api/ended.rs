@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use heirloom_protocol::{
+    album::asset::Asset,
+    id::{AlbumId, PlainHash},
+    op::Op,
+};
 use serde_json::{Value, json};
 
-use super::{ApiError, Done, copy::add_again, pick, problem::Problem};
+use super::{ApiError, Done, copy::add_again, pick, problem::Problem, write::Edits};
 use crate::{
     catalog::{Item, instant_text},
     node::Node,
@@ -90,6 +95,26 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
     view.ended.values().filter(lately).map(problem).collect()
 }
 
+/// Where a photo of an album that is no longer shared is found again.
+enum Found {
+    /// In sight, or deleted by this person since.
+    Seen,
+    /// In the library's trash alone, as this item.
+    Trashed(AssetKey),
+    Nowhere,
+}
+
+/// What is to be done about photos of albums that are no longer shared.
+#[derive(Default)]
+struct Sorted {
+    /// Nothing is to be done about these.
+    seen: Vec<AssetKey>,
+    /// These come back from the library's trash, with what they are in there.
+    trashed: Vec<(AssetKey, AssetKey)>,
+    /// These are nowhere else, and their bytes are here.
+    lost: Vec<Item>,
+}
+
 /// Puts into the library what this person had in albums when they were taken out of them, and that is in
 /// sight nowhere else. What is not on this device waits. Durable when it returns.
 pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
@@ -106,10 +131,15 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
     };
     // One that is lowered as a viewer still, or was let in again, may see all of it where it was.
     let store = node.store().clone();
-    let sorted = node.blocking(move || sort(&store, &view, items));
-    let (seen, lost) = sorted.await??;
-    let mut done: Vec<AssetKey> = seen;
-    for batch in lost.chunks(64) {
+    let sorted = node.blocking(move || sort(&store, &view, library, items));
+    let sorted = sorted.await??;
+    let mut done: Vec<AssetKey> = sorted.seen;
+    let mut edits = Edits::default();
+    let back = sorted.trashed.iter().map(|(_, trashed)| trashed.item);
+    edits.say_of_all([(library, back.collect())].into(), Op::Restore);
+    edits.record(node).await?;
+    done.extend(sorted.trashed.iter().map(|(key, _)| *key));
+    for batch in sorted.lost.chunks(64) {
         let kept = add_again(node, library, batch.to_vec()).await?;
         tracing::info!(
             added = kept.added,
@@ -125,44 +155,76 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Those that are in sight, and those that are not and whose bytes are here.
+/// What is to be done about each item.
 fn sort(
     store: &Store,
     view: &View,
+    library: AlbumId,
     items: Vec<Item>,
-) -> Result<(Vec<AssetKey>, Vec<Item>), StoreError> {
+) -> Result<Sorted, StoreError> {
     let held = crate::catalog::Held::of(store);
-    let (mut seen, mut lost, mut contents) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut sorted, mut contents) = (Sorted::default(), BTreeSet::new());
     for item in items {
         let Some(content) = item.content() else {
             continue;
         };
         // Several of one content are kept once.
-        if is_seen(store, view, content)? || contents.contains(&content) {
-            seen.push(item.key);
-        } else if held.has_originals(&item, view.person)? {
-            contents.insert(content);
-            lost.push(item);
+        if contents.contains(&content) {
+            sorted.seen.push(item.key);
+            continue;
+        }
+        match find(store, view, (library, item.key.album), content)? {
+            Found::Seen => sorted.seen.push(item.key),
+            Found::Trashed(trashed) => {
+                contents.insert(content);
+                sorted.trashed.push((item.key, trashed));
+            }
+            Found::Nowhere if held.has_originals(&item, view.person)? => {
+                contents.insert(content);
+                sorted.lost.push(item);
+            }
+            Found::Nowhere => {}
         }
     }
-    Ok((seen, lost))
+    Ok(sorted)
 }
 
-/// Whether this person has an item of some content in an album that they can see, its trash included.
-fn is_seen(
+/// Looks for this person's items of some content in the albums that they can see.
+///
+/// One in the trash is not in sight: it was in the ended album as well when it was put there, and time purges it.
+fn find(
     store: &Store,
     view: &View,
-    content: heirloom_protocol::id::PlainHash,
-) -> Result<bool, StoreError> {
+    (library, ended): (AlbumId, AlbumId),
+    content: PlainHash,
+) -> Result<Found, StoreError> {
+    let mut found = Found::Nowhere;
     for key in items_with(store, content)? {
         if !view.albums.contains_key(&key.album) {
             continue;
         }
         let asset = key.load(store)?;
-        let is_own = view.person.is_some() && asset.owner() == view.person;
-        if is_own && !asset.is_purged() {
-            return Ok(true);
+        if view.person.is_none() || asset.owner() != view.person {
+            continue;
+        }
+        let is_gone = asset.is_purged() || asset.trashed().is_some();
+        if !is_gone || is_deleted_since(view, ended, &asset) {
+            return Ok(Found::Seen);
+        }
+        if key.album == library && !asset.is_purged() {
+            found = Found::Trashed(key);
         }
     }
-    Ok(false)
+    Ok(found)
+}
+
+/// Whether another device deleted an item after an album had ended: it knew what became of the photos, so they
+/// are not brought back here. What this device deleted it deleted before it heard.
+fn is_deleted_since(view: &View, ended: AlbumId, asset: &Asset) -> bool {
+    let fate = asset.trashed().or_else(|| asset.purged());
+    let Some((fate, album)) = fate.zip(view.ended.get(&ended)) else {
+        return false;
+    };
+    let stamp = fate.origin.stamp;
+    stamp.log.device != view.device && stamp.hlc.time().0 > album.at
 }
