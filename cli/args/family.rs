@@ -199,6 +199,9 @@ pub(crate) enum PeopleAct {
     Remove {
         /// The person, by name or id
         person: String,
+        /// Remove them even where nobody else is known to have an original
+        #[arg(long)]
+        with_last_copies: bool,
     },
 }
 
@@ -232,6 +235,9 @@ pub(crate) enum DeviceAct {
         /// Treat it as in a stranger's hands: honour nothing it may still write
         #[arg(long)]
         lost: bool,
+        /// Remove it even where no other device is known to have an original
+        #[arg(long)]
+        with_last_copies: bool,
     },
     /// Let a device keep everything it may see, or only what it has room for
     Policy {

@@ -12,24 +12,15 @@ use crate::{
 };
 
 pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    if let DeviceAct::Remove { device, lost } = &args.act {
-        let body = json!({"do": "remove", "device": device, "lost": lost, "dry_run": true});
-        let would = talk.answer("device", body, &mut super::unknown).await?;
-        // There is nothing left to ask.
-        let is_gone = would.is("removed_before");
-        let fewer = would.count("fewer");
-        let mut question = format!("Remove the device {device} from the family?");
-        if fewer > 0 {
-            let photos = text::count(fewer, "item has", "items have");
-            let told = format!("Without it {photos} fewer copies than you want.");
-            match talk.ui.manner.yes {
-                // Who is not asked is told as well.
-                true => talk.ui.warn(&told),
-                false => question = format!("{told} {question}"),
-            }
-        }
-        if !is_gone {
-            talk.sure(&question).await?;
+    if let DeviceAct::Remove { device, .. } = &args.act {
+        let mut asked = body(&args.act);
+        asked["dry_run"] = json!(true);
+        let would = talk.answer("device", asked, &mut super::unknown).await?;
+        let question = format!("Remove the device {device} from the family?");
+        // There is nothing left to ask where it is gone.
+        match would.is("removed_before") {
+            true => {}
+            false => ask(talk, &would, "it", &question).await?,
         }
     }
     let mut table = text::Table::default();
@@ -57,6 +48,37 @@ pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliErro
         _ => super::unknown(ui, line),
     })
     .await
+}
+
+/// Asks whether devices are to go, and says what photos lose with them.
+pub(super) async fn ask(
+    talk: &mut Talk<'_>,
+    would: &Line,
+    they: &str,
+    question: &str,
+) -> Result<(), CliError> {
+    let mut told = Vec::new();
+    let (fewer, last) = (would.count("fewer"), would.count("last"));
+    if last > 0 {
+        let photos = text::count(last, "item", "items");
+        told.push(format!(
+            "No other device is known to have the original of {photos}."
+        ));
+    }
+    if fewer > 0 {
+        let photos = text::count(fewer, "item has", "items have");
+        told.push(format!(
+            "Without {they} {photos} fewer copies than you want."
+        ));
+    }
+    // Who is not asked is told as well.
+    if talk.ui.manner.yes {
+        for told in told.drain(..) {
+            talk.ui.warn(&told);
+        }
+    }
+    told.push(question.to_owned());
+    talk.sure(&told.join(" ")).await
 }
 
 /// What a device that is gone could read of an album.
@@ -92,8 +114,12 @@ fn body(act: &DeviceAct) -> Value {
         DeviceAct::Rename { device, name } => {
             json!({"do": "rename", "device": device, "name": name})
         }
-        DeviceAct::Remove { device, lost } => {
-            json!({"do": "remove", "device": device, "lost": lost})
+        DeviceAct::Remove {
+            device,
+            lost,
+            with_last_copies,
+        } => {
+            json!({"do": "remove", "device": device, "lost": lost, "last": with_last_copies})
         }
         DeviceAct::Policy {
             device,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Talk;
+use super::{Talk, device};
 use crate::{
     args::{People, PeopleAct},
     error::CliError,
@@ -10,11 +10,12 @@ use crate::{
 };
 
 pub(super) async fn run(args: People, talk: &mut Talk<'_>) -> Result<u8, CliError> {
-    if let PeopleAct::Remove { person } = &args.act {
-        talk.sure(&format!(
-            "Remove {person} and all their devices from the family?"
-        ))
-        .await?;
+    if let PeopleAct::Remove { person, .. } = &args.act {
+        let mut asked = body(&args.act);
+        asked["dry_run"] = json!(true);
+        let would = talk.answer("people", asked, &mut super::unknown).await?;
+        let question = format!("Remove {person} and all their devices from the family?");
+        device::ask(talk, &would, "them", &question).await?;
     }
     let mut table = text::Table::default();
     talk.act("people", body(&args.act), |ui, line| match line.kind() {
@@ -28,7 +29,7 @@ pub(super) async fn run(args: People, talk: &mut Talk<'_>) -> Result<u8, CliErro
                 PeopleAct::Rename { person, name } => {
                     ui.say(text::plain(&format!("{person} is now called {name}.")));
                 }
-                PeopleAct::Remove { person } => {
+                PeopleAct::Remove { person, .. } => {
                     ui.say(text::plain(&format!(
                         "Removed {person}. New photos are out of their reach."
                     )));
@@ -46,7 +47,10 @@ fn body(act: &PeopleAct) -> Value {
         PeopleAct::Rename { person, name } => {
             json!({"do": "rename", "person": person, "name": name})
         }
-        PeopleAct::Remove { person } => json!({"do": "remove", "person": person}),
+        PeopleAct::Remove {
+            person,
+            with_last_copies,
+        } => json!({"do": "remove", "person": person, "last": with_last_copies}),
     }
 }
 

@@ -135,3 +135,66 @@ fn a_cache_keeps_within_its_limit_and_never_drops_what_too_few_others_hold() {
         device.never_panicked();
     }
 }
+
+#[test]
+fn the_last_known_originals_go_with_a_device_only_where_that_is_said() {
+    let homes = Homes::new();
+    let [desktop, laptop, phone] = ["desktop", "laptop", "phone"].map(|name| homes.device(name));
+    desktop.init("Berger", "Anna", "desktop");
+    let mut dice = Dice::new();
+    let mut photo = |name: &str| {
+        let path = homes.path().join(name);
+        fs::write(&path, pictures::bmp(90, &mut dice)).expect("a photo");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    desktop.ok(&["import", &photo("annas.bmp"), "--album", "Summer"]);
+    let node = desktop.serve();
+    pair(&desktop, &["--device"], &laptop, "laptop", link);
+    let ben = ["--person", "Ben", "--album", "Summer"];
+    pair(&desktop, &ben, &phone, "phone", link);
+    laptop.ok(&["device", "policy", "laptop", "cache"]);
+    for device in [&laptop, &phone] {
+        know(device, &node);
+        device.ok(&["sync"]);
+    }
+    drop(node);
+    // What Ben adds comes to the laptop, and its original stays on his phone.
+    let node = laptop.serve();
+    phone.know_only(&node.addresses()[0]);
+    phone.ok(&["import", &photo("bens.bmp"), "--album", "Summer"]);
+    phone.ok(&["sync"]);
+    drop(node);
+    assert_eq!(laptop.assets().len(), 2);
+    let nowhere = || laptop.ok(&["status"])[0]["nowhere"].clone();
+    assert_eq!(nowhere(), 0);
+
+    for args in [["people", "remove", "Ben"], ["device", "remove", "phone"]] {
+        let (refused, exit) = laptop.run(&args, "");
+        assert_eq!((&refused["id"], exit), (&"E-NOT-ALLOWED".into(), 1));
+        let message = refused["message"].to_string();
+        assert!(message.contains("the originals of 1 photo"), "{message}");
+        assert!(refused["hint"].to_string().contains("--with-last-copies"));
+    }
+    assert_eq!(nowhere(), 0);
+    let removed = laptop.ok(&["people", "remove", "Ben", "--with-last-copies", "--yes"]);
+    assert_eq!(removed.last().expect("a summary")["last"], 1);
+    assert_eq!(nowhere(), 1);
+    // Of what Ben's phone had as well, the desktop has the last one now; what is lost is gone anyway.
+    let (refused, exit) = laptop.run(&["device", "remove", "desktop"], "");
+    assert_eq!((&refused["id"], exit), (&"E-NOT-ALLOWED".into(), 1));
+    let removed = laptop.ok(&["device", "remove", "desktop", "--lost", "--yes"]);
+    assert_eq!(removed.last().expect("a summary")["last"], 1);
+    assert_eq!(nowhere(), 2);
+    let told = problems(&laptop);
+    assert!(told.contains("the original of 2 photos"), "{told}");
+    // Imported again, they are whole.
+    let files: Vec<String> = ["annas.bmp", "bens.bmp"]
+        .iter()
+        .map(|name| homes.path().join(name).to_str().expect("UTF-8").to_owned())
+        .collect();
+    laptop.ok(&["import", &files[0], &files[1], "--album", "Summer"]);
+    assert_eq!(nowhere(), 0);
+    for device in [&desktop, &laptop, &phone] {
+        device.never_panicked();
+    }
+}

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, ApiError, Done, Doorway,
+    last::Loss,
     live::Live,
     pick::{self, name},
 };
 use crate::{
-    catalog::{self, Held, instant_text},
+    catalog::{self, instant_text},
     net::Peer,
     node::Node,
     runtime::View,
@@ -38,7 +39,7 @@ pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
         }
         "remove" => {
             let person = pick::person(&view, pick::text(body, "person")?)?;
-            remove_person(node, &view, person).await
+            remove_person(node, &view, person, body).await
         }
         other => Err(ApiError::usage(&format!("people does not know {other:?}"))),
     }
@@ -76,12 +77,21 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
                 return again(node, &view, row, body, answer).await;
             }
             let (row, called) = (owned(&view, body)?, pick::text(body, "device")?);
-            let fewer = fewer(node, &view, row.id).await?;
-            if pick::flag(body, "dry_run") {
-                return Ok(json!({"device": row.id.to_string(), "fewer": fewer, "dry_run": true}));
-            }
-            let mut removed = remove_device(node, &view, row.id).await?;
-            removed["fewer"] = json!(fewer);
+            let loss = Loss::without(node, &view, [row.id].into()).await?;
+            let quoted = pick::quoted(called);
+            let again = format!(
+                "heirloom device remove {quoted} --with-last-copies, or --lost if it is gone anyway"
+            );
+            loss.allow(body, &view.device_name(&row.id), &again)?;
+            let mut removed = match pick::flag(body, "dry_run") {
+                true => {
+                    let mut would = json!({"device": row.id.to_string(), "dry_run": true});
+                    loss.tell(&mut would);
+                    return Ok(would);
+                }
+                false => remove_device(node, &view, row.id).await?,
+            };
+            loss.tell(&mut removed);
             match pick::flag(body, "lost") {
                 true => {
                     let reach = reach(node, &view, (row, called), None, answer).await?;
@@ -211,30 +221,7 @@ fn leaves_an_admin(view: &View, gone: impl Fn(&DeviceRow) -> bool) -> Result<(),
     )
 }
 
-/// How many photos have as many copies as are wanted, and would not have them without a device.
-async fn fewer(node: &Node, view: &View, gone: DeviceId) -> Result<u64, ApiError> {
-    let (store, view) = (node.store().clone(), view.clone());
-    let counted = node.blocking(move || {
-        let held = Held::of(&store);
-        let mut fewer = 0;
-        for folded in catalog::read(&store, &view)?.iter() {
-            if folded.is_trashed() {
-                continue;
-            }
-            let here = held.here(&folded)?.original;
-            let items = folded.items.iter().map(|item| &item.asset);
-            let mut holders = view.peers.holders_of(items, view.person);
-            let wanted = view.copies_wanted_of(&folded);
-            let is_safe = view.copies_at(&holders, here).has(wanted);
-            holders.remove(&gone);
-            fewer += u64::from(is_safe && !view.copies_at(&holders, here).has(wanted));
-        }
-        Ok::<_, StoreError>(fewer)
-    });
-    Ok(counted.await??)
-}
-
-async fn remove_person(node: &Node, view: &View, person: PersonId) -> Done {
+async fn remove_person(node: &Node, view: &View, person: PersonId, body: &Value) -> Done {
     if person == view.founder {
         return Err(
             ApiError::not_allowed("whoever founded the family is never removed")
@@ -244,11 +231,25 @@ async fn remove_person(node: &Node, view: &View, person: PersonId) -> Done {
     }
     own_or_admin(view, Some(person))?;
     leaves_an_admin(view, |row| row.person == Some(person))?;
+    let theirs = view.others().filter(|row| row.person == Some(person));
+    let loss = Loss::without(node, view, theirs.map(|row| row.id).collect()).await?;
+    let name = view.person_name(&person);
+    let again = format!(
+        "heirloom people remove {} --with-last-copies",
+        pick::quoted(&name)
+    );
+    loss.allow(body, &format!("those of {name}"), &again)?;
+    let mut told = json!({"person": person.to_string()});
+    loss.tell(&mut told);
+    if pick::flag(body, "dry_run") {
+        told["dry_run"] = json!(true);
+        return Ok(told);
+    }
     let after = remove(node, Op::RemovePerson((person,))).await?;
     if after.people.persons.iter().any(|row| row.id == person) {
         return Err(overruled());
     }
-    Ok(json!({"person": person.to_string()}))
+    Ok(told)
 }
 
 async fn remove_device(node: &Node, view: &View, device: DeviceId) -> Done {
@@ -298,8 +299,7 @@ async fn again(node: &Node, view: &View, row: &DeviceRow, body: &Value, answer: 
         return Err(owned(view, body).err().unwrap_or_else(overruled));
     }
     let at = row.removed_at.map(instant_text);
-    let mut summary =
-        json!({"device": row.id.to_string(), "fewer": 0, "removed_before": true, "removed_at": at});
+    let mut summary = json!({"device": row.id.to_string(), "fewer": 0, "last": 0, "removed_before": true, "removed_at": at});
     if pick::flag(body, "dry_run") {
         summary["dry_run"] = json!(true);
     } else {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::words::admins;
 use super::{
-    Answer, ApiError, Done, Doorway, doctor, ended, followed,
+    Answer, ApiError, Done, Doorway, doctor, ended, followed, last,
     live::Live,
     offload::{limit_of, may_offload},
     past,
@@ -48,6 +48,8 @@ struct Sums {
     gone: Option<Problem>,
     /// Photos that were found damaged or missing here, and that no other device says it holds.
     lost: u64,
+    /// Photos whose original no device of the family is known to have.
+    nowhere: u64,
     /// Bytes of the originals that are here, and how many photos of these too few others keep.
     here: (u64, u64),
     /// Items that are not in the trash, by album.
@@ -85,6 +87,7 @@ pub(super) async fn status(
     let ended = node.ask(|runtime| runtime.missed_no_longer()).await?;
     let damaged = damaged(node, &live, &missed, &ended);
     problems.extend(of_damage(damaged, sums.lost, peers.is_empty()));
+    problems.extend(last::problem(sums.nowhere));
     let may_go = may_offload(node, &view).await.is_ok();
     problems.extend(followed::problems(doorway, node, &view).await?);
     problems.extend(over_limit(&sums, &view, may_go));
@@ -106,7 +109,7 @@ pub(super) async fn status(
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "archives": archives(&view),
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
-            "damaged": damaged, "lost": sums.lost,
+            "damaged": damaged, "lost": sums.lost, "nowhere": sums.nowhere,
             "peers": peers, "depots": depots,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
@@ -244,6 +247,7 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
             }
         }
         sums.lost += u64::from(is_marred && !here && view.kept_on(&folded, false).is_empty());
+        sums.nowhere += u64::from(!is_marred && !here && last::is_nowhere(view, &folded));
         sums.assets += 1;
         let parts = folded.first().asset.all_parts();
         let bytes = parts.map(|(part, _)| part.len).sum::<u64>();

@@ -58,6 +58,18 @@ impl Peers {
         self.audits.get(device)
     }
 
+    /// Whether a device has said anything of what it holds.
+    pub fn has_told(&self, device: &DeviceId) -> bool {
+        self.have.peers().any(|peer| peer == device)
+    }
+
+    /// Whether a device has said of a blob that it holds it or not: it speaks of the log up to there.
+    pub fn has_told_of(&self, device: &DeviceId, blob: &BlobRef) -> bool {
+        let bits = self.have.bits(device, &blob.log);
+        let last = bits.and_then(roaring::RoaringBitmap::max);
+        last.is_some_and(|last| last >= blob.ordinal)
+    }
+
     /// The devices that hold every original without which items that are one photo are not whole for `me`.
     pub fn holders_of<'a>(
         &self,

@@ -40,6 +40,18 @@ export async function trash(ids, album) {
   } catch (fault) { noticeFault(fault); return false; }
 }
 
+/** Removes a device or a person; where the last known originals would go as well, asks once more. Nothing, if that is not meant.
+ *  @param {string} what @param {any} body @param {string} name @returns {Promise<any>} */
+export async function removeFromFamily(what, body, name) {
+  try {
+    return await act(what, body);
+  } catch (/** @type {any} */ fault) {
+    if (!fault.why || fault.why.id !== "last") throw fault;
+    const sure = await confirm({ title: t("last.ask", { name }), text: t("error.E-NOT-ALLOWED.last", { n: fault.why.n }), yes: t("last.yes"), danger: true });
+    return sure ? act(what, { ...body, last: true }) : null;
+  }
+}
+
 /** @param {string[]} ids @returns {Promise<boolean>} */
 export async function restore(ids) {
   try {

@@ -3,6 +3,7 @@ import { Component, html, icon, Loading, Face, Dialog, IconButton, confirm, laye
 import { t, clean, instant } from "./text.js";
 import { act, rows } from "./api.js";
 import { home } from "./home.js";
+import { removeFromFamily } from "./deeds.js";
 import { invite } from "./invite.js";
 import { isAdmin } from "./pick.js";
 
@@ -45,8 +46,8 @@ export class People extends Component {
         if (said) await act("people", { do: "rename", person: person.id, name: said });
       } else if (deed === "remove") {
         if (!await confirm({ title: t("people.remove.ask", { name }), text: t("people.remove.text", { name }), yes: t("people.remove"), danger: true })) return;
-        await act("people", { do: "remove", person: person.id });
-        notice(t("people.removed", { name }));
+        const done = await removeFromFamily("people", { do: "remove", person: person.id }, name);
+        if (done) notice(t("people.removed", { name }));
       }
     } catch (fault) { noticeFault(fault); }
     this.again();

@@ -5,6 +5,7 @@ import { act, rows } from "./api.js";
 import { home, isUnprinted, shield, turnedAway } from "./home.js";
 import { invite } from "./invite.js";
 import { checkWords } from "./recovery.js";
+import { removeFromFamily } from "./deeds.js";
 
 /** What needs a person, in sentences of the table where it has one, with what to do next.
  *  @param {any} status @returns {{text: string, next?: {text: string, go: () => void}}[]} */
@@ -177,8 +178,8 @@ export class Safety extends Component {
     } else if (deed === "offload") {
       await layer((done) => html`<${Dialog} title=${t("offload")} onClose=${done}>${(/** @type {any} */ close) => html`<${Offload} close=${close}/>`}<//>`);
     } else if (await confirm({ title: t(`device.${deed}.ask`, { name }), text: [t(`device.${deed}.warn`, { name }), ...costs(id, name)].join(" "), yes: t(deed === "retire" ? "device.retire" : "device.remove"), danger: true })) {
-      const done = await act("device", { do: "remove", device: id, lost: deed === "lost" });
-      notice(done.lost ? t("device.lost.done", { name, n: done.assets }) : t("device.retired", { name }));
+      const done = await removeFromFamily("device", { do: "remove", device: id, lost: deed === "lost" }, name);
+      if (done) notice(done.lost ? t("device.lost.done", { name, n: done.assets }) : t("device.retired", { name }));
     }
   }
   render() {
