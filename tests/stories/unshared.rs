@@ -334,3 +334,116 @@ fn who_hears_late_of_the_end_of_a_share_and_of_the_loss_of_the_device_is_out_as_
         device.never_panicked();
     }
 }
+
+/// Lets Ben join Anna's node for the album Summer, with words that he has checked.
+fn join_with_words(a: &Device, b: &Device) {
+    let whom = ["--yes", "invite", "--person", "Ben", "--album", "Summer"];
+    let mut invite = a.start(&whom);
+    let code = link(&invite.line("invite"));
+    let join = ["--yes", "join", "--device", "phone", "-"];
+    let (joined, exit) = b.run(&join, &format!("{code}\n"));
+    assert_eq!((exit, invite.end().1), (0, 0), "{joined}");
+    let words = joined["recovery"].as_array().expect("24 words");
+    let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+    let (checked, exit) = b.run(
+        &["recovery", "check", "-"],
+        &format!("{}\n", words.join(" ")),
+    );
+    assert_eq!(exit, 0, "{checked}");
+    b.ok(&["keep", "set", "--copies", "1"]);
+}
+
+/// A photo of Ben's in the album Summer.
+fn add_bens(homes: &Homes, b: &Device) {
+    let photo = homes.path().join("bens.bmp");
+    fs::write(&photo, pictures::bmp(90, &mut Dice::new())).expect("a photo");
+    let photo = photo.to_str().expect("UTF-8");
+    b.ok(&["import", photo, "--album", "Summer"]);
+}
+
+#[test]
+fn an_original_does_not_leave_its_owner_for_devices_that_would_not_give_it_back() {
+    let homes = Homes::new();
+    let [a, attic, b] = ["a", "attic", "b"].map(|name| homes.device(name));
+    a.init("Berger", "Anna", "laptop");
+    a.ok(&["album", "create", "Summer"]);
+    let node = a.serve();
+    pair(&a, &["--keeper", "attic"], &attic, "attic", link);
+    let keeper = attic.serve();
+    join_with_words(&a, &b);
+    for address in [&node.addresses()[0], &keeper.addresses()[0]] {
+        b.ok(&["peer", "add", address]);
+    }
+    b.ok(&["sync"]);
+    add_bens(&homes, &b);
+    b.ok(&["sync"]);
+
+    // Both would promise to keep it, and would give Ben nothing once the share ended.
+    for args in [vec!["offload", "--dry-run"], vec!["--yes", "offload"]] {
+        let (lines, exit) = b.start(&args).all();
+        assert_eq!(exit, 3, "{lines:?}");
+        let reason = lines.iter().find(|line| line["type"] == "original");
+        let reason = reason.expect("a line")["reason"].to_string();
+        assert!(
+            reason.contains("an album that somebody else made"),
+            "{reason}"
+        );
+    }
+    // In his library it is his, and the keeper gives it back from there.
+    let id = b.assets()[0]["id"].as_str().expect("an id").to_owned();
+    b.ok(&["album", "add", "Library", &id]);
+    b.ok(&["sync"]);
+    b.ok(&["--yes", "offload"]);
+    assert_eq!(b.assets()[0]["here"]["original"], false);
+    a.ok(&["unshare", "Summer", "Ben"]);
+    b.ok(&["sync"]);
+    assert_eq!(names(&b, &["--album", "Library"]), ["bens.bmp"]);
+    let out = homes.path().join("out");
+    let id = b.assets()[0]["id"].as_str().expect("an id").to_owned();
+    b.ok(&["get", &id, "-o", out.to_str().expect("UTF-8")]);
+    drop((node, keeper));
+    for device in [&a, &attic, &b] {
+        device.never_panicked();
+    }
+}
+
+#[test]
+fn photos_of_an_ended_share_that_are_not_here_are_told_until_they_come() {
+    let shared = Shared::new();
+    let tablet = shared.homes.device("tablet");
+    let phone = shared.b.serve();
+    pair(&shared.b, &["--device"], &tablet, "tablet", link);
+    tablet.ok(&["device", "policy", "tablet", "cache"]);
+    tablet.know_only(&phone.addresses()[0]);
+    tablet.ok(&["sync"]);
+    drop(phone);
+    assert_eq!(names(&tablet, &[]), ["annas.bmp", "early.bmp"]);
+
+    // Anna's laptop has Ben's photo and gives it to him no more.
+    let node = shared.serve();
+    shared.b.ok(&["sync"]);
+    shared.a.ok(&["unshare", "Summer", "Ben"]);
+    tablet.know_only(&node.addresses()[0]);
+    tablet.ok(&["sync"]);
+    assert_eq!(names(&tablet, &[]), [""; 0]);
+    let status = tablet.ok(&["status"]);
+    let summary = status.last().expect("a summary");
+    assert_eq!(
+        (&status[0]["away"], &summary["safe"]),
+        (&1.into(), &false.into())
+    );
+    let told = status[0]["problems"].to_string();
+    assert!(told.contains("1 photo that you had added"), "{told}");
+
+    shared.b.ok(&["sync"]);
+    drop(node);
+    let phone = shared.b.serve();
+    tablet.know_only(&phone.addresses()[0]);
+    tablet.ok(&["sync"]);
+    assert_eq!(names(&tablet, &[]), ["early.bmp"]);
+    assert_eq!(tablet.ok(&["status"])[0]["away"], 0);
+    drop(phone);
+    for device in [&shared.a, &shared.b, &tablet] {
+        device.never_panicked();
+    }
+}

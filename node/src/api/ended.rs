@@ -155,6 +155,34 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// How many photos of such albums are in sight nowhere, and not on this device either.
+pub(super) fn away(store: &Store, view: &View) -> Result<u64, StoreError> {
+    let (held, mut contents) = (crate::catalog::Held::of(store), BTreeSet::new());
+    let library = view.library().map(|library| library.id);
+    for (key, asset) in taken(store)? {
+        let item = Item { key, asset };
+        let Some((content, library)) = item.content().zip(library) else {
+            continue;
+        };
+        let found = find(store, view, (library, key.album), content)?;
+        if matches!(found, Found::Nowhere) && !held.has_originals(&item, view.person)? {
+            contents.insert(content);
+        }
+    }
+    Ok(u64::try_from(contents.len()).unwrap_or(u64::MAX))
+}
+
+/// That they are not here.
+pub(super) fn problem_of(away: u64) -> Option<Problem> {
+    let text = match away {
+        1 => "1 photo that you had added to an album that is no longer shared with you is not here, and those who have it give it to you no more. It comes into your library once another device of yours that has it is in reach, or when you import it again. Else ask for the album once more until it is here.".to_owned(),
+        _ => format!(
+            "{away} photos that you had added to albums that are no longer shared with you are not here, and those who have them give them to you no more. They come into your library once another device of yours that has them is in reach, or when you import them again. Else ask for the album once more until they are here."
+        ),
+    };
+    (away > 0).then(|| Problem::new("unshared-away", json!({"n": away}), text))
+}
+
 /// What is to be done about each item.
 fn sort(
     store: &Store,

@@ -31,9 +31,12 @@ use crate::{
     catalog::{self, Filter, Folded, Held},
     forms::counted,
     node::Node,
-    runtime::{View, confirmed_kit, used},
+    runtime::{SeenAlbum, View, confirmed_kit, used},
     store::{Store, StoreError},
 };
+
+/// Why a photo stays that would be nowhere for its owner once a share ended.
+const ALBUM_OF_OTHERS: &str = "it is yours and only in an album that somebody else made, whose devices give it to you no more once that share ends: another device of yours has to keep it too, or it has to be in your library (heirloom album add Library ID)";
 
 /// Photos for which promises are asked at once.
 const BATCH: usize = 256;
@@ -54,6 +57,10 @@ struct Candidate {
     allowed: u32,
     /// The archives that say they hold it and have proved lately what they hold.
     likely: BTreeSet<String>,
+    /// Of whom one at least has to keep it, if anybody's device does not do: see [`staying`].
+    staying: Option<BTreeSet<DeviceId>>,
+    /// Whether one of those is likely to.
+    likely_stays: bool,
     /// By the names under which they are kept.
     kept: Vec<(LogId, u32)>,
     /// When one of them was last used, Unix milliseconds; 0 for never.
@@ -147,9 +154,12 @@ async fn rehearse(node: &Node, filter: Filter, answer: &Answer) -> Done {
     let view = node.view().await?;
     for candidate in candidates(node, filter).await? {
         let have = u32::try_from(candidate.likely.len()).unwrap_or(u32::MAX);
-        let goes = have >= candidate.wanted;
+        let goes = have >= candidate.wanted && candidate.likely_stays;
         totals.add(&candidate, goes);
         let reason = (!goes).then(|| {
+            if have >= candidate.wanted {
+                return ALBUM_OF_OTHERS.to_owned();
+            }
             let names = ask::listing(candidate.likely.iter().map(String::as_str));
             let devices = counted(
                 candidate.wanted,
@@ -280,7 +290,8 @@ fn candidate(
     let uses = kept.iter().filter_map(|name| used.get(name));
     let first = folded.first();
     let parts: Vec<_> = first.asset.all_parts().map(|(part, _)| part).collect();
-    let kept_on = view.kept_on(folded, false).into_iter();
+    let kept_on = view.kept_on(folded, false);
+    let staying = staying(view, folded);
     let archives: BTreeSet<String> = view
         .witnesses
         .iter()
@@ -306,7 +317,16 @@ fn candidate(
         bytes: parts.iter().map(|part| part.len).sum(),
         blobs,
         wanted: view.copies_wanted_of(folded),
+        likely_stays: staying.as_ref().is_none_or(|staying| {
+            let stays = |id: &String| staying.iter().any(|device| device.to_string() == *id);
+            let mut likely = kept_on
+                .iter()
+                .filter(|kept| archives.contains(&kept.device));
+            likely.any(|kept| stays(&kept.device))
+        }),
+        staying,
         likely: kept_on
+            .into_iter()
             .filter(|kept| archives.contains(&kept.device))
             .map(|kept| kept.name)
             .collect(),
@@ -314,4 +334,23 @@ fn candidate(
         has_pictures: !folded.waits_for_pictures(),
         kept,
     }
+}
+
+/// This person's other devices, where they added a photo to albums that others made and to none of their own.
+///
+/// Who made such an album, or manages it, may end the share at any time: then their devices, and keepers, give
+/// this person nothing of it any more.
+fn staying(view: &View, folded: &Folded) -> Option<BTreeSet<DeviceId>> {
+    let items = folded.items.iter();
+    let own = items.filter(|item| item.asset.owner() == view.person);
+    let own = own.filter(|item| item.asset.trashed().is_none());
+    let mut albums = own.map(|item| view.albums.get(&item.key.album)).peekable();
+    albums.peek()?;
+    let is_mine =
+        |album: Option<&SeenAlbum>| album.is_some_and(|album| Some(album.creator) == view.person);
+    if albums.any(is_mine) {
+        return None;
+    }
+    let mine = view.others().filter(|row| row.person == view.person);
+    Some(mine.map(|row| row.id).collect())
 }

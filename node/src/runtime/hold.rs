@@ -42,6 +42,16 @@ pub(crate) struct Leaving {
     pub(crate) wanted: usize,
     /// The devices that have just shown all of them.
     pub(crate) shown: BTreeSet<DeviceId>,
+    /// Of whom one at least has to keep it, if anybody's device does not do.
+    pub(crate) staying: Option<BTreeSet<DeviceId>>,
+}
+
+impl Leaving {
+    /// Whether these devices are enough for it to go.
+    pub(crate) fn is_kept_by(&self, keepers: &BTreeSet<DeviceId>) -> bool {
+        let staying = self.staying.as_ref();
+        keepers.len() >= self.wanted && staying.is_none_or(|all| !all.is_disjoint(keepers))
+    }
 }
 
 impl Runtime {
@@ -246,7 +256,7 @@ impl Runtime {
             };
             let goes = !asset.blobs.is_empty()
                 && asset.blobs.iter().all(is_outstanding)
-                && self.keepers_of(asset).len() >= asset.wanted;
+                && asset.is_kept_by(&self.keepers_of(asset));
             gone.push(goes);
             for blob in asset.blobs.iter().filter(|_| goes) {
                 let kept = self.kept_name(blob);

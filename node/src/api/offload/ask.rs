@@ -12,7 +12,7 @@ use heirloom_protocol::{
     op::Policy,
 };
 
-use super::{ApiError, Candidate};
+use super::{ALBUM_OF_OTHERS, ApiError, Candidate};
 use crate::{
     api::people::CACHE_BYTES,
     catalog::instant_text,
@@ -160,6 +160,7 @@ impl Asking {
                     blobs: one.blobs.clone(),
                     wanted: usize::try_from(one.wanted).unwrap_or(usize::MAX),
                     shown: whole.map(|(device, _)| *device).collect(),
+                    staying: one.staying.clone(),
                 }
             })
             .collect();
@@ -269,6 +270,9 @@ impl Asking {
             return format!("this device has promised others to keep it until {day}");
         }
         let (keepers, shown) = (&asked.keepers[at], &asked.leaving[at].shown);
+        if keepers.len() >= asked.leaving[at].wanted && !asked.leaving[at].is_kept_by(keepers) {
+            return ALBUM_OF_OTHERS.to_owned();
+        }
         let all: Names = one.blobs.iter().map(name).collect();
         let mut why = Vec::new();
         for (device, witness) in &self.view.witnesses {

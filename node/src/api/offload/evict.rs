@@ -133,7 +133,11 @@ fn chosen(mut all: Vec<Candidate>, over: u64, now: u64, refused: &Refused) -> Ve
     all.retain(|one| {
         let is_kept = one.likely.len() >= usize::try_from(one.wanted).unwrap_or(usize::MAX);
         let is_in_use = now.saturating_sub(one.used) < IN_USE_MS;
-        is_kept && one.has_pictures && !is_in_use && !refused.contains_key(&one.id)
+        is_kept
+            && one.likely_stays
+            && one.has_pictures
+            && !is_in_use
+            && !refused.contains_key(&one.id)
     });
     // They come newest first.
     all.reverse();
@@ -163,6 +167,8 @@ mod tests {
             blobs: Vec::new(),
             wanted: 2,
             likely: BTreeSet::from(["attic".to_owned(), "desktop".to_owned()]),
+            staying: None,
+            likely_stays: true,
             kept: Vec::new(),
             used,
             has_pictures: true,
@@ -199,7 +205,9 @@ mod tests {
         few.likely.pop_first();
         let mut pending = candidate(2, 0);
         pending.has_pictures = false;
-        let all = vec![few, pending, candidate(3, now - IN_USE_MS + 1)];
+        let mut lent = candidate(4, 0);
+        lent.likely_stays = false;
+        let all = vec![few, pending, lent, candidate(3, now - IN_USE_MS + 1)];
         assert!(chosen(all, 99, now, &Refused::new()).is_empty());
     }
 }
