@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use heirloom_node::upkeep;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,8 +16,7 @@ const DAY: u64 = 24 * 3600 * 1000;
 
 /// Sets the clock and does what time brings.
 async fn at(home: &Home, day: u64) {
-    home.set_clock(START + day * DAY).await;
-    upkeep::round(&home.node().await).await.unwrap();
+    home.live_until(START + day * DAY).await;
 }
 
 /// Brings a depot and a home up to date with each other.
