@@ -313,18 +313,156 @@ proptest! {
     }
 
     #[test]
-    fn a_purge_by_who_may_is_never_undone(
-        said in prop::collection::vec(said(200), 0..40),
-        place in any::<prop::sample::Index>(),
+    fn fates_are_read_in_the_order_of_their_stamps_whenever_they_arrive(
+        fates in prop::collection::vec((1..4_u8, 0..5_u8, 0..6_u64, any::<bool>()), 0..14),
+        seed in any::<u64>(),
     ) {
-        let mut said = with_item(distinct(said));
-        let purge = Said {
-            op: Op::Purge(Items { items: vec![ITEM] }),
-            origin: origin(999, 2, 0, false),
-        };
-        said.insert(place.index(said.len() + 1), purge);
-        prop_assert!(settled(&said).is_purged());
+        let said: Vec<Said> = (100..).zip(fates).map(|(id, (kind, person, ms, current))| Said {
+            op: op(kind, 0, String::new()),
+            origin: origin(id, person, ms, current),
+        }).collect();
+        let said = with_item(few_trashings(said));
+        let asset = settled(&shuffled(&said, seed));
+        let fate = Fate::read(&said);
+        prop_assert_eq!(asset.is_purged(), fate == Fate::Purged, "{:?}", asset.fates);
+        if fate != Fate::Purged {
+            prop_assert_eq!(asset.trashed().is_some(), fate == Fate::Trashed);
+        }
     }
+}
+
+/// What becomes of an item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Shown,
+    Trashed,
+    Purged,
+}
+
+impl Fate {
+    /// The rule in its plainest form: one op after the other, by stamp.
+    fn read(said: &[Said]) -> Self {
+        let mut said: Vec<&Said> = said.iter().collect();
+        said.sort_by_key(|said| said.origin.stamp);
+        // Person 1 added the item.
+        said.retain(|said| {
+            let author = said.origin.author;
+            author.level == Level::Manager || author.person == PersonId([1; 16])
+        });
+        said.into_iter()
+            .fold(Self::Shown, |fate, said| match (&said.op, fate) {
+                (Op::Trash(_), Self::Shown) => Self::Trashed,
+                (Op::Restore(_), _) => Self::Shown,
+                (Op::Purge(_), Self::Trashed) => Self::Purged,
+                _ => fate,
+            })
+    }
+}
+
+/// No more trashings by one person than are kept.
+fn few_trashings(mut said: Vec<Said>) -> Vec<Said> {
+    let mut counts = [0; 5];
+    said.retain(|said| {
+        let count = &mut counts[usize::from(said.origin.author.person.0[0])];
+        *count += usize::from(matches!(said.op, Op::Trash(_)));
+        *count <= 4 || !matches!(said.op, Op::Trash(_))
+    });
+    said
+}
+
+/// What the item comes to, whatever the order in which these arrive: kind, person, day.
+fn comes_to(fates: &[(u8, u8, u64)]) -> Fate {
+    let said = (100..).zip(fates).map(|(id, (kind, person, day))| Said {
+        op: op(*kind, 0, String::new()),
+        origin: origin(id, *person, *day, true),
+    });
+    let mut said = with_item(said.collect());
+    let mut found: Option<Fate> = None;
+    permute(&mut said, &mut |said| {
+        let asset = settled(said);
+        let fate = match (asset.is_purged(), asset.trashed()) {
+            (true, _) => Fate::Purged,
+            (false, Some(_)) => Fate::Trashed,
+            (false, None) => Fate::Shown,
+        };
+        assert_eq!(*found.get_or_insert(fate), fate, "{said:?}");
+    });
+    found.unwrap()
+}
+
+#[test]
+fn a_purge_by_who_had_not_heard_of_a_restore_destroys_nothing() {
+    const TRASH: u8 = 1;
+    const RESTORE: u8 = 2;
+    const PURGE: u8 = 3;
+    // Of persons, 1 added the item, 2 and 5 manage the album, 4 may only add.
+    for (fates, fate) in [
+        (&[(TRASH, 1, 0), (PURGE, 1, 30)][..], Fate::Purged),
+        // Restored on another device the day before the first empties its trash, or the day after.
+        (
+            &[(TRASH, 1, 0), (RESTORE, 1, 29), (PURGE, 1, 30)],
+            Fate::Shown,
+        ),
+        (
+            &[(TRASH, 1, 0), (PURGE, 1, 30), (RESTORE, 1, 31)],
+            Fate::Shown,
+        ),
+        (
+            &[(TRASH, 1, 0), (RESTORE, 2, 29), (PURGE, 5, 30)],
+            Fate::Shown,
+        ),
+        // What was in vain stays so; another purge counts.
+        (
+            &[
+                (TRASH, 1, 0),
+                (RESTORE, 1, 29),
+                (PURGE, 1, 30),
+                (TRASH, 1, 40),
+            ],
+            Fate::Trashed,
+        ),
+        (
+            &[
+                (TRASH, 1, 0),
+                (RESTORE, 1, 29),
+                (PURGE, 1, 30),
+                (TRASH, 1, 40),
+                (PURGE, 1, 70),
+            ],
+            Fate::Purged,
+        ),
+        // A purge that was stamped in the future by a clock gone wrong.
+        (
+            &[(TRASH, 1, 0), (PURGE, 1, 40), (RESTORE, 1, 1)],
+            Fate::Shown,
+        ),
+        // Deleted stays deleted: trashed once more by who had not heard, and restored by who may not.
+        (
+            &[(TRASH, 1, 0), (PURGE, 1, 30), (TRASH, 1, 31)],
+            Fate::Purged,
+        ),
+        (
+            &[(TRASH, 1, 0), (PURGE, 1, 30), (RESTORE, 4, 31)],
+            Fate::Purged,
+        ),
+        // What nobody who may put into the trash is not purged.
+        (&[(PURGE, 1, 30)], Fate::Shown),
+        (&[(TRASH, 4, 0), (PURGE, 1, 30)], Fate::Shown),
+    ] {
+        assert_eq!(comes_to(fates), fate, "{fates:?}");
+    }
+}
+
+#[test]
+fn a_purge_in_a_log_that_was_left_behind_counts_for_nothing_against_what_was_said_since() {
+    let said = |kind, id, day, current| Said {
+        op: op(kind, 0, String::new()),
+        origin: origin(id, 1, day, current),
+    };
+    let (trash, purge) = (said(1, 100, 0, true), said(3, 101, 40, false));
+    let again = said(1, 102, 20, true);
+    let asset = settled(&with_item(vec![trash, purge, again]));
+    assert!(!asset.is_purged() && asset.trashed().is_some());
 }
 
 /// Many ops of one kind, each with an id of its own.
@@ -351,7 +489,7 @@ fn crowd(kind: u8, count: u16) -> Vec<Said> {
 
 #[test]
 fn what_is_kept_is_bounded_and_the_same_in_every_order() {
-    for kind in [0, 1, 4, 5, 6, 7, 8, 10] {
+    for kind in [0, 1, 2, 3, 4, 5, 6, 7, 8, 10] {
         let said = crowd(kind, 700);
         let expected = settled(&said);
         let sizes = [
@@ -369,5 +507,24 @@ fn what_is_kept_is_bounded_and_the_same_in_every_order() {
         for seed in 0..20 {
             assert_eq!(settled(&shuffled(&said, seed)), expected, "{kind}");
         }
+    }
+}
+
+#[test]
+fn no_crowd_of_other_fates_drives_out_a_restore() {
+    let mut said: Vec<Said> = [1, 3, 2]
+        .into_iter()
+        .flat_map(|kind| crowd(kind, 240))
+        .collect();
+    for (id, said) in (0..).zip(&mut said) {
+        said.origin = Origin {
+            author: said.origin.author,
+            ..origin(id, said.origin.author.person.0[0], id.into(), true)
+        };
+    }
+    let expected = settled(&with_item(said.clone()));
+    assert!(!expected.is_purged() && expected.trashed().is_none());
+    for seed in 0..20 {
+        assert_eq!(settled(&shuffled(&with_item(said.clone()), seed)), expected);
     }
 }

@@ -169,7 +169,7 @@ impl Live {
         });
         let ((seen, places), away, came) = noted.await??;
         let asked = node.ask(|runtime| {
-            let marred = (runtime.wrong_deletions(), runtime.broken());
+            let marred = (runtime.wrong_deletions()?, runtime.broken());
             let pasts = runtime.pasts()?.into_iter().collect();
             let lore = runtime.lore()?;
             let words_used = runtime.words_used()?;

@@ -57,6 +57,9 @@ pub(super) fn rebuild_key(album: &AlbumId) -> Vec<u8> {
     [b"rebuild/", &album.0[..]].concat()
 }
 
+/// What such a row says where all that is in time has been projected, and only the clock is waited for.
+pub(super) const WAITS: &[u8] = &[1];
+
 impl Runtime {
     /// Commits what this device recorded, with where the blobs of its last entry lie.
     ///
@@ -113,8 +116,10 @@ impl Runtime {
         stage.logs.insert(kept);
         if self.waits_for_clock(entry) {
             // The clock may reach it while this device is off.
-            let row = (Table::Kv, rebuild_key(&entry.header().space), Vec::new());
-            stage.batch.puts.push(row);
+            let row = rebuild_key(&entry.header().space);
+            if self.store.get(Table::Kv, &row)?.is_none() {
+                stage.batch.puts.push((Table::Kv, row, WAITS.to_vec()));
+            }
         }
         stage.fresh.push(entry.clone());
         Ok(())

@@ -68,7 +68,7 @@ pub(super) struct Changes {
     gone: BTreeMap<LogId, RoaringBitmap>,
     back: BTreeMap<LogId, RoaringBitmap>,
     /// Some drops are to be judged once this is committed.
-    judge: bool,
+    pub(super) judge: bool,
 }
 
 impl Changes {
@@ -273,6 +273,14 @@ impl Runtime {
 
     /// The drops of an entry that count as far as headers tell.
     fn ranges_of(&self, entry: &Entry) -> Vec<Range> {
+        match self.drops.void.contains(&entry.id()) {
+            true => Vec::new(),
+            false => self.ranges_named_by(entry),
+        }
+    }
+
+    /// The drops that the author of an entry may make, also where they were taken back.
+    pub(super) fn ranges_named_by(&self, entry: &Entry) -> Vec<Range> {
         let header = entry.header();
         let control = self.replica.control();
         let author = control.owner_of(&header.device);
@@ -280,9 +288,6 @@ impl Runtime {
         let (Some(author), Some(_)) = (author, album) else {
             return Vec::new();
         };
-        if self.drops.void.contains(&entry.id()) {
-            return Vec::new();
-        }
         let is_own = |device: &_| control.owner_of(device) == Some(author);
         let ranges = allowed(header, self.replica.level_of(entry), is_own).into_iter();
         let kept =
@@ -304,7 +309,7 @@ impl Runtime {
         for op in ops.into_iter().flatten() {
             let Op::Undrop((id,)) = op else { continue };
             if self.drops.void.insert(id) {
-                tracing::warn!(entry = %id.short(), "a deletion was taken back: it named what nobody deleted");
+                tracing::warn!(entry = %id.short(), "what a deletion let go was taken back: somebody found that it is not deleted");
                 stage
                     .batch
                     .puts

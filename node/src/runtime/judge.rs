@@ -1,18 +1,20 @@
 //! Whether drops are right: readers alone can tell, and speak up where they are not.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use heirloom_protocol::{
-    id::OpId,
+    album::drops::Range as Dropped,
+    id::{EntryId, LogId, OpId},
     log::entry::Entry,
     op::{Level, Op},
 };
 
 use super::{
     AssetKey, Runtime, RuntimeError,
-    commit::{Stage, rebuild_key},
+    commit::{Stage, WAITS, rebuild_key},
     drops::{Dropping, Verdict},
     load::entry_of,
+    trash::purged_key,
 };
 use crate::store::Table;
 
@@ -31,11 +33,22 @@ impl Runtime {
             let Some(dropping) = self.drops.entries.get(&id) else {
                 continue;
             };
-            let (before, verdict) = (dropping.verdict, self.judge(dropping)?);
-            // What was judged by more than can be read now stays as it is.
-            if verdict != before && verdict != Verdict::Open {
-                self.decide(&mut stage, &id, verdict)?;
+            let (before, is_held) = (dropping.verdict, dropping.hlc.is_held(self.now()));
+            let verdict = match self.judge(dropping)? {
+                // What is held says nothing yet, and so takes nothing that is not deleted.
+                Verdict::Wrong if is_held => Verdict::Open,
+                Verdict::Ended if is_held => before,
+                // What was judged by more than can be read now stays as it is.
+                Verdict::Open => before,
+                verdict => verdict,
+            };
+            if verdict == before {
+                continue;
             }
+            if verdict == Verdict::Wrong {
+                self.stage_left_over(&mut stage, &dropping.ranges)?;
+            }
+            self.decide(&mut stage, &id, verdict)?;
         }
         if stage.batch.puts.is_empty() {
             return Ok(());
@@ -50,59 +63,38 @@ impl Runtime {
         let anew = self
             .store
             .get(Table::Kv, &rebuild_key(&dropping.log.space))?;
-        if anew.is_some() || dropping.hlc.is_held(self.now()) {
+        if anew.is_some_and(|row| row != WAITS) {
             return Ok(Verdict::Open);
         }
         for range in &dropping.ranges {
-            let announced = self.announced(&range.log);
-            if range.to > announced {
+            let to = range.to.min(self.announced(&range.log));
+            let entries = self.announcing(&range.log, range.from..to)?;
+            let reached = entries.last().map_or(range.from, |(_, blobs)| blobs.end);
+            if reached < range.to {
                 verdict = Verdict::Open;
             }
-            let (mut at, to) = (range.from, range.to.min(announced));
-            while at < to {
-                let record = self.store.entry_with_blob(&range.log, at)?;
-                let Some(entry) = record.as_ref().and_then(entry_of) else {
-                    verdict = Verdict::Open;
-                    break;
-                };
-                let count = u32::try_from(entry.header().blobs.len()).unwrap_or(u32::MAX);
-                let end = entry.header().first_blob.saturating_add(count).min(to);
-                match self.judge_blobs(&entry, at..end)? {
+            for (entry, blobs) in entries {
+                match self.judge_blobs(&entry, blobs)? {
                     Verdict::Wrong => return Ok(Verdict::Wrong),
                     Verdict::Open => verdict = Verdict::Open,
                     Verdict::Ended => {}
                 }
-                at = end.max(at.saturating_add(1));
             }
         }
         Ok(verdict)
     }
 
-    fn judge_blobs(
-        &self,
-        entry: &Entry,
-        ordinals: std::ops::Range<u32>,
-    ) -> Result<Verdict, RuntimeError> {
-        let projection = self.replica.project(entry, self.now());
-        if projection.ops.is_empty() {
+    fn judge_blobs(&self, entry: &Entry, blobs: Range<u32>) -> Result<Verdict, RuntimeError> {
+        if self.replica.project(entry, self.now()).ops.is_empty() {
             return Ok(Verdict::Open);
         }
-        let header = entry.header();
         let mut verdict = Verdict::Ended;
-        let mut seen = BTreeSet::new();
-        for projected in &projection.ops {
-            for (item, index) in blobs_of(&projected.op, projected.origin.op) {
-                let ordinal = header.first_blob.saturating_add(index);
-                if !ordinals.contains(&ordinal) || !seen.insert(item) {
-                    continue;
-                }
-                let album = header.space;
-                let asset = AssetKey { album, item }.load(&self.store)?;
-                match (&asset.added, asset.is_purged()) {
-                    (_, true) => {}
-                    (Some(_), false) => return Ok(Verdict::Wrong),
-                    (None, false) => verdict = Verdict::Open,
-                }
+        for key in self.items_with_blobs(entry, blobs) {
+            let asset = key.load(&self.store)?;
+            match (&asset.added, asset.is_purged()) {
+                (_, true) => {}
+                (Some(_), false) => return Ok(Verdict::Wrong),
+                (None, false) => verdict = Verdict::Open,
             }
         }
         Ok(verdict)
@@ -131,10 +123,87 @@ impl Runtime {
     }
 
     /// How many deletions were taken back because they named what nobody deleted.
-    pub fn wrong_deletions(&self) -> usize {
-        let entries = self.drops.entries.values();
-        let wrong = entries.filter(|dropping| dropping.verdict == Verdict::Wrong);
-        self.drops.void.len() + wrong.count()
+    ///
+    /// Not those that named what was restored meanwhile. A keeper cannot tell, and says nothing.
+    pub fn wrong_deletions(&self) -> Result<usize, RuntimeError> {
+        let entries = self.drops.entries.iter();
+        let wrong = entries.filter(|(_, dropping)| dropping.verdict == Verdict::Wrong);
+        let ids: BTreeSet<EntryId> = wrong.map(|(id, _)| *id).collect();
+        let mut count = 0;
+        for id in ids.union(&self.drops.void) {
+            count += usize::from(self.names_what_nobody_deleted(id)?);
+        }
+        Ok(count)
+    }
+
+    fn names_what_nobody_deleted(&self, id: &EntryId) -> Result<bool, RuntimeError> {
+        let record = self.store.entry_by_id(id)?;
+        let Some(entry) = record.as_ref().and_then(entry_of) else {
+            return Ok(false);
+        };
+        for key in self.items_dropped(&self.ranges_named_by(&entry))? {
+            let asset = key.load(&self.store)?;
+            if asset.added.is_some() && !asset.is_purged_by_anybody() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has what is purged dropped once more, where that stood in an entry whose drops are wrong.
+    fn stage_left_over(&self, stage: &mut Stage, ranges: &[Dropped]) -> Result<(), RuntimeError> {
+        for key in self.items_dropped(ranges)? {
+            if key.load(&self.store)?.is_purged() {
+                let row = (Table::Receipts, purged_key(key), Vec::new());
+                stage.batch.puts.push(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn items_dropped(&self, ranges: &[Dropped]) -> Result<BTreeSet<AssetKey>, RuntimeError> {
+        let mut items = BTreeSet::new();
+        for range in ranges {
+            let to = range.to.min(self.announced(&range.log));
+            for (entry, blobs) in self.announcing(&range.log, range.from..to)? {
+                items.append(&mut self.items_with_blobs(&entry, blobs));
+            }
+        }
+        Ok(items)
+    }
+
+    /// The entries that announce some blobs of a log, as far as they are here, and which blobs each.
+    fn announcing(
+        &self,
+        log: &LogId,
+        blobs: Range<u32>,
+    ) -> Result<Vec<(Entry, Range<u32>)>, RuntimeError> {
+        let (mut found, mut at) = (Vec::new(), blobs.start);
+        while at < blobs.end {
+            let record = self.store.entry_with_blob(log, at)?;
+            let Some(entry) = record.as_ref().and_then(entry_of) else {
+                break;
+            };
+            let count = u32::try_from(entry.header().blobs.len()).unwrap_or(u32::MAX);
+            let end = entry
+                .header()
+                .first_blob
+                .saturating_add(count)
+                .min(blobs.end);
+            let end = end.max(at.saturating_add(1));
+            found.push((entry, at..end));
+            at = end;
+        }
+        Ok(found)
+    }
+
+    /// The items to which some of an entry's blobs belong.
+    fn items_with_blobs(&self, entry: &Entry, ordinals: Range<u32>) -> BTreeSet<AssetKey> {
+        let (album, first) = (entry.header().space, entry.header().first_blob);
+        let ops = self.replica.project(entry, self.now()).ops.into_iter();
+        let named = ops.flat_map(|projected| blobs_of(&projected.op, projected.origin.op));
+        let named = named.filter(|(_, index)| ordinals.contains(&first.saturating_add(*index)));
+        named.map(|(item, _)| AssetKey { album, item }).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use heirloom_protocol::id::AlbumId;
 
 use super::{
     AlbumRow, AssetKey, News, Runtime, RuntimeError, asset,
-    commit::{Stage, rebuild_key},
+    commit::{Stage, WAITS, rebuild_key},
     load::entry_of,
 };
 use crate::store::{Batch, Table};
@@ -48,8 +48,10 @@ impl Runtime {
                 }
             }
         }
-        if !waits {
-            stage.batch.deletes.push((Table::Kv, rebuild_key(&album)));
+        let row = rebuild_key(&album);
+        match waits {
+            true => stage.batch.puts.push((Table::Kv, row, WAITS.to_vec())),
+            false => stage.batch.deletes.push((Table::Kv, row)),
         }
         let row = self
             .albums

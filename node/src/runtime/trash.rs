@@ -29,7 +29,7 @@ fn trash_key(key: AssetKey) -> Vec<u8> {
     [&b"trash/"[..], &key.to_bytes()].concat()
 }
 
-fn purged_key(key: AssetKey) -> Vec<u8> {
+pub(super) fn purged_key(key: AssetKey) -> Vec<u8> {
     [&b"purged/"[..], &key.to_bytes()].concat()
 }
 
@@ -49,6 +49,8 @@ impl Runtime {
             }
             Gone::stage(&mut stage.batch, *key, asset);
             let row = trash_key(*key);
+            // It may have gone or come back just now: what was dropped with it is right or wrong then.
+            stage.changes.judge |= asset.is_purged_by_anybody();
             if asset.is_purged() {
                 let purged = (Table::Receipts, purged_key(*key), Vec::new());
                 stage.batch.puts.push(purged);

@@ -15,20 +15,20 @@ use serde_json::json;
 
 use crate::world::{Home, listed, noise};
 
-const START: u64 = 1_800_000_000_000;
-const DAY: u64 = 24 * 3600 * 1000;
+pub const START: u64 = 1_800_000_000_000;
+pub const DAY: u64 = 24 * 3600 * 1000;
 
-async fn round(home: &Home) {
+pub async fn round(home: &Home) {
     upkeep::round(&home.node().await).await.unwrap();
 }
 
 /// Lives until a day and does what time brings.
-async fn at(home: &Home, day: u64) {
+pub async fn at(home: &Home, day: u64) {
     home.live_until(START + day * DAY).await;
 }
 
 /// The blobs of an item.
-async fn blobs(home: &Home, item: &OpId) -> Vec<(LogId, u32)> {
+pub async fn blobs(home: &Home, item: &OpId) -> Vec<(LogId, u32)> {
     let node = home.node().await;
     let album = home.album("Family").await;
     let key = AssetKey { album, item: *item };
@@ -37,7 +37,7 @@ async fn blobs(home: &Home, item: &OpId) -> Vec<(LogId, u32)> {
     parts.map(|(_, blob)| (blob.log, blob.ordinal)).collect()
 }
 
-async fn states(home: &Home, blobs: &[(LogId, u32)]) -> Vec<&'static str> {
+pub async fn states(home: &Home, blobs: &[(LogId, u32)]) -> Vec<&'static str> {
     let node = home.node().await;
     let state = |(log, ordinal): &(LogId, u32)| match node.store().blob_state(log, *ordinal) {
         Ok(BlobState::Here(_)) => "here",
@@ -53,6 +53,17 @@ async fn purge(home: &Home, id: &str) {
     let body = json!({"ids": [id]});
     home.ask("trash", body.clone()).await.done();
     home.ask("purge", body).await.done();
+}
+
+/// The same of one album's item alone.
+async fn purge_here(home: &Home, item: OpId) {
+    let (album, node) = (home.album("Family").await, home.node().await);
+    let done = node.ask(move |runtime| {
+        let trash = Op::Trash(Items { items: vec![item] });
+        runtime.record(album, vec![trash], Vec::new(), &[])?;
+        runtime.purge(album, &[item])
+    });
+    done.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -179,12 +190,7 @@ async fn bytes_stay_while_another_album_refers_to_them() {
     )
     .await
     .done();
-    let family = home.album("Family").await;
-    let node = home.node().await;
-    node.ask(move |runtime| runtime.purge(family, &[photo]))
-        .await
-        .unwrap()
-        .unwrap();
+    purge_here(&home, photo).await;
     at(&home, 40).await;
     assert_eq!(home.blob_bytes(), bytes);
     let id = listed(&home, json!({})).await[0].clone();
@@ -203,10 +209,8 @@ async fn ended_once(home: &Home, bytes: &[u8]) -> (BlobId, [(LogId, u32); 2]) {
     let ended = blobs(home, &photo).await[0];
     let add = json!({"do": "add", "album": "Library", "ids": [photo.to_string()]});
     home.ask("album", add).await.done();
-    let family = home.album("Family").await;
+    purge_here(home, photo).await;
     let node = home.node().await;
-    let purged = node.ask(move |runtime| runtime.purge(family, &[photo]));
-    purged.await.unwrap().unwrap();
     let album = home.album("Library").await;
     let item = OpId::from_hex(&listed(home, json!({})).await[0]).unwrap();
     let asset = AssetKey { album, item }.load(node.store()).unwrap();
@@ -316,14 +320,11 @@ async fn a_keeper_that_hears_of_a_drop_before_the_blob_does_not_get_it() {
     keeper.take_from(&home).await;
     let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
     phone.take_from(&home).await;
-    let (family, node) = (home.album("Family").await, phone.node().await);
-    node.ask(move |runtime| runtime.purge(family, &[photo]))
-        .await
-        .unwrap()
-        .unwrap();
+    purge_here(&phone, photo).await;
+    let node = phone.node().await;
     // What the phone wrote comes before what the laptop wrote.
     let me = node.view().await.unwrap().device;
-    let heads = node.store().logs(family).into_iter();
+    let heads = node.store().logs(home.album("Family").await).into_iter();
     let own = heads.filter(|head| head.log.device == me);
     let records = own.flat_map(|head| node.store().entries(&head.log, 0, usize::MAX).unwrap());
     let entries: Vec<EntryBytes> = records
@@ -399,6 +400,9 @@ async fn a_drop_without_a_purge_deletes_nothing() {
     at(&home, 3).await;
     keeper.take_from(&home).await;
     assert_eq!(states(&keeper, &named).await, ["here", "here"]);
+    let told = home.ask("status", json!({})).await;
+    let problems = told.of("status")[0]["problems"].to_string();
+    assert!(problems.contains("nobody deleted"), "{problems}");
     at(&home, 60).await;
     at(&keeper, 60).await;
     let keeper = keeper.again().await;
@@ -443,10 +447,7 @@ async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
     home.take_from(&phone).await;
     at(&home, 1).await;
     assert_eq!(states(&home, &named).await, ["here"]);
-    node.ask(move |runtime| runtime.purge(family, &[photo]))
-        .await
-        .unwrap()
-        .unwrap();
+    purge_here(&phone, photo).await;
     home.take_from(&phone).await;
     at(&home, 4).await;
     assert_eq!(states(&home, &named).await, ["dropped"]);

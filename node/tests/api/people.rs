@@ -395,7 +395,7 @@ async fn albums_that_a_removed_person_made_stay_with_everybody_who_had_them() {
     for (level, count) in [("viewer", 1), ("contributor", 2), ("manager", 2)] {
         let (home, _phone) = evas_album(level).await;
         assert_eq!(listed(&home, json!({})).await.len(), count, "{level}");
-        let body = json!({"do": "remove", "person": "Eva"});
+        let body = json!({"do": "remove", "person": "Eva", "last": true});
         home.ask("people", body).await.done();
         assert_eq!(listed(&home, json!({})).await.len(), count, "{level}");
         home.album("Hers").await;
@@ -407,7 +407,7 @@ async fn albums_that_a_removed_person_made_stay_with_everybody_who_had_them() {
 #[tokio::test]
 async fn who_made_an_album_may_lose_the_device_that_made_it() {
     let (home, _phone) = evas_album("contributor").await;
-    let body = json!({"do": "remove", "device": "phone"});
+    let body = json!({"do": "remove", "device": "phone", "last": true});
     home.ask("device", body).await.done();
     assert_eq!(listed(&home, json!({})).await.len(), 2);
     home.album("Hers").await;

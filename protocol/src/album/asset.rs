@@ -242,18 +242,38 @@ impl Asset {
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
-    /// Whether the item is gone for good: purging wins over everything.
+    /// The fates of one kind by those who were allowed to decide, in no order.
+    fn decided(&self, verdict: Verdict) -> impl Iterator<Item = &Fate> {
+        self.fates
+            .iter()
+            .filter(move |fate| fate.verdict == verdict)
+            .filter(|fate| self.may_decide_fate(fate.origin.author))
+    }
+
+    /// Whether the item is gone for good.
     pub fn is_purged(&self) -> bool {
         self.purged().is_some()
     }
 
-    /// The earliest purging by somebody who was allowed to.
+    /// The purging that is in force.
+    ///
+    /// Read in the order of their stamps, a trashing puts the item into the trash, a restoring takes
+    /// it out, also after a purging, and a purging ends what is in the trash and nothing else. So who
+    /// purges without having heard that the item was restored destroys nothing, and who restores
+    /// without having heard of the purging has it back.
     pub fn purged(&self) -> Option<&Fate> {
-        self.fates
-            .iter()
-            .filter(|fate| fate.verdict == Verdict::Purge)
-            .filter(|fate| self.may_decide_fate(fate.origin.author))
+        let stamp = |fate: &Fate| fate.origin.stamp;
+        let restored = self.decided(Verdict::Restore).map(stamp).max();
+        let trashed = self.decided(Verdict::Trash).map(stamp);
+        let trashed = trashed.filter(|at| Some(*at) > restored).min()?;
+        self.decided(Verdict::Purge)
+            .filter(|fate| fate.origin.stamp > trashed)
             .min_by_key(|fate| fate.origin.stamp)
+    }
+
+    /// Whether anybody who was allowed to has purged the item, also in vain.
+    pub fn is_purged_by_anybody(&self) -> bool {
+        self.decided(Verdict::Purge).next().is_some()
     }
 
     /// The trashing that is in force, if the item is in the trash.

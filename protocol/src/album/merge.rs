@@ -4,16 +4,18 @@
 //! |---|---|
 //! | item, parts, previews | set by op id |
 //! | fields, reactions | last writer by [`Stamp`](super::asset::Stamp), kept for each author |
-//! | trash | last writer; purge is grow-only and wins |
+//! | trash | last writer; a purge ends only what was put into the trash before it and not restored since (see [`Asset::purged`]) |
 //! | tags | observed-remove set by op id |
 //! | comments | set by op id; the author takes back their own |
 //!
 //! Every rule is commutative, associative and idempotent; limits are checked
 //! before anything is kept, and an op that breaks one has no effect.
 
+use std::cmp::Reverse;
+
 use super::asset::{
-    Added, AddedBlob, AddedPart, Asset, BlobRef, Edit, Fate, Origin, Reaction, Said, Tagged,
-    Verdict,
+    Added, AddedBlob, AddedPart, Asset, Author, BlobRef, Edit, Fate, Origin, Reaction, Said,
+    Tagged, Verdict,
 };
 use crate::{
     id::{LogId, OpId},
@@ -26,6 +28,8 @@ use crate::{
 ///
 /// Those with the smallest keys stay, so that every order of arrival keeps the same ones.
 const KEPT: usize = 256;
+/// How many trashings by one author are kept of an asset: a purge follows one that need not be the latest.
+const TRASHINGS: usize = 4;
 
 /// What an op needs of the entry it stands in.
 #[derive(Clone, Copy, Debug)]
@@ -212,15 +216,39 @@ fn add_blob(asset: &mut Asset, made: &AddBlob, context: Context<'_>) -> bool {
     insert(&mut asset.blobs, added, |added| added.origin.op)
 }
 
+/// What fates are kept by: restorations first, so that a crowd of others never drives one out.
+fn fate_slot(fate: &Fate) -> (u8, Author) {
+    let rank = match fate.verdict {
+        Verdict::Restore => 0,
+        Verdict::Trash => 1,
+        Verdict::Purge => 2,
+    };
+    (rank, fate.origin.author)
+}
+
+/// Keeps the latest of each author and verdict, and of trashings some: the latest first.
 fn decide(asset: &mut Asset, origin: Origin, verdict: Verdict) -> bool {
-    let fate = Fate { origin, verdict };
-    keep_latest(&mut asset.fates, fate, |fate| {
-        (
-            fate.verdict == Verdict::Purge,
-            fate.origin.author,
-            fate.origin.stamp,
-        )
-    })
+    let (list, fate) = (&mut asset.fates, Fate { origin, verdict });
+    let slot = fate_slot(&fate);
+    let key = |fate: &Fate| (fate_slot(fate), Reverse(fate.origin.stamp));
+    let most = match verdict {
+        Verdict::Trash => TRASHINGS,
+        Verdict::Restore | Verdict::Purge => 1,
+    };
+    let Err(place) = list.binary_search_by_key(&key(&fate), key) else {
+        return false;
+    };
+    let from = list.partition_point(|other| fate_slot(other) < slot);
+    if place >= KEPT || place.saturating_sub(from) >= most {
+        return false;
+    }
+    let to = list.partition_point(|other| fate_slot(other) <= slot);
+    list.insert(place, fate);
+    if to.saturating_sub(from) == most {
+        list.remove(to);
+    }
+    list.truncate(KEPT);
+    true
 }
 
 /// Inserts in order of a key that is unique, so that equal sets are equal values.
