@@ -118,6 +118,7 @@ impl Runtime {
         if ops.is_empty() && drops.is_empty() {
             return Ok(());
         }
+        self.renew_before_writing(&album)?;
         let (mut rng, now) = (self.rng()?, self.now());
         let recorded = self
             .replica

@@ -1,5 +1,6 @@
 //! What is restored stays, whatever was purged by a device that had not heard, or by a clock gone wrong.
 
+use heirloom_protocol::op::Role;
 use serde_json::json;
 
 use crate::{
@@ -123,5 +124,29 @@ async fn what_a_clock_that_was_ahead_took_out_of_the_trash_can_be_restored() {
             assert_eq!(states(each, &named).await, ["here"], "day {day}");
             tells_nothing_of_deletions(each).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn who_was_let_in_again_deletes_for_good_with_effect() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    let share = json!({"album": "Family", "person": "Ben", "role": "contributor"});
+    home.ask("share", share.clone()).await.done();
+    phone.take_from(&home).await;
+    let photo = phone.add("Family", "a.jpg", &noise(300_000, 1)).await;
+    let ids = json!({"ids": [photo.to_string()]});
+    phone.ask("trash", ids.clone()).await.done();
+    home.take_from(&phone).await;
+    let unshare = json!({"album": "Family", "person": "Ben"});
+    home.ask("unshare", unshare).await.done();
+    home.ask("share", share).await.done();
+    phone.take_from(&home).await;
+    phone.ask("purge", ids).await.done();
+    exchange(&home, &phone).await;
+    for each in [&home, &phone] {
+        assert!(listed(each, json!({"trashed": true})).await.is_empty());
+        assert!(listed(each, json!({})).await.is_empty());
     }
 }
