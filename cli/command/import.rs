@@ -22,7 +22,11 @@ pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliErro
     });
     talk.act("import", body, |ui, line| match line.kind() {
         "file" => say_file(ui, line),
-        "summary" => say_summary(ui, line, args.dry_run, args.album_per_folder),
+        "summary" => {
+            say_summary(ui, line, args.dry_run, args.album_per_folder);
+            let deleted = deleted(line).filter(|_| !args.restore);
+            deleted.into_iter().for_each(|told| ui.warn(told));
+        }
         _ => super::unknown(ui, line),
     })
     .await
@@ -60,15 +64,20 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
             text::thousands(restored)
         ));
     }
+    let (trashed, purged) = (line.count("trashed"), line.count("purged"));
     let present = line.count("present").saturating_sub(restored);
+    let present = present.saturating_sub(trashed);
     if present > 0 {
         rest.push(format!("{} already here", text::thousands(present)));
     }
     let taken_in = line
         .count("sidecars")
-        .saturating_add(line.count("archives"));
+        .saturating_add(line.count("archives"))
+        .saturating_add(purged);
     let skipped = line.count("skipped").saturating_sub(taken_in);
     for (count, words) in [
+        (trashed, "in the trash"),
+        (purged, "deleted for good"),
         (line.count("paired"), "joined to another as its part"),
         (line.count("sidecars"), "read for what they say of photos"),
         (line.count("archives"), "opened as archives"),
@@ -103,6 +112,28 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     } else if skipped > 0 && !ui.manner.verbose {
         ui.hint("heirloom import -v says of each file why it was left out");
     }
+}
+
+/// That the files are the only thing that is left, or soon will be, of what was deleted.
+fn deleted(line: &Line) -> Option<String> {
+    let (trashed, purged) = (line.count("trashed"), line.count("purged"));
+    let all = trashed.saturating_add(purged);
+    let mut told = Vec::new();
+    if trashed > 0 {
+        let are = text::count(trashed, "is in the trash", "are in the trash");
+        told.push(format!("{are}, which empties itself"));
+    }
+    if purged > 0 {
+        let were = text::count(purged, "was deleted for good", "were deleted for good");
+        told.push(were);
+    }
+    let it = if all == 1 { "it" } else { "them" };
+    (all > 0).then(|| {
+        format!(
+            "{}: the same import with --restore brings {it} back. Until then, keep the files.",
+            told.join(", and ")
+        )
+    })
 }
 
 /// Most albums that are named one by one.

@@ -29,6 +29,42 @@ async fn an_import_says_what_came_and_who_sees_it() {
 }
 
 #[tokio::test]
+async fn an_import_of_what_was_deleted_says_so_and_how_it_comes_back() {
+    let summary = |trashed: u8, purged: u8| {
+        format!(
+            "{{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":0,\"present\":{},\"skipped\":{purged},\"bytes\":0,\"trashed\":{trashed},\"purged\":{purged}}}\n",
+            trashed + 1
+        )
+    };
+    for (trashed, purged, out, err) in [
+        (
+            1,
+            0,
+            "1 already here and 1 in the trash",
+            "1 is in the trash, which empties itself: the same import with --restore brings it back.",
+        ),
+        (
+            0,
+            2,
+            "1 already here and 2 deleted for good",
+            "2 were deleted for good: the same import with --restore brings them back.",
+        ),
+        (
+            2,
+            1,
+            "1 already here, 2 in the trash and 1 deleted for good",
+            "2 are in the trash, which empties itself, and 1 was deleted for good: the same import with --restore brings them back.",
+        ),
+    ] {
+        let told = summary(trashed, purged);
+        let done = run(&["import", "/p"], NOBODY, &[("import", &told)]).await;
+        let says = format!("Imported 0 photos and videos (0 B); {out}.\n");
+        assert_eq!(done.out, says);
+        assert!(done.err.contains(err), "{}", done.err);
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_said_to_see_nothing_where_each_folder_has_an_album() {
     let imported = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":2,\"present\":0,\"paired\":0,\"skipped\":0,\"failed\":0,\"bytes\":2000,\"album\":null,\"seen_by\":[]}\n";
     let line = ["import", "/p", "--album-per-folder"];

@@ -28,7 +28,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 8],
+    by_outcome: [u64; 10],
     bytes: u64,
 }
 
@@ -103,6 +103,8 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Restored => 5,
         Outcome::Sidecar => 6,
         Outcome::Opened => 7,
+        Outcome::Trashed => 8,
+        Outcome::Purged => 9,
     }
 }
 
@@ -138,12 +140,15 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
         restored,
         sidecars,
         archives,
+        trashed,
+        purged,
     ] = totals.by_outcome;
     if !pick::flag(body, "dry_run") {
         tracing::info!(added, paired, failed, "photos were imported");
     }
     Ok(json!({
-        "added": added, "present": present + restored, "paired": paired, "skipped": skipped + sidecars + archives,
+        "added": added, "present": present + restored + trashed, "paired": paired, "skipped": skipped + sidecars + archives + purged,
+        "trashed": trashed, "purged": purged,
         "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by, "albums": albums,
         "exit": if failed > 0 { 3 } else { 0 },
     }))

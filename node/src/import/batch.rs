@@ -249,12 +249,18 @@ impl<'a, 's> Batcher<'a, 's> {
             self.added.insert(content, lost.key.item);
             match lost.then {
                 Then::Restore => self.restored.push((again.path, lost.key, again.bytes)),
-                Then::Present(reason) => self.shared.report(Report {
+                Then::Present => self.shared.report(Report {
                     path: again.path,
                     outcome: Outcome::Present,
                     asset: Some(lost.key.item),
-                    reason: reason
-                        .or_else(|| Some("its original was missing and is kept again".into())),
+                    reason: Some("its original was missing and is kept again".into()),
+                    bytes: again.bytes,
+                }),
+                Then::Trashed(reason) => self.shared.report(Report {
+                    path: again.path,
+                    outcome: Outcome::Trashed,
+                    asset: Some(lost.key.item),
+                    reason: Some(reason),
                     bytes: again.bytes,
                 }),
             }

@@ -43,8 +43,10 @@ pub(super) enum Look {
 /// What is said of a file once its content is known to be safe.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// The album has it, and why that needs a word.
-    Present(Option<String>),
+    /// The album has it.
+    Present,
+    /// It stays in the trash, and why.
+    Trashed(String),
     /// It comes back from the trash.
     Restore,
 }
@@ -124,7 +126,7 @@ pub(super) fn find(
             }
         }
     }
-    lost.sort_by_key(|lost| !matches!(lost.then, Then::Present(None)));
+    lost.sort_by_key(|lost| !matches!(lost.then, Then::Present));
     let refused = match gone {
         Some((key, asset)) if !shared.request.restore => {
             let reason = deleted::for_good(shared, &asset)?;
@@ -137,19 +139,20 @@ pub(super) fn find(
 
 fn then(shared: &Shared<'_>, key: AssetKey, asset: &Asset) -> Result<Then, Refused> {
     if asset.trashed().is_none() {
-        return Ok(Then::Present(None));
+        return Ok(Then::Present);
     }
     let trash = deleted::in_trash(shared, key, asset)?;
     let comes_back = trash.may_restore && shared.request.restore && !shared.request.dry_run;
     Ok(match comes_back {
         true => Then::Restore,
-        false => Then::Present(Some(trash.reason)),
+        false => Then::Trashed(trash.reason),
     })
 }
 
 fn refusal(key: AssetKey, then: Then, bytes: u64) -> Refused {
     match then {
-        Then::Present(reason) => Refused::Present(Some(key.item), reason, bytes),
+        Then::Present => Refused::Present(Some(key.item), None, bytes),
+        Then::Trashed(reason) => Refused::Trashed(key.item, reason, bytes),
         Then::Restore => Refused::Restore(key, bytes),
     }
 }

@@ -97,10 +97,14 @@ pub enum Outcome {
     Present,
     /// The album had its content in the trash, and it was brought back.
     Restored,
+    /// The album has its content in the trash, where it stays.
+    Trashed,
     /// It became a part of an asset.
     Paired,
     /// It is no photo or movie.
     Skipped,
+    /// It was deleted for good, and stays so.
+    Purged,
     /// It is no photo either: it says something of one.
     Sidecar,
     /// It is an archive, whose files have lines of their own.
@@ -114,9 +118,9 @@ impl Outcome {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
-            Self::Present | Self::Restored => "present",
+            Self::Present | Self::Restored | Self::Trashed => "present",
             Self::Paired => "paired",
-            Self::Skipped | Self::Sidecar | Self::Opened => "skipped",
+            Self::Skipped | Self::Purged | Self::Sidecar | Self::Opened => "skipped",
             Self::Failed => "failed",
         }
     }

@@ -93,6 +93,8 @@ pub(super) enum Refused {
     Known(AssetKey, Vec<Op>, u64),
     /// It was deleted for good.
     Purged(OpId, String),
+    /// It lies in the trash and stays there.
+    Trashed(OpId, String, u64),
     /// It lies in the trash and is to come back.
     Restore(AssetKey, u64),
     /// Another file of this import has the same content.
@@ -162,7 +164,10 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
             },
         },
         Err(Refused::Present(asset, reason, bytes)) => told(Outcome::Present, asset, reason, bytes),
-        Err(Refused::Purged(asset, reason)) => told(Outcome::Skipped, Some(asset), Some(reason), 0),
+        Err(Refused::Purged(asset, reason)) => told(Outcome::Purged, Some(asset), Some(reason), 0),
+        Err(Refused::Trashed(asset, reason, bytes)) => {
+            told(Outcome::Trashed, Some(asset), Some(reason), bytes)
+        }
         Err(Refused::Restore(key, bytes)) => Ready::Restore { path, key, bytes },
         Err(Refused::Twin(album, hash, bytes)) => Ready::Twin {
             path,

@@ -290,9 +290,12 @@ async fn what_was_deleted_and_is_imported_again_stays_deleted_until_told_otherwi
 
     let again = home.ask("import", import(false)).await;
     let counts = |told: &Value| {
-        ["added", "present", "skipped", "restored"].map(|f| told[f].as_u64().unwrap())
+        let names = [
+            "added", "present", "skipped", "restored", "trashed", "purged",
+        ];
+        names.map(|name| told[name].as_u64().unwrap())
     };
-    assert_eq!(counts(again.done()), [0, 2, 1, 0]);
+    assert_eq!(counts(again.done()), [0, 2, 1, 0, 1, 1]);
     let reason = |told: &crate::world::Told, asset: &Value| {
         let line = told
             .of("file")
@@ -311,8 +314,8 @@ async fn what_was_deleted_and_is_imported_again_stays_deleted_until_told_otherwi
     assert_eq!(listed(&home, json!({})).await.len(), 1);
 
     let restored = home.ask("import", import(true)).await;
-    assert_eq!(counts(restored.done()), [1, 2, 0, 1]);
+    assert_eq!(counts(restored.done()), [1, 2, 0, 1, 0, 0]);
     assert_eq!(listed(&home, json!({})).await.len(), 3);
     let settled = home.ask("import", import(true)).await;
-    assert_eq!(counts(settled.done()), [0, 3, 0, 0]);
+    assert_eq!(counts(settled.done()), [0, 3, 0, 0, 0, 0]);
 }
