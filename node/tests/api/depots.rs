@@ -9,7 +9,10 @@ use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::world::{Home, listed, noise};
+use crate::{
+    holds::large_files,
+    world::{Home, listed, noise},
+};
 
 const START: u64 = 1_800_000_000_000;
 const DAY: u64 = 24 * 3600 * 1000;
@@ -207,18 +210,16 @@ async fn a_depot_of_a_device_that_was_removed_gives_back_what_it_has() {
 #[tokio::test]
 async fn what_a_device_let_go_and_a_depot_lost_is_told_and_named_no_more() {
     let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
-    home.set_clock(START).await;
-    let policy = json!({"do": "policy", "device": "laptop", "policy": "cache", "limit": 5});
-    home.ask("device", policy).await.done();
-    home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
     round(&home, &disk).await;
-    // Not here any more, and kept there for thirty days.
-    purge(&home, "Family").await;
-    at(&home, 1).await;
-    assert!(home.blob_bytes() < 400_000);
+    // Not here any more, and there alone.
+    let large = large_files(&home).pop().unwrap();
+    std::fs::remove_file(large).unwrap();
+    home.ask("verify", json!({"repair": true})).await;
+    assert!(home.blob_bytes() < 3_000_000);
     assert_eq!(round(&home, &disk).await["wrong"], 0);
     let file = blobs(&disk).pop_first().unwrap();
-    std::fs::write(&file, vec![7; std::fs::read(&file).unwrap().len()]).unwrap();
+    std::fs::write(&file, [7; 1000]).unwrap();
     assert_eq!(round(&home, &disk).await["wrong"], 1);
     assert!(blobs(&disk).is_empty());
     assert_eq!(round(&home, &disk).await["wrong"], 0);

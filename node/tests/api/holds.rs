@@ -56,7 +56,7 @@ async fn said(home: &Home) -> Vec<(String, u64, bool)> {
 }
 
 /// The files in which large blobs lie.
-fn large_files(home: &Home) -> Vec<PathBuf> {
+pub fn large_files(home: &Home) -> Vec<PathBuf> {
     fn below(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let entry = entry.unwrap();
