@@ -1,4 +1,5 @@
-//! Removals: who goes, with fresh keys for the family; and what stays of theirs.
+//! Removals: who goes, with fresh keys for the family and a cut in every album that this person manages;
+//! and what stays of theirs.
 
 use rand_core::CryptoRng;
 
@@ -7,7 +8,7 @@ use crate::{
     crypto::EpochKind,
     family::resolver::Act,
     id::{DeviceId, SpaceId},
-    op::{Cut, Op, Position},
+    op::{Cut, Level, Op, Position},
     time::Timestamp,
 };
 
@@ -15,8 +16,8 @@ impl Replica {
     /// Removes a person or a device and renews the control space's keys in the same entry.
     ///
     /// Albums' keys are renewed when somebody next writes to them. Whether the removal counts is for
-    /// the resolver to say; where it does not, no key is renewed. It cuts nothing off: what others had of
-    /// whom it removes stays, and this device may be the last to hear of it.
+    /// the resolver to say; where it does not, no key is renewed and no album is told of it. The cut in
+    /// albums reaches no lower than what others had vouched for: this device may be the last to hear of it.
     ///
     /// # Errors
     ///
@@ -38,6 +39,10 @@ impl Replica {
             }
             _ => return Err(WriteError::NotAllowed),
         };
+        let forked = |space: &SpaceId| self.logs.is_forked(&self.own_log(*space));
+        if self.managed_albums().iter().any(forked) {
+            return Err(WriteError::Forked);
+        }
         let mut ops = vec![removal];
         // Fresh keys would be kept from somebody who stays.
         if self.control.would_count(self.device(), act) {
@@ -45,7 +50,23 @@ impl Replica {
                 .map(|kind| Op::Epoch(self.mint_control(kind, &[hit], rng)));
             ops.extend(epochs);
         }
-        self.record_control(ops, now)
+        let gone: Vec<_> = self.keys_hit(hit);
+        let mut recorded = self.record_control(ops, now)?;
+        // A cut counts by itself: it would shut out somebody who stays.
+        let said = recorded.entries.last().map(|entry| entry.op_id(0));
+        if !said.is_some_and(|op| self.control.resolution().accepted.contains(&op)) {
+            return Ok(recorded);
+        }
+        for space in self.managed_albums() {
+            let cuts: Vec<_> = gone
+                .iter()
+                .map(|device| Op::Cut(self.cut_here(space, *device)))
+                .collect();
+            if !cuts.is_empty() {
+                recorded.extend(self.record_album_control(space, &cuts, now)?);
+            }
+        }
+        Ok(recorded)
     }
 
     /// The live devices of others that a removal would take out of the family; none for other ops.
@@ -102,6 +123,17 @@ impl Replica {
             Hit::Person(person) => self.control.owner_of(id) == Some(person),
         };
         owned.filter(fits).copied().collect()
+    }
+
+    fn managed_albums(&self) -> Vec<SpaceId> {
+        let Some(person) = self.person() else {
+            return Vec::new();
+        };
+        let managed = self
+            .albums
+            .iter()
+            .filter(|(_, album)| album.level(&person) == Level::Manager);
+        managed.map(|(space, _)| *space).collect()
     }
 
     /// A cut of a device's logs in a space at what this device holds of them.

@@ -133,8 +133,7 @@ impl<'a> Pass<'a> {
         let mut honours: BTreeMap<DeviceId, BTreeMap<u64, Honour>> = BTreeMap::new();
         for cut in cuts {
             let of_device = honours.entry(cut.device).or_default();
-            // Losing access undoes nothing that others had vouched for: that takes a cut of its own.
-            for (inc, honour) in self.honours(op, cut, false) {
+            for (inc, honour) in self.honours(op, cut) {
                 let there = of_device.entry(inc);
                 let there = there.or_insert_with(|| Honour {
                     positions: Vec::new(),
@@ -194,8 +193,7 @@ impl<'a> Pass<'a> {
     fn restrict(&mut self, cuts: &[usize]) {
         for op in cuts {
             if let Act::Cut { cut, .. } = &self.access.op(*op).act {
-                let by_admin = self.is_admin(&self.access.op(*op).writer.person);
-                let honours = self.honours(*op, cut, by_admin);
+                let honours = self.honours(*op, cut);
                 let of_device = self.restrictions.cuts.entry(cut.device).or_default();
                 of_device.count += 1;
                 for (inc, honour) in honours {
@@ -225,11 +223,10 @@ impl<'a> Pass<'a> {
     }
 
     /// What an op's cut honours, by incarnation.
-    fn honours(&self, op: usize, cut: &Cut, by_admin: bool) -> BTreeMap<u64, Honour> {
+    fn honours(&self, op: usize, cut: &Cut) -> BTreeMap<u64, Honour> {
         let nothing = Honour {
             positions: Vec::new(),
             support: self.rests_on(op),
-            by_admin,
         };
         let mut honours = BTreeMap::new();
         for position in &cut.positions {

@@ -21,8 +21,6 @@ pub(crate) struct Honour {
     pub(crate) positions: Vec<Position>,
     /// Entries of ops that its author's standing rests on: it does not reach below these.
     pub(crate) support: Vec<EntryId>,
-    /// Signed by an admin of the family, so that it may reach below anchors.
-    pub(crate) by_admin: bool,
 }
 
 /// A loss of access in force.
@@ -193,7 +191,7 @@ impl Facts<'_> {
             Some(end) => bounds.cut_at(end),
             None if self.family.retired.contains(&stretch.cert) => {
                 if cuts.is_some_and(|cuts| cuts.count > 0) {
-                    bounds.cut_at(0);
+                    bounds.cut_at(self.vouched(at, witness));
                 } else {
                     bounds.open_at(count(&witness.devices, at), Standing::Unconfirmed);
                 }
@@ -230,18 +228,13 @@ impl Facts<'_> {
         match (listed, named) {
             (Some(honour), _) => bounds.cut_at(self.honoured(honour, at, witness)),
             (None, _) if lowering.lifted >= need => {}
-            (None, Some(_)) => bounds.cut_at(0),
+            (None, Some(_)) => bounds.cut_at(self.vouched(at, witness)),
             (None, None) => bounds.open_at(count(&witness.persons, at), Standing::Unconfirmed),
         }
     }
 
     /// How far a cut that lists a stretch's incarnation honours the stretch.
     fn honoured(&self, honour: &Honour, at: usize, witness: &Witness) -> u32 {
-        let anchored = if honour.by_admin {
-            0
-        } else {
-            count(&witness.anchored, at)
-        };
         let named = honour.positions.iter().map(|position| {
             // Not here yet: its ancestors are what lies below it.
             let below = position.seq.saturating_add(1);
@@ -249,7 +242,18 @@ impl Facts<'_> {
         });
         let support = honour.support.iter();
         let support = support.filter_map(|entry| self.ledger.reach(at, entry));
-        named.chain(support).fold(anchored, u32::max)
+        let vouched = self.vouched(at, witness);
+        named.chain(support).fold(vouched, u32::max)
+    }
+
+    /// How far others vouched for a stretch. It stays: who says a cut may be the last to hear of it.
+    fn vouched(&self, at: usize, witness: &Witness) -> u32 {
+        let anchored = count(&witness.anchored, at);
+        let cert = &self.ledger.stretches[at].cert;
+        match self.family.retired.contains(cert) {
+            true => anchored.max(count(&witness.devices, at)),
+            false => anchored,
+        }
     }
 
     /// The namings that can confirm anything: by live devices of persons with access and by live keepers.

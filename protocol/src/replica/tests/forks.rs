@@ -220,19 +220,18 @@ fn an_album_whose_log_forked_keeps_no_keys_from_others() {
 }
 
 #[test]
-fn a_removal_is_written_where_an_own_log_of_an_album_forked() {
+fn a_removal_that_cannot_be_written_whole_is_not_written_at_all() {
     let mut world = forked();
     pull(&mut world.anna, &world.pi);
     let anna = &mut world.anna;
     let control = anna.replica.own_log(anna.replica.family().control_space());
     let before = anna.replica.log(&control).cloned();
-    let pi = world.pi.replica.device();
-    let removed = anna
+    let removal = Op::RemoveDevice((world.pi.replica.device(),));
+    let refused = anna
         .replica
-        .record_removal(Op::RemoveDevice((pi,)), anna.now, &mut anna.rng);
-    anna.keep(removed.unwrap());
-    assert_ne!(anna.replica.log(&control).cloned(), before);
-    assert!(!anna.replica.control().is_live(&pi));
+        .record_removal(removal, anna.now, &mut anna.rng);
+    assert_eq!(refused, Err(WriteError::Forked));
+    assert_eq!(anna.replica.log(&control).cloned(), before);
 }
 
 /// As where it was given on a grant that does not count after all.
