@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use heirloom_node::{
@@ -57,16 +57,15 @@ pub(crate) enum Door {
 impl Door {
     /// Opens the door that there is, waiting up to ten seconds for another command to finish.
     pub(crate) async fn open(home: &Path) -> Result<Self, CliError> {
-        let mut waited = Duration::ZERO;
+        let began = Instant::now();
         loop {
             let socket = home.join("node.sock");
             if answers(&socket).await {
                 return Ok(Self::Socket(socket));
             }
             match in_process(home).await {
-                Err(error) if error.id() == "E-LOCKED" && waited < WAIT => {
+                Err(error) if error.id() == "E-LOCKED" && began.elapsed() < WAIT => {
                     tokio::time::sleep(TRY_AGAIN).await;
-                    waited += TRY_AGAIN;
                 }
                 opened => return opened.map(Self::InProcess),
             }
@@ -144,7 +143,7 @@ pub(crate) async fn serve(
         // Nobody listens any more when the node has ended by itself.
         let _ = tell.send(true);
     });
-    let mut waited = Duration::ZERO;
+    let began = Instant::now();
     loop {
         let mut told = told.clone();
         let stop = async move {
@@ -153,12 +152,11 @@ pub(crate) async fn serve(
         };
         match heirloom_node::serve::serve(serve.clone(), stop).await {
             Ok(lines) => return Ok(LineStream::of(boxed(Response::new(lines.into_body())))),
-            Err(error) if error.id == "E-LOCKED" && waited < WAIT => {
+            Err(error) if error.id == "E-LOCKED" && began.elapsed() < WAIT => {
                 if answers(&serve.home.join("node.sock")).await {
                     return Err(told_by_node(error));
                 }
                 tokio::time::sleep(TRY_AGAIN).await;
-                waited += TRY_AGAIN;
             }
             Err(error) => return Err(told_by_node(error)),
         }
