@@ -8,14 +8,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::{
     node::Node,
-    runtime::RuntimeError,
+    runtime::{RuntimeError, kept_since},
     store::{Batch, Collected, DAMAGED, Store, StoreError, Table},
 };
 
 /// How old a file must be that nothing names before it is removed: whoever is writing it has long ended.
 const GRACE: Duration = Duration::from_secs(24 * 3600);
-/// How long after damage was found no file is removed that nothing names: what the lost entries name may come again.
-const MENDING: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a blob stays that was begun and to which nothing was added. Shorter than a deleted one is kept,
 /// so that no part of it outlives it.
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -62,8 +60,8 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
 /// Removes files that nothing names, once a day: interrupted imports and rounds leave such. What was begun and
 /// nobody went on with goes as well.
 ///
-/// Where entries were damaged, what they name is not known: nothing is removed while any are stranded or lost, and for
-/// 30 days after damage was found, in this run or an earlier one.
+/// Where entries were damaged, what they name is not known and may come again: nothing is removed while any are
+/// stranded or lost, and for 30 days that this device saw go by after damage was found, in this run or an earlier one.
 ///
 /// # Errors
 ///
@@ -110,7 +108,7 @@ fn may_be_damaged(store: &Store, now: u64) -> Result<bool, StoreError> {
         note(store, DAMAGED, now)?;
         return Ok(true);
     }
-    if now - since < millis(MENDING) {
+    if since > kept_since(store, now)? {
         return Ok(true);
     }
     store.commit(&Batch {

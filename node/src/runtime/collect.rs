@@ -8,7 +8,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Runtime, RuntimeError, load::entry_of};
+use super::{Runtime, RuntimeError, days::kept_since, load::entry_of};
 use crate::store::{BlobPlace, BlobState, Collected, Store, StoreError};
 
 /// What is due at one moment.
@@ -25,7 +25,7 @@ impl Runtime {
     /// [`heirloom_protocol::limits::DROPPED_BLOB_MS`] from its own receipt: what it is told to keep
     /// otherwise does not shorten that, for a thief's phone may say it of all of them.
     pub fn due(&self) -> Result<Due, RuntimeError> {
-        let until = self.kept_since()?;
+        let until = kept_since(&self.store, self.now().0)?;
         let mut lacking: BTreeMap<LogId, RoaringBitmap> = BTreeMap::new();
         let logs = self.replica.logs();
         for (kept, ordinals) in logs.flat_map(|(log, _)| self.replica.kept_parts(log)) {

@@ -6,8 +6,7 @@
 use heirloom_protocol::{limits, wire};
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, RuntimeError};
-use crate::store::{Batch, Table};
+use crate::store::{Batch, Store, StoreError, Table};
 
 /// The row that holds the days.
 const ROW: &[u8] = b"days";
@@ -57,27 +56,24 @@ impl Days {
     }
 }
 
-impl Runtime {
-    /// Looks at the clock, and says up to when what was dropped has been kept long enough: Unix
-    /// milliseconds. Durable when it returns.
-    ///
-    /// Where the row is lost with the index, counting begins anew.
-    pub(super) fn kept_since(&self) -> Result<u64, RuntimeError> {
-        let now = self.now().0;
-        let row = self.store.get(Table::Kv, ROW)?;
-        let before: Days = row
-            .and_then(|row| wire::decode_row(&row).ok())
-            .unwrap_or_default();
-        let mut days = before.clone();
-        days.see(now);
-        if days != before {
-            self.store.commit(&Batch {
-                puts: vec![(Table::Kv, ROW.to_vec(), wire::encode(&days))],
-                ..Batch::default()
-            })?;
-        }
-        Ok(days.kept_since(now))
+/// Looks at the clock, and says up to when what is kept for 30 days has been kept long enough: Unix
+/// milliseconds. Durable when it returns.
+///
+/// Where the row is lost with the index, counting begins anew.
+pub(crate) fn kept_since(store: &Store, now: u64) -> Result<u64, StoreError> {
+    let row = store.get(Table::Kv, ROW)?;
+    let before: Days = row
+        .and_then(|row| wire::decode_row(&row).ok())
+        .unwrap_or_default();
+    let mut days = before.clone();
+    days.see(now);
+    if days != before {
+        store.commit(&Batch {
+            puts: vec![(Table::Kv, ROW.to_vec(), wire::encode(&days))],
+            ..Batch::default()
+        })?;
     }
+    Ok(days.kept_since(now))
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ pub(crate) use self::{
     admit::Handed,
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
+    days::kept_since,
     ended::{forget_taken, taken},
     gossip::is_beacon,
     heal::Kept,
