@@ -4,7 +4,8 @@
 //! Every run starts on a fresh copy of a home. After it the home is whole with
 //! no repair by hand, what was said to be safe is there byte for byte, and the
 //! same command run again completes. `HEIRLOOM_FAULT_STRIDE` says how many calls
-//! apart the faults are; 1 tries each. `HEIRLOOM_FAULT=rename:7` tries that one alone.
+//! apart the faults are, `HEIRLOOM_IMPORT_STRIDE` those of an import; 1 tries each.
+//! `HEIRLOOM_FAULT=rename:7` tries that one alone.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -50,6 +51,11 @@ const FAULTS: u32 = 100;
 /// How many calls lie between two faults, unless the environment says it.
 fn stride(usual: u32) -> u32 {
     asked("HEIRLOOM_FAULT_STRIDE", usual).max(1)
+}
+
+/// The same for an import.
+fn import_stride(usual: u32) -> u32 {
+    asked("HEIRLOOM_IMPORT_STRIDE", stride(usual)).max(1)
 }
 
 /// The only fault that is asked for: its call and which one.
@@ -396,15 +402,20 @@ fn an_import_killed_at_any_call_leaves_a_whole_home_with_every_acknowledged_phot
     let import = import.each_ref().map(String::as_str);
     let mut made = 0;
     for fault in kills(&bench.device.home.clone()) {
-        bench.each(&import, &fault, stride(6), |bench, lines, _, fault| {
-            let told = added(lines);
-            bench.holds(&told, &fault.to_string());
-            bench.completes(&told, &fault.to_string());
-            made += bench.pictures(&fault.to_string());
-        });
+        bench.each(
+            &import,
+            &fault,
+            import_stride(6),
+            |bench, lines, _, fault| {
+                let told = added(lines);
+                bench.holds(&told, &fault.to_string());
+                bench.completes(&told, &fault.to_string());
+                made += bench.pictures(&fault.to_string());
+            },
+        );
     }
     assert!(made > 0 || only().is_some(), "no picture was ever made");
-    let least = if stride(6) == 1 { KILLS } else { 20 };
+    let least = if import_stride(6) == 1 { KILLS } else { 20 };
     bench.report(least, "kills of an import at calls that change the disk");
 }
 
@@ -431,7 +442,7 @@ fn a_sync_that_fails_is_never_told_as_a_success() {
             nth: 1,
             at: None,
         };
-        let stride = stride(if call == "pwrite64" { 9 } else { 2 });
+        let stride = import_stride(if call == "pwrite64" { 9 } else { 2 });
         bench.each(&import, &fault, stride, |bench, lines, exit, fault| {
             let told = added(lines);
             let fault = fault.to_string();
@@ -448,7 +459,7 @@ fn a_sync_that_fails_is_never_told_as_a_success() {
             bench.completes(&told, &fault);
         });
     }
-    let least = if stride(2) == 1 { FAULTS } else { 20 };
+    let least = if import_stride(2) == 1 { FAULTS } else { 20 };
     bench.report(least, "failed syncs and writes of an import");
 }
 
