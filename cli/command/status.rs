@@ -169,10 +169,22 @@ fn say_moving(ui: &mut Ui, line: &Line) {
     let Some(moving) = line.inner("moving").into_iter().next() else {
         return;
     };
-    let told: Vec<String> = ["sending", "receiving", "waiting"]
+    let devices = |way: &str| text::count(moving.count(way), "device", "devices");
+    let told = [
+        ("sending", format!("sending to {}", devices("sending"))),
+        (
+            "receiving",
+            format!("receiving from {}", devices("receiving")),
+        ),
+        (
+            "waiting",
+            text::count(moving.count("waiting"), "file to come", "files to come"),
+        ),
+    ];
+    let told: Vec<String> = told
         .into_iter()
-        .filter(|way| moving.count(way) > 0)
-        .map(|way| format!("{} {way}", text::thousands(moving.count(way))))
+        .filter(|(way, _)| moving.count(way) > 0)
+        .map(|(_, said)| said)
         .collect();
     if !told.is_empty() {
         ui.say(format!("Moving:    {}.", text::and(&told)));

@@ -500,7 +500,7 @@ async fn who_has_just_joined_is_told_to_fetch() {
 
 #[tokio::test]
 async fn status_tells_what_is_safe_and_what_is_not() {
-    let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":0,"receiving":3,"waiting":1},"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
+    let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":1,"receiving":3,"waiting":1},"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
 {"type":"summary","v":1,"act":"status"}
 "#;
     let done = run(&["status"], NOBODY, &[("status", status)]).await;
@@ -509,7 +509,7 @@ async fn status_tells_what_is_safe_and_what_is_not() {
         "Berger, on laptop; the node is not running.\n\
          Safe:      10 of 12 photos and videos (34.0 MB) have 2 copies.\n\
          Not safe:  2, of which 1 only on this device.\n\
-         Moving:    3 receiving and 1 waiting.\n\
+         Moving:    sending to 1 device, receiving from 3 devices and 1 file to come.\n\
          Devices:\n  hallway-pi  not seen yet\n\
          Problem:  The disk is nearly full.\n"
     );

@@ -21,6 +21,8 @@ pub(super) struct Live {
     devices: BTreeMap<DeviceId, Met>,
     /// Devices that this one gets blobs from.
     pub(super) receiving: u64,
+    /// Devices that this one sends blobs to.
+    pub(super) sending: u64,
     /// Blobs that are still to be got.
     pub(super) waiting: u64,
     /// How many of these each device says it holds.
@@ -217,6 +219,7 @@ impl Live {
             .map(ToString::to_string)
             .collect();
         live.receiving = u64::try_from(network.fetching()).unwrap_or(u64::MAX);
+        live.sending = u64::try_from(network.sending()).unwrap_or(u64::MAX);
         let now = node.clock().now().0;
         for peer in network.connected().await {
             if peer.standing != Standing::Member {

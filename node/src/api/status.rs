@@ -114,7 +114,7 @@ pub(super) async fn status(
             "damaged": damaged, "lost": sums.lost, "nowhere": sums.nowhere, "away": sums.away,
             "peers": peers, "depots": depots,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
-            "moving": { "sending": 0, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
+            "moving": { "sending": live.sending, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "waiting_at": waiting::at(&live, &view),
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),

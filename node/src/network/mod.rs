@@ -115,6 +115,8 @@ struct State {
     handing: pair::Handing,
     /// When a peer was last served a blob.
     served_at: Option<std::time::Instant>,
+    /// When bytes of a blob last went to a device.
+    sent_at: BTreeMap<DeviceId, std::time::Instant>,
     places: BTreeMap<DeviceId, Places>,
 }
 

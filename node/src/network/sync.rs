@@ -4,7 +4,11 @@
 //! much to say never wait for each other (rust-libp2p #5410). Frames are taken
 //! from the session only while the writer has room for them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
@@ -33,6 +37,9 @@ const READ_AHEAD: usize = 8;
 const WRITE_BYTES: usize = 1024 * 1024;
 /// Pieces of local news that wait for a session.
 const NEWS: usize = 256;
+
+/// How long after its last bytes a device counts as being sent to: longer than one piece takes over a slow line.
+const SENDING: Duration = Duration::from_secs(3);
 
 /// Connections tried for the stream of a session.
 const TRIES: usize = 4;
@@ -102,6 +109,13 @@ impl Network {
     pub fn fetching(&self) -> usize {
         let state = self.state();
         state.sessions.values().filter(|run| run.fetching).count()
+    }
+
+    /// Devices to which blobs are being sent: bytes of one went there a moment ago.
+    pub fn sending(&self) -> usize {
+        let state = self.state();
+        let sent = state.sent_at.values();
+        sent.filter(|at| at.elapsed() < SENDING).count()
     }
 
     /// Whether nobody was served a blob for a while.

@@ -170,7 +170,7 @@ async fn many_blobs(
             write.write_all(&head.to_bytes()).await?;
             write.write_all(piece).await?;
         }
-        network.count_sent(1, bytes.len());
+        network.count_sent(device, 1, bytes.len());
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ async fn leaves(
             .await?;
         return Ok(());
     };
-    if let Err(error) = send_leaves(network, served, range, write).await? {
+    if let Err(error) = send_leaves(network, (device, served), range, write).await? {
         network.note_damage(served, &error);
         write
             .write_all(&AnswerHead::gone(range.id, None, Gone::Damaged))
@@ -201,7 +201,7 @@ async fn leaves(
 /// Sends leaves, each checked before it goes; the inner error says why the rest does not.
 async fn send_leaves(
     network: &Network,
-    served: Served,
+    (device, served): (DeviceId, Served),
     range: GetRange,
     write: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Result<(), StoreError>, Ended> {
@@ -247,7 +247,7 @@ async fn send_leaves(
         at += u64::try_from(len).expect("at most 256 KiB");
         // A blob counts with its end, whichever way the rest of it came.
         if range.id < CHALLENGES {
-            network.count_sent(u64::from(at == total), len);
+            network.count_sent(device, u64::from(at == total), len);
         }
         index =
             index.saturating_add(u32::try_from(len.div_ceil(limits::LEAF_BYTES)).expect("four"));
@@ -330,8 +330,9 @@ impl Network {
         });
     }
 
-    fn count_sent(&self, blobs: u64, bytes: usize) {
+    fn count_sent(&self, device: DeviceId, blobs: u64, bytes: usize) {
         let mut state = self.state();
+        state.sent_at.insert(device, std::time::Instant::now());
         state.moved.blobs_sent += blobs;
         state.moved.bytes_sent += u64::try_from(bytes).unwrap_or(0);
     }

@@ -310,6 +310,27 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_says_to_how_many() {
+    let laptop = Home::found().await;
+    let desktop = laptop.join("desktop").await;
+    let blob = laptop.movie(200).await;
+    let (sends, gets) = (laptop.network().await, desktop.network().await);
+    assert_eq!(sends.sending(), 0);
+    desktop.knows(&laptop, &sends).await;
+    gets.call_round().await.unwrap();
+    tokio::join!(
+        until(async || sends.sending() == 1),
+        until(async || desktop.has(blob).await),
+    );
+    assert_eq!(gets.sending(), 0);
+    until(async || sends.sending() == 0).await;
+    for network in [sends, gets] {
+        network.stop().await;
+    }
+    drop((laptop.folder, desktop.folder));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_lies_in_one_leaf_is_named_and_the_blob_comes_from_another() {
     let laptop = Home::found().await;
     let (desktop, asker) = (laptop.join("desktop").await, laptop.join("asker").await);
