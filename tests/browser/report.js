@@ -69,6 +69,15 @@ test("what is dropped is added, and what is none of it is told by its reason, in
   await photos(page, 2);
   await page.getByRole("button", { name: /At the lake/ }).or(page.getByRole("link", { name: /At the lake/ })).waitFor();
   await page.locator(".card").getByText("Deine Bibliothek: 1 Foto, nur du siehst es").waitFor();
+  // What was removed stays so, and the report does not fold it under what is there.
+  const lake = (await home.command(["list"])).find((one) => one.name === "lake.jpg");
+  await home.command(["trash", lake.id]);
+  await photos(page, 1);
+  await page.locator(".top .add").click();
+  await page.getByText("Aus Google Takeout oder einem anderen Ordner").click();
+  await page.getByLabel(/^Aus Google Takeout/).fill(takeout);
+  await page.getByRole("dialog").getByRole("button", { name: "Hinzuf\u00fcgen", exact: true }).click();
+  await page.locator(".card").getByText("Schon da: es wurde entfernt; hol es unter").waitFor();
   await holds(page, assert);
   await page.context().close();
 });

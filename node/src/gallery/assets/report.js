@@ -8,16 +8,20 @@ export const OUTCOMES = ["added", "present", "paired", "skipped", "failed"];
 /** Files of one fold that are named. */
 const NAMED = 200;
 
-/** The folds of a report: what was not taken stands apart by its reason.
+/** Whether a file stands apart by its reason: it was not taken, or not as one would think.
+ *  @param {string} outcome @param {any} one */
+const standsApart = (outcome, one) => one.unseen || outcome === "skipped" || outcome === "failed" || (outcome === "present" && / is in the trash; /.test(one.reason || ""));
+
+/** The folds of a report.
  *  @param {any} run @returns {{key: string, outcome: string, text: string, n: number, files: any[]}[]} */
 function folds(run) {
   const files = [...run.files.values()];
   return OUTCOMES.filter((name) => run.counts[name] > 0).flatMap((outcome) => {
     const all = files.filter((one) => one.outcome === outcome);
-    const those = all.filter((one) => !one.unseen);
+    const those = all.filter((one) => !standsApart(outcome, one));
     /** @type {Map<string, any[]>} */
     const why = new Map();
-    for (const one of all.filter((one) => one.unseen || outcome === "skipped" || outcome === "failed")) {
+    for (const one of all.filter((one) => standsApart(outcome, one))) {
       const reason = one.reason ? reasonText(one.reason) : "";
       why.set(reason, [...(why.get(reason) || []), one]);
     }
