@@ -289,7 +289,7 @@ fn ledger(history: &History, dice: &mut Dice) -> Ledger {
     dice.shuffle(&mut links);
     dice.shuffle(&mut names);
     for (by, how, entry) in names {
-        ledger.name(by, how, entry);
+        ledger.name(by, how, Level::Manager, entry);
     }
     while !links.is_empty() {
         links.retain(|link| ledger.append(*link) == Appended::Missing);

@@ -14,7 +14,10 @@ mod bounds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{BranchId, DeviceId, EntryId, OpId};
+use crate::{
+    id::{BranchId, DeviceId, EntryId, OpId},
+    op::Level,
+};
 
 pub(crate) use self::bounds::{
     Cuts, Facts, Honour, Lowering, Namings, Reach, Restrictions, Witness,
@@ -104,7 +107,8 @@ pub struct Ledger {
     /// The stretch below any fork.
     trunks: BTreeMap<(DeviceId, u64), usize>,
     places: BTreeMap<EntryId, (usize, u32)>,
-    names: Vec<(EntryId, Naming, EntryId)>,
+    /// By whom, how, for acts of what level at most, and which.
+    names: Vec<(EntryId, Naming, Level, EntryId)>,
     /// Entries that were named and are not here.
     awaited: BTreeSet<EntryId>,
     /// Entries for which this device itself is the witness, and tells nobody.
@@ -151,14 +155,21 @@ impl Ledger {
         Appended::Forked
     }
 
-    /// Notes that an entry names another, which may come later.
+    /// Notes that an entry names another, which may come later, and so vouches for what its author says there by
+    /// right of a level or less.
     ///
     /// Namings of another space or by an author who was not entitled are the caller's to leave out.
-    pub fn name(&mut self, by: EntryId, how: Naming, entry: EntryId) {
-        self.names.push((by, how, entry));
+    pub fn name(&mut self, by: EntryId, how: Naming, most: Level, entry: EntryId) {
+        self.names.push((by, how, most, entry));
         if !self.places.contains_key(&entry) {
             self.awaited.insert(entry);
         }
+    }
+
+    /// The author of an entry that is here.
+    pub fn device(&self, entry: &EntryId) -> Option<DeviceId> {
+        let (at, _) = self.places.get(entry)?;
+        Some(self.stretches[*at].device)
     }
 
     /// Says for which entries this device itself is a witness, that they and what they follow were here in

@@ -303,8 +303,28 @@ impl AlbumSpace {
         self.unsettled = true;
     }
 
+    /// For what acts of a device who writes now vouches, at most. Whoever knows that a device was removed, or that its
+    /// person lost access, vouches for nothing of it: it may have been written since.
+    fn vouches(&self, device: &DeviceId, past: &Past) -> Level {
+        if past.has_lost(device) {
+            return Level::None;
+        }
+        let person = past.owner(device);
+        person.map_or(Level::Manager, |person| {
+            self.access.left_to(person, &past.parents)
+        })
+    }
+
+    /// Notes that an entry names another of a device, as far as its author may vouch for that.
+    fn name(&mut self, by: EntryId, how: Naming, most: Level, named: EntryId) {
+        if most > Level::None {
+            self.ledger.name(by, how, most, named);
+            self.unsettled = true;
+        }
+    }
+
     /// Takes an op that is not weighed.
-    fn note(&mut self, entry: &Entry, op: &Op) {
+    fn note(&mut self, entry: &Entry, op: &Op, past: &Past) {
         let header = entry.header();
         match op {
             Op::Epoch(epoch) if epoch.kind == EpochKind::Album => {
@@ -317,7 +337,6 @@ impl AlbumSpace {
                 .epochs
                 .add_boxes(seal.epoch, header.device, &seal.seals),
             Op::Anchor((positions,)) => {
-                let anchored = self.anchored.entry(header.device).or_default();
                 for witness in positions.iter().filter(|w| w.device != header.device) {
                     let log = LogId {
                         space: header.space,
@@ -325,10 +344,11 @@ impl AlbumSpace {
                         inc: witness.position.inc,
                         branch: witness.branch,
                     };
-                    anchored.insert(log, witness.position.entry);
                     let named = witness.position.entry;
-                    self.ledger.name(entry.id(), Naming::Anchor, named);
-                    self.unsettled = true;
+                    let anchored = self.anchored.entry(header.device).or_default();
+                    anchored.insert(log, named);
+                    let most = self.vouches(&witness.device, past);
+                    self.name(entry.id(), Naming::Anchor, most, named);
                 }
             }
             Op::Hold(hold) => {
@@ -365,10 +385,16 @@ impl AlbumSpace {
     }
 
     /// Takes what a keeper may say.
-    fn take_keepers(&mut self, entry: &Entry, ops: &[Option<Op>], parents: &[EntryId]) {
+    fn take_keepers(
+        &mut self,
+        entry: &Entry,
+        ops: &[Option<Op>],
+        parents: &[EntryId],
+        past: &Past,
+    ) {
         for op in ops.iter().flatten() {
             if matches!(op, Op::Anchor(_) | Op::Hold(_) | Op::NewIncarnation(_)) {
-                self.note(entry, op);
+                self.note(entry, op, past);
             }
         }
         self.graph.insert(entry.id(), parents, &[], false);
@@ -376,11 +402,16 @@ impl AlbumSpace {
 
     /// Takes the ops of a control entry of a person's device.
     fn take(&mut self, entry: &Entry, ops: &[Option<Op>], parents: &[EntryId], mut past: Past) {
+        for dep in parents.iter().filter(|dep| **dep != entry.header().prev) {
+            let device = self.ledger.device(dep);
+            let most = device.map_or(Level::Manager, |device| self.vouches(&device, &past));
+            self.name(entry.id(), Naming::Deps, most, *dep);
+        }
         let mut weighed = Vec::new();
         let mut is_head = ops.is_empty() && parents.len() > 2;
         for (index, op) in ops.iter().enumerate() {
             let Some(op) = op else { continue };
-            self.note(entry, op);
+            self.note(entry, op, &past);
             is_head |= op.is_weighed();
             let id = entry.op_id(index);
             let Some((writer, act)) = past.writer.zip(self.act(id, op, &past)) else {
@@ -396,10 +427,6 @@ impl AlbumSpace {
             self.entries.insert(id, entry.id());
             self.unsettled = true;
             weighed.push(id);
-        }
-        for dep in parents.iter().filter(|dep| **dep != entry.header().prev) {
-            self.ledger.name(entry.id(), Naming::Deps, *dep);
-            self.unsettled = true;
         }
         self.graph.insert(entry.id(), parents, &weighed, is_head);
     }
@@ -569,6 +596,14 @@ impl Past {
         }
     }
 
+    /// Whether the family had removed a device of its own.
+    fn has_lost(&self, device: &DeviceId) -> bool {
+        let family = self.family.as_ref();
+        family.is_some_and(|family| {
+            family.owners.contains_key(device) && !family.devices.contains_key(device)
+        })
+    }
+
     fn is_admin(&self, device: &DeviceId) -> bool {
         let family = self.family.as_ref();
         family.and_then(|family| family.role_of_device(device)) == Some(Role::Admin)
@@ -680,7 +715,7 @@ impl Replica {
         if control.claimed_by(&header.device).next().is_some() {
             album.take(entry, &ops, &parents, past);
         } else {
-            album.take_keepers(entry, &ops, &parents);
+            album.take_keepers(entry, &ops, &parents, &past);
         }
         let opened = self.open_keys().contains(&space);
         let left_behind = ops

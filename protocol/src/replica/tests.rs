@@ -84,6 +84,13 @@ impl Device {
         OpId::of(entry, 0)
     }
 
+    /// Says how far it knows the logs of others, as once a day.
+    fn anchor(&mut self, space: SpaceId) {
+        if let Some(recorded) = self.replica.record_anchor(space, self.now).unwrap() {
+            self.keep(recorded);
+        }
+    }
+
     /// Every asset of an album as this device sees it.
     fn assets(&self, space: SpaceId) -> BTreeMap<OpId, Asset> {
         self.assets_from(space, self.entries.values())
@@ -369,8 +376,57 @@ fn a_removal_takes_nothing_away_that_others_had_and_who_removes_had_not() {
         }
     }
     assert!(bens.entries.keys().all(|id| anna.entries.contains_key(id)));
+    // Nor because those say daily how far they know the logs of others who know that he is gone.
+    anna.anchor(space);
+    pull(&mut carls, &anna);
+    carls.anchor(space);
+    pull(&mut anna, &carls);
     assert!(!anna.assets(space).contains_key(&late));
     assert!(anna.assets(space)[&photo].trashed().is_none());
+}
+
+#[test]
+fn a_removed_device_shares_nothing_by_way_of_those_who_have_not_heard() {
+    let mut anna = founder();
+    let space = album(&mut anna, "Private");
+    let [ben, carl] = [2, 3].map(|seed| PersonId([seed; 16]));
+    let mut bens = joins(&mut anna, 2, Some((ben, Role::Member)));
+    let mut carls = joins(&mut anna, 3, Some((carl, Role::Member)));
+    let mut phone = joins(&mut anna, 4, None);
+    let level = Level::Contributor;
+    let shared = anna
+        .replica
+        .record_access(space, ben, level, anna.now, &mut anna.rng);
+    anna.keep(shared.unwrap());
+    for each in [&mut bens, &mut phone] {
+        pull(each, &anna);
+    }
+    let photo = phone.add_photo(space, "one.jpg");
+    let shared = phone
+        .replica
+        .record_access(space, carl, level, phone.now, &mut phone.rng);
+    phone.keep(shared.unwrap());
+    pull(&mut bens, &phone);
+    bens.anchor(space);
+    // Anna's laptop has none of this when it removes the phone.
+    let gone = phone.replica.device();
+    let removal = Op::RemoveDevice((gone,));
+    let removed = anna
+        .replica
+        .record_removal(removal, anna.now, &mut anna.rng);
+    anna.keep(removed.unwrap());
+    pull(&mut anna, &bens);
+    pull(&mut bens, &anna);
+    for device in [&anna, &bens] {
+        assert!(device.assets(space)[&photo].added.is_some());
+        assert!(
+            !device
+                .replica
+                .may_replicate(&carls.replica.device(), &space)
+        );
+    }
+    pull(&mut carls, &bens);
+    assert!(carls.replica.album(&space).is_none());
 }
 
 #[test]
@@ -407,6 +463,10 @@ fn losing_access_takes_nothing_away_that_others_had_and_who_takes_it_had_not() {
         }
     }
     assert!(bens.entries.keys().all(|id| anna.entries.contains_key(id)));
+    anna.anchor(space);
+    pull(&mut carls, &anna);
+    carls.anchor(space);
+    pull(&mut anna, &carls);
     assert!(!anna.assets(space).contains_key(&late));
 }
 

@@ -516,8 +516,13 @@ impl Replica {
         if positions.is_empty() {
             return Ok(None);
         }
-        let anchor = Op::Anchor((positions,));
-        self.write_control(space, Vec::new(), &[anchor], now)
+        // Who knows of a removal or a loss of access vouches for nothing of whom it hit. Nothing else is named: what
+        // names an entry waits for that wherever it comes.
+        let lowered = album.lowered();
+        let mut deps: Vec<_> = self.control.graph.heads();
+        deps.extend(lowered);
+        deps.truncate(limits::ENTRY_DEPS);
+        self.write_control(space, deps, &[Op::Anchor((positions,))], now)
             .map(Some)
     }
 

@@ -112,6 +112,18 @@ impl Access {
         (Kind::Cut(claim), need)
     }
 
+    /// What is left of a person's level to who had seen these ops, where access was taken from that person;
+    /// everything where none was.
+    pub fn left_to(&self, person: PersonId, seen: &[OpId]) -> Level {
+        let set = self.graph.closure(seen).unwrap_or_default();
+        let said = self.said.get(&person);
+        let mut lowerings = said.into_iter().flat_map(|said| &said.lowerings);
+        match lowerings.any(|lowering| set.has(*lowering)) {
+            true => self.level_in(&set, person, None).0,
+            false => Level::Manager,
+        }
+    }
+
     /// A person's level by the entitled ops of a set, and the grant that gives it.
     ///
     /// Of a person added to the family more than once only what was given to this one counts.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Access, Act, Claim, Entitled, Kind};
+use super::{Access, AccessOp, Act, Claim, Entitled, Kind};
 use crate::{
     causal::Bits,
     family::resolver::Role,
@@ -133,7 +133,7 @@ impl<'a> Pass<'a> {
         let mut honours: BTreeMap<DeviceId, BTreeMap<u64, Honour>> = BTreeMap::new();
         for cut in cuts {
             let of_device = honours.entry(cut.device).or_default();
-            for (inc, honour) in self.honours(op, cut) {
+            for (inc, honour) in self.honours(op, cut, false) {
                 let there = of_device.entry(inc);
                 let there = there.or_insert_with(|| Honour {
                     positions: Vec::new(),
@@ -193,9 +193,11 @@ impl<'a> Pass<'a> {
     fn restrict(&mut self, cuts: &[usize]) {
         for op in cuts {
             if let Act::Cut { cut, .. } = &self.access.op(*op).act {
-                let honours = self.honours(*op, cut);
+                let is_strict = self.is_strict(*op);
+                let honours = self.honours(*op, cut, is_strict);
                 let of_device = self.restrictions.cuts.entry(cut.device).or_default();
                 of_device.count += 1;
+                of_device.strict += usize::from(is_strict);
                 for (inc, honour) in honours {
                     of_device.honours.entry(inc).or_default().push(honour);
                 }
@@ -206,10 +208,17 @@ impl<'a> Pass<'a> {
 
     /// Takes the last cut back.
     fn relax(&mut self, op: usize) {
+        let is_strict = self.is_strict(op);
         if let Act::Cut { cut, .. } = &self.access.op(op).act
-            && let Some(Cuts { count, honours }) = self.restrictions.cuts.get_mut(&cut.device)
+            && let Some(cuts) = self.restrictions.cuts.get_mut(&cut.device)
         {
+            let Cuts {
+                count,
+                strict,
+                honours,
+            } = cuts;
             *count -= 1;
+            *strict -= usize::from(is_strict);
             let listed: BTreeSet<u64> = cut.positions.iter().map(|p| p.inc).collect();
             for inc in listed {
                 honours.get_mut(&inc).and_then(Vec::pop);
@@ -223,10 +232,11 @@ impl<'a> Pass<'a> {
     }
 
     /// What an op's cut honours, by incarnation.
-    fn honours(&self, op: usize, cut: &Cut) -> BTreeMap<u64, Honour> {
+    fn honours(&self, op: usize, cut: &Cut, is_strict: bool) -> BTreeMap<u64, Honour> {
         let nothing = Honour {
             positions: Vec::new(),
             support: self.rests_on(op),
+            is_strict,
         };
         let mut honours = BTreeMap::new();
         for position in &cut.positions {
@@ -236,6 +246,18 @@ impl<'a> Pass<'a> {
             honour.positions.push(*position);
         }
         honours
+    }
+
+    /// Whether a cut leaves none of a manager's acts above what it lists, whoever vouched for them: an admin's, or one of
+    /// a removed device by its own person. Else a stolen device would share albums with whom it likes, by way of those who
+    /// have not heard of its removal.
+    fn is_strict(&self, op: usize) -> bool {
+        let AccessOp { writer, act, .. } = self.access.op(op);
+        let Act::Cut { person, cut } = act else {
+            return false;
+        };
+        let is_live = self.facts.family.devices.contains_key(&cut.device);
+        self.is_admin(&writer.person) || (!is_live && *person == Some(writer.person))
     }
 
     fn is_admin(&self, person: &PersonId) -> bool {

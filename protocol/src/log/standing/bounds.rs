@@ -21,6 +21,8 @@ pub(crate) struct Honour {
     pub(crate) positions: Vec<Position>,
     /// Entries of ops that its author's standing rests on: it does not reach below these.
     pub(crate) support: Vec<EntryId>,
+    /// Of what a manager alone may do it leaves nothing above these, whoever vouched for it.
+    pub(crate) is_strict: bool,
 }
 
 /// A loss of access in force.
@@ -37,6 +39,8 @@ pub(crate) struct Lowering {
 #[derive(Default)]
 pub(crate) struct Cuts {
     pub(crate) count: usize,
+    /// How many of them are strict.
+    pub(crate) strict: usize,
     /// By incarnation, those that list it.
     pub(crate) honours: BTreeMap<u64, Vec<Honour>>,
 }
@@ -108,16 +112,51 @@ pub(crate) struct Reach {
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Witness {
     /// By another device.
-    devices: Vec<u32>,
+    devices: Ends,
     /// By another person's device or a keeper.
-    persons: Vec<u32>,
+    persons: Ends,
     /// By these, in an anchor.
-    anchored: Vec<u32>,
+    anchored: Ends,
 }
 
-/// Who named how much of a stretch: by naming stretch, named stretch and kind,
+/// How far each stretch is named, for what a viewer, a contributor and a manager may say.
+#[derive(Clone, PartialEq, Eq, Default)]
+struct Ends([Vec<u32>; 3]);
+
+impl Ends {
+    fn new(stretches: usize) -> Self {
+        Self(std::array::from_fn(|_| vec![0; stretches]))
+    }
+
+    fn of(&self, need: Level, at: usize) -> u32 {
+        let [viewer, contributor, manager] = &self.0;
+        let ends = match need {
+            Level::None | Level::Viewer => viewer,
+            Level::Contributor => contributor,
+            Level::Manager => manager,
+        };
+        ends.get(at).copied().unwrap_or(0)
+    }
+
+    /// Raises the ends of all that does not need more than a level.
+    fn raise(&mut self, most: Level, at: usize, seq: u32) {
+        let needs = [Level::Viewer, Level::Contributor, Level::Manager];
+        for (ends, _) in self
+            .0
+            .iter_mut()
+            .zip(needs)
+            .filter(|(_, need)| *need <= most)
+        {
+            if let Some(end) = ends.get_mut(at) {
+                *end = seq.max(*end);
+            }
+        }
+    }
+}
+
+/// Who named how much of a stretch: by naming stretch, named stretch, kind and the most that it vouches for,
 /// the sequence numbers of both, rising.
-pub(crate) type Namings = BTreeMap<(usize, usize, Naming), Vec<(u32, u32)>>;
+pub(crate) type Namings = BTreeMap<(usize, usize, Naming, Level), Vec<(u32, u32)>>;
 
 impl Facts<'_> {
     /// How far each stretch from `first` on counts.
@@ -186,19 +225,18 @@ impl Facts<'_> {
         let cuts = restrictions.cuts.get(&stretch.device);
         let listing = cuts.and_then(|cuts| cuts.honours.get(&stretch.inc));
         let listing = listing.map_or(&[][..], Vec::as_slice);
-        let ends = listing.iter().map(|cut| self.honoured(cut, at, witness));
+        let ends = listing
+            .iter()
+            .map(|cut| self.honoured(cut, (at, need), witness));
+        let devices = witness.devices.of(need, at);
         match ends.min() {
             Some(end) => bounds.cut_at(end),
-            None if self.family.retired.contains(&stretch.cert) => {
-                if cuts.is_some_and(|cuts| cuts.count > 0) {
-                    bounds.cut_at(self.vouched(at, witness));
-                } else {
-                    bounds.open_at(count(&witness.devices, at), Standing::Unconfirmed);
-                }
-            }
-            None if stretch.parent.is_some() => {
-                bounds.open_at(count(&witness.devices, at), Standing::Suspended);
-            }
+            None if self.family.retired.contains(&stretch.cert) => match cuts {
+                Some(cuts) if cuts.strict > 0 && need == Level::Manager => bounds.cut_at(0),
+                Some(cuts) if cuts.count > 0 => bounds.cut_at(self.vouched((at, need), witness)),
+                _ => bounds.open_at(devices, Standing::Unconfirmed),
+            },
+            None if stretch.parent.is_some() => bounds.open_at(devices, Standing::Suspended),
             None => {}
         }
         let lowerings = cert.person.and_then(|p| restrictions.lowerings.get(&p));
@@ -226,15 +264,15 @@ impl Facts<'_> {
         let named = lowering.honours.get(&stretch.device);
         let listed = named.and_then(|named| named.get(&stretch.inc));
         match (listed, named) {
-            (Some(honour), _) => bounds.cut_at(self.honoured(honour, at, witness)),
+            (Some(honour), _) => bounds.cut_at(self.honoured(honour, (at, need), witness)),
             (None, _) if lowering.lifted >= need => {}
-            (None, Some(_)) => bounds.cut_at(self.vouched(at, witness)),
-            (None, None) => bounds.open_at(count(&witness.persons, at), Standing::Unconfirmed),
+            (None, Some(_)) => bounds.cut_at(self.vouched((at, need), witness)),
+            (None, None) => bounds.open_at(witness.persons.of(need, at), Standing::Unconfirmed),
         }
     }
 
     /// How far a cut that lists a stretch's incarnation honours the stretch.
-    fn honoured(&self, honour: &Honour, at: usize, witness: &Witness) -> u32 {
+    fn honoured(&self, honour: &Honour, (at, need): (usize, Level), witness: &Witness) -> u32 {
         let named = honour.positions.iter().map(|position| {
             // Not here yet: its ancestors are what lies below it.
             let below = position.seq.saturating_add(1);
@@ -242,16 +280,19 @@ impl Facts<'_> {
         });
         let support = honour.support.iter();
         let support = support.filter_map(|entry| self.ledger.reach(at, entry));
-        let vouched = self.vouched(at, witness);
+        let vouched = match honour.is_strict && need == Level::Manager {
+            true => 0,
+            false => self.vouched((at, need), witness),
+        };
         named.chain(support).fold(vouched, u32::max)
     }
 
     /// How far others vouched for a stretch. It stays: who says a cut may be the last to hear of it.
-    fn vouched(&self, at: usize, witness: &Witness) -> u32 {
-        let anchored = count(&witness.anchored, at);
+    fn vouched(&self, (at, need): (usize, Level), witness: &Witness) -> u32 {
+        let anchored = witness.anchored.of(need, at);
         let cert = &self.ledger.stretches[at].cert;
         match self.family.retired.contains(cert) {
-            true => anchored.max(count(&witness.devices, at)),
+            true => anchored.max(witness.devices.of(need, at)),
             false => anchored,
         }
     }
@@ -259,13 +300,13 @@ impl Facts<'_> {
     /// The namings that can confirm anything: by live devices of persons with access and by live keepers.
     pub(crate) fn namings(&self) -> Namings {
         let mut namings = Namings::new();
-        for (by, how, entry) in &self.ledger.names {
+        for (by, how, most, entry) in &self.ledger.names {
             let places = &self.ledger.places;
             let (Some((from, at)), Some((to, seq))) = (places.get(by), places.get(entry)) else {
                 continue;
             };
             if self.may_confirm(*from, *to, *how) {
-                let named = namings.entry((*from, *to, *how)).or_default();
+                let named = namings.entry((*from, *to, *how, *most)).or_default();
                 named.push((*at, seq.saturating_add(1)));
             }
         }
@@ -297,7 +338,7 @@ impl Facts<'_> {
 
     /// The least witness that agrees with itself.
     pub(crate) fn witness(&self, namings: &Namings, restrictions: &Restrictions) -> Witness {
-        let none = vec![0; self.ledger.stretches.len()];
+        let none = Ends::new(self.ledger.stretches.len());
         let mut witness = Witness {
             devices: none.clone(),
             persons: none.clone(),
@@ -306,22 +347,22 @@ impl Facts<'_> {
         for noted in &self.ledger.noted {
             if let Some((at, seq)) = self.ledger.places.get(noted) {
                 self.each_below((*at, seq.saturating_add(1)), |at, seq| {
-                    raise(&mut witness.devices, at, seq);
-                    raise(&mut witness.persons, at, seq);
+                    witness.devices.raise(Level::Manager, at, seq);
+                    witness.persons.raise(Level::Manager, at, seq);
                 });
             }
         }
         loop {
             let before = witness.clone();
             let mut ends = BTreeMap::new();
-            for ((from, to, how), named) in namings {
+            for ((from, to, how, most), named) in namings {
                 let end = *ends.entry(*from).or_insert_with(|| {
                     let bounds = self.bounds(*from, Level::Viewer, restrictions, &before);
                     bounds.end()
                 });
                 let seen = named.partition_point(|(at, _)| *at < end);
                 if let Some((_, seq)) = seen.checked_sub(1).and_then(|last| named.get(last)) {
-                    self.confirm(&mut witness, (*from, *to), *seq, *how);
+                    self.confirm(&mut witness, (*from, *to), *seq, (*how, *most));
                 }
             }
             if witness == before {
@@ -330,18 +371,24 @@ impl Facts<'_> {
         }
     }
 
-    fn confirm(&self, witness: &mut Witness, (from, to): (usize, usize), seq: u32, how: Naming) {
+    fn confirm(
+        &self,
+        witness: &mut Witness,
+        (from, to): (usize, usize),
+        seq: u32,
+        (how, most): (Naming, Level),
+    ) {
         let person = |at: usize| {
             let cert = self.family.certs.get(&self.ledger.stretches[at].cert);
             cert.and_then(|cert| cert.person)
         };
         let beside = person(from).is_none() || person(from) != person(to);
         self.each_below((to, seq), |at, seq| {
-            raise(&mut witness.devices, at, seq);
+            witness.devices.raise(most, at, seq);
             if beside {
-                raise(&mut witness.persons, at, seq);
+                witness.persons.raise(most, at, seq);
                 if how == Naming::Anchor {
-                    raise(&mut witness.anchored, at, seq);
+                    witness.anchored.raise(most, at, seq);
                 }
             }
         });
@@ -357,15 +404,5 @@ impl Facts<'_> {
                 .parent
                 .map(|parent| (parent, first));
         }
-    }
-}
-
-fn count(ends: &[u32], at: usize) -> u32 {
-    ends.get(at).copied().unwrap_or(0)
-}
-
-fn raise(ends: &mut [u32], at: usize, seq: u32) {
-    if let Some(end) = ends.get_mut(at) {
-        *end = seq.max(*end);
     }
 }
