@@ -310,6 +310,7 @@ proptest! {
         prop_assert_eq!(one.trashed(), two.trashed());
         prop_assert_eq!(one.is_purged(), two.is_purged());
         prop_assert_eq!(one.shown_blob(0, 1), two.shown_blob(0, 1));
+        prop_assert!(one.all_parts().eq(two.all_parts()));
     }
 
     #[test]
@@ -356,6 +357,60 @@ impl Fate {
                 (Op::Purge(_), Self::Trashed) => Self::Purged,
                 _ => fate,
             })
+    }
+}
+
+/// A part that a person adds, under an id of their choice.
+fn part_by(person: u8, id: u16) -> Said {
+    Said {
+        op: op(9, 0, String::new()),
+        origin: origin(id, person, 1, true),
+    }
+}
+
+#[test]
+fn nobody_drives_out_the_parts_of_another_by_small_ids() {
+    // Person 1 added the item, person 2 manages the album, 4, 7 and 10 may add.
+    let crowd = [4, 7, 10].into_iter().flat_map(|person| {
+        let ids = u16::from(person) * 30..;
+        ids.take(30).map(move |id| part_by(person, id))
+    });
+    let mut said: Vec<_> = crowd.collect();
+    said.extend([part_by(1, 9_001), part_by(1, 9_000), part_by(2, 8_000)]);
+    let said = with_item(said);
+    let asset = settled(&said);
+    for seed in 0..50 {
+        assert_eq!(settled(&shuffled(&said, seed)), asset);
+    }
+    let said_by: Vec<_> = asset.said_parts().map(|(person, ..)| person.0[0]).collect();
+    assert_eq!(
+        said_by[..4],
+        [1, 1, 1, 2],
+        "the author's own, then a manager's"
+    );
+    for person in [4, 7, 10] {
+        let theirs = said_by.iter().filter(|by| **by == person);
+        assert_eq!(theirs.count(), limits::ITEM_PARTS);
+    }
+    assert_eq!(asset.parts[0].origin.op, origin(120, 4, 1, true).op);
+    let own: Vec<_> = asset.needed_parts(None).collect();
+    assert_eq!(own.len(), 3);
+}
+
+proptest! {
+    #[test]
+    fn of_very_many_parts_the_same_stay_whatever_order_they_come_in(
+        parts in prop::collection::vec((0..30_u8, 0..2_000_u16), 200..600),
+        seed in any::<u64>(),
+    ) {
+        let parts = parts.into_iter().map(|(person, id)| part_by(person, id));
+        let said = with_item(distinct(parts.collect()));
+        let one = settled(&said);
+        prop_assert_eq!(&settled(&shuffled(&said, seed)), &one);
+        // What two devices know of is the same as what one knows that heard all.
+        let (here, there) = said.split_at(said.len() / 2);
+        prop_assert_eq!(&settled(there.iter().chain(here)), &one);
+        prop_assert!(one.parts.len() <= 256);
     }
 }
 

@@ -170,7 +170,7 @@ impl<'a, 's> Batcher<'a, 's> {
     }
 
     /// The photo that a live photo's movie belongs to.
-    fn still_of(&self, movie: &Photo) -> Result<Option<AssetKey>, StoreError> {
+    fn still_of(&self, movie: &Photo) -> Result<Option<AssetKey>, ApiError> {
         let store = self.shared.node.store();
         let Some(live_id) = &movie.live_id else {
             return Ok(None);
@@ -183,8 +183,12 @@ impl<'a, 's> Batcher<'a, 's> {
         let has_motion = asset
             .all_parts()
             .any(|(part, _)| part.role == PartRole::Motion);
-        // Of an item with as many parts as it may have, another one would be part of nothing.
-        let has_room = asset.parts.len() < limits::ITEM_PARTS;
+        let me = self.shared.node;
+        let me = me.ask_blocking(|runtime| runtime.replica().person())?;
+        // Of an item to which this person added as many parts as they may, another one would be part of nothing.
+        let added = asset.parts.iter();
+        let added = added.filter(|part| Some(part.origin.author.person) == me);
+        let has_room = added.count() < limits::ITEM_PARTS;
         let is_still = asset.added.is_some() && !asset.is_purged();
         Ok((is_still && !has_motion && has_room).then_some(key))
     }
@@ -201,7 +205,7 @@ impl<'a, 's> Batcher<'a, 's> {
         self.shared
             .node
             .ask_blocking(move |runtime| runtime.record(album, vec![op], vec![line], &[place]))??;
-        // Others may have added parts meanwhile, of which those with the smallest ids count.
+        // Other devices of this person may have added parts meanwhile, of which those with the smallest ids count.
         let asset = still.load(self.shared.node.store())?;
         let mut parts = asset.all_parts();
         if !parts.any(|(part, blob)| part.pt_hash == movie.hash && blob.id == line.id) {

@@ -305,7 +305,8 @@ impl Asset {
             })
     }
 
-    /// All parts with their blobs: those of the item first, then later ones by op id.
+    /// All parts with their blobs: those of the item first, then later ones: of the person who added it, of
+    /// managers, of others, each by op id.
     pub fn all_parts(&self) -> impl Iterator<Item = (&Part, &BlobRef)> {
         self.said_parts().map(|(_, part, blob)| (part, blob))
     }
@@ -317,12 +318,18 @@ impl Asset {
             let parts = added.item.parts.iter().zip(&added.blobs);
             parts.map(move |(part, blob)| (person, part, blob))
         });
-        let later = self
-            .parts
-            .iter()
+        let owner = self.owner();
+        let later = self.parts.iter();
+        let mut later: Vec<_> = later
             .filter(|part| part.origin.author.level >= Level::Contributor)
-            .map(|part| (part.origin.author.person, &part.part, &part.blob));
-        own.chain(later)
+            .collect();
+        // They are kept by op id already.
+        later.sort_by_key(|part| {
+            let author = part.origin.author;
+            (Some(author.person) != owner, author.level != Level::Manager)
+        });
+        let later = later.into_iter();
+        own.chain(later.map(|part| (part.origin.author.person, &part.part, &part.blob)))
     }
 
     /// The parts without which the item is not whole: those of the person who added it, and those of `me`.

@@ -24,7 +24,7 @@ use crate::{
     op::{AddBlob, AddItem, Op, Part},
 };
 
-/// Most edits, comments, tags or reactions kept of one asset, each counted by itself.
+/// Most edits, comments, tags, reactions or later parts kept of one asset, each counted by itself.
 ///
 /// Those with the smallest keys stay, so that every order of arrival keeps the same ones.
 const KEPT: usize = 256;
@@ -196,9 +196,29 @@ fn add_part(asset: &mut Asset, part: &Part, context: Context<'_>) -> bool {
         part: part.clone(),
         blob,
     };
-    insert_up_to(limits::ITEM_PARTS, &mut asset.parts, added, |added| {
-        added.origin.op
-    })
+    keep_part(&mut asset.parts, added)
+}
+
+/// Keeps of each person's parts those with the smallest ids: nobody drives out what another added, however small
+/// the ids are that they look for.
+fn keep_part(list: &mut Vec<AddedPart>, added: AddedPart) -> bool {
+    let person = added.origin.author.person;
+    let is_theirs = |part: &AddedPart| part.origin.author.person == person;
+    let Err(place) = list.binary_search_by_key(&added.origin.op, |part| part.origin.op) else {
+        return false;
+    };
+    let before = list.iter().take(place).filter(|part| is_theirs(part));
+    if place >= KEPT || before.count() >= limits::ITEM_PARTS {
+        return false;
+    }
+    list.insert(place, added);
+    let theirs = list.iter().enumerate().filter(|(_, part)| is_theirs(part));
+    let beyond = theirs.map(|(at, _)| at).nth(limits::ITEM_PARTS);
+    if let Some(beyond) = beyond {
+        list.remove(beyond);
+    }
+    list.truncate(KEPT);
+    true
 }
 
 fn add_blob(asset: &mut Asset, made: &AddBlob, context: Context<'_>) -> bool {
@@ -253,20 +273,10 @@ fn decide(asset: &mut Asset, origin: Origin, verdict: Verdict) -> bool {
 
 /// Inserts in order of a key that is unique, so that equal sets are equal values.
 fn insert<T, K: Ord>(list: &mut Vec<T>, value: T, key: impl Fn(&T) -> K) -> bool {
-    insert_up_to(KEPT, list, value, key)
-}
-
-/// The same where another number of values is kept: those with the smallest keys.
-fn insert_up_to<T, K: Ord>(
-    most: usize,
-    list: &mut Vec<T>,
-    value: T,
-    key: impl Fn(&T) -> K,
-) -> bool {
     match list.binary_search_by(|probe| key(probe).cmp(&key(&value))) {
-        Err(place) if place < most => {
+        Err(place) if place < KEPT => {
             list.insert(place, value);
-            list.truncate(most);
+            list.truncate(KEPT);
             true
         }
         Ok(_) | Err(_) => false,

@@ -531,7 +531,7 @@ fn edits_settle_alike_whatever_order_entries_come_in() {
 }
 
 #[test]
-fn of_more_parts_than_an_item_may_have_the_same_ones_stay_whatever_order_they_come_in() {
+fn of_more_parts_than_a_person_may_add_the_same_ones_stay_whatever_order_they_come_in() {
     let mut anna = founder();
     let space = album(&mut anna, "Summer");
     let mut pi = joins(&mut anna, 2, None);
