@@ -518,6 +518,33 @@ impl Logs {
         ends.max().unwrap_or(0)
     }
 
+    /// The names that what lies in a log may have had, the one of now first: what lies above a fork had
+    /// the name of the log that forked until the other branch was known.
+    pub(super) fn names_before(&self, log: &LogId) -> Vec<LogId> {
+        let mut names = vec![*log];
+        let mut at = self.0.get(log);
+        while let Some((name, state)) = at.and_then(|state| self.parent(log, state)) {
+            names.push(*name);
+            at = Some(state);
+        }
+        let trunk = trunk(log.space, log.device, log.inc);
+        if !names.contains(&trunk) {
+            names.push(trunk);
+        }
+        names
+    }
+
+    /// The log that one begins in.
+    fn parent(&self, log: &LogId, state: &LogState) -> Option<(&LogId, &LogState)> {
+        let before = state.first.checked_sub(1)?;
+        let mut tree = self.tree(log);
+        tree.find(|(_, parent)| {
+            parent
+                .step(before)
+                .is_some_and(|step| step.id == state.after)
+        })
+    }
+
     /// The name that peers know, of an entry that a store keeps under another.
     pub(super) fn named(&self, kept: &LogId, seq: u32) -> Option<LogId> {
         let mut tree = self.tree(kept);
@@ -644,6 +671,36 @@ mod tests {
             assert_eq!(logs.kept_blob(&place.log, seq), Some(place.kept));
             assert_eq!(logs.named(&place.kept, seq), Some(place.log));
             assert_eq!(logs.named_blob(&place.kept, seq), Some(place.log));
+        }
+    }
+
+    #[test]
+    fn a_blob_is_found_by_every_name_that_it_had() {
+        for turn in 0..TREE.len() {
+            let mut left = TREE.to_vec();
+            left.rotate_left(turn);
+            let mut logs = Logs::default();
+            let mut names: BTreeMap<u8, Vec<LogId>> = BTreeMap::new();
+            while !left.is_empty() {
+                left.retain(|(n, seq, after)| add(&mut logs, *n, *seq, *after).is_err());
+                for (n, seq, after) in TREE.iter().filter(|one| !left.contains(one)) {
+                    let place = logs.place(&header(*seq, *after), id(*n)).unwrap();
+                    names.entry(*n).or_default().push(place.log);
+                }
+            }
+            for (n, seq, after) in TREE {
+                let now = logs.place(&header(seq, after), id(n)).unwrap().log;
+                let before = logs.names_before(&now);
+                assert_eq!(before[0], now);
+                assert!(names[&n].iter().all(|name| before.contains(name)));
+            }
+            // The other side of a fork is another log, whose blobs have the same numbers.
+            let names = |n| LogId {
+                branch: branch(n),
+                ..trunk(SpaceId([1; 16]), DeviceId([2; 32]), 3)
+            };
+            assert!(!logs.names_before(&names(4)).contains(&names(5)));
+            assert!(!logs.names_before(&names(6)).contains(&names(3)));
         }
     }
 

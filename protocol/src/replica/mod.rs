@@ -324,6 +324,12 @@ impl Replica {
         self.logs.kept_blobs(kept)
     }
 
+    /// The names that the blobs of a log may have had, the one of now first. Others than that one where the log
+    /// forked, and then maybe too many: until a fork is known, both of its sides have one name.
+    pub fn names_before(&self, log: &LogId) -> Vec<LogId> {
+        self.logs.names_before(log)
+    }
+
     /// The name that peers know, of an entry that a store keeps under another.
     pub fn named(&self, kept: &LogId, seq: u32) -> Option<LogId> {
         self.logs.named(kept, seq)
