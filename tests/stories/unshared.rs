@@ -408,6 +408,43 @@ fn an_original_does_not_leave_its_owner_for_devices_that_would_not_give_it_back(
 }
 
 #[test]
+fn an_original_that_others_promised_to_keep_comes_back_after_the_share_ended() {
+    let homes = Homes::new();
+    let [a, own, b] = ["a", "own", "b"].map(|name| homes.device(name));
+    a.init("Berger", "Anna", "laptop");
+    a.ok(&["album", "create", "Summer"]);
+    let node = a.serve();
+    join_with_words(&a, &b);
+    b.know_only(&node.addresses()[0]);
+    b.ok(&["sync"]);
+    add_bens(&homes, &b);
+    b.ok(&["sync"]);
+    let phone = b.serve();
+    pair(&b, &["--device"], &own, "box", link);
+    own.know_only(&phone.addresses()[0]);
+    own.ok(&["sync"]);
+    drop(phone);
+    let kept = own.serve();
+    b.ok(&["peer", "add", &kept.addresses()[0]]);
+    b.ok(&["sync"]);
+    b.ok(&["--yes", "offload"]);
+    assert_eq!(b.assets()[0]["here"]["original"], false);
+
+    // His own box is broken, and the share ends: Anna's laptop still keeps its word.
+    drop(kept);
+    a.ok(&["unshare", "Summer", "Ben"]);
+    b.know_only(&node.addresses()[0]);
+    b.ok(&["sync"]);
+    assert_eq!(names(&b, &["--album", "Library"]), ["bens.bmp"]);
+    assert_eq!(b.assets()[0]["here"]["original"], true);
+    assert_eq!(b.ok(&["status"])[0]["away"], 0);
+    drop(node);
+    for device in [&a, &own, &b] {
+        device.never_panicked();
+    }
+}
+
+#[test]
 fn photos_of_an_ended_share_that_are_not_here_are_told_until_they_come() {
     let shared = Shared::new();
     let tablet = shared.homes.device("tablet");
@@ -419,7 +456,7 @@ fn photos_of_an_ended_share_that_are_not_here_are_told_until_they_come() {
     drop(phone);
     assert_eq!(names(&tablet, &[]), ["annas.bmp", "early.bmp"]);
 
-    // Anna's laptop has Ben's photo and gives it to him no more.
+    // Anna's laptop has Ben's photo, promised nothing, and gives it to him no more.
     let node = shared.serve();
     shared.b.ok(&["sync"]);
     shared.a.ok(&["unshare", "Summer", "Ben"]);

@@ -175,9 +175,9 @@ pub(super) fn away(store: &Store, view: &View) -> Result<u64, StoreError> {
 /// That they are not here.
 pub(super) fn problem_of(away: u64) -> Option<Problem> {
     let text = match away {
-        1 => "1 photo that you had added to an album that is no longer shared with you is not here, and those who have it give it to you no more. It comes into your library once another device of yours that has it is in reach, or when you import it again. Else ask for the album once more until it is here.".to_owned(),
+        1 => "1 photo that you had added to an album that is no longer shared with you is not here. Who promised you to keep it gives it to you until the promise ends, nobody else does. It comes into your library once one of them, or another device of yours that has it, is in reach, or when you import it again. Else ask for the album once more until it is here.".to_owned(),
         _ => format!(
-            "{away} photos that you had added to albums that are no longer shared with you are not here, and those who have them give them to you no more. They come into your library once another device of yours that has them is in reach, or when you import them again. Else ask for the album once more until they are here."
+            "{away} photos that you had added to albums that are no longer shared with you are not here. Who promised you to keep them gives them to you until the promise ends, nobody else does. They come into your library once one of them, or another device of yours that has them, is in reach, or when you import them again. Else ask for the album once more until they are here."
         ),
     };
     (away > 0).then(|| Problem::new("unshared-away", json!({"n": away}), text))

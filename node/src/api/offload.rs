@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Why a photo stays that would be nowhere for its owner once a share ended.
-const ALBUM_OF_OTHERS: &str = "it is yours and only in an album that somebody else made, whose devices give it to you no more once that share ends: another device of yours has to keep it too, or it has to be in your library (heirloom album add Library ID)";
+const ALBUM_OF_OTHERS: &str = "it is yours and only in an album that somebody else made, whose devices give it to you for 90 days at most once that share ends: another device of yours has to keep it too, or it has to be in your library (heirloom album add Library ID)";
 
 /// Photos for which promises are asked at once.
 const BATCH: usize = 256;
@@ -339,7 +339,7 @@ fn candidate(
 /// This person's other devices, where they added a photo to albums that others made and to none of their own.
 ///
 /// Who made such an album, or manages it, may end the share at any time: then their devices, and keepers, give
-/// this person nothing of it any more.
+/// this person of it what they promised to keep, until the promise ends, and nothing after that.
 fn staying(view: &View, folded: &Folded) -> Option<BTreeSet<DeviceId>> {
     let items = folded.items.iter();
     let own = items.filter(|item| item.asset.owner() == view.person);

@@ -33,7 +33,7 @@ fn class_of(code: u8) -> Option<Class> {
         .find(|class| class.code() == code)
 }
 
-fn line_of(line: &BlobLine) -> (Class, u64) {
+pub(super) fn line_of(line: &BlobLine) -> (Class, u64) {
     let class = class_of(line.class).unwrap_or(Class::Original);
     (class, shape::ciphertext_len(line.padded))
 }
@@ -93,7 +93,7 @@ impl Runtime {
                 }
             }
         }
-        Ok(())
+        self.reckon_owed()
     }
 
     /// Notes whether the way to a peer is one for previews alone.
@@ -140,9 +140,12 @@ impl Runtime {
         let path = path.max(self.way_to(&peer));
         let partials = self.store.blobs().partial_sizes()?;
         self.take_up_what_fits(&partials);
-        let wanted = self
+        let mut wanted = self
             .want
             .next_helping(peer, &self.peers.have, path, helping);
+        if wanted.is_empty() {
+            wanted = self.next_owed(peer, helping);
+        }
         let mut blobs = Vec::with_capacity(wanted.len());
         for Wanted { place, .. } in wanted {
             match self.blob_of(&place.log, place.ordinal)? {
@@ -198,15 +201,21 @@ impl Runtime {
     }
 
     /// A blob as it may be served to a peer: `None` for one that is not here or not for the peer.
+    ///
+    /// What this device promised to keep is for the person who added it, also once they may not have the album any
+    /// more, and also if somebody deleted it after that.
     pub fn served_to(&self, peer: &DeviceId, name: &Name) -> Result<Option<Served>, RuntimeError> {
-        if !self.replica.may_replicate(peer, &name.log.space) {
+        let may_have = self.replica.may_replicate(peer, &name.log.space);
+        if !may_have && !self.owes(peer, name) {
             return Ok(None);
         }
         let Some(kept) = self.replica.kept_blob(&name.log, name.ordinal) else {
             return Ok(None);
         };
-        let BlobState::Here(place) = self.store.blob_state(&kept, name.ordinal)? else {
-            return Ok(None);
+        let place = match self.store.blob_state(&kept, name.ordinal)? {
+            BlobState::Here(place) => place,
+            BlobState::Dropped { place, .. } if !may_have => place,
+            BlobState::Dropped { .. } | BlobState::Absent => return Ok(None),
         };
         Ok(self
             .blob_of(&name.log, name.ordinal)?
@@ -285,6 +294,7 @@ impl Runtime {
         self.count_failed(blob);
         if failure == Failure::Lacking {
             self.peers.have.lacks(&peer, &blob.log, blob.ordinal);
+            self.owed.lacks(&peer, &blob.log, blob.ordinal);
         }
         self.want.failed(&name_of(blob), peer, failure);
     }

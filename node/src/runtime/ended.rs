@@ -203,15 +203,17 @@ impl Runtime {
         lost.map(|(id, _)| *id).collect()
     }
 
-    /// Wants nothing of albums that were lost, as nobody serves it, and all of those that came back.
+    /// Wants nothing of albums that were lost but what others owe this person, as nobody serves it, and all of those
+    /// that came back.
     pub(super) fn want_what_is_served(&mut self) -> Result<(), RuntimeError> {
         let lost = self.lost_albums();
         let before = std::mem::replace(&mut self.ended, lost);
-        for album in self.ended.difference(&before) {
+        // Of one that came back some originals were wanted, and now all blobs are.
+        for album in self.ended.symmetric_difference(&before) {
             self.want.let_go(album);
         }
         match before.is_subset(&self.ended) {
-            true => Ok(()),
+            true => self.reckon_owed(),
             false => self.load_wants(),
         }
     }

@@ -57,10 +57,8 @@ impl Leaving {
 impl Runtime {
     /// Until when this device has promised to keep a blob; `None` if it has not, or no longer.
     pub(super) fn promised_until(&self, name: &Name) -> Option<u64> {
-        let album = self.replica.album(&name.log.space)?;
-        let own = album.promises().iter().filter(|promise| {
-            promise.by == self.device() && promise.covers(&name.log, name.ordinal)
-        });
+        let own = self.promises_of(name);
+        let own = own.filter(|promise| promise.by == self.device());
         own.map(|promise| promise.until)
             .max()
             .filter(|until| *until > self.now().0)

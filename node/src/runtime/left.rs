@@ -35,7 +35,8 @@ impl Runtime {
     /// log that both hold whole costs one comparison of bitmaps.
     pub fn left_with(&mut self, peer: DeviceId) -> Result<Left, RuntimeError> {
         let path = self.way_to(&peer);
-        let to_get = self.want.offered(peer, &self.peers.have, path);
+        let offered = self.want.offered(peer, &self.peers.have, path);
+        let to_get = offered + self.owed_by(peer, path);
         let is_cache = matches!(self.replica.control().policy(&peer), Policy::Cache(_));
         let without_originals = is_cache || path == Path::Costly;
         let logs: Vec<LogId> = self

@@ -12,7 +12,7 @@ use heirloom_protocol::{
     log::entry::{Entry, EntryBytes},
     op::{Genesis, Policy},
     replica::{KeptLog, Refusal, Replica, Step, log_of},
-    sync::want::Want,
+    sync::{have::PeerHaves, want::Want},
     time::Hlc,
     wire,
 };
@@ -123,6 +123,7 @@ impl Runtime {
             claims: super::claims::Claims::default(),
             want: Want::new(Policy::Archive),
             ended: BTreeSet::new(),
+            owed: PeerHaves::default(),
             sessions: BTreeMap::new(),
             news: Vec::new(),
             drawn: 0,

@@ -34,6 +34,7 @@ mod missed;
 mod names;
 pub(crate) mod needed;
 mod odd;
+mod owed;
 mod past;
 mod rebuild;
 mod seen;
@@ -55,7 +56,7 @@ use heirloom_protocol::{
     crypto::{DeviceKeys, Purpose, SeededRng},
     id::{AlbumId, DeviceId, LogId, PlainHash, SpaceId},
     replica::{Replica, WriteError},
-    sync::{message::Gossip, session::News as EntryNews, want::Want},
+    sync::{have::PeerHaves, message::Gossip, session::News as EntryNews, want::Want},
 };
 use roaring::RoaringBitmap;
 use tokio::sync::{broadcast, mpsc};
@@ -155,8 +156,10 @@ pub struct Runtime {
     peers: Peers,
     claims: claims::Claims,
     want: Want,
-    /// Albums that this person may read no more: nothing of them is wanted.
+    /// Albums that this person may read no more: nothing of them is wanted but what others owe.
     ended: BTreeSet<AlbumId>,
+    /// What others promised to keep for this person and may not claim to this device.
+    owed: PeerHaves,
     sessions: BTreeMap<DeviceId, sync::Slot>,
     news: Vec<News>,
     drawn: u64,

@@ -264,7 +264,8 @@ impl Runtime {
     /// Ends a session, if it is the one of this number. What the peer claimed is durable when it returns.
     pub fn close_session(&mut self, peer: &DeviceId, number: u64) -> Result<(), RuntimeError> {
         drop(self.take_session(peer, number));
-        self.save_claims()
+        self.save_claims()?;
+        self.reckon_refused()
     }
 
     fn take_session(&mut self, peer: &DeviceId, number: u64) -> Option<Slot> {

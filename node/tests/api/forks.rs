@@ -22,7 +22,8 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-async fn copy(home: Home) -> (Home, Home) {
+/// Closes a home and opens it and a copy of it.
+pub async fn copy(home: Home) -> (Home, Home) {
     let dir = home.close().await;
     let other = TempDir::new().unwrap();
     copy_folder(&dir.path().join("home"), &other.path().join("home"));

@@ -22,6 +22,7 @@ mod newcomers;
 mod numbers;
 mod people;
 mod present;
+mod promised;
 mod restored;
 mod scrub;
 mod sync;

@@ -384,6 +384,11 @@ impl Want {
             .is_some_and(|log| log.line(place.ordinal).is_some())
     }
 
+    /// Whether a blob is lacking and a peer has not failed to give it.
+    pub fn is_open_to(&self, peer: DeviceId, place: &BlobPlace) -> bool {
+        self.is_wanted(place) && !self.shunned.contains(&(peer, *place))
+    }
+
     /// How many blobs that this device wants by itself over such a way a peer holds and has not
     /// failed to give, those that it was asked for included.
     pub fn offered(&self, peer: DeviceId, haves: &PeerHaves, path: Path) -> u64 {
@@ -458,13 +463,29 @@ impl Want {
             wanted = found.unwrap_or_default();
         }
         helping.cut(&mut wanted);
-        for blob in &wanted {
+        self.take(peer, &wanted);
+        wanted
+    }
+
+    /// Originals that a peer owes this device's person, on any device and over any way: nobody else may have
+    /// them, and nobody can look at them. They count as asked for like those of [`Self::next`].
+    pub fn next_owed(&mut self, peer: DeviceId, owed: &PeerHaves, helping: Helping) -> Vec<Wanted> {
+        if helping.scope == Scope::Pictures {
+            return Vec::new();
+        }
+        let mut wanted = self.newest(Class::Original, peer, owed, helping.blobs, None);
+        helping.cut(&mut wanted);
+        self.take(peer, &wanted);
+        wanted
+    }
+
+    fn take(&mut self, peer: DeviceId, wanted: &[Wanted]) {
+        for blob in wanted {
             self.taken.insert(blob.place, peer);
             if let Some(log) = self.logs.get_mut(&blob.place.log) {
                 log.taken.insert(blob.place.ordinal);
             }
         }
-        wanted
     }
 
     fn next_urgent(&mut self, peer: DeviceId, haves: &PeerHaves, max: usize) -> Vec<Wanted> {

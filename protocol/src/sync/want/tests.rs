@@ -367,3 +367,28 @@ fn nothing_of_a_space_is_wanted_that_nobody_gives() {
         assert_eq!(want.lacking(class), Lacking::default());
     }
 }
+
+#[test]
+fn what_a_peer_owes_is_asked_of_it_by_a_cache_too_and_until_it_fails_to_give_it() {
+    let mut want = library(Policy::Cache(0));
+    let owed = haves(&[(9, 1, 0..4)]);
+    let pictures = Helping {
+        scope: Scope::Pictures,
+        ..Helping::of(64)
+    };
+    assert!(want.next_owed(peer(9), &owed, pictures).is_empty());
+    let originals = want.next_owed(peer(9), &owed, Helping::of(64));
+    assert_eq!(ordinals(&originals), [(1, 3), (1, 0)]);
+    assert!(
+        want.next_owed(peer(9), &owed, Helping::of(64)).is_empty(),
+        "they are asked for"
+    );
+    want.failed(&place(1, 0), peer(9), Failure::Lacking);
+    want.failed(&place(1, 3), peer(9), Failure::Interrupted);
+    let is_open = |want: &Want, ordinal| want.is_open_to(peer(9), &place(1, ordinal));
+    assert_eq!((is_open(&want, 0), is_open(&want, 3)), (false, true));
+    let again = want.next_owed(peer(9), &owed, Helping::of(64));
+    assert_eq!(ordinals(&again), [(1, 3)]);
+    want.done(&place(1, 3));
+    assert!(!is_open(&want, 3), "it is here");
+}
