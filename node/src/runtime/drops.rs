@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::{News, Runtime, RuntimeError, commit::Stage, load::entry_of};
-use crate::store::{Damage, StoreError, Table};
+use crate::store::{BlobState, Damage, StoreError, Table};
 
 /// What became of an entry's drops here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -224,6 +224,7 @@ impl Runtime {
         for entry in std::mem::take(&mut stage.changes.entries) {
             if entry.header().is_control() {
                 self.stage_undrops(stage, &entry)?;
+                self.stage_promises(stage, &entry)?;
             } else {
                 self.stage_dropping(stage, &entry)?;
             }
@@ -318,6 +319,27 @@ impl Runtime {
             let is_here = self.drops.entries.get(&id);
             if is_here.is_some_and(|dropping| dropping.log.space == header.space) {
                 self.take_back(stage, &id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has what this device promised stay beyond the end of the promise, where it hears of that again only after what
+    /// ended the reference: its index was made again log after log, or its home is older than it was.
+    fn stage_promises(&mut self, stage: &mut Stage, entry: &Entry) -> Result<(), RuntimeError> {
+        if entry.header().device != self.device() {
+            return Ok(());
+        }
+        let ops = entry.open(None).unwrap_or_default();
+        for op in ops.into_iter().flatten() {
+            let Op::Hold(hold) = op else { continue };
+            for (kept, ordinal) in self.blobs_of_hold(&entry.header().space, &hold) {
+                if let BlobState::Dropped { since, .. } = self.store.blob_state(&kept, ordinal)?
+                    && since < hold.until
+                    && self.drops.has_ended(&kept, ordinal)
+                {
+                    stage.batch.drops.push((kept, ordinal, hold.until));
+                }
             }
         }
         Ok(())

@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 
 use heirloom_protocol::{
-    id::{DeviceId, LogId},
-    op::Policy,
+    id::{DeviceId, LogId, SpaceId},
+    limits,
+    op::{Hold, Policy},
     replica::Promise,
     sync::{
         blob::BlobPlace as Name,
@@ -123,6 +124,24 @@ impl Runtime {
                 (*one, within(blobs, &ordinals))
             })
             .collect()
+    }
+
+    /// The blobs that a promise may be about, by the names under which they are kept.
+    pub(super) fn blobs_of_hold(&self, space: &SpaceId, hold: &Hold) -> Vec<(LogId, u32)> {
+        let mut found = Vec::new();
+        for range in hold.ranges.iter().take(limits::HOLD_RANGES) {
+            let log = LogId {
+                space: *space,
+                device: range.device,
+                inc: range.inc,
+                branch: range.branch,
+            };
+            for (log, blobs) in self.named_now(&log, range.from..range.to) {
+                let kept = |ordinal| Some((self.replica.kept_blob(&log, ordinal)?, ordinal));
+                found.extend(blobs.iter().filter_map(kept));
+            }
+        }
+        found
     }
 
     /// The originals of what this person had in albums that were lost and that is nowhere else in sight.

@@ -312,6 +312,59 @@ async fn a_keeper_that_lost_the_album_gives_back_what_it_promised() {
     network.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promise_outlives_the_loss_of_the_index() {
+    let laptop = Home::anna().await;
+    let attic = laptop.join_keeper("attic").await;
+    let item = laptop.add("Family", "a.jpg", &noise(LARGE, 1)).await;
+    let blobs = [blob_of(&laptop, "Family", item).await];
+    attic.take_from(&laptop).await;
+    attic.take_blobs_from(&laptop).await;
+    promise(&attic, device(&laptop).await, &blobs).await;
+    let album = laptop.album("Family").await;
+    assert_eq!(promises(&attic, album).await, 1);
+    laptop.take_from(&attic).await;
+    delete_all(&laptop, "Family").await;
+    attic.take_from(&laptop).await;
+    let now = attic.node().await.clock().now().0;
+
+    // The log with the deletion is taken in before the keeper's own.
+    let dir = attic.close().await;
+    std::fs::remove_file(dir.path().join("home/heirloom.redb")).unwrap();
+    let attic = Home::open(dir).await;
+    assert_eq!(promises(&attic, album).await, 1);
+    for days in [1, 31, 62, 89] {
+        attic.live_until(now + days * DAY).await;
+        assert_eq!(with_bytes(&attic, &blobs).await, 1, "after {days} days");
+    }
+    attic.live_until(now + 125 * DAY).await;
+    assert_eq!(with_bytes(&attic, &blobs).await, 0, "the promise is over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_is_kept_for_30_days_from_the_loss_of_the_index() {
+    let laptop = Home::anna().await;
+    let attic = laptop.join_keeper("attic").await;
+    let item = laptop.add("Family", "a.jpg", &noise(LARGE, 1)).await;
+    let blobs = [blob_of(&laptop, "Family", item).await];
+    attic.take_from(&laptop).await;
+    attic.take_blobs_from(&laptop).await;
+    delete_all(&laptop, "Family").await;
+    attic.take_from(&laptop).await;
+    let now = attic.node().await.clock().now().0;
+    attic.live_until(now + 20 * DAY).await;
+    let dir = attic.close().await;
+    std::fs::remove_file(dir.path().join("home/heirloom.redb")).unwrap();
+    let attic = Home::open(dir).await;
+    attic.set_clock(now + 20 * DAY).await;
+    for days in [21, 31, 45] {
+        attic.live_until(now + days * DAY).await;
+        assert_eq!(with_bytes(&attic, &blobs).await, 1, "after {days} days");
+    }
+    attic.live_until(now + 85 * DAY).await;
+    assert_eq!(with_bytes(&attic, &blobs).await, 0);
+}
+
 /// Anna's laptop and a keeper that promised a photo of it, which stands above a fork by now.
 async fn promised_and_forked() -> (Home, Home, BlobRef) {
     let laptop = Home::anna().await;
