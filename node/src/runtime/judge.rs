@@ -117,7 +117,9 @@ impl Runtime {
             })
             .collect();
         for (id, space) in &wrong {
-            self.record_in_album(*space, &[Op::Undrop((*id,))])?;
+            self.renew_before_writing(space)?;
+            let recorded = self.replica.record_undrop(*space, *id, self.now())?;
+            self.commit(&recorded, &[])?;
         }
         Ok(wrong.len())
     }

@@ -418,6 +418,49 @@ async fn a_drop_without_a_purge_deletes_nothing() {
 }
 
 #[tokio::test]
+async fn who_may_only_add_takes_a_wrong_drop_back() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    home.ask(
+        "share",
+        json!({"album": "Family", "person": "Ben", "role": "contributor"}),
+    )
+    .await
+    .done();
+    phone.take_from(&home).await;
+    let keeper = home.join_keeper("attic").await;
+    for each in [&home, &phone, &keeper] {
+        each.set_clock(START).await;
+    }
+    let photo = home.add("Family", "anna.jpg", &noise(400_000, 1)).await;
+    for each in [&phone, &keeper] {
+        each.take_from(&home).await;
+        each.take_blobs_from(&home).await;
+    }
+    let named = blobs(&home, &photo).await;
+    // Something on Anna's laptop ends the reference, and nobody deleted the photo.
+    let (family, node) = (home.album("Family").await, home.node().await);
+    let both = named.clone();
+    node.ask(move |runtime| runtime.end_references(family, both))
+        .await
+        .unwrap()
+        .unwrap();
+    phone.take_from(&home).await;
+    keeper.take_from(&home).await;
+    assert_eq!(states(&keeper, &named).await, ["dropped"]);
+    // The laptop is off from then on, and Ben is the only one who can object.
+    at(&phone, 3).await;
+    keeper.take_from(&phone).await;
+    assert_eq!(states(&keeper, &named).await, ["here"]);
+    at(&phone, 40).await;
+    at(&keeper, 40).await;
+    for each in [&phone, &keeper] {
+        assert_eq!(states(each, &named).await, ["here"]);
+    }
+}
+
+#[tokio::test]
 async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
     let home = Home::anna().await;
     let ben = home.add_person("Ben", Role::Member).await;

@@ -240,6 +240,25 @@ impl Replica {
         self.record_album_control(space, ops, now)
     }
 
+    /// Takes back what an entry of an album dropped, as it names what nobody deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NotAllowed`] for whoever may not add to the album.
+    pub fn record_undrop(
+        &mut self,
+        space: SpaceId,
+        dropping: EntryId,
+        now: Timestamp,
+    ) -> Result<Recorded, WriteError> {
+        let album = self.albums.get(&space).ok_or(WriteError::NoAlbum)?;
+        let level = self.person().map(|me| album.level(&me));
+        if level < Some(Level::Contributor) {
+            return Err(WriteError::NotAllowed);
+        }
+        self.record_album_control(space, &[Op::Undrop((dropping,))], now)
+    }
+
     pub(super) fn record_album_control(
         &mut self,
         space: SpaceId,
