@@ -145,7 +145,22 @@ impl Drops {
         }
     }
 
-    /// Entries whose drops are to be judged, or judged again while the bytes are there: those that
+    /// Entries whose drops ended one of these blobs.
+    pub(super) fn that_ended(&self, blobs: &BTreeSet<(LogId, u32)>) -> Vec<EntryId> {
+        let names = |range: &Range| {
+            let mut named = blobs.range((range.log, range.from)..(range.log, range.to));
+            named.next().is_some()
+        };
+        let ended = self.entries.iter().filter(|(_, dropping)| {
+            dropping.verdict == Verdict::Ended && dropping.ranges.iter().any(names)
+        });
+        match blobs.is_empty() {
+            true => Vec::new(),
+            false => ended.map(|(id, _)| *id).collect(),
+        }
+    }
+
+    /// Entries whose drops are to be judged, or judged again for as long as the bytes are kept: those that
     /// came first before others, because a reference ends with the first that ends it.
     pub(super) fn to_judge(&self, now: u64) -> Vec<EntryId> {
         let entries = self.entries.iter().filter(|(_, dropping)| {

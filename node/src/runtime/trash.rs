@@ -7,7 +7,10 @@
 //! purged/ album[16] item[32]   a purged item whose blobs may have references left
 //! ```
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use heirloom_protocol::{
     album::{asset::Asset, drops},
@@ -17,7 +20,7 @@ use heirloom_protocol::{
     wire,
 };
 
-use super::{AssetKey, Runtime, RuntimeError, commit::Stage, gone::Gone};
+use super::{AssetKey, Runtime, RuntimeError, commit::Stage, drops::Verdict, gone::Gone};
 use crate::store::{Batch, Table};
 
 /// How much longer a manager waits with what the item's own person may purge.
@@ -42,7 +45,8 @@ fn blobs_of(asset: &Asset) -> impl Iterator<Item = (LogId, u32)> {
 
 impl Runtime {
     /// Adds to a stage what is to be remembered of the assets it trashes, restores and purges.
-    pub(super) fn stage_fates(&self, stage: &mut Stage) -> Result<(), RuntimeError> {
+    pub(super) fn stage_fates(&mut self, stage: &mut Stage) -> Result<(), RuntimeError> {
+        self.doubt_what_came_back(stage)?;
         for (key, asset) in &stage.assets {
             if asset.fates.is_empty() {
                 continue;
@@ -67,6 +71,18 @@ impl Runtime {
                 let value = wire::encode(&(fate.origin.op, self.now().0));
                 stage.batch.puts.push((Table::Receipts, row, value));
             }
+        }
+        Ok(())
+    }
+
+    /// Has drops judged again that name what was restored after it was purged: also where they were right for so
+    /// long that nothing is here any more, since it may be fetched from whoever restored it.
+    fn doubt_what_came_back(&mut self, stage: &mut Stage) -> Result<(), RuntimeError> {
+        let back = stage.assets.values();
+        let back = back.filter(|asset| asset.is_purged_by_anybody() && !asset.is_purged());
+        let blobs: BTreeSet<_> = back.flat_map(blobs_of).collect();
+        for id in self.drops.that_ended(&blobs) {
+            self.decide(stage, &id, Verdict::Ended)?;
         }
         Ok(())
     }

@@ -461,6 +461,42 @@ async fn who_may_only_add_takes_a_wrong_drop_back() {
 }
 
 #[tokio::test]
+async fn what_is_restored_after_its_bytes_were_erased_is_fetched_again() {
+    let home = Home::anna().await;
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    for each in [&home, &phone] {
+        each.set_clock(START).await;
+    }
+    let photo = home.add("Family", "a.jpg", &noise(400_000, 1)).await;
+    home.ask("trash", json!({"ids": [photo.to_string()]}))
+        .await
+        .done();
+    phone.take_from(&home).await;
+    phone.take_blobs_from(&home).await;
+    let named = blobs(&home, &photo).await;
+    home.ask("purge", json!({"ids": [photo.to_string()]}))
+        .await
+        .done();
+    at(&home, 30).await;
+    assert_eq!(states(&home, &named).await, ["gone"]);
+    // The phone was off, and has it in its trash.
+    phone.set_clock(START + 45 * DAY).await;
+    home.set_clock(START + 45 * DAY).await;
+    phone
+        .ask("restore", json!({"ids": [photo.to_string()]}))
+        .await
+        .done();
+    phone.take_from(&home).await;
+    home.take_from(&phone).await;
+    assert_eq!(listed(&home, json!({})).await.len(), 1);
+    home.take_blobs_from(&phone).await;
+    for each in [&home, &phone] {
+        assert_eq!(states(each, &named).await, ["here"]);
+    }
+}
+
+#[tokio::test]
 async fn a_drop_that_comes_before_its_purge_is_right_in_the_end() {
     let home = Home::anna().await;
     let ben = home.add_person("Ben", Role::Member).await;
