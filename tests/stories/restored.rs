@@ -286,6 +286,56 @@ fn a_home_that_runs_twice_is_found_out_in_two_rounds_and_loses_nothing() {
     family.is_all_on(&pi);
 }
 
+/// A laptop and a device of the same person whose key comes after the laptop's: the laptop opens their sessions.
+fn led_by_the_laptop() -> (Homes, Device, Device) {
+    let key = |device: &Device| device.ok(&["status"])[0]["device"].clone();
+    loop {
+        let homes = Homes::new();
+        let (laptop, pi) = (homes.device("laptop"), homes.device("pi"));
+        laptop.init("Berger", "Anna", "laptop");
+        let node = laptop.serve();
+        pair(&laptop, &["--device"], &pi, "pi", link);
+        pi.ok(&["sync"]);
+        node.stop();
+        if key(&laptop).as_str() < key(&pi).as_str() {
+            return (homes, laptop, pi);
+        }
+    }
+}
+
+#[test]
+fn two_nodes_that_run_on_copies_of_a_home_at_once_both_get_their_turn() {
+    let (homes, laptop, pi) = led_by_the_laptop();
+    let mut clone = pi.clone();
+    clone.home = homes.path().join("clone");
+    copy(&pi.home, &clone.home);
+    let node = laptop.serve();
+    let peer = node.ready["peer"].as_str().expect("a peer");
+    let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/{peer}", node.port());
+    let mut dice = Dice::new();
+    let mut add = |device: &Device, name: &str| {
+        let movie = homes.path().join(name);
+        fs::write(&movie, pictures::movie(20_000, &mut dice)).expect("a file");
+        device.ok(&["import", movie.to_str().expect("UTF-8")]);
+    };
+    add(&pi, "pi.mp4");
+    add(&clone, "clone.mp4");
+    let both = [&pi, &clone];
+    both.iter().for_each(|device| device.know_only(&address));
+    let nodes = both.map(Device::serve);
+    // While both run on, and not only where one is off for a while.
+    let longest = Duration::from_secs(120);
+    wait_until("everything on all three", longest, || {
+        let has_all = |device: &Device| {
+            let assets = device.assets();
+            assets.len() == 2 && assets.iter().all(|asset| asset["here"]["original"] == true)
+        };
+        has_all(&laptop) && has_all(&pi) && has_all(&clone)
+    });
+    nodes.into_iter().for_each(Running::stop);
+    node.stop();
+}
+
 /// Two nodes that wrote to one home would both be its only writer.
 #[test]
 fn of_a_hundred_nodes_started_at_once_on_a_home_one_runs() {

@@ -38,8 +38,8 @@ impl Word {
     }
 }
 
-const OWN_REMEDY: &str = "If another computer runs a copy of this home, stop it there, and let that computer join as a device of its own (heirloom invite --device).";
-const OTHERS_REMEDY: &str = "If two computers run copies of that home, stop one of them, and let it join as a device of its own (heirloom invite --device).";
+const OWN_REMEDY: &str = "If another computer runs a copy of this home: once both say that all is safe, stop it there, and let that computer join as a device of its own (heirloom invite --device).";
+const OTHERS_REMEDY: &str = "If two computers run copies of that home: once both say that all is safe, stop one of them, and let it join as a device of its own (heirloom invite --device).";
 
 /// The words for what was noticed of each device. `is_whole` says that nothing is missed here.
 pub(super) fn words(view: &View, pasts: &[(DeviceId, Past)], is_whole: bool) -> Vec<Word> {

@@ -38,6 +38,9 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// Pieces of local news that wait for a session.
 const NEWS: usize = 256;
 
+/// How long a device that is connected may take to open the stream of a session.
+const LATE: Duration = Duration::from_secs(10);
+
 /// How long after its last bytes a device counts as being sent to: longer than one piece takes over a slow line.
 const SENDING: Duration = Duration::from_secs(3);
 
@@ -176,7 +179,10 @@ impl Network {
         // One stream a pair: the device with the lower id opens it. Two that call each other in
         // the same moment do not agree on whose connection was first.
         let is_mine = self.0.kit.is_some() || peer_of(device) > self.net().me();
-        if !is_mine || self.is_kept_away(&device) {
+        if !is_mine {
+            return self.begin_late(device);
+        }
+        if self.is_kept_away(&device) {
             return;
         }
         let network = self.clone();
@@ -192,6 +198,24 @@ impl Network {
                     // Who is connected is not called again.
                     network.cut_off(device).await;
                 }
+            }
+        });
+    }
+
+    /// Opens the stream that the other has not opened in time. It takes the connection for one too many where another
+    /// computer runs a copy of this home and was there first; the newest session counts with it, so both get their turn.
+    fn begin_late(&self, device: DeviceId) {
+        let inner = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            tokio::time::sleep(LATE).await;
+            let Some(network) = inner.upgrade().map(Self) else {
+                return;
+            };
+            if network.state().sessions.contains_key(&device) {
+                return;
+            }
+            if let Ok(stream) = network.open_sync(device).await {
+                network.begin_session(device, stream);
             }
         });
     }
