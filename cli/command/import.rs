@@ -25,7 +25,8 @@ pub(super) async fn run(args: Import, talk: &mut Talk<'_>) -> Result<u8, CliErro
         "summary" => {
             say_summary(ui, line, args.dry_run, args.album_per_folder);
             let deleted = deleted(line).filter(|_| !args.restore);
-            deleted.into_iter().for_each(|told| ui.warn(told));
+            let told = deleted.into_iter().chain(out_of_reach(line));
+            told.for_each(|told| ui.warn(told));
         }
         _ => super::unknown(ui, line),
     })
@@ -116,7 +117,9 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
 
 /// That the files are the only thing that is left, or soon will be, of what was deleted.
 fn deleted(line: &Line) -> Option<String> {
-    let (trashed, purged) = (line.count("trashed"), line.count("purged"));
+    let trashed = line.count("trashed");
+    let trashed = trashed.saturating_sub(line.count("out_of_reach"));
+    let purged = line.count("purged");
     let all = trashed.saturating_add(purged);
     let mut told = Vec::new();
     if trashed > 0 {
@@ -132,6 +135,23 @@ fn deleted(line: &Line) -> Option<String> {
         format!(
             "{}: the same import with --restore brings {it} back. Until then, keep the files.",
             told.join(", and ")
+        )
+    })
+}
+
+/// That somebody else alone can bring it back, with `--restore` and without.
+fn out_of_reach(line: &Line) -> Option<String> {
+    let count = line.count("out_of_reach");
+    let are = text::count(count, "is in the trash", "are in the trash");
+    let (it, files) = if count == 1 {
+        ("it", "the file")
+    } else {
+        ("them", "the files")
+    };
+    (count > 0).then(|| {
+        format!(
+            "{are}, which empties itself, and you cannot bring {it} back: who added {it}, or a manager of the album, \
+             can with heirloom restore. Until then, keep {files}, or add {it} to another album: the same import with --album NAME."
         )
     })
 }

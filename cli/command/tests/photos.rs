@@ -65,6 +65,21 @@ async fn an_import_of_what_was_deleted_says_so_and_how_it_comes_back() {
 }
 
 #[tokio::test]
+async fn an_import_of_what_somebody_else_alone_can_bring_back_promises_nothing() {
+    let summary = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":0,\"present\":2,\"bytes\":0,\"trashed\":2,\"out_of_reach\":1,\"purged\":0}\n";
+    let reach =
+        "1 is in the trash, which empties itself: the same import with --restore brings it back.";
+    let beyond = "1 is in the trash, which empties itself, and you cannot bring it back: who added it, or a manager of the album, can with heirloom restore. Until then, keep the file, or add it to another album: the same import with --album NAME.";
+    for (more, is_hinted) in [(None, true), (Some("--restore"), false)] {
+        let line: Vec<&str> = ["import", "/p"].into_iter().chain(more).collect();
+        let done = run(&line, NOBODY, &[("import", summary)]).await;
+        assert!(done.out.contains("2 in the trash"), "{}", done.out);
+        assert!(done.err.contains(beyond), "{}", done.err);
+        assert_eq!(done.err.contains(reach), is_hinted, "{}", done.err);
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_said_to_see_nothing_where_each_folder_has_an_album() {
     let imported = "{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":2,\"present\":0,\"paired\":0,\"skipped\":0,\"failed\":0,\"bytes\":2000,\"album\":null,\"seen_by\":[]}\n";
     let line = ["import", "/p", "--album-per-folder"];

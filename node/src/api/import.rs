@@ -28,7 +28,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 10],
+    by_outcome: [u64; 11],
     bytes: u64,
 }
 
@@ -105,6 +105,7 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Opened => 7,
         Outcome::Trashed => 8,
         Outcome::Purged => 9,
+        Outcome::OutOfReach => 10,
     }
 }
 
@@ -142,13 +143,15 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
         archives,
         trashed,
         purged,
+        out_of_reach,
     ] = totals.by_outcome;
+    let trashed = trashed + out_of_reach;
     if !pick::flag(body, "dry_run") {
         tracing::info!(added, paired, failed, "photos were imported");
     }
     Ok(json!({
         "added": added, "present": present + restored + trashed, "paired": paired, "skipped": skipped + sidecars + archives + purged,
-        "trashed": trashed, "purged": purged,
+        "trashed": trashed, "out_of_reach": out_of_reach, "purged": purged,
         "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by, "albums": albums,
         "exit": if failed > 0 { 3 } else { 0 },
     }))

@@ -260,11 +260,11 @@ impl<'a, 's> Batcher<'a, 's> {
                     reason: Some("its original was missing and is kept again".into()),
                     bytes: again.bytes,
                 }),
-                Then::Trashed(reason) => self.shared.report(Report {
+                Then::Trashed(trash) => self.shared.report(Report {
                     path: again.path,
-                    outcome: Outcome::Trashed,
+                    outcome: trash.outcome(),
                     asset: Some(lost.key.item),
-                    reason: Some(reason),
+                    reason: Some(trash.reason),
                     bytes: again.bytes,
                 }),
             }

@@ -2,18 +2,29 @@
 
 use heirloom_protocol::album::asset::{Asset, Fate};
 
-use super::Shared;
+use super::{Outcome, Shared};
 use crate::{
     catalog::instant_text,
     runtime::{AssetKey, RuntimeError, View},
 };
 
 /// A photo that lies in the trash.
+#[derive(Clone, Debug)]
 pub(super) struct Trash {
     /// Who put it there and when, and how it comes back.
     pub(super) reason: String,
     /// Whether this person may bring it back.
     pub(super) may_restore: bool,
+}
+
+impl Trash {
+    /// What became of a file whose photo stays there.
+    pub(super) const fn outcome(&self) -> Outcome {
+        match self.may_restore {
+            true => Outcome::Trashed,
+            false => Outcome::OutOfReach,
+        }
+    }
 }
 
 /// What to say of an item in the trash.
@@ -28,7 +39,7 @@ pub(super) fn in_trash(
     let way = if may_restore {
         "import --restore brings it back"
     } else {
-        "who added it or a manager of the album can bring it back"
+        "who added it or a manager of the album can bring it back; until then keep the file, or add it to another album"
     };
     Ok(Trash {
         reason: format!("{} and is in the trash; {way}", when.unwrap_or_default()),

@@ -21,7 +21,12 @@ use heirloom_protocol::{
     op::Part,
 };
 
-use super::{Shared, deleted, encrypt::seal_as, prepare::Refused};
+use super::{
+    Shared,
+    deleted::{self, Trash},
+    encrypt::seal_as,
+    prepare::Refused,
+};
 use crate::{
     original::Plain,
     runtime::{AssetKey, Kept, items_with},
@@ -45,10 +50,24 @@ pub(super) enum Look {
 pub(super) enum Then {
     /// The album has it.
     Present,
-    /// It stays in the trash, and why.
-    Trashed(String),
+    /// It stays in the trash.
+    Trashed(Trash),
     /// It comes back from the trash.
     Restore,
+}
+
+impl Then {
+    /// Which item a file is told of: first what is in sight, last what this person cannot bring back.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Present => 0,
+            Self::Restore => 1,
+            Self::Trashed(Trash { may_restore, .. }) => match may_restore {
+                true => 2,
+                false => 3,
+            },
+        }
+    }
 }
 
 /// An item of which no device that counts has the original.
@@ -86,7 +105,7 @@ pub(super) fn find(
     let me = shared
         .node
         .ask_blocking(|runtime| runtime.replica().person())?;
-    let (mut gone, mut lost) = (None, Vec::new());
+    let (mut gone, mut safe, mut lost) = (None, Vec::new(), Vec::new());
     let keys = items_with(store, hash)?.into_iter();
     for key in keys.filter(|key| key.album == album) {
         let asset = key.load(store)?;
@@ -108,11 +127,8 @@ pub(super) fn find(
                 .node
                 .ask_blocking(move |runtime| runtime.original_kept(&found, &blob))??;
             if is_safe(store, kept, part, &blob, is_own, look)? {
-                let refused = Some(refusal(key, then, bytes));
-                return Ok(Known {
-                    refused,
-                    lost: Vec::new(),
-                });
+                safe.push((key, then.clone()));
+                break;
             }
             // What is about to be erased is no place to put anything.
             if kept != Kept::Ended {
@@ -125,8 +141,18 @@ pub(super) fn find(
                 });
             }
         }
+        if matches!(safe.last(), Some((_, Then::Present))) {
+            break;
+        }
     }
-    lost.sort_by_key(|lost| !matches!(lost.then, Then::Present));
+    // Of several people's items with one content some may lie in the trash.
+    if let Some((key, then)) = safe.into_iter().min_by_key(|(_, then)| then.rank()) {
+        return Ok(Known {
+            refused: Some(refusal(key, then, bytes)),
+            lost: Vec::new(),
+        });
+    }
+    lost.sort_by_key(|lost| lost.then.rank());
     let refused = match gone {
         Some((key, asset)) if !shared.request.restore => {
             let reason = deleted::for_good(shared, &asset)?;
@@ -145,14 +171,14 @@ fn then(shared: &Shared<'_>, key: AssetKey, asset: &Asset) -> Result<Then, Refus
     let comes_back = trash.may_restore && shared.request.restore && !shared.request.dry_run;
     Ok(match comes_back {
         true => Then::Restore,
-        false => Then::Trashed(trash.reason),
+        false => Then::Trashed(trash),
     })
 }
 
 fn refusal(key: AssetKey, then: Then, bytes: u64) -> Refused {
     match then {
         Then::Present => Refused::Present(Some(key.item), None, bytes),
-        Then::Trashed(reason) => Refused::Trashed(key.item, reason, bytes),
+        Then::Trashed(trash) => Refused::Trashed(key.item, trash, bytes),
         Then::Restore => Refused::Restore(key, bytes),
     }
 }

@@ -99,6 +99,8 @@ pub enum Outcome {
     Restored,
     /// The album has its content in the trash, where it stays.
     Trashed,
+    /// The same, and this person may not bring it back.
+    OutOfReach,
     /// It became a part of an asset.
     Paired,
     /// It is no photo or movie.
@@ -118,7 +120,7 @@ impl Outcome {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
-            Self::Present | Self::Restored | Self::Trashed => "present",
+            Self::Present | Self::Restored | Self::Trashed | Self::OutOfReach => "present",
             Self::Paired => "paired",
             Self::Skipped | Self::Purged | Self::Sidecar | Self::Opened => "skipped",
             Self::Failed => "failed",

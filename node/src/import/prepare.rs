@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Outcome, Plan, Ready, Report, Shared, albums,
+    deleted::Trash,
     encrypt::seal,
     known::{self, Known, Look, Remade, remake},
     metadata::{self, CaptureSource, Metadata, name},
@@ -94,7 +95,7 @@ pub(super) enum Refused {
     /// It was deleted for good.
     Purged(OpId, String),
     /// It lies in the trash and stays there.
-    Trashed(OpId, String, u64),
+    Trashed(OpId, Trash, u64),
     /// It lies in the trash and is to come back.
     Restore(AssetKey, u64),
     /// Another file of this import has the same content.
@@ -165,8 +166,8 @@ pub(super) fn prepare(shared: &Shared<'_>, found: Found) -> Ready {
         },
         Err(Refused::Present(asset, reason, bytes)) => told(Outcome::Present, asset, reason, bytes),
         Err(Refused::Purged(asset, reason)) => told(Outcome::Purged, Some(asset), Some(reason), 0),
-        Err(Refused::Trashed(asset, reason, bytes)) => {
-            told(Outcome::Trashed, Some(asset), Some(reason), bytes)
+        Err(Refused::Trashed(asset, trash, bytes)) => {
+            told(trash.outcome(), Some(asset), Some(trash.reason), bytes)
         }
         Err(Refused::Restore(key, bytes)) => Ready::Restore { path, key, bytes },
         Err(Refused::Twin(album, hash, bytes)) => Ready::Twin {

@@ -175,6 +175,55 @@ async fn what_a_person_adds_to_anothers_item_keeps_no_photo_out() {
 }
 
 #[tokio::test]
+async fn who_may_not_bring_a_photo_back_is_told_so_and_can_keep_it_elsewhere() {
+    let (home, phone) = two().await;
+    let one = photo(1);
+    let item = home.add("Family", "annas.jpg", &one).await.to_string();
+    phone.take_from(&home).await;
+    phone.take_blobs_from(&home).await;
+    home.ask("trash", json!({"ids": [item]})).await.done();
+    phone.take_from(&home).await;
+    let card = card(std::slice::from_ref(&one));
+    for more in [
+        json!({}),
+        json!({"restore": true}),
+        json!({"restore": true, "dry_run": true}),
+    ] {
+        let told = import(&phone, card.path(), more.clone()).await;
+        assert_eq!(counts(&told), [0, 1, 0], "{more}");
+        let said = ["trashed", "out_of_reach", "restored"].map(|field| &told.last()[field]);
+        assert_eq!(said, [&json!(1), &json!(1), &json!(0)], "{more}");
+        let reason = told.of("file")[0]["reason"].to_string();
+        assert!(reason.contains("keep the file, or add it to"), "{reason}");
+    }
+    assert!(listed(&phone, json!({})).await.is_empty());
+
+    // In an album of his own it stays, whatever becomes of hers.
+    let told = import(&phone, card.path(), json!({"album": "Bens"})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    home.ask("purge", json!({"ids": [item]})).await.done();
+    phone.take_from(&home).await;
+    assert_eq!(listed(&phone, json!({})).await.len(), 1);
+    assert_eq!(is_here(&phone).await, [true]);
+    assert_eq!(exported(&phone).await, std::slice::from_ref(&one));
+
+    // A manager brings it back, and what is in sight comes before what is not.
+    let told = import(&home, card.path(), json!({"restore": true})).await;
+    assert_eq!(counts(&told), [1, 0, 0]);
+    let bens = phone.add("Family", "bens.jpg", &one).await.to_string();
+    phone
+        .ask("trash", json!({"ids": [bens], "album": "Family"}))
+        .await
+        .done();
+    home.take_from(&phone).await;
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(
+        (counts(&told), &told.last()["trashed"]),
+        ([0, 1, 0], &json!(0))
+    );
+}
+
+#[tokio::test]
 async fn what_is_copied_from_another_person_is_told_as_what_it_is() {
     let (home, phone) = two().await;
     let [photo, other] = [photo(1), photo(2)];

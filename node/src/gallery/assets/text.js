@@ -103,7 +103,7 @@ export function albumName(album) {
 /** Why the node did not take a file or has no preview of it, in the reader's words where the table has them.
  *  @param {string} said @returns {string} */
 export function reasonText(said) {
-  const kind = / is in the trash; /.test(said) ? "it is in the trash" : / for good; /.test(said) ? "it was deleted for good" : said.startsWith("could not be read: ") ? "could not be read" : said;
+  const kind = / is in the trash; who added it /.test(said) ? "others can bring it back" : / is in the trash; /.test(said) ? "it is in the trash" : / for good; /.test(said) ? "it was deleted for good" : said.startsWith("could not be read: ") ? "could not be read" : said;
   return has(`reason.${kind}`) ? t(`reason.${kind}`) : clean(said, 200);
 }
 
