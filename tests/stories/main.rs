@@ -38,6 +38,7 @@ mod missed;
 mod namespaces;
 mod previews;
 mod reached;
+mod reads;
 mod removed;
 mod restore;
 mod restored;

@@ -1,7 +1,9 @@
 //! Entries from peers: checked, taken, committed; only then does anybody hear of them.
 
+use std::ops::Range;
+
 use heirloom_protocol::{
-    id::DeviceId,
+    id::{DeviceId, LogId},
     log::entry::{Entry, EntryBytes, EntryError},
     replica::{Refusal, log_of},
 };
@@ -41,10 +43,12 @@ impl Runtime {
             self.vouch_before_taking(entry)?;
             self.note_before_taking(entry)?;
         }
+        // Not as it is while they are taken: what was here once ends with what has come again.
+        let lost = self.store.lost()?;
         let mut stage = Stage::from_peer(from);
         let mut verdicts = Vec::with_capacity(entries.len());
         for entry in entries {
-            let verdict = self.accept_one(&mut stage, entry)?;
+            let verdict = self.accept_one(&mut stage, entry, &lost)?;
             if let Verdict::Invalid | Verdict::Refused(_) = verdict {
                 tracing::debug!(peer = %from.short(), ?verdict, "entry not taken");
             }
@@ -83,6 +87,7 @@ impl Runtime {
         &mut self,
         stage: &mut Stage,
         entry: Result<Entry, EntryError>,
+        lost: &[(LogId, Range<u32>)],
     ) -> Result<Verdict, RuntimeError> {
         let entry = match entry {
             Ok(entry) => entry,
@@ -94,6 +99,7 @@ impl Runtime {
             Ok(effects) => {
                 stage.take_effects(&effects);
                 self.stage_entry(stage, &entry)?;
+                self.find_places_again(stage, &entry, lost);
                 Ok(Verdict::Taken)
             }
             Err(Refusal::AlreadyHere) => {

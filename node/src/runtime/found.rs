@@ -1,8 +1,16 @@
 //! Blobs that lie on the disk and that no row leads to.
 
-use heirloom_protocol::{crypto::shape, log::entry::Entry};
+use std::ops::Range;
+
+use heirloom_protocol::{
+    crypto::shape,
+    id::{BlobId, LogId},
+    log::entry::Entry,
+    replica::log_of,
+};
 
 use super::{Runtime, RuntimeError, commit::Stage};
+use crate::store::{BlobPlace, StoreError};
 
 impl Runtime {
     /// Finds again where the blobs of an entry lie that reached its file and not the index.
@@ -20,5 +28,49 @@ impl Runtime {
             }
         }
         Ok(())
+    }
+
+    /// Finds the blobs of an entry that comes from a peer, and perhaps for the second time: the index forgets
+    /// where they lie when it is made anew without the entry.
+    ///
+    /// Without this an original that lies whole on this disk would be looked for elsewhere, or count as lost.
+    /// Only what is whole counts. `lost` names the entries that were here once: what is small of those is
+    /// looked for in the packs too, which takes a walk through them.
+    pub(super) fn find_places_again(
+        &self,
+        stage: &mut Stage,
+        entry: &Entry,
+        lost: &[(LogId, Range<u32>)],
+    ) {
+        let header = entry.header();
+        if header.blobs.is_empty() {
+            return;
+        }
+        let (log, kept) = (log_of(entry), self.place_of(entry).kept);
+        let was_here = lost
+            .iter()
+            .any(|(gone, seqs)| (*gone == log || *gone == kept) && seqs.contains(&header.seq));
+        if was_here {
+            self.store.blobs().search_packs();
+        }
+        for (line, ordinal) in header.blobs.iter().zip(header.first_blob..) {
+            let len = shape::ciphertext_len(line.padded);
+            match self.whole_place(&line.id, len) {
+                Ok(Some(place)) => stage.batch.places.push((kept, ordinal, place)),
+                Ok(None) => {}
+                // It comes from a peer like any other.
+                Err(error) => {
+                    tracing::warn!(blob = %line.id, %error, "a blob on this disk cannot be read");
+                }
+            }
+        }
+    }
+
+    fn whole_place(&self, id: &BlobId, len: u64) -> Result<Option<BlobPlace>, StoreError> {
+        let blobs = self.store.blobs();
+        match blobs.find(id)?.filter(|place| place.len() == len) {
+            Some(place) if blobs.is_whole(id, &place)? => Ok(Some(place)),
+            _ => Ok(None),
+        }
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Blobs {
     syncing: Mutex<()>,
     /// Large blobs that were put and did not get to their places.
     failed: Mutex<BTreeSet<BlobId>>,
-    /// Packed blobs by name, while the index is being made again.
+    /// Packed blobs by name, while the index is being made again or lost entries come again.
     survey: Mutex<Survey>,
     /// Partial blobs that are open.
     pub(super) partial: Mutex<BTreeSet<BlobId>>,
@@ -234,7 +234,7 @@ impl BlobStore {
     }
 
     /// Finds a blob by its name: a file always, a packed one only while the index is being made
-    /// again (there is no index by name otherwise).
+    /// again or lost entries come again (there is no index by name otherwise).
     pub fn find(&self, cid: &BlobId) -> Result<Option<BlobPlace>, StoreError> {
         let path = self.0.path(cid);
         match std::fs::metadata(&path) {
@@ -269,6 +269,19 @@ impl BlobStore {
     /// Lets packed blobs be found by name, for entries that are to be taken in again.
     pub(super) fn begin_survey(&self) {
         *lock(&self.0.survey) = Survey::Due;
+    }
+
+    /// The same for entries that were here once and come again from a peer. What was found already stays.
+    pub(crate) fn search_packs(&self) {
+        let mut survey = lock(&self.0.survey);
+        if matches!(*survey, Survey::Off) {
+            *survey = Survey::Due;
+        }
+    }
+
+    /// Whether packed blobs can be found by name now.
+    pub(super) fn is_surveyed(&self) -> bool {
+        !matches!(*lock(&self.0.survey), Survey::Off)
     }
 
     /// Frees the memory of a survey once the index is whole.

@@ -62,8 +62,21 @@ impl Store {
         };
         if done.is_ok() {
             inner.reserve.keep();
+            self.end_survey_if_whole();
         }
         done
+    }
+
+    /// Frees the memory of a survey once no entry is waited for that may name what it found.
+    fn end_survey_if_whole(&self) {
+        let inner = &*self.0;
+        if !inner.blobs.is_surveyed() {
+            return;
+        }
+        let is_whole = |logs: &Logs| logs.states.values().all(|log| log.pending.is_empty());
+        if is_whole(&inner.logs()) && self.lost().is_ok_and(|lost| lost.is_empty()) {
+            inner.blobs.end_survey();
+        }
     }
 }
 
@@ -91,9 +104,6 @@ impl Inner {
                 }
                 let mut logs = inner.logs.write().unwrap_or_else(PoisonError::into_inner);
                 plan.apply(&mut logs);
-                if logs.states.values().all(|log| log.pending.is_empty()) {
-                    inner.blobs.end_survey();
-                }
                 drop(logs);
                 inner.keep_settings(batch);
                 Ok(())

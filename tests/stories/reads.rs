@@ -1,0 +1,115 @@
+//! What lies on this disk is found there, and what is damaged on it is got again by whoever reads it.
+#![cfg(unix)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::devices::{Device, Dice, Homes, Running, files, link, pair, pictures, sums};
+use serde_json::Value;
+
+/// More than are got at once.
+const PHOTOS: u32 = 40;
+
+/// A laptop with photos, of which some are packed; the folder they came from.
+fn laptop(homes: &Homes) -> (Device, PathBuf) {
+    let (laptop, mut dice) = (homes.device("laptop"), Dice::new());
+    laptop.init("Berger", "Anna", "laptop");
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    for nth in 0..PHOTOS {
+        let side = if nth < 2 { 500 + nth } else { 40 + nth };
+        let photo = pictures::bmp(side, &mut dice);
+        fs::write(photos.join(format!("{nth}.bmp")), photo).expect("a photo");
+    }
+    laptop.ok(&["import", photos.to_str().expect("UTF-8")]);
+    (laptop, photos)
+}
+
+/// A second device beside the laptop, which runs on. With a limit it gets no originals by itself.
+fn second(homes: &Homes, laptop: &Device, limit: Option<&str>) -> (Device, Running) {
+    let pi = homes.device("pi");
+    let node = laptop.serve();
+    pair(laptop, &["--device"], &pi, "pi", link);
+    if let Some(limit) = limit {
+        laptop.ok(&["device", "policy", "pi", "cache", "--limit", limit]);
+    }
+    pi.ok(&["sync"]);
+    (pi, node)
+}
+
+fn originals_here(device: &Device) -> usize {
+    let assets = device.assets();
+    let here = assets
+        .iter()
+        .filter(|asset| asset["here"]["original"] == true);
+    here.count()
+}
+
+/// The large originals of a home.
+fn large(device: &Device) -> Vec<PathBuf> {
+    let mut blobs = files(&device.home.join("blobs"));
+    let bytes = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    blobs.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.len() == 64) && bytes(path) > 700_000
+    });
+    assert_eq!(blobs.len(), 2, "{blobs:?}");
+    blobs
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).expect("a file");
+    bytes[100_000] ^= 4;
+    fs::write(path, bytes).expect("a file");
+}
+
+/// Gets each photo into a folder of its own; the lines of what failed.
+fn get_all(device: &Device, into: &Path) -> Vec<Value> {
+    let assets = device.assets();
+    let ids: Vec<_> = assets
+        .iter()
+        .filter_map(|asset| asset["id"].as_str())
+        .collect();
+    let get = [&["get"], &ids[..], &["-o", into.to_str().expect("UTF-8")]].concat();
+    let (lines, _) = device.start(&get).all();
+    let failed = lines.into_iter().filter(|line| line["outcome"] == "failed");
+    failed.collect()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    sums(folder).into_keys().collect()
+}
+
+#[test]
+fn originals_that_lie_here_are_found_when_a_lost_log_comes_back_from_one_that_lacks_them() {
+    let homes = Homes::new();
+    let (laptop, photos) = laptop(&homes);
+    let (pi, node) = second(&homes, &laptop, Some("1MB"));
+    node.stop();
+    assert_eq!(originals_here(&pi), 0);
+    let spoiled = large(&laptop).swap_remove(0);
+    let size = |path: &PathBuf| fs::metadata(path).expect("there").len();
+    let logs = files(&laptop.home.join("logs")).into_iter();
+    let log = logs.max_by_key(size).expect("a log");
+    fs::remove_file(log).expect("removed");
+    let whole = fs::read(&spoiled).expect("a file");
+    flip(&spoiled);
+    assert!(laptop.assets().is_empty());
+
+    let node = pi.serve();
+    laptop.know_only(&node.addresses()[0]);
+    laptop.ok(&["sync"]);
+    node.stop();
+    assert_eq!(laptop.assets().len(), 40);
+    // What is damaged counts no more than what is not there.
+    assert_eq!(originals_here(&laptop), 39);
+    fs::write(&spoiled, whole).expect("written");
+    let out = homes.path().join("out");
+    get_all(&laptop, &out);
+    let (got, from) = (names(&out), names(&photos));
+    assert_eq!(got.len(), 39);
+    assert!(got.iter().all(|sum| from.contains(sum)));
+    laptop.never_panicked();
+}
