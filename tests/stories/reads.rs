@@ -113,3 +113,16 @@ fn originals_that_lie_here_are_found_when_a_lost_log_comes_back_from_one_that_la
     assert!(got.iter().all(|sum| from.contains(sum)));
     laptop.never_panicked();
 }
+
+#[test]
+fn an_export_waits_for_all_originals_that_come_from_another_device() {
+    let homes = Homes::new();
+    let (laptop, photos) = laptop(&homes);
+    let (pi, node) = second(&homes, &laptop, Some("50MB"));
+    assert_eq!(originals_here(&pi), 0);
+    let out = homes.path().join("out");
+    pi.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]);
+    assert_eq!(names(&out), names(&photos));
+    node.stop();
+    pi.never_panicked();
+}

@@ -137,6 +137,11 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// Asks anew from now on: something may have come or gone.
+    pub fn look_again(&self) {
+        self.logs.borrow_mut().clear();
+    }
+
     /// Whether a blob's bytes are here.
     pub fn has(&self, blob: &BlobRef) -> Result<bool, StoreError> {
         let mut logs = self.logs.borrow_mut();

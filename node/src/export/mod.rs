@@ -198,6 +198,7 @@ impl Export<'_> {
             if at % BROUGHT == 0 {
                 let next = assets.get(at..).unwrap_or_default();
                 (self.bring)(next.get(..BROUGHT).unwrap_or(next));
+                held.look_again();
             }
             let main = writer.asset(folded, self.tell)?;
             let Some(main) = main.filter(|_| sidecars != Sidecars::default()) else {
