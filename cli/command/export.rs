@@ -51,13 +51,19 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
             "{} could not be written.",
             text::count(line.count("failed"), "file", "files")
         ));
-        let away = line.count("not_here");
+        let (away, damaged) = (line.count("not_here"), line.count("damaged"));
+        if damaged > 0 {
+            let are = text::count(damaged, "of them is", "of them are");
+            ui.hint(format!(
+                "{are} damaged on this device: heirloom verify --read-data --repair gets again what another device has, then run the same export again"
+            ));
+        }
         if away > 0 {
             let originals = text::count(away, "original is", "originals are");
             ui.hint(format!(
                 "{originals} not on this device: switch on the devices that hold what is missing, and run it again; heirloom status says what no device is known to have"
             ));
-        } else {
+        } else if damaged == 0 {
             ui.hint("run the same export again: it goes on where it stopped");
         }
     }

@@ -115,6 +115,66 @@ fn originals_that_lie_here_are_found_when_a_lost_log_comes_back_from_one_that_la
 }
 
 #[test]
+fn a_damaged_original_that_is_read_is_got_again_from_a_device_in_reach() {
+    let homes = Homes::new();
+    let (laptop, photos) = laptop(&homes);
+    let (pi, laptops) = second(&homes, &laptop, None);
+    let damaged = large(&pi);
+    for act in ["get", "export", "a running node"] {
+        damaged.iter().for_each(|path| flip(path));
+        let out = homes.path().join(act.replace(' ', "-"));
+        let node = (act == "a running node").then(|| pi.serve());
+        match act {
+            "export" => {
+                drop(pi.ok(&["export", out.to_str().expect("UTF-8"), "--sidecars", "none"]))
+            }
+            _ => assert_eq!(get_all(&pi, &out), Vec::<Value>::new(), "{act}"),
+        }
+        assert_eq!(names(&out), names(&photos), "{act}");
+        assert_eq!(originals_here(&pi), 40, "{act}");
+        if let Some(node) = node {
+            node.stop();
+        }
+        pi.is_whole();
+    }
+    laptops.stop();
+    pi.never_panicked();
+}
+
+#[test]
+fn a_damaged_original_that_no_other_device_has_counts_no_more_once_it_was_read() {
+    let homes = Homes::new();
+    let (laptop, photos) = laptop(&homes);
+    large(&laptop).iter().for_each(|path| flip(path));
+    let out = homes.path().join("out");
+    let export = ["export", out.to_str().expect("UTF-8"), "--sidecars", "none"];
+    let (lines, exit) = laptop.start(&export).all();
+    assert_eq!(exit, 9, "{lines:?}");
+    let failed = lines.iter().filter(|line| line["outcome"] == "failed");
+    for line in failed {
+        let reason = line["reason"].as_str().expect("a reason");
+        assert!(
+            reason.contains("heirloom verify --read-data --repair"),
+            "{reason}"
+        );
+    }
+    let summary = lines.last().expect("a summary");
+    assert_eq!(
+        (&summary["written"], &summary["damaged"]),
+        (&38.into(), &2.into())
+    );
+    let (lines, exit) = laptop.start(&["status", "--check"]).all();
+    assert_eq!((exit, &lines[0]["lost"]), (9, &2.into()), "{lines:?}");
+    assert_eq!(originals_here(&laptop), 38);
+    // The card they came from brings them back.
+    laptop.ok(&["import", photos.to_str().expect("UTF-8")]);
+    laptop.ok(&export);
+    assert_eq!(names(&out), names(&photos));
+    laptop.is_whole();
+    laptop.never_panicked();
+}
+
+#[test]
 fn an_export_waits_for_all_originals_that_come_from_another_device() {
     let homes = Homes::new();
     let (laptop, photos) = laptop(&homes);

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use heirloom_protocol::id::OpId;
+use heirloom_protocol::{album::asset::BlobRef, id::OpId};
 use serde_json::{Value, json};
 
 use super::{
@@ -59,7 +59,7 @@ impl Totals {
     fn summary(self) -> Value {
         let mut summary = json!({
             "written": self.written, "present": self.present, "failed": self.failed,
-            "not_here": self.not_here, "bytes": self.bytes,
+            "not_here": self.not_here, "damaged": self.damaged, "bytes": self.bytes,
         });
         let exit = match self {
             Self { damaged: 1.., .. } => 9,
@@ -204,6 +204,17 @@ impl Bringer {
         self.who.extend(left);
         Ok(())
     }
+
+    /// What is damaged counts no more from now on, so that it is got like what is elsewhere.
+    fn put_aside(&self, blobs: &[BlobRef]) {
+        let blobs = blobs.to_vec();
+        let healed = self
+            .node
+            .ask_blocking(move |runtime| runtime.heal_read(&blobs));
+        if let Ok(Err(error)) | Err(error) = healed {
+            tracing::warn!(%error, "a damaged original could not be put aside");
+        }
+    }
 }
 
 async fn run(
@@ -248,6 +259,7 @@ async fn run(
                     tracing::warn!(error = %error.message, "originals could not be got");
                 }
             },
+            put_aside: &mut |blobs| bringer.borrow().put_aside(blobs),
         };
         work(&mut export)?;
         Ok::<_, ExportError>(totals.summary())
@@ -260,10 +272,7 @@ fn line(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> Value {
         Outcome::Written => ("written", None),
         Outcome::Present => ("present", None),
         Outcome::NotHere => ("failed", Some(not_here(report, who))),
-        Outcome::Damaged => (
-            "failed",
-            Some("what is stored of it here is damaged".to_owned()),
-        ),
+        Outcome::Damaged => ("failed", Some(damaged(report, who))),
         Outcome::Failed(reason) => ("failed", Some(reason.clone())),
     };
     json!({
@@ -283,6 +292,18 @@ fn not_here(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> String {
         None => "its original is not on this device".to_owned(),
         Some(names) => format!(
             "its original is not on this device, and could not be got from where it is ({})",
+            names.join(", ")
+        ),
+    }
+}
+
+/// Why an original is not written whose bytes here are damaged, and what gets it again.
+fn damaged(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> String {
+    let names = who.get(&report.asset).filter(|names| !names.is_empty());
+    match names {
+        None => "what is stored of it here is damaged, and no other device is known to have it: heirloom verify --read-data --repair tries to get it again".to_owned(),
+        Some(names) => format!(
+            "what is stored of it here is damaged, and could not be got from where else it is ({0}): heirloom verify --read-data --repair, once {0} can be reached",
             names.join(", ")
         ),
     }

@@ -20,6 +20,7 @@ use std::{
 };
 
 use heirloom_protocol::{
+    album::asset::BlobRef,
     id::{AlbumId, OpId},
     op::AlbumUse,
 };
@@ -129,6 +130,8 @@ pub(crate) struct Export<'a> {
     pub(crate) tell: &'a mut dyn FnMut(Report),
     /// Gets the originals of some assets that are on other devices alone, as far as they come.
     pub(crate) bring: &'a mut dyn FnMut(&[&Folded]),
+    /// Has blobs put aside that are damaged, as they are kept.
+    pub(crate) put_aside: &'a mut dyn FnMut(&[BlobRef]),
 }
 
 /// Assets whose originals are got at once: few, so that a device with little room need not hold all.
@@ -200,7 +203,12 @@ impl Export<'_> {
                 (self.bring)(next.get(..BROUGHT).unwrap_or(next));
                 held.look_again();
             }
-            let main = writer.asset(folded, self.tell)?;
+            let mut mend = |damaged: &[BlobRef]| {
+                (self.put_aside)(damaged);
+                (self.bring)(&[folded]);
+                held.look_again();
+            };
+            let main = writer.asset(folded, &mut mend, self.tell)?;
             let Some(main) = main.filter(|_| sidecars != Sidecars::default()) else {
                 continue;
             };

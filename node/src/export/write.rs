@@ -88,9 +88,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes the files of an asset and gives the name of the main one, if it is there now.
+    ///
+    /// `mend` gets again what was found damaged, as far as it comes.
     pub(super) fn asset(
         &mut self,
         folded: &Folded,
+        mend: &mut dyn FnMut(&[BlobRef]),
         tell: &mut dyn FnMut(Report),
     ) -> Result<Option<String>, ExportError> {
         let sources = parts(folded);
@@ -101,7 +104,7 @@ impl<'a> Writer<'a> {
         {
             let outcome = match there {
                 There::Same => Outcome::Present,
-                _ => self.file(source, &name, modified)?,
+                _ => self.file_or_mended(source, &name, modified, mend)?,
             };
             if self.cancelled.is_cancelled() {
                 return Ok(None);
@@ -182,12 +185,36 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes one file from the first of its blobs that is whole.
+    /// Writes one file, and where what is stored of it is damaged once more with what came in its place.
+    fn file_or_mended(
+        &mut self,
+        source: &Source<'_>,
+        name: &str,
+        modified: Option<SystemTime>,
+        mend: &mut dyn FnMut(&[BlobRef]),
+    ) -> Result<Outcome, ExportError> {
+        let mut damaged = Vec::new();
+        let first = self.file(source, name, modified, &mut damaged)?;
+        if damaged.is_empty() {
+            return Ok(first);
+        }
+        mend(&damaged);
+        if first != Outcome::Damaged {
+            return Ok(first);
+        }
+        match self.file(source, name, modified, &mut damaged)? {
+            Outcome::NotHere => Ok(first),
+            again => Ok(again),
+        }
+    }
+
+    /// Writes one file from the first of its blobs that is whole. Those that are not are added to `damaged`.
     fn file(
         &mut self,
         source: &Source<'_>,
         name: &str,
         modified: Option<SystemTime>,
+        damaged: &mut Vec<BlobRef>,
     ) -> Result<Outcome, ExportError> {
         let mut outcome = Outcome::NotHere;
         for (part, blob) in &source.blobs {
@@ -198,6 +225,7 @@ impl<'a> Writer<'a> {
                 Ok(plain) => plain,
                 Err(StoreError::Damaged(_)) => {
                     outcome = Outcome::Damaged;
+                    damaged.push(**blob);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -210,6 +238,7 @@ impl<'a> Writer<'a> {
             if self.cancelled.is_cancelled() {
                 break;
             }
+            damaged.push(**blob);
         }
         Ok(outcome)
     }

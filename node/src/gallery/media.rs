@@ -8,7 +8,9 @@ use axum::{
 };
 use heirloom_protocol::crypto::Class;
 
-use super::{Gallery, guard::MEDIA_CSP, item_of, refusal::Refusal, shelf::Shelf};
+use super::{
+    Gallery, guard::MEDIA_CSP, hurt::note_damage, item_of, refusal::Refusal, shelf::Shelf,
+};
 use crate::{
     catalog::{Item, read_like},
     media::MediaType,
@@ -120,9 +122,15 @@ fn of_item(shelf: &Shelf, item: &Item, class: Class) -> Result<Option<Picture>, 
     if !crate::catalog::is_here(store, &made.blob)? || made.made.len > PICTURE_BYTES {
         return Ok(None);
     }
-    let mut plain = Plain::open(store, &made.blob, &made.made.key, made.made.len)?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut plain, &mut bytes)?;
-    let tag = format!("\"{}\"", made.made.pt_hash);
+    let opened = Plain::open(store, &made.blob, &made.made.key, made.made.len);
+    let read = opened.and_then(|mut plain| {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut plain, &mut bytes)?;
+        Ok(bytes)
+    });
+    if let Err(error) = &read {
+        note_damage(shelf.node(), &made.blob, error);
+    }
+    let (bytes, tag) = (read?, format!("\"{}\"", made.made.pt_hash));
     Ok(Some(Picture { bytes, tag }))
 }

@@ -8,6 +8,7 @@
 mod acts;
 mod events;
 mod guard;
+mod hurt;
 mod listen;
 mod look;
 mod media;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     Gallery,
     guard::MEDIA_CSP,
+    hurt::{is_damage, note_damage},
     item_of,
     media::{IMMUTABLE, is_shown},
     range::Wanted,
@@ -29,9 +30,10 @@ use crate::{
     catalog::{self, Folded, read_like},
     export,
     media::{HEAD_BYTES, MediaType},
+    node::Node,
     original::Plain,
     runtime::note_used,
-    store::{Store, StoreError},
+    store::{Damage, Store, StoreError},
 };
 
 /// Bytes that are read at a time.
@@ -50,6 +52,7 @@ pub(super) struct Asked {
 /// A file that is here.
 struct Found {
     plain: Plain,
+    blob: BlobRef,
     head: Vec<u8>,
     name: String,
     hash: PlainHash,
@@ -77,7 +80,7 @@ pub(super) async fn original(
     let part = asked.part;
     let place = node.blocking(move || find(&shelf, item, part)).await??;
     match place {
-        Place::Here(found) => answer(*found, &asked, &method, &headers),
+        Place::Here(found) => answer(&node, *found, &asked, &method, &headers),
         Place::Elsewhere(devices) => Err(Refusal::elsewhere(&devices)),
         Place::Nowhere => Err(Refusal::not_found()),
     }
@@ -109,12 +112,16 @@ fn find(shelf: &Shelf, item: OpId, part: usize) -> Result<Place, StoreError> {
                 }
                 return Ok(Place::Here(Box::new(Found {
                     plain,
+                    blob: *blob,
                     head,
                     name,
                     hash,
                 })));
             }
-            Err(error) => damaged = Some(error),
+            Err(error) => {
+                note_damage(shelf.node(), blob, &error);
+                damaged = Some(error);
+            }
         }
     }
     if let Some(damage) = damaged {
@@ -139,6 +146,7 @@ fn open(store: &Store, part: &Part, blob: &BlobRef) -> Result<(Plain, Vec<u8>), 
 }
 
 fn answer(
+    node: &Node,
     found: Found,
     asked: &Asked,
     method: &Method,
@@ -182,7 +190,7 @@ fn answer(
     }
     let body = match count == 0 || *method == Method::HEAD {
         true => Body::empty(),
-        false => stream(found.plain, from, count),
+        false => stream(node.clone(), found, from, count),
     };
     let mut response = (status, body).into_response();
     for (name, value) in told {
@@ -240,7 +248,10 @@ fn encoded(name: &str) -> String {
 }
 
 /// Decrypts on a thread that may block, as fast as the browser takes it.
-fn stream(mut plain: Plain, from: u64, count: u64) -> Body {
+fn stream(node: Node, found: Found, from: u64, count: u64) -> Body {
+    let Found {
+        mut plain, blob, ..
+    } = found;
     let (pieces, taken) = mpsc::channel::<std::io::Result<Bytes>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut left = count;
@@ -259,7 +270,11 @@ fn stream(mut plain: Plain, from: u64, count: u64) -> Body {
         }
         if let Some(error) = failed {
             // The answer breaks off: what is damaged is not handed out as whole.
+            let is_damage = is_damage(&error);
             let _ = pieces.blocking_send(Err(error));
+            if is_damage {
+                note_damage(&node, &blob, &Damage::Blob { cid: blob.id }.into());
+            }
         }
     });
     Body::from_stream(tokio_stream(taken))

@@ -115,6 +115,17 @@ impl Runtime {
         Ok(healed)
     }
 
+    /// Deals with blobs that could not be read for a person, as they are kept: what is damaged of them counts no
+    /// more and comes again from a peer. What is whole stays.
+    pub(crate) fn heal_read(&mut self, blobs: &[BlobRef]) -> Result<(), RuntimeError> {
+        let finding = |blob: &BlobRef| Finding {
+            damage: Damage::Blob { cid: blob.id },
+            blob: Some((blob.log, blob.ordinal)),
+        };
+        let findings: Vec<_> = blobs.iter().map(finding).collect();
+        self.heal(&findings).map(drop)
+    }
+
     /// Puts a damaged blob aside; true where nothing is to be got again.
     fn heal_blob(
         &self,
