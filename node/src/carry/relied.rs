@@ -59,7 +59,7 @@ pub(super) fn relied_on(
     let Some(references) = here(node, ids)? else {
         return Ok(None);
     };
-    let judged = node.ask_blocking(move |runtime| runtime.judged(references))?;
+    let judged = node.ask_blocking(move |runtime| runtime.judged(references))??;
     let holds = |one: &Reference| others.live.holders(&one.log, one.ordinal).next().is_some();
     let relied = judged.iter().filter(|one| one.counts || holds(one));
     let mut relied: BTreeSet<_> = relied.map(|one| one.id).collect();

@@ -9,7 +9,6 @@ use heirloom_protocol::{
     album::asset::BlobRef,
     carry::SpaceRow,
     id::{BlobId, DeviceId, LogId, PersonId, SpaceId},
-    limits,
     log::entry::{Entry, EntryBytes, EntryError},
     replica::Refusal,
     sync::{
@@ -21,7 +20,7 @@ use heirloom_protocol::{
 };
 use roaring::RoaringBitmap;
 
-use super::{Runtime, RuntimeError, Verdict, name_of};
+use super::{Runtime, RuntimeError, Verdict, days::kept_since, name_of};
 use crate::store::{BlobPlace, BlobState};
 
 /// Of one log, what is to be carried.
@@ -110,8 +109,13 @@ pub struct Reference {
     pub counts: bool,
 }
 
-/// Of logs as they are kept, the references that ended so long ago.
-type LongEnded = BTreeMap<LogId, RoaringBitmap>;
+/// References that ended so long ago, of logs as they are kept.
+struct LongEnded {
+    /// When they had to have ended, Unix milliseconds.
+    until: u64,
+    /// What was looked up.
+    logs: BTreeMap<LogId, RoaringBitmap>,
+}
 
 impl Runtime {
     /// What is to be carried, the control space first.
@@ -240,7 +244,7 @@ impl Runtime {
         log: &LogId,
         blobs: &RoaringBitmap,
     ) -> Result<Vec<BlobRef>, RuntimeError> {
-        let mut ended = LongEnded::default();
+        let mut ended = self.long_ended()?;
         let mut gone = Vec::new();
         for ordinal in blobs {
             let Some(kept) = self.replica.kept_blob(log, ordinal) else {
@@ -255,23 +259,31 @@ impl Runtime {
         Ok(gone)
     }
 
+    /// An archive lets go what this device lets go: by days that it saw, not by a clock that jumps.
+    fn long_ended(&self) -> Result<LongEnded, RuntimeError> {
+        Ok(LongEnded {
+            until: kept_since(&self.store, self.now().0)?,
+            logs: BTreeMap::new(),
+        })
+    }
+
     fn has_long_ended(&self, ended: &mut LongEnded, kept: &LogId, ordinal: u32) -> bool {
-        let ended = ended.entry(*kept).or_insert_with(|| {
-            let until = self.now().0.saturating_sub(limits::DROPPED_BLOB_MS);
-            self.drops.ended_until(kept, until)
-        });
-        ended.contains(ordinal)
+        let until = ended.until;
+        let ended = ended.logs.entry(*kept);
+        ended
+            .or_insert_with(|| self.drops.ended_until(kept, until))
+            .contains(ordinal)
     }
 
     /// References by the names under which they are kept, by those that peers know, and whether they count.
-    pub fn judged(&self, references: Vec<Reference>) -> Vec<Reference> {
-        let mut ended = LongEnded::default();
+    pub fn judged(&self, references: Vec<Reference>) -> Result<Vec<Reference>, RuntimeError> {
+        let mut ended = self.long_ended()?;
         let judged = references.into_iter().map(|one| Reference {
             log: self.name_kept(&one.log, one.ordinal).log,
             counts: !self.has_long_ended(&mut ended, &one.log, one.ordinal),
             ..one
         });
-        judged.collect()
+        Ok(judged.collect())
     }
 
     /// What of some blobs no entry here announces.

@@ -224,3 +224,31 @@ async fn what_a_device_let_go_and_a_depot_lost_is_told_and_named_no_more() {
     assert!(blobs(&disk).is_empty());
     assert_eq!(round(&home, &disk).await["wrong"], 0);
 }
+
+/// Takes the large file of the one photo from a device, which lies in a depot alone then.
+async fn let_go(home: &Home) {
+    let large = large_files(home).pop().unwrap();
+    let bytes = large.metadata().unwrap().len();
+    std::fs::remove_file(large).unwrap();
+    home.ask("verify", json!({"repair": true})).await;
+    assert!(home.blob_bytes() < bytes);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_one_look_erases_nothing_from_a_depot() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    at(&home, 0).await;
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    let_go(&home).await;
+    purge(&home, "Family").await;
+    for day in [1, 40, 1] {
+        home.set_clock(START + day * DAY).await;
+        round(&home, &disk).await;
+        assert_eq!(blobs(&disk).len(), 1, "day {day}");
+    }
+    // The days that this device lived through count.
+    at(&home, 32).await;
+    round(&home, &disk).await;
+    assert!(blobs(&disk).is_empty());
+}
