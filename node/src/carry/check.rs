@@ -10,14 +10,19 @@ use heirloom_protocol::{
 use rand_core::Rng as _;
 
 use super::{Before, Carrier, CarryError, depot::forget_entries};
-use crate::{node::Node, runtime::RuntimeError, store::BlobPlace};
+use crate::{
+    node::Node,
+    runtime::RuntimeError,
+    store::{BlobPlace, StoreError},
+};
 
 /// Blobs and files of entries that are read again in an hour, of a bucket in a day.
 const CHECKS: usize = 32;
 /// Bytes after which no more are.
 const CHECK_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Reads some of what this device has put there again; what is wrong is named, removed, and counts as not there.
+/// Reads some of what this device has put there again. What is wrong is named; what can be written anew from
+/// here is removed for that, and counts as not there. All else stays, and may be right the next time.
 pub(super) fn check_some(
     node: &Node,
     folder: &dyn Carrier,
@@ -56,26 +61,31 @@ pub(super) fn check_some(
         let at = draw.below(files.len())?;
         bytes += files[at].1;
         let found = found?;
-        let is_right = match found.first() {
-            Some((_, place)) => is_same(node, folder, (&blob, place), at)?,
-            None => has_its_name(folder, &blob, at)?,
-        };
-        if !is_right {
-            if let Some((_, blobs)) = before.logs.get_mut(&log) {
-                blobs.remove(ordinal);
-            }
-            // What is not here is not written anew, and is of no use in part.
-            let of_no_use = match found.is_empty() {
-                true => &files[..],
-                false => &files[at..=at],
-            };
-            for (name, _) in of_no_use {
+        let name = &files[at].0;
+        match found.first() {
+            Some((_, place)) if is_same(node, folder, (&blob, place), at)? => continue,
+            Some((_, place)) if is_whole(node, (&blob, place))? => {
+                if let Some((_, blobs)) = before.logs.get_mut(&log) {
+                    blobs.remove(ordinal);
+                }
                 folder.remove(name)?;
             }
-            wrong.push(files[at].0.clone());
+            // What lies there may be the last of it: another piece may come back, another device write it.
+            _ if has_its_name(folder, &blob, at)? => continue,
+            _ => {}
         }
+        wrong.push(name.clone());
     }
     Ok(wrong)
+}
+
+/// Whether a blob that is here has its name, so that it can be written anew.
+fn is_whole(node: &Node, (blob, place): (&BlobRef, &BlobPlace)) -> Result<bool, CarryError> {
+    match node.store().blobs().is_whole(&blob.id, place) {
+        Ok(is_whole) => Ok(is_whole && place.len() == blob_bytes(blob)),
+        Err(StoreError::Damaged(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Some of the blobs that this device has put there; all, where they are few.

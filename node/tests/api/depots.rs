@@ -207,24 +207,6 @@ async fn a_depot_of_a_device_that_was_removed_gives_back_what_it_has() {
     assert!(blobs(&disk).is_empty());
 }
 
-#[tokio::test]
-async fn what_a_device_let_go_and_a_depot_lost_is_told_and_named_no_more() {
-    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
-    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
-    round(&home, &disk).await;
-    // Not here any more, and there alone.
-    let large = large_files(&home).pop().unwrap();
-    std::fs::remove_file(large).unwrap();
-    home.ask("verify", json!({"repair": true})).await;
-    assert!(home.blob_bytes() < 3_000_000);
-    assert_eq!(round(&home, &disk).await["wrong"], 0);
-    let file = blobs(&disk).pop_first().unwrap();
-    std::fs::write(&file, [7; 1000]).unwrap();
-    assert_eq!(round(&home, &disk).await["wrong"], 1);
-    assert!(blobs(&disk).is_empty());
-    assert_eq!(round(&home, &disk).await["wrong"], 0);
-}
-
 /// Takes the large file of the one photo from a device, which lies in a depot alone then.
 async fn let_go(home: &Home) {
     let large = large_files(home).pop().unwrap();
@@ -232,6 +214,74 @@ async fn let_go(home: &Home) {
     std::fs::remove_file(large).unwrap();
     home.ask("verify", json!({"repair": true})).await;
     assert!(home.blob_bytes() < bytes);
+}
+
+/// What a device that has nothing gets from a depot.
+async fn got_from(disk: &TempDir, phone: &Home) -> (Value, Value) {
+    let told = round(phone, disk).await;
+    (told["blobs"].clone(), told["wrong"].clone())
+}
+
+async fn with_phone() -> (Home, Home, TempDir) {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let phone = home.join(anna, "phone").await;
+    (home, phone, disk)
+}
+
+#[tokio::test]
+async fn what_a_device_let_go_and_a_depot_lost_is_told_and_whole_when_it_is_back() {
+    let (home, phone, disk) = with_phone().await;
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    let_go(&home).await;
+    assert_eq!(round(&home, &disk).await["wrong"], 0);
+    let file = blobs(&disk).pop_first().unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    for wrong in [&[7; 1000][..], &whole[1..]] {
+        std::fs::write(&file, wrong).unwrap();
+        assert_eq!(round(&home, &disk).await["wrong"], 1);
+        assert_eq!(std::fs::read(&file).unwrap(), wrong);
+    }
+    std::fs::write(&file, whole).unwrap();
+    assert_eq!(round(&home, &disk).await["wrong"], 0);
+    assert_eq!(got_from(&disk, &phone).await, (json!(1), json!(0)));
+}
+
+#[tokio::test]
+async fn a_depot_keeps_the_other_pieces_of_a_photo_while_one_is_away() {
+    let (home, phone, disk) = with_phone().await;
+    home.add("Family", "a.jpg", &noise(40_000_000, 1)).await;
+    round(&home, &disk).await;
+    let_go(&home).await;
+    let pieces = blobs(&disk);
+    assert_eq!(pieces.len(), 2);
+    let (piece, away) = (pieces.first().unwrap(), disk.path().join("away"));
+    std::fs::rename(piece, &away).unwrap();
+    // Which of the pieces is looked at is drawn.
+    while round(&home, &disk).await["wrong"] == 0 {}
+    assert_eq!(blobs(&disk).len(), 1);
+    std::fs::rename(&away, piece).unwrap();
+    assert_eq!(round(&home, &disk).await["wrong"], 0);
+    assert_eq!(got_from(&disk, &phone).await, (json!(1), json!(0)));
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_here_takes_none_from_a_depot() {
+    let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    let file = blobs(&disk).pop_first().unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    let large = large_files(&home).pop().unwrap();
+    let mut ours = std::fs::read(&large).unwrap();
+    ours[2_000_000] ^= 1;
+    std::fs::remove_file(&large).unwrap();
+    std::fs::write(&large, ours).unwrap();
+    for _ in 0..2 {
+        assert_eq!(round(&home, &disk).await["wrong"], 0);
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
+    }
 }
 
 #[tokio::test]
