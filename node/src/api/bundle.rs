@@ -155,6 +155,12 @@ pub(super) fn into_error(error: CarryError, writes: bool) -> ApiError {
         CarryError::Place(error) => ApiError::new("E-IO", 1, error.to_string())
             .safe("What came before is kept.")
             .hint(again),
+        CarryError::Unread(error) => ApiError::new("E-IO", 1, error.to_string())
+            .safe("Nothing there was changed: what this device put there is not known without this file.")
+            .hint(
+                "run the same command again; if the file cannot be read for good, delete it: what lies there is then \
+                 listed anew",
+            ),
         CarryError::Refused => ApiError::new("E-IO", 1, error.to_string())
             .safe("What lies there is as it was; nothing on this device was changed.")
             .hint(

@@ -9,7 +9,7 @@ use heirloom_protocol::{
 };
 use rand_core::Rng as _;
 
-use super::{Before, Carrier, CarryError, depot::forget_entries};
+use super::{Before, Carrier, CarryError, own::forget_entries};
 use crate::{
     node::Node,
     runtime::RuntimeError,

@@ -14,14 +14,7 @@ use std::{
     time::Duration,
 };
 
-use heirloom_protocol::{
-    carry::{self, Manifest, Part},
-    crypto::{Signed, SignedBytes},
-    id::{DeviceId, FamilyId},
-    limits,
-    sync::have,
-    wire,
-};
+use heirloom_protocol::{id::FamilyId, wire};
 use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::Handle,
@@ -33,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    Before, Carrier, CarryError, Folder, Pace, Reading,
+    Carrier, CarryError, Folder, Pace, Reading,
     bucket::{Access, Bucket},
     check::check_some,
     http::is_refused,
+    own::own,
     read, write,
 };
 use crate::{
@@ -364,7 +358,9 @@ fn exchange(
         ..Batch::default()
     })?;
     let mut wrong: Vec<String> = read.wrong.iter().map(|wrong| wrong.name.clone()).collect();
-    let mut before = own(node, folder, &me)?;
+    let was_here = depot.state.updated > 0;
+    let (mut before, untold) = own(node, folder, &me, was_here, cancelled)?;
+    wrong.extend(untold);
     if check {
         wrong.extend(check_some(node, folder, &me, &mut before)?);
     }
@@ -387,61 +383,6 @@ fn exchange(
         removed: written.removed,
         wrong: count,
     })
-}
-
-/// What this device has put there, by its own manifest. What that names and is not there is written again.
-fn own(node: &Node, folder: &dyn Carrier, me: &DeviceId) -> Result<Before, CarryError> {
-    let mut before = Before::default();
-    let most = limits::MANIFEST_BYTES + 128;
-    let most_bytes = u64::try_from(most).unwrap_or(0);
-    let Ok(Some(bytes)) = folder.get(&carry::manifest_of(me), most_bytes) else {
-        return Ok(before);
-    };
-    let family = node.ask_blocking(|runtime| runtime.replica().family())?;
-    let raw = wire::decode::<SignedBytes>(&bytes, most).ok();
-    let signed = raw.and_then(|raw| Signed::<Manifest>::verify(&family, raw).ok());
-    // An older one says less than there is, and costs no more than a look at each file.
-    let Some(manifest) = signed.map(|signed| signed.value().clone()) else {
-        return Ok(before);
-    };
-    if manifest.device != *me {
-        return Ok(before);
-    }
-    for part in &manifest.lists {
-        let most = u64::try_from(limits::FRAME_BYTES).unwrap_or(0);
-        let list = folder.get(&carry::list_of(me, part.number), most);
-        let list = list.ok().flatten().filter(|bytes| part.is(bytes));
-        let Some(rows) = list.and_then(|bytes| carry::read_list(&bytes)) else {
-            return Ok(Before::default());
-        };
-        for row in rows {
-            for log in row.logs {
-                let Ok(bits) = have::decode(&log.blobs) else {
-                    return Ok(Before::default());
-                };
-                let (seqs, blobs) = before.logs.entry(log.log(row.space)).or_default();
-                *seqs = log.first..log.end;
-                *blobs |= bits;
-            }
-        }
-    }
-    before.lists = manifest.lists;
-    let is_there = |part: &Part| {
-        let size = folder.size(&carry::entries_of(me, part.number));
-        size.is_ok_and(|size| size == Some(u64::from(part.bytes)))
-    };
-    match manifest.entries.iter().all(is_there) {
-        true => before.entries = manifest.entries,
-        false => forget_entries(&mut before),
-    }
-    Ok(before)
-}
-
-pub(super) fn forget_entries(before: &mut Before) {
-    before.entries.clear();
-    for (seqs, _) in before.logs.values_mut() {
-        *seqs = 0..0;
-    }
 }
 
 /// Keeps every depot up to date: when something is new here, and each hour. None waits for another.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! depot.rs    a folder that is kept up to date, as a keeper without a program
+//! own.rs      what this device has put into a depot, by its lists there, or else by what lies there
 //! check.rs    some of it is read again
 //! bucket.rs   a bucket of an S3-compatible store as a place for such files, by http.rs
 //! folder.rs   a folder as a place for such files, held open by dir.rs
@@ -21,6 +22,7 @@ pub(crate) mod depot;
 mod dir;
 mod folder;
 mod http;
+mod own;
 mod read;
 mod relied;
 mod write;
@@ -73,6 +75,12 @@ pub(crate) enum CarryError {
     /// The place cannot be read or written.
     #[error("{0}")]
     Place(std::io::Error),
+    /// What this device put there cannot be told: a file of its own there is not to be read.
+    #[error(
+        "{0}: without this file it is not known what this device put there, and nothing there was changed; \
+         if it cannot be read for good, delete it, and what lies there is listed anew"
+    )]
+    Unread(std::io::Error),
     /// There is no room in it.
     #[error("there is no room left in the place that is written to")]
     Full,

@@ -117,7 +117,7 @@ pub(crate) fn read(
     let mut writers = reader.writers()?;
     let blobs = match reading.depot {
         Some(_) => None,
-        None => Some(reader.blobs_there()?),
+        None => Some(blobs_there(folder)?),
     };
     if writers.is_empty() && blobs.as_ref().is_some_and(BTreeSet::is_empty) {
         return Err(CarryError::Nothing);
@@ -135,6 +135,18 @@ pub(crate) fn read(
     let wrong = wrong.into_iter();
     read.wrong = wrong.map(|(name, reason)| Wrong { name, reason }).collect();
     Ok(read)
+}
+
+/// The blobs of which any file lies there.
+pub(super) fn blobs_there(folder: &dyn Carrier) -> Result<BTreeSet<BlobId>, CarryError> {
+    let mut there = BTreeSet::new();
+    for inner in folder.list(carry::BLOBS)? {
+        for name in folder.list(&format!("{}/{inner}", carry::BLOBS))? {
+            let id = name.get(..64).and_then(BlobId::from_hex);
+            there.extend(id);
+        }
+    }
+    Ok(there)
 }
 
 struct Reader<'a> {
@@ -437,18 +449,6 @@ impl Reader<'_> {
             self.wrong(name, UNSIGNED);
         }
         Ok(taken)
-    }
-
-    /// The blobs of which any file lies there.
-    fn blobs_there(&self) -> Result<BTreeSet<BlobId>, CarryError> {
-        let mut there = BTreeSet::new();
-        for folder in self.folder.list(carry::BLOBS)? {
-            for name in self.folder.list(&format!("{}/{folder}", carry::BLOBS))? {
-                let id = name.get(..64).and_then(BlobId::from_hex);
-                there.extend(id);
-            }
-        }
-        Ok(there)
     }
 
     /// Gets every blob that lies there and is lacking here.

@@ -79,7 +79,7 @@ impl Before {
         fits.then(|| seqs.clone())
     }
 
-    fn blobs(&self, log: &LogId) -> RoaringBitmap {
+    pub(super) fn blobs(&self, log: &LogId) -> RoaringBitmap {
         let known = self.logs.get(log).map(|(_, blobs)| blobs.clone());
         known.unwrap_or_default()
     }
@@ -146,8 +146,10 @@ pub(crate) fn write(
     let entries = writer.entries(&spaces)?;
     let same_entries = entries == before.entries;
     folder.settle()?;
-    if before.lists.is_empty() {
-        // For whom albums are must be known even if this is interrupted.
+    let names_any = before.logs.values().any(|(_, blobs)| !blobs.is_empty());
+    if before.lists.is_empty() && !names_any {
+        // For whom albums are must be known even if this is interrupted. Where blobs lie there, lists
+        // without them must not be what is left.
         let rows = spaces.iter().map(no_blobs).collect();
         let lists = writer.lists(rows)?;
         folder.settle()?;

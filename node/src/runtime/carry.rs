@@ -286,14 +286,19 @@ impl Runtime {
         Ok(judged.collect())
     }
 
+    /// The blobs that entries of a log announce.
+    pub fn ordinals_of(&self, log: &LogId) -> RoaringBitmap {
+        let mut bits = RoaringBitmap::new();
+        if let Some(state) = self.replica.log(log) {
+            bits.insert_range(state.ordinals());
+        }
+        bits
+    }
+
     /// What of some blobs no entry here announces.
     pub fn unannounced(&self, blobs: Vec<(LogId, RoaringBitmap)>) -> Vec<(LogId, RoaringBitmap)> {
-        let unknown = blobs.into_iter().map(|(log, mut bits)| {
-            if let Some(state) = self.replica.log(&log) {
-                bits.remove_range(state.ordinals());
-            }
-            (log, bits)
-        });
+        let blobs = blobs.into_iter();
+        let unknown = blobs.map(|(log, bits)| (log, bits - self.ordinals_of(&log)));
         unknown.filter(|(_, bits)| !bits.is_empty()).collect()
     }
 

@@ -284,6 +284,21 @@ async fn a_file_that_is_damaged_here_takes_none_from_a_depot() {
     }
 }
 
+/// The files of a device in a depot whose names begin so.
+async fn of_device(disk: &TempDir, of: &Home, stem: &str) -> Vec<PathBuf> {
+    let folder = manifest(disk.path(), of).await;
+    let files = std::fs::read_dir(folder.parent().unwrap()).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let is_one = |path: &PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(stem)
+    };
+    files.filter(is_one).collect()
+}
+
 #[tokio::test]
 async fn a_clock_that_is_ahead_for_one_look_erases_nothing_from_a_depot() {
     let (home, disk) = (Home::anna().await, tempfile::tempdir().unwrap());
@@ -301,4 +316,62 @@ async fn a_clock_that_is_ahead_for_one_look_erases_nothing_from_a_depot() {
     at(&home, 32).await;
     round(&home, &disk).await;
     assert!(blobs(&disk).is_empty());
+}
+
+#[tokio::test]
+async fn a_depot_whose_lists_are_damaged_names_what_lies_there_again() {
+    let (home, phone, disk) = with_phone().await;
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    let_go(&home).await;
+    round(&home, &disk).await;
+    for (stem, is_removed) in [
+        ("list-", false),
+        ("list-", true),
+        ("manifest", false),
+        ("manifest", true),
+    ] {
+        for path in of_device(&disk, &home, stem).await {
+            let mut bytes = std::fs::read(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            if !is_removed {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        let told = round(&home, &disk).await;
+        assert_eq!(
+            (&told["wrong"], &told["put"]),
+            (&json!(1), &json!(0)),
+            "{stem} {is_removed}"
+        );
+        assert_eq!(round(&home, &disk).await["wrong"], 0);
+        let told = home.ask("depot", json!({"do": "list"})).await;
+        assert_eq!(told.of("depot")[0]["blobs"], 1, "{stem} {is_removed}");
+    }
+    assert_eq!(got_from(&disk, &phone).await, (json!(1), json!(0)));
+}
+
+#[tokio::test]
+async fn a_round_that_fails_while_lists_are_made_again_forgets_nothing() {
+    let (home, phone, disk) = with_phone().await;
+    home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    let_go(&home).await;
+    let first = blobs(&disk);
+    home.add("Family", "b.jpg", &noise(400_000, 2)).await;
+    round(&home, &disk).await;
+    let second = blobs(&disk).difference(&first).next().unwrap().clone();
+    // The second cannot be written, so that the round does not come to its end.
+    std::fs::remove_file(&second).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    for list in of_device(&disk, &home, "list-").await {
+        std::fs::remove_file(list).unwrap();
+    }
+    let body = json!({"do": "add", "dir": disk.path().to_str().unwrap()});
+    assert_eq!(home.ask("depot", body).await.error(), ("E-IO", 1));
+    std::fs::remove_dir(&second).unwrap();
+    round(&home, &disk).await;
+    assert_eq!(got_from(&disk, &phone).await, (json!(2), json!(0)));
 }
