@@ -46,13 +46,24 @@ const fn stem(log: &LogId) -> Stem {
     (log.space, log.device, log.inc)
 }
 
+/// What is relied on.
+#[derive(Default)]
+pub(super) struct Relied {
+    /// The blobs.
+    pub(super) ids: BTreeSet<BlobId>,
+    /// Those of them that a live device's row names.
+    pub(super) named: BTreeSet<BlobId>,
+    /// References to them in entries here that count still.
+    pub(super) counts: Vec<Reference>,
+}
+
 /// Those of some blobs that somebody relies on; `None` where that cannot be told now.
 pub(super) fn relied_on(
     node: &Node,
     folder: &dyn Carrier,
     ids: &BTreeSet<BlobId>,
     others: &Others,
-) -> Result<Option<BTreeSet<BlobId>>, CarryError> {
+) -> Result<Option<Relied>, CarryError> {
     if others.is_unsure {
         return Ok(None);
     }
@@ -61,20 +72,31 @@ pub(super) fn relied_on(
     };
     let judged = node.ask_blocking(move |runtime| runtime.judged(references))??;
     let holds = |one: &Reference| others.live.holders(&one.log, one.ordinal).next().is_some();
-    let relied = judged.iter().filter(|one| one.counts || holds(one));
-    let mut relied: BTreeSet<_> = relied.map(|one| one.id).collect();
+    let mut relied = Relied::default();
+    let named = judged.iter().filter(|one| holds(one)).map(|one| one.id);
+    relied.named.extend(named);
+    relied
+        .counts
+        .extend(judged.into_iter().filter(|one| one.counts));
+    relied.ids.extend(relied.counts.iter().map(|one| one.id));
     for device in others.live.peers().chain(others.left.peers()) {
         let unknown = unknown(node, device, others)?;
         if unknown.is_empty() {
             continue;
         }
-        let left = listed(folder, device, unknown, ids, &mut relied)?;
+        let is_live = others.live.peers().any(|live| live == device);
+        let found = match is_live {
+            true => &mut relied.named,
+            false => &mut relied.ids,
+        };
+        let left = listed(folder, device, unknown, ids, found)?;
         // A removed device mends nothing any more: what it wrote must not keep everything for good.
-        if left > 0 && others.live.peers().any(|live| live == device) {
+        if left > 0 && is_live {
             tracing::debug!(device = %device.short(), left, "what it has put there cannot be told");
             return Ok(None);
         }
     }
+    relied.ids.extend(&relied.named);
     Ok(Some(relied))
 }
 
@@ -141,14 +163,14 @@ fn unknown(
     Ok(stems)
 }
 
-/// Looks for blobs that a device lists in the entries that it has put there, and adds them to those
-/// that are relied on; how many of them are in none of these.
+/// Looks for blobs that a device lists in the entries that it has put there, and adds those that are
+/// asked for to what was found; how many of them are in none of these.
 fn listed(
     folder: &dyn Carrier,
     device: &DeviceId,
     unknown: BTreeMap<Stem, RoaringBitmap>,
     ids: &BTreeSet<BlobId>,
-    relied: &mut BTreeSet<BlobId>,
+    found: &mut BTreeSet<BlobId>,
 ) -> Result<u64, CarryError> {
     let mut left = unknown.clone();
     let of_device = carry::folder_of(device);
@@ -171,7 +193,7 @@ fn listed(
             for (ordinal, id) in announced(&entry).filter(|(ordinal, _)| asked.contains(*ordinal)) {
                 left.remove(ordinal);
                 if ids.contains(&id) {
-                    relied.insert(id);
+                    found.insert(id);
                 }
             }
         }

@@ -155,10 +155,10 @@ pub(crate) fn write(
         folder.settle()?;
         writer.manifest(scope, false, entries.clone(), lists)?;
     }
-    let gone = writer.clean(&spaces)?;
+    let changed = writer.clean(&spaces)?;
     let mut rows = Vec::with_capacity(spaces.len());
     for space in &spaces {
-        rows.push(writer.blobs(space, &gone)?);
+        rows.push(writer.blobs(space, &changed)?);
     }
     let lists = writer.lists(rows)?;
     // What a manifest names must be there before it.
@@ -188,6 +188,15 @@ fn total(spaces: &[CarriedSpace], before: &Before) -> u64 {
 
 /// Blobs of logs.
 type Ordinals = BTreeMap<LogId, RoaringBitmap>;
+
+/// What is named otherwise than before, because of what was deleted for good.
+#[derive(Default)]
+struct Changed {
+    /// What is named no more.
+    gone: Ordinals,
+    /// What is named now: other references to blobs that are kept for them.
+    kept: Ordinals,
+}
 
 struct Writer<'a> {
     node: &'a Node,
@@ -299,12 +308,15 @@ impl Writer<'_> {
     }
 
     /// The blobs of a space, and the row that says which are there.
-    fn blobs(&mut self, space: &CarriedSpace, gone: &Ordinals) -> Result<SpaceRow, CarryError> {
+    fn blobs(&mut self, space: &CarriedSpace, changed: &Changed) -> Result<SpaceRow, CarryError> {
         let mut logs = Vec::with_capacity(space.logs.len());
         for carried in &space.logs {
             let mut there = self.before.blobs(&carried.log);
-            if let Some(gone) = gone.get(&carried.log) {
+            if let Some(gone) = changed.gone.get(&carried.log) {
                 there -= gone;
+            }
+            if let Some(kept) = changed.kept.get(&carried.log) {
+                there |= kept;
             }
             there |= self.blobs_of(carried)?;
             self.written.there += there.len();
@@ -320,11 +332,12 @@ impl Writer<'_> {
         })
     }
 
-    /// Removes the blobs that were deleted for good and that nobody relies on; gives all that were
-    /// deleted, which are not named any more.
-    fn clean(&mut self, spaces: &[CarriedSpace]) -> Result<Ordinals, CarryError> {
-        let mut gone = Ordinals::new();
+    /// Removes the blobs that were deleted for good and that nobody relies on. What stays for another
+    /// reference is named by that one: a file that no row names is neither fetched nor removed by anybody.
+    fn clean(&mut self, spaces: &[CarriedSpace]) -> Result<Changed, CarryError> {
+        let mut changed = Changed::default();
         let mut blobs: BTreeMap<BlobId, BlobRef> = BTreeMap::new();
+        let mut ended: Vec<(LogId, BlobRef)> = Vec::new();
         let logs = spaces.iter().flat_map(|space| &space.logs);
         for carried in logs.filter(|_| self.before.is_cleaned) {
             let (log, asked) = (carried.log, self.before.blobs(&carried.log));
@@ -332,29 +345,40 @@ impl Writer<'_> {
             if asked.is_empty() {
                 continue;
             }
-            let ended = self
+            let gone = self
                 .node
                 .ask_blocking(move |runtime| runtime.gone_for_good(&log, &asked))??;
-            for blob in ended {
-                gone.entry(log).or_default().insert(blob.ordinal);
-                blobs.insert(blob.id, blob);
-            }
+            blobs.extend(gone.iter().map(|blob| (blob.id, *blob)));
+            ended.extend(gone.into_iter().map(|blob| (log, blob)));
         }
         if blobs.is_empty() {
-            return Ok(gone);
+            return Ok(changed);
         }
         let ids = blobs.keys().copied().collect();
         let Some(relied) = relied_on(self.node, self.folder, &ids, &self.before.others)? else {
             // Another time.
-            return Ok(Ordinals::new());
+            return Ok(changed);
         };
-        for (id, blob) in blobs.iter().filter(|(id, _)| !relied.contains(id)) {
+        for (id, blob) in blobs.iter().filter(|(id, _)| !relied.ids.contains(id)) {
             for (name, _) in carry::blob_files(id, blob_bytes(blob)) {
                 self.folder.remove(&name)?;
             }
             self.written.removed += 1;
         }
-        Ok(gone)
+        let logs = spaces.iter().flat_map(|space| &space.logs);
+        let logs: BTreeSet<_> = logs.map(|carried| carried.log).collect();
+        let mut named = relied.named;
+        for other in relied.counts.iter().filter(|one| logs.contains(&one.log)) {
+            let kept = changed.kept.entry(other.log).or_default();
+            kept.insert(other.ordinal);
+            named.insert(other.id);
+        }
+        let is_told = |id| named.contains(id) || !relied.ids.contains(id);
+        for (log, blob) in ended.iter().filter(|(_, blob)| is_told(&blob.id)) {
+            let gone = changed.gone.entry(*log).or_default();
+            gone.insert(blob.ordinal);
+        }
+        Ok(changed)
     }
 
     fn blobs_of(&mut self, carried: &CarriedLog) -> Result<RoaringBitmap, CarryError> {

@@ -354,6 +354,35 @@ async fn a_depot_whose_lists_are_damaged_names_what_lies_there_again() {
 }
 
 #[tokio::test]
+async fn a_depot_names_what_is_kept_for_an_album_that_came_to_it_later() {
+    let (home, phone, disk) = with_phone().await;
+    at(&home, 0).await;
+    let photo = home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
+    round(&home, &disk).await;
+    // Another device, which knows no depot, has it in another album as well.
+    phone.take_from(&home).await;
+    phone.take_blobs_from(&home).await;
+    also_in(&phone, "Library", &photo.to_string()).await;
+    let_go(&home).await;
+    home.take_from(&phone).await;
+    purge(&home, "Family").await;
+    at(&home, 40).await;
+    for _ in 0..2 {
+        round(&home, &disk).await;
+        assert_eq!(blobs(&disk).len(), 1);
+    }
+    let anna = home.node().await.view().await.unwrap().person.unwrap();
+    let tablet = home.join(anna, "tablet").await;
+    let body = json!({"do": "read", "dir": disk.path().to_str().unwrap()});
+    assert_eq!(tablet.ask("bundle", body).await.done()["blobs"], 1);
+    assert!(has_original(&tablet).await);
+    purge(&home, "Library").await;
+    at(&home, 71).await;
+    round(&home, &disk).await;
+    assert!(blobs(&disk).is_empty());
+}
+
+#[tokio::test]
 async fn a_round_that_fails_while_lists_are_made_again_forgets_nothing() {
     let (home, phone, disk) = with_phone().await;
     home.add("Family", "a.jpg", &noise(3_000_000, 1)).await;
