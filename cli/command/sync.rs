@@ -50,6 +50,14 @@ fn say_left(ui: &mut Ui, line: &Line) {
             ui.say(sentence);
         }
     }
+    let no_room = line.count("without_room");
+    if no_room > 0 {
+        let files = text::count(no_room, "file has", "files have");
+        ui.say(format!(
+            "The disk of this device is full: {files} no room here."
+        ));
+        return ui.hint("make room on this disk, then run heirloom sync again. What is here is safe, and it goes on where this stopped");
+    }
     ui.hint(match line.is("stuck") {
         // A node of an older version does not say why it ended.
         _ if left.is_empty() => {

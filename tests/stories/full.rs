@@ -175,9 +175,7 @@ impl Home {
     }
 
     fn problems(&self) -> String {
-        let lines = self.device.ok(&["status"]);
-        let status = lines.iter().find(|line| line["type"] == "status");
-        status.expect("a status")["problems"].to_string()
+        problems(&self.device)
     }
 
     /// Looks, gets, says and deletes while nothing is free.
@@ -317,6 +315,13 @@ fn a_disk_that_can_only_be_read_is_refused_in_plain_words() {
     home.device.never_panicked();
 }
 
+/// What `status` says is wrong.
+fn problems(device: &Device) -> String {
+    let lines = device.ok(&["status"]);
+    let status = lines.iter().find(|line| line["type"] == "status");
+    status.expect("a status")["problems"].to_string()
+}
+
 /// Names of the photos whose originals are on a device.
 fn held(device: &Device) -> Vec<String> {
     let assets = device.assets();
@@ -364,13 +369,22 @@ fn a_movie_without_room_waits_and_all_else_comes() {
     let movie = import("movie.mp4".into(), pictures::movie(70_000_000, &mut dice));
     let node = laptop.serve();
     pair(&laptop, &["--device"], &small, "small", link);
-    let synced = small.ok(&["sync"]).pop().expect("a summary");
-    assert_eq!(synced["settled"], true, "{synced}");
+    let (synced, exit) = small.run(&["sync"], "");
+    assert_eq!((synced["id"].as_str(), exit), (Some("E-DISK-FULL"), 1));
+    let text = |field: &str| synced[field].as_str().unwrap_or_default().to_owned();
+    assert!(
+        text("message").contains("1 file is not here yet"),
+        "{synced}"
+    );
+    assert!(text("safe").contains("What is here is safe"), "{synced}");
+    assert!(text("hint").contains("make room"), "{synced}");
     assert_eq!(held(&small), names);
-    assert_eq!(
-        without_room(&small),
-        None,
-        "what a stopped node tried it does not know"
+    // What a stopped node tried it does not know, and it sees that what is lacking does not fit.
+    assert_eq!(without_room(&small), None);
+    assert!(
+        problems(&small).contains("no room for it"),
+        "{}",
+        problems(&small)
     );
 
     // A node that runs says so, goes on with what is new, and takes the movie once there is room.
@@ -378,11 +392,7 @@ fn a_movie_without_room_waits_and_all_else_comes() {
     laptop.ok(&["peer", "add", &aside.addresses()[0]]);
     let patience = Duration::from_secs(60);
     wait_until("it is told", patience, || without_room(&small) == Some(1));
-    let heard = || {
-        let lines = laptop.ok(&["status"]);
-        let status = lines.iter().find(|line| line["type"] == "status");
-        status.expect("a status")["problems"].to_string()
-    };
+    let heard = || problems(&laptop);
     wait_until("the others hear", patience, || {
         heard().contains("small is full")
     });
@@ -397,7 +407,54 @@ fn a_movie_without_room_waits_and_all_else_comes() {
     names.push(movie);
     wait_until("the movie", patience, || held(&small) == names);
     assert_eq!(without_room(&small), None);
+    // Little is free there, and nothing is lacking.
+    wait_until("that it holds everything is heard", patience, || {
+        !heard().contains("small is full")
+    });
     drop((aside, node));
+    small.is_whole();
+    small.never_panicked();
+    laptop.never_panicked();
+}
+
+#[test]
+fn many_photos_without_room_end_a_sync_each_time_until_there_is_some() {
+    let homes = Homes::new();
+    let Some(disk) = Disk::new(&homes.path().join("disk"), 22) else {
+        return skipped("this needs to mount a small disk, which is not allowed here");
+    };
+    let (laptop, small) = (homes.device("laptop"), disk.device(&homes));
+    let mut dice = Dice::new();
+    let photos = homes.path().join("photos");
+    fs::create_dir(&photos).expect("a folder");
+    // Small ones and large ones, more than the other disk has.
+    for n in 0..30 {
+        let side = u32::try_from(dice.within(150, 900)).expect("small");
+        let photo = pictures::bmp(side, &mut dice);
+        fs::write(photos.join(format!("{n:02}.bmp")), photo).expect("a file");
+    }
+    laptop.init("Berger", "Anna", "laptop");
+    let from = photos.to_str().expect("UTF-8");
+    laptop.ok(&["import", from, "--album", "Summer"]);
+    let node = laptop.serve();
+    pair(&laptop, &["--device"], &small, "small", link);
+    for _ in 0..2 {
+        let (synced, exit) = small.run(&["sync"], "");
+        assert_eq!(
+            (synced["id"].as_str(), exit),
+            (Some("E-DISK-FULL"), 1),
+            "{synced}"
+        );
+        assert!(held(&small).len() < 30);
+        let told = problems(&small);
+        assert!(told.contains("no room for all of them"), "{told}");
+        assert!(!told.contains("is in reach"), "{told}");
+    }
+    disk.remount("size=256m");
+    let synced = small.ok(&["sync"]).pop().expect("a summary");
+    assert_eq!(synced["settled"], true, "{synced}");
+    assert_eq!(held(&small).len(), 30);
+    node.stop();
     small.is_whole();
     small.never_panicked();
     laptop.never_panicked();

@@ -59,6 +59,16 @@ async fn a_sync_whose_time_was_over_is_said_to_go_on() {
 }
 
 #[tokio::test]
+async fn a_sync_whose_time_was_over_on_a_full_disk_says_so() {
+    let left = r#""settled":false,"exit":75,"stuck":false,"without_room":1,"left":[{"name":"desk","connected":true,"entries":0,"files_to_get":2,"files_to_give":0}]"#;
+    let done = synced(left).await;
+    assert_eq!(done.end, Ok(75));
+    let full = "The disk of this device is full: 1 file has no room here.\n";
+    assert!(done.out.ends_with(full), "{}", done.out);
+    assert!(done.err.contains("make room"), "{}", done.err);
+}
+
+#[tokio::test]
 async fn the_port_of_a_caller_is_not_shown_as_a_place_to_call() {
     let lines = r#"{"type":"peer","v":1,"device":"d1","name":"desk","addr":"/ip4/192.168.1.5/tcp/51234","called_from":"192.168.1.5","reachable":false,"path":"lan","rtt_ms":2,"rate":0}
 {"type":"peer","v":1,"device":"d2","name":"pi","addr":"/ip4/192.168.1.6/tcp/4242","called_from":"192.168.1.6","reachable":true,"path":"lan","rtt_ms":2,"rate":0}

@@ -149,6 +149,14 @@ fn open_to_others(home: &Path) -> Option<std::path::PathBuf> {
 
 fn disk(store: &Store) -> Check {
     match store.free_bytes() {
+        Some(free) if !store.has_room() => Check::wrong(
+            "disk",
+            format!(
+                "it is full: {} MB are free, and no more photos are taken",
+                free / 1_000_000
+            ),
+            "free some space: photos are taken in again by themselves. What is here is safe",
+        ),
         Some(free) if free < NEARLY_FULL_BYTES => Check::wrong(
             "disk",
             format!("{} MB are free", free / 1_000_000),

@@ -37,6 +37,8 @@ pub(super) struct Live {
     pub(super) lore: Lore,
     /// What there is no room for.
     pub(super) without_room: Lacking,
+    /// Whether the disk has too little room for what is lacking, tried or not.
+    pub(super) is_short_of_room: bool,
     /// Deletions that named what nobody deleted.
     pub(super) wrong_deletions: usize,
     /// Entries that are damaged here and are to come again.
@@ -180,12 +182,12 @@ impl Live {
             let waiting = (
                 (runtime.lacking(), runtime.lacking_at()),
                 runtime.held_back(),
-                runtime.without_room(),
+                (runtime.without_room(), runtime.is_short_of_room()),
             );
             Ok::<_, RuntimeError>((waiting, lore, marred, told))
         });
         let (
-            ((waiting, waiting_at), held_back, without_room),
+            ((waiting, waiting_at), held_back, (without_room, is_short_of_room)),
             lore,
             (wrong_deletions, broken),
             told,
@@ -197,6 +199,7 @@ impl Live {
             waiting_at,
             held_back,
             without_room,
+            is_short_of_room,
             lore,
             wrong_deletions,
             broken,

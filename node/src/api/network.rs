@@ -1,5 +1,6 @@
 //! `peer` and `sync`: the network as people see it, and one exchange with everybody in reach.
 
+mod full;
 mod left;
 mod places;
 
@@ -226,6 +227,10 @@ pub(super) async fn sync(
                 reached => watch.unsettled(&reached, Halt::TimeOver).await,
             },
         },
+    };
+    let done = match done {
+        Ok(summary) => full::judge(node, summary).await,
+        Err(error) => Err(error),
     };
     if done.is_err() && !watch.has_kept_up.load(Ordering::Relaxed) {
         // Nobody was there to learn from: deletions come to their end all the same.

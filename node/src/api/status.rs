@@ -352,7 +352,10 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
             "The disk is full: no more photos are taken until there is room. What is here is safe.";
         problems.push(Problem::new("disk-full", json!({}), text));
     } else if let Some(free) = free.filter(|free| *free < doctor::NEARLY_FULL_BYTES) {
-        let text = format!("The disk is nearly full: {} MB are free.", free / 1_000_000);
+        let text = format!(
+            "The disk is nearly full: {} MB are free. Make room before no more photos are taken.",
+            free / 1_000_000
+        );
         problems.push(Problem::new(
             "disk-nearly-full",
             json!({"bytes": free}),

@@ -24,7 +24,11 @@ use heirloom_protocol::{album::asset::BlobRef, crypto::Class, id::DeviceId, sync
 pub(super) use self::tests::{Lie, Withholds};
 pub(super) use self::{downloads::Downloads, lists::Lists};
 use super::Network;
-use crate::{net::Stream, runtime::Challenge, store::BlobPlace};
+use crate::{
+    net::Stream,
+    runtime::Challenge,
+    store::{BlobPlace, StoreError},
+};
 
 /// Requests with this id and above are challenges by the numbering of this program: serving them moves no
 /// blob, and is left out of what is told of a sync. Nothing else depends on it.
@@ -127,6 +131,8 @@ impl Network {
             }
             // Once more, without that blob: the peer counts as not holding it.
             Err(Ended::Mistaken) => return self.fetches_anew(device).await,
+            // What did not fit was left aside, and others may fit.
+            Err(Ended::Store(StoreError::DiskFull)) => return self.fetches_anew(device).await,
             Err(error) => {
                 tracing::debug!(device = %device.short(), %error, "fetching ended");
             }
@@ -180,6 +186,16 @@ impl Network {
             .await??;
         self.count_received(blobs, bytes);
         Ok(())
+    }
+
+    /// Leaves aside what the disk had no room for after all.
+    async fn no_room(&self, blobs: Vec<BlobRef>) -> Result<(), Ended> {
+        let told = self.node().ask(move |runtime| {
+            for blob in &blobs {
+                runtime.no_room_for(blob);
+            }
+        });
+        Ok(told.await?)
     }
 
     fn count_received(&self, blobs: u64, bytes: u64) {

@@ -130,8 +130,9 @@ pub(super) struct Account {
     coming_bytes: u64,
     /// Bytes that the smallest of what was left aside would take.
     least: Option<u64>,
-    /// The disk refused a blob for which it seemed to have room: none is tried again before the next round.
-    refused: bool,
+    /// The disk refused a blob for which it seemed to have room: none is tried again before the next round,
+    /// or before there is so much room.
+    refused: Option<u64>,
 }
 
 /// A blob on its way.
@@ -332,8 +333,12 @@ impl Runtime {
     /// Leaves a blob for which the disk had no room after all.
     pub(crate) fn no_room_for(&mut self, blob: &BlobRef) {
         self.count_failed(blob);
-        self.account.refused = true;
-        self.leave_aside(blob, blob_bytes(blob));
+        let bytes = blob_bytes(blob);
+        let room = self.store.room_for_blobs().unwrap_or(0);
+        let enough = room.saturating_add(bytes);
+        let before = self.account.refused.unwrap_or(0);
+        self.account.refused = Some(enough.max(before));
+        self.leave_aside(blob, bytes);
     }
 
     fn leave_aside(&mut self, blob: &BlobRef, needs: u64) {
@@ -350,19 +355,21 @@ impl Runtime {
 
     /// Wants again what was left aside, if there is room for the smallest of it.
     pub(super) fn take_up_what_fits(&mut self, partials: &Partials) {
-        let Some(least) = self.account.least.filter(|_| !self.account.refused) else {
+        let Some(least) = self.account.least else {
             return;
         };
         let room = self.store.room_for_blobs().unwrap_or(u64::MAX);
         let coming = self.account.coming(partials);
-        if self.replica.person().is_some() && room >= coming.saturating_add(least) {
+        let least = coming.saturating_add(least);
+        let enough = self.account.refused.unwrap_or(0);
+        if self.replica.person().is_some() && room >= least.max(enough) {
             self.take_up();
         }
     }
 
     fn take_up(&mut self) {
         self.account.least = None;
-        self.account.refused = false;
+        self.account.refused = None;
         self.want.take_up();
     }
 
@@ -395,7 +402,7 @@ impl Runtime {
     /// Counts anew after blobs were erased, and wants again what there was no room for.
     pub fn look_for_room(&mut self) -> Result<(), RuntimeError> {
         self.account.held = None;
-        if self.replica.person().is_none() || self.account.refused {
+        if self.replica.person().is_none() || self.account.refused.is_some() {
             self.take_up();
         } else {
             let partials = self.store.blobs().partial_sizes()?;
@@ -404,14 +411,30 @@ impl Runtime {
         Ok(())
     }
 
-    /// Whether this device does not take every blob that it is to hold.
+    /// Whether this device does not take every blob that it is to hold. One that holds them all is not
+    /// full, however little is free.
     pub fn is_full(&self) -> bool {
-        let free = self.store.free_bytes();
-        let least = match self.replica.person() {
-            Some(_) => FULL_BYTES,
-            None => self.account.bounds.reserve,
+        let is_short = || match self.replica.person() {
+            Some(_) => self.is_short_of_room(),
+            None => {
+                let free = self.store.free_bytes();
+                let least = self.account.bounds.reserve;
+                self.lacking() > 0 && free.is_some_and(|free| free < least)
+            }
         };
-        self.want.aside().blobs > 0 || free.is_some_and(|free| free < least)
+        self.want.aside().blobs > 0 || is_short()
+    }
+
+    /// Whether little room is left and what is lacking takes more, as far as that can be told before it is
+    /// tried: a blob that two albums name counts twice.
+    pub fn is_short_of_room(&self) -> bool {
+        let room = self.store.room_for_blobs();
+        let Some(room) = room.filter(|room| *room < FULL_BYTES) else {
+            return false;
+        };
+        let begun = self.store.blobs().partial_sizes().unwrap_or_default();
+        let begun = begun.values().sum::<u64>();
+        self.lacking_bytes() > room.saturating_add(begun)
     }
 }
 

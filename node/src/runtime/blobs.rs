@@ -11,7 +11,7 @@ use heirloom_protocol::{
     op::{Level, Policy},
     sync::{
         blob::BlobPlace as Name,
-        want::{Failure, Helping, Path, Wanted},
+        want::{Failure, Helping, Lacking, Path, Wanted},
     },
 };
 
@@ -167,16 +167,25 @@ impl Runtime {
 
     /// How many blobs are lacking that this device wants by itself; without what there is no room for.
     pub fn lacking(&self) -> u64 {
-        if self.want.is_empty() {
-            return 0;
+        match self.want.is_empty() {
+            true => 0,
+            false => self.lacking_by_class().map(|lacking| lacking.blobs).sum(),
         }
+    }
+
+    /// The bytes of these, each blob rounded up to KiB.
+    pub(super) fn lacking_bytes(&self) -> u64 {
+        let kib = self.lacking_by_class().map(|lacking| lacking.kib);
+        kib.sum::<u64>().saturating_mul(1024)
+    }
+
+    fn lacking_by_class(&self) -> impl Iterator<Item = Lacking> {
         let originals = self.replica.control().policy(&self.device()) == Policy::Archive;
         let classes = [Class::Original, Class::Preview, Class::Thumbnail];
-        classes
-            .into_iter()
-            .filter(|class| originals || *class != Class::Original)
-            .map(|class| self.want.lacking(class).blobs)
-            .sum()
+        let wanted = classes.into_iter();
+        wanted
+            .filter(move |class| originals || *class != Class::Original)
+            .map(|class| self.want.lacking(class))
     }
 
     /// What the signed header says of a blob.

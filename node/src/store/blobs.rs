@@ -83,6 +83,8 @@ pub(super) struct Blobs {
     pub(super) root: PathBuf,
     pub(super) packs: Packs,
     temporary: AtomicU64,
+    /// Bytes of the largest blob that was refused since there was room.
+    pub(super) refused: AtomicU64,
     dirty: Mutex<Dirty>,
     /// Held through a sync, so that a second one does not return before the first has finished.
     syncing: Mutex<()>,
@@ -138,6 +140,7 @@ impl BlobStore {
             root,
             packs,
             temporary: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             dirty: Mutex::default(),
             syncing: Mutex::new(()),
             failed: Mutex::default(),
@@ -526,7 +529,10 @@ impl BlobWriter {
         if len > BLOB_BYTES {
             return Err(Refusal::TooLarge { bytes: len }.into());
         }
-        fs::check_room(&self.blobs.0.root, added)?;
+        if let Err(error) = fs::check_room(&self.blobs.0.root, added) {
+            self.blobs.0.refused.fetch_max(len, Ordering::Relaxed);
+            return Err(error.into());
+        }
         self.hasher.update(bytes);
         if self.large.is_none() && self.small.len() + bytes.len() < SMALL_BYTES {
             self.small.extend(bytes);

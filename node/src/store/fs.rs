@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 const FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// What is read at once where a larger read fails: no disk has larger sectors.
 const PIECE_BYTES: usize = 4096;
+/// What a large photo takes: with less room, and less than a sixteenth of a small disk, most are refused.
+const PHOTO_BYTES: u64 = 16 * 1024 * 1024;
+/// With more room than this photos are taken, whatever large movie was refused.
+const MOVIE_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes below which a commit may not find the room it needs.
 const LOW_BYTES: u64 = 2 * 1024 * 1024;
 
@@ -541,7 +545,7 @@ pub(crate) fn is_low(path: &Path) -> bool {
 /// back, so that what is given up for a deletion is not filled with photos.
 pub(crate) fn check_room(path: &Path, wanted: u64) -> io::Result<()> {
     match room(path) {
-        Some(Room { free, least }) if free < least.saturating_add(wanted) => {
+        Some(Room { free, least, .. }) if free < least.saturating_add(wanted) => {
             Err(at(path)(io::ErrorKind::StorageFull.into()))
         }
         _ => Ok(()),
@@ -553,12 +557,19 @@ pub(crate) fn check_room(path: &Path, wanted: u64) -> io::Result<()> {
 pub(crate) struct Room {
     free: u64,
     least: u64,
+    all: u64,
 }
 
 impl Room {
     /// Bytes that blobs may still take.
     pub(crate) const fn for_blobs(self) -> u64 {
         self.free.saturating_sub(self.least)
+    }
+
+    /// Whether photos still find room, of which one that takes so much was refused; 0 for none.
+    pub(crate) fn takes_photos(self, refused: u64) -> bool {
+        let photo = PHOTO_BYTES.min(self.all / 16);
+        self.for_blobs() >= refused.min(MOVIE_BYTES).max(photo)
     }
 }
 
@@ -567,7 +578,7 @@ pub(crate) fn room(path: &Path) -> Option<Room> {
     let (free, all) = space(path)?;
     let given = reserve_bytes(all) + low_bytes(all);
     let least = FREE_BYTES.min(all / 100).max(given);
-    Some(Room { free, least })
+    Some(Room { free, least, all })
 }
 
 /// Bytes that a file takes on its disk: fewer than its length where it has holes.

@@ -158,9 +158,18 @@ impl Store {
         fs::room(self.home()).map(fs::Room::for_blobs)
     }
 
-    /// Whether another photo would be taken; false on a full disk.
+    /// Whether another photo would be taken: false on a full disk, and once one was refused until there is
+    /// room for it.
     pub fn has_room(&self) -> bool {
-        fs::check_room(self.home(), 0).is_ok()
+        let Some(room) = fs::room(self.home()) else {
+            return true;
+        };
+        let refused = &self.blobs().0.refused;
+        let has_room = room.takes_photos(refused.load(Ordering::Relaxed));
+        if has_room {
+            refused.store(0, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// The blobs of this home.

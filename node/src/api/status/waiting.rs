@@ -29,6 +29,9 @@ pub(super) fn at(live: &Live, view: &View) -> Vec<Value> {
 
 /// The problem that files are lacking, with who has them as far as this device has heard.
 pub(super) fn problem(live: &Live, view: &View) -> Problem {
+    if live.is_short_of_room && live.stored.is_none() {
+        return no_room(live.waiting);
+    }
     let missing = counted(
         live.waiting,
         "file has not arrived yet: it comes as soon as a device that holds it",
@@ -47,4 +50,15 @@ pub(super) fn problem(live: &Live, view: &View) -> Problem {
     let text = format!("{missing} is in reach{who}.");
     let values = json!({"n": live.waiting, "holders": names.join(", ")});
     Problem::new("waiting", values, text)
+}
+
+/// The problem that they find no room here, whoever is in reach.
+fn no_room(waiting: u64) -> Problem {
+    let text = match waiting {
+        1 => "1 file has not arrived yet, and this disk has no room for it. Make room, then heirloom sync or heirloom serve gets it. What is here is safe.".to_owned(),
+        _ => format!(
+            "{waiting} files have not arrived yet, and this disk has no room for all of them. Make room, then heirloom sync or heirloom serve gets them. What is here is safe."
+        ),
+    };
+    Problem::new("waiting-no-room", json!({"n": waiting}), text)
 }

@@ -254,7 +254,9 @@ impl Fetching {
     async fn begin(&mut self, blob: BlobRef) -> Result<(), Ended> {
         let opened = match self.network.open_download(blob).await {
             // Others fit.
-            Err(Ended::Store(StoreError::DiskFull)) => return self.no_room(blob).await,
+            Err(Ended::Store(StoreError::DiskFull)) => {
+                return self.network.no_room(vec![blob]).await;
+            }
             // It counts as asked for, and so is not looked for again, until this stream has ended: what
             // is the matter with one file is to hold up no other blob.
             Err(Ended::Store(error)) if !matches!(error, StoreError::ReadOnly) => {
@@ -395,11 +397,12 @@ impl Fetching {
             return Ok(());
         }
         self.is_hungry = true;
-        let bytes = came.iter().map(|(blob, _)| blob_bytes(blob)).sum();
         let store = self.network.node().store().clone();
         let kept = self.network.node().blocking(move || keep(&store, came));
-        let kept = kept.await??;
-        self.network.note(kept, bytes).await
+        let Kept { here, no_room } = kept.await??;
+        let bytes = here.iter().map(|(blob, _)| blob_bytes(blob)).sum();
+        self.network.note(here, bytes).await?;
+        self.network.no_room(no_room).await
     }
 
     /// Why the stream ends with other bytes than a blob's name says.
@@ -468,6 +471,9 @@ impl Fetching {
             Err(error) => {
                 // Its leaves count as handed out and are not here: it begins anew from the file.
                 self.network.close_download(download).await?;
+                if matches!(error, StoreError::DiskFull) {
+                    self.network.no_room(download.names()).await?;
+                }
                 Err(error.into())
             }
         }
@@ -475,7 +481,14 @@ impl Fetching {
 
     fn finish(&mut self, download: Arc<Download>) {
         let network = self.network.clone();
-        let finishing = tokio::spawn(async move { network.finish_download(download).await });
+        let finishing = tokio::spawn(async move {
+            let names = download.names();
+            let finished = network.finish_download(download).await;
+            if matches!(finished, Err(Ended::Store(StoreError::DiskFull))) {
+                network.no_room(names).await?;
+            }
+            finished
+        });
         self.finishing.push(finishing);
     }
 
@@ -556,13 +569,6 @@ impl Fetching {
         Ok(())
     }
 
-    async fn no_room(&self, blob: BlobRef) -> Result<(), Ended> {
-        let told = self.network.node().ask(move |runtime| {
-            runtime.no_room_for(&blob);
-        });
-        Ok(told.await?)
-    }
-
     async fn failed(&self, blobs: Vec<BlobRef>, failure: Failure) -> Result<(), Ended> {
         let device = self.device;
         let told = self.network.node().ask(move |runtime| {
@@ -574,16 +580,33 @@ impl Fetching {
     }
 }
 
-/// Puts small blobs and makes them durable.
-fn keep(
-    store: &Store,
-    came: Vec<(BlobRef, Vec<u8>)>,
-) -> Result<Vec<(BlobRef, BlobPlace)>, StoreError> {
+/// Small blobs that came.
+struct Kept {
+    /// What is durable now, and where it lies.
+    here: Vec<(BlobRef, BlobPlace)>,
+    /// What the disk has no room for.
+    no_room: Vec<BlobRef>,
+}
+
+/// Puts small blobs and makes them durable, as far as the disk has room.
+fn keep(store: &Store, came: Vec<(BlobRef, Vec<u8>)>) -> Result<Kept, StoreError> {
     let mut kept = Vec::with_capacity(came.len());
+    let mut no_room = Vec::new();
     for (blob, bytes) in came {
-        let stored = store.blobs().put_as(&blob.id, &bytes)?;
-        kept.push((blob, stored.place));
+        match store.blobs().put_as(&blob.id, &bytes) {
+            Ok(stored) => kept.push((blob, stored.place)),
+            Err(StoreError::DiskFull) => no_room.push(blob),
+            Err(error) => return Err(error),
+        }
     }
-    store.blobs().sync()?;
-    Ok(kept)
+    match store.blobs().sync() {
+        Err(StoreError::DiskFull) => {
+            no_room.extend(kept.drain(..).map(|(blob, _)| blob));
+        }
+        synced => synced?,
+    }
+    Ok(Kept {
+        here: kept,
+        no_room,
+    })
 }
