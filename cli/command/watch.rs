@@ -7,7 +7,7 @@ use crate::{
     args::{Watch, WatchAct},
     error::CliError,
     home::absolute,
-    ui::{Line, Ui},
+    ui::{Line, Ui, text},
 };
 
 pub(super) async fn run(args: Watch, talk: &mut Talk<'_>) -> Result<u8, CliError> {
@@ -49,4 +49,16 @@ fn say(ui: &mut Ui, line: &Line) {
         "; it is not there now"
     };
     ui.say(format!("{dir} is followed, {into}{missing}."));
+    let n = line.count("left_out");
+    if n > 0 {
+        let left = text::count(n, "file of it was", "files of it were");
+        let come = if n == 1 {
+            "it comes by itself"
+        } else {
+            "they come by themselves"
+        };
+        ui.say(format!(
+            "{left} left out as the disk is full: {come} once there is room."
+        ));
+    }
 }

@@ -461,6 +461,46 @@ fn many_photos_without_room_end_a_sync_each_time_until_there_is_some() {
 }
 
 #[test]
+fn a_followed_folder_goes_on_by_itself_once_there_is_room() {
+    let homes = Homes::new();
+    let Some(disk) = Disk::new(&homes.path().join("disk"), 16) else {
+        return skipped("this needs to mount a small disk, which is not allowed here");
+    };
+    let device = disk.device(&homes);
+    let mut dice = Dice::new();
+    let folder = homes.path().join("Camera");
+    fs::create_dir(&folder).expect("a folder");
+    for n in 0..16 {
+        let photo = pictures::bmp(700, &mut dice);
+        fs::write(folder.join(format!("{n:02}.bmp")), photo).expect("a file");
+    }
+    device.init("Berger", "Anna", "laptop");
+    let node = device.serve();
+    let dir = folder.to_str().expect("UTF-8");
+    device.ok(&["watch", "add", dir, "--album", "Summer"]);
+    let left_out = || {
+        let lines = device.ok(&["watch", "list"]);
+        lines[0]["left_out"].as_u64().expect("a count")
+    };
+    let patience = Duration::from_secs(60);
+    wait_until("some are left out", patience, || left_out() > 0);
+    let count = u64::try_from(held(&device).len()).expect("few");
+    assert_eq!(left_out() + count, 16);
+    let told = problems(&device);
+    assert!(told.contains("of the followed folder"), "{told}");
+    assert!(told.contains("The disk is full: no more photos"), "{told}");
+    disk.remount("size=256m");
+    wait_until("all are taken", RECOVERS, || held(&device).len() == 16);
+    wait_until("none is left out", patience, || left_out() == 0);
+    let told = problems(&device);
+    assert!(!told.contains("of the followed folder"), "{told}");
+    assert!(!told.contains("The disk is full"), "{told}");
+    node.stop();
+    device.is_whole();
+    device.never_panicked();
+}
+
+#[test]
 fn an_archive_for_which_the_disk_is_too_small_leaves_nothing_half_and_is_gone_on_with() {
     let homes = Homes::new();
     let Some(disk) = Disk::new(&homes.path().join("disk"), 64) else {

@@ -69,6 +69,21 @@ async fn a_sync_whose_time_was_over_on_a_full_disk_says_so() {
 }
 
 #[tokio::test]
+async fn a_folder_says_how_many_of_its_files_wait_for_room() {
+    let lines = r#"{"type":"watch","v":1,"dir":"/in","album":"A","there":true,"left_out":0}
+{"type":"watch","v":1,"dir":"/on","album":"A","there":true,"left_out":6}
+{"type":"summary","v":1,"act":"watch","count":2}
+"#;
+    let done = run(&["watch", "list"], NOBODY, &[("watch", lines)]).await;
+    assert_eq!(
+        done.out,
+        "/in is followed, into A.\n\
+         /on is followed, into A.\n\
+         6 files of it were left out as the disk is full: they come by themselves once there is room.\n"
+    );
+}
+
+#[tokio::test]
 async fn the_port_of_a_caller_is_not_shown_as_a_place_to_call() {
     let lines = r#"{"type":"peer","v":1,"device":"d1","name":"desk","addr":"/ip4/192.168.1.5/tcp/51234","called_from":"192.168.1.5","reachable":false,"path":"lan","rtt_ms":2,"rate":0}
 {"type":"peer","v":1,"device":"d2","name":"pi","addr":"/ip4/192.168.1.6/tcp/4242","called_from":"192.168.1.6","reachable":true,"path":"lan","rtt_ms":2,"rate":0}

@@ -20,7 +20,8 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
             let all = folders(node.store())?;
             let there = are_there(doorway.there(), &all).await;
             for (folder, there) in all.iter().zip(there) {
-                answer.line(&line(folder, there, &view)).await;
+                let left_out = doorway.left_out().of(&folder.dir);
+                answer.line(&line(folder, (there, left_out), &view)).await;
             }
             Ok(json!({"count": all.len()}))
         }
@@ -29,7 +30,7 @@ pub(super) async fn watch(doorway: &Doorway, node: &Node, body: &Value, answer: 
             doorway.stir();
             let view = node.view().await?;
             let there = doorway.there().has(&folder.dir).await;
-            answer.line(&line(&folder, there, &view)).await;
+            answer.line(&line(&folder, (there, 0), &view)).await;
             Ok(
                 json!({"dir": folder.dir.to_string_lossy(), "runs": doorway.network().await.is_some()}),
             )
@@ -141,16 +142,32 @@ pub(super) async fn problems(
                 "{dir} is followed and not there now: what comes into it is taken once it is back. What was imported is safe."
             );
             problems.push(Problem::new("folder-missing", json!({"name": dir}), text));
+        } else {
+            problems.extend(left_out(&dir, doorway.left_out().of(&folder.dir)));
         }
     }
     Ok(problems)
 }
 
-fn line(folder: &Watched, is_there: bool, view: &View) -> Value {
+/// What it means that files of a folder found no room.
+fn left_out(dir: &str, n: usize) -> Option<Problem> {
+    let text = match n {
+        1 => format!(
+            "1 file of the followed folder {dir} was left out as the disk is full: it comes by itself once there is room. What was imported is safe."
+        ),
+        _ => format!(
+            "{n} files of the followed folder {dir} were left out as the disk is full: they come by themselves once there is room. What was imported is safe."
+        ),
+    };
+    (n > 0).then(|| Problem::new("folder-full", json!({"name": dir, "n": n}), text))
+}
+
+/// A folder, whether it is there, and how many of its files wait for room.
+fn line(folder: &Watched, (is_there, left_out): (bool, usize), view: &View) -> Value {
     let album = view.albums.get(&folder.album());
     json!({
         "type": "watch", "v": 1,
         "dir": folder.dir.to_string_lossy(), "album": album.map(|album| album.name(view)),
-        "there": is_there,
+        "there": is_there, "left_out": left_out,
     })
 }

@@ -76,7 +76,7 @@ use crate::{
     net::Reach,
     network::{Network, NetworkOptions},
     node::{Node, Options},
-    watch::There,
+    watch::{LeftOut, There},
 };
 
 #[cfg(unix)]
@@ -110,6 +110,8 @@ pub struct Doorway {
     stays_near: AtomicBool,
     /// Whether followed folders are there.
     there: There,
+    /// How many files of them wait for room.
+    left_out: LeftOut,
     /// Raised when the node, its network or its gallery comes or goes.
     stirred: watch::Sender<u64>,
 }
@@ -132,6 +134,7 @@ impl Doorway {
             questions: pair::Questions::default(),
             stays_near: AtomicBool::new(false),
             there: There::default(),
+            left_out: LeftOut::default(),
             stirred: watch::Sender::new(0),
         }))
     }
@@ -184,6 +187,11 @@ impl Doorway {
     /// Who knows whether followed folders are there.
     fn there(&self) -> &There {
         &self.there
+    }
+
+    /// How many files of followed folders wait for room on the disk.
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// The network, where this node runs and is not only asked.

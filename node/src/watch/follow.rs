@@ -25,7 +25,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Watched, folders, known,
+    LeftOut, Watched, folders, known,
+    left::{self, NoRoom},
     look::{Fresh, SETTLE, Sight},
     note,
 };
@@ -55,15 +56,16 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
     let mut eyes = Eyes::default();
     let stirred = eyes.stirred.clone();
     let mut sights = Sights::default();
+    let left_out = doorway.left_out().clone();
     loop {
         tokio::select! {
             () = ending.cancelled() => return,
             () = listen_first(&doorway) => {}
         }
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (working, work) = (node.clone(), cancelled.clone());
+        let (working, work, left) = (node.clone(), cancelled.clone(), left_out.clone());
         let looking = node.blocking(move || {
-            let outcome = sights.look(&working, &work);
+            let outcome = sights.look(&working, &left, &work);
             let is_told = eyes.follow(sights.0.keys());
             (sights, eyes, outcome, is_told)
         });
@@ -83,11 +85,11 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
         };
         (sights, eyes) = (sights_back, eyes_back);
         let at = Instant::now();
-        let is_growing = outcome.unwrap_or_else(|error| {
+        let looked = outcome.unwrap_or_else(|error| {
             tracing::warn!(id = error.id, "following folders");
-            false
+            Looked::default()
         });
-        let wait = match (is_growing, is_told) {
+        let wait = match (looked.is_growing, is_told) {
             (true, _) => SETTLE,
             (false, true) => LOOK_EVERY,
             (false, false) => LOOK_BLIND,
@@ -95,6 +97,7 @@ pub(crate) async fn run(doorway: Arc<Doorway>, ending: CancellationToken) {
         tokio::select! {
             () = ending.cancelled() => return,
             () = sleep_until(at + wait) => {}
+            () = left::has_come(node.store(), looked.no_room) => {}
             () = stirred.notified() => sleep_until(at + SETTLE).await,
             changed = stirs.changed() => if changed.is_err() { return },
         }
@@ -159,13 +162,28 @@ fn is_change(kind: &EventKind) -> bool {
 #[derive(Default)]
 struct Sights(BTreeMap<PathBuf, (Watched, Sight)>);
 
+/// What a look at all folders comes to.
+#[derive(Default)]
+struct Looked {
+    /// Some files are not complete: look again soon.
+    is_growing: bool,
+    /// Some found no room on the disk.
+    no_room: Option<NoRoom>,
+}
+
 impl Sights {
-    /// Looks at every folder and imports what is new; whether some of it is not complete. Blocks.
-    fn look(&mut self, node: &Node, cancelled: &Arc<AtomicBool>) -> Result<bool, ApiError> {
+    /// Looks at every folder and imports what is new. Blocks.
+    fn look(
+        &mut self,
+        node: &Node,
+        left_out: &LeftOut,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<Looked, ApiError> {
         let folders = folders(node.store())?;
         self.0
             .retain(|_, (watched, _)| folders.iter().any(|folder| folder == watched));
-        let mut is_growing = false;
+        let mut looked = Looked::default();
+        let mut left = BTreeMap::new();
         for folder in folders {
             if !self.0.contains_key(&folder.dir) {
                 let known = known(node.store(), &folder)?;
@@ -177,20 +195,33 @@ impl Sights {
             };
             let now = std::time::Instant::now();
             let found = sight.look(&folder.dir, node.store().home(), now);
-            is_growing |= found.is_growing;
+            looked.is_growing |= found.is_growing;
             note(node.store(), &folder, Vec::new(), &found.gone)?;
             for some in found.fresh.chunks(AT_ONCE) {
                 if cancelled.load(Ordering::Relaxed) {
-                    return Ok(false);
+                    return Ok(Looked::default());
                 }
+                let was = left::room(node.store());
                 // A folder whose album takes nothing does not keep the others waiting.
-                if let Err(error) = take(node, &folder, sight, some, cancelled) {
-                    tracing::warn!(id = error.id, "a followed folder is not imported");
-                    break;
+                let Err(error) = take(node, &folder, sight, some, cancelled) else {
+                    continue;
+                };
+                tracing::warn!(id = error.id, "a followed folder is not imported");
+                let all = found.fresh.iter();
+                let rest: Vec<_> = all.filter(|fresh| !sight.has_tried(fresh)).collect();
+                if error.id == "E-DISK-FULL" && !rest.is_empty() {
+                    // What is freed from here on counts.
+                    let was = was.min(left::room(node.store()));
+                    let files = rest.iter().map(|fresh| &*fresh.path);
+                    let no_room = NoRoom::of(was, files);
+                    looked.no_room = Some(no_room.or(looked.no_room));
+                    left.insert(folder.dir.clone(), rest.len());
                 }
+                break;
             }
         }
-        Ok(is_growing)
+        left_out.set(left);
+        Ok(looked)
     }
 }
 

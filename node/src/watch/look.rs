@@ -131,6 +131,13 @@ impl Sight {
         self.known.insert(fresh.name, fresh.state);
     }
 
+    /// Whether a file was dealt with in this state, or put off.
+    pub(super) fn has_tried(&self, fresh: &Fresh) -> bool {
+        let is_known = self.known.get(&fresh.name) == Some(&fresh.state);
+        let put_off = self.put_off.get(&fresh.name);
+        is_known || put_off.is_some_and(|(state, _)| *state == fresh.state)
+    }
+
     /// A file could not be read in this state: it is left for a while, or until it is another.
     pub(super) fn put_off(&mut self, fresh: &Fresh, now: Instant) {
         self.growing.remove(&fresh.name);

@@ -6,6 +6,7 @@
 //! already, stands in rows of this device alone.
 
 mod follow;
+mod left;
 mod look;
 mod there;
 
@@ -18,7 +19,7 @@ use std::{
 use heirloom_protocol::id::{AlbumId, SpaceId};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{follow::run, there::There};
+pub(crate) use self::{follow::run, left::LeftOut, there::There};
 use crate::store::{Batch, Store, StoreError, Table};
 
 /// Most folders that are followed.

@@ -125,7 +125,7 @@ export class Settings extends Component {
         <${Row} title=${status ? size(status.bytes) : t("waiting")} text=${status ? t("photos.count", { n: status.assets }) : ""}/>
         <${Row} title=${t("export")} text=${t("export.never")}><button type="button" class="quiet" onClick=${() => this.export()}>${t("export.now")}</button><//></div></section>
       <section><h2>${t("watch.title")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("watch", { do: "list" }, "watch")}>${(/** @type {any[]} */ all) => all.map((one) => html`
-        <${Row} key=${one.dir} title=${clean(one.dir, 200)} text=${!one.there ? t("watch.away") : one.album ? t("watch.into", { name: clean(one.album, 80) }) : t("watch.nowhere")}>
+        <${Row} key=${one.dir} title=${clean(one.dir, 200)} text=${!one.there ? t("watch.away") : one.left_out ? t("watch.full", { n: one.left_out }) : one.album ? t("watch.into", { name: clean(one.album, 80) }) : t("watch.nowhere")}>
           <button type="button" class="quiet" onClick=${() => this.unfollow(one)}>${t("watch.remove")}</button><//>`)}<//>
         <${Row} title=${t("watch")} text=${t("watch.text")}><button type="button" class="quiet" onClick=${() => this.follow()}>${icon("folder")}${t("watch.add")}</button><//></div></section>
       <section><h2>${t("settings.network")}</h2><div class="panel"><${Loading} stamp=${this.state.stamp} from=${() => rows("config", { do: "list" }, "setting")}>${(/** @type {any[]} */ all) => html`
