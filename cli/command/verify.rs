@@ -70,7 +70,21 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
                 text::thousands(left)
             ));
         }
+        let closed = line.count("closed");
+        if closed > 0 {
+            let (files, them) = match closed {
+                1 => ("1 of these belongs".to_owned(), "it"),
+                _ => (
+                    format!("{} of these belong", text::thousands(closed)),
+                    "them",
+                ),
+            };
+            ui.hint(format!(
+                "{files} to another account or may not be read: give {them} to the account that runs Heirloom (chown, or chmod u+r), then verify again"
+            ));
+        }
         let lost = line.count("lost");
+        let left = left.saturating_sub(closed);
         if lost > 0 {
             let files = text::count(lost, "original", "originals");
             ui.say(format!(

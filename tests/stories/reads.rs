@@ -3,7 +3,9 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::devices::{Device, Dice, Homes, Running, files, link, pair, pictures, sums};
@@ -185,4 +187,59 @@ fn an_export_waits_for_all_originals_that_come_from_another_device() {
     assert_eq!(names(&out), names(&photos));
     node.stop();
     pi.never_panicked();
+}
+
+/// The device, of which no command may read more than its files' modes let it, be it root's.
+fn bound(device: &Device) -> Device {
+    let rights = "-dac_override,-dac_read_search";
+    let prefix = ["setpriv", "--bounding-set", rights, "--inh-caps", rights];
+    let mut bound = device.clone();
+    if is_root() {
+        bound.prefix = prefix.map(str::to_owned).to_vec();
+    }
+    bound
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn an_original_that_may_not_be_read_is_no_copy_and_keeps_nothing_else_from_being_exported() {
+    if is_root() && Command::new("setpriv").arg("-V").output().is_err() {
+        return crate::devices::skipped("setpriv is not there");
+    }
+    let homes = Homes::new();
+    let (laptop, _) = laptop(&homes);
+    let (bound, closed) = (bound(&laptop), large(&laptop).swap_remove(0));
+    let mode = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).expect("set");
+    mode(0o000);
+    let out = homes.path().join("out");
+    let export = ["export", out.to_str().expect("UTF-8"), "--sidecars", "none"];
+    let (lines, exit) = bound.start(&export).all();
+    assert_eq!(exit, 3, "{lines:?}");
+    assert_eq!(lines.last().expect("a summary")["written"], 39, "{lines:?}");
+    let failed = lines
+        .iter()
+        .find(|line| line["outcome"] == "failed")
+        .expect("one");
+    let reason = failed["reason"].as_str().expect("a reason");
+    assert!(reason.contains("chown"), "{reason}");
+    for repair in [&["verify"][..], &["verify", "--repair"], &["verify"]] {
+        let (lines, exit) = bound.start(repair).all();
+        let summary = lines.last().expect("a summary");
+        assert_eq!((exit, &summary["closed"]), (9, &1.into()), "{lines:?}");
+        assert_eq!(
+            (&summary["damaged"], &summary["lost"]),
+            (&1.into(), &0.into())
+        );
+        let (lines, exit) = bound.start(&["status", "--check"]).all();
+        assert_eq!((exit, &lines[0]["lost"]), (9, &1.into()), "{lines:?}");
+    }
+    mode(0o600);
+    laptop.is_whole();
+    let status = laptop.ok(&["status"]);
+    assert_eq!(status[0]["lost"], 0, "{status:?}");
+    laptop.ok(&export);
+    laptop.never_panicked();
 }

@@ -15,6 +15,7 @@ use super::{
     edits::ids,
     offload::{bring, who_has},
     pick,
+    verify::closed,
 };
 use crate::{
     catalog::Folded,
@@ -52,7 +53,7 @@ impl Totals {
                 self.not_here += 1;
                 self.failed += 1;
             }
-            Outcome::Failed(_) => self.failed += 1,
+            Outcome::Closed(_) | Outcome::Failed(_) => self.failed += 1,
         }
     }
 
@@ -273,6 +274,7 @@ fn line(report: &Report, who: &BTreeMap<OpId, Vec<String>>) -> Value {
         Outcome::Present => ("present", None),
         Outcome::NotHere => ("failed", Some(not_here(report, who))),
         Outcome::Damaged => ("failed", Some(damaged(report, who))),
+        Outcome::Closed(what) => ("failed", Some(format!("its original {}", closed(what)))),
         Outcome::Failed(reason) => ("failed", Some(reason.clone())),
     };
     json!({

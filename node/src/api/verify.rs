@@ -60,13 +60,14 @@ pub(super) async fn verify(
     if is_repair {
         repair::pictures(node, findings, &mut repaired, answer).await?;
     }
-    let (again, noted) = (found.again, findings.clone());
+    let (again, mut noted) = (found.again, with_closed(node.store(), findings));
+    if is_repair {
+        // What is damaged was dealt with; what may not be read is no more here than before.
+        noted.retain(|finding| !findings.contains(finding));
+    }
     node.ask(move |runtime| {
         runtime.miss_no_more(&again)?;
-        match is_repair {
-            true => Ok(()),
-            false => runtime.note_missed(&noted),
-        }
+        runtime.note_missed(&noted)
     })
     .await??;
     let mut lost = 0_u64;
@@ -76,7 +77,7 @@ pub(super) async fn verify(
         if let Some(blob) = finding.blob {
             let elsewhere = node.ask(move |runtime| runtime.elsewhere(&blob)).await?;
             let (holders, is_original) = elsewhere?;
-            lost += u64::from(holders == 0 && is_original && !repaired);
+            lost += u64::from(holders == 0 && is_original && !repaired && !is_closed(finding));
             line["holders"] = json!(holders);
         }
         answer.line(&line).await;
@@ -91,9 +92,38 @@ pub(super) async fn verify(
         "damaged": damaged,
         "repaired": repaired,
         "lost": lost,
+        "closed": findings.iter().filter(|finding| is_closed(finding)).count(),
         "bytes": found.verified.bytes,
         "exit": if damaged > repaired { 9 } else { 0 },
     }))
+}
+
+/// The findings, with blobs that may not be read as ones that are missing: they are no copies while it is so.
+fn with_closed(store: &Store, findings: &[Finding]) -> Vec<Finding> {
+    let mut names = BlobNames::default();
+    let of = |finding: &Finding| {
+        let name = match (is_closed(finding), finding.blob) {
+            (true, Some((log, ordinal))) => names.of(store, &log, ordinal),
+            _ => None,
+        };
+        Finding {
+            damage: name.map_or_else(|| finding.damage.clone(), |cid| Damage::Blob { cid }),
+            blob: finding.blob,
+        }
+    };
+    findings.iter().map(of).collect()
+}
+
+/// What is told of a file that this account may not read, in the words of the system.
+pub(super) fn closed(what: &str) -> String {
+    format!(
+        "belongs to another account or may not be read: give it to the account that runs Heirloom (chown, or chmod u+r): {what}"
+    )
+}
+
+/// Whether nothing is known to be wrong but who may read it.
+fn is_closed(finding: &Finding) -> bool {
+    matches!(finding.damage, Damage::Closed { .. })
 }
 
 fn find(
@@ -276,7 +306,7 @@ fn line(store: &Store, finding: &Finding, named: &Named) -> Value {
             let name = |(log, ordinal)| BlobNames::default().of(store, &log, ordinal);
             let id = finding.blob.and_then(name);
             let id = id.map_or_else(|| what.clone(), |id| id.to_string());
-            told("blob", &id, asset, &format!("it may not be read: {what}"))
+            told("blob", &id, asset, &format!("it {}", closed(what)))
         }
         Damage::Pack {
             pack,

@@ -74,6 +74,8 @@ pub(crate) enum Outcome {
     NotHere,
     /// What is stored of it is damaged.
     Damaged,
+    /// What is stored of it may not be read by this account.
+    Closed(String),
     /// The disk said no.
     Failed(String),
 }

@@ -228,6 +228,10 @@ impl<'a> Writer<'a> {
                     damaged.push(**blob);
                     continue;
                 }
+                Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    outcome = Outcome::Closed(error.to_string());
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             match self.copy(plain, &part.pt_hash, name, modified) {
