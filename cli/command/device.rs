@@ -13,9 +13,7 @@ use crate::{
 
 pub(super) async fn run(args: Device, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     if let DeviceAct::Remove { device, .. } = &args.act {
-        let mut asked = body(&args.act);
-        asked["dry_run"] = json!(true);
-        let would = talk.answer("device", asked, &mut super::unknown).await?;
+        let would = talk.may("device", body(&args.act)).await?;
         let question = format!("Remove the device {device} from the family?");
         // There is nothing left to ask where it is gone.
         match would.is("removed_before") {

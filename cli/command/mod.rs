@@ -199,6 +199,27 @@ impl Talk<'_> {
         Err(CliError::NodeGone)
     }
 
+    /// Asks whether an act may be done, before the person is asked whether they mean it.
+    ///
+    /// The question is an act of its own: a node of an earlier version refuses it and does nothing.
+    async fn may(&mut self, act: &str, mut body: Value) -> Result<Line, CliError> {
+        body["act"] = body["do"].take();
+        body["do"] = json!("may");
+        match self.answer(act, body, &mut unknown).await {
+            Err(CliError::Told(mut told))
+                if told.id == "E-USAGE" && told.message.ends_with("does not know \"may\"") =>
+            {
+                "the node that runs here is of an earlier version than this command"
+                    .clone_into(&mut told.message);
+                told.safe = Some("Nothing was changed.".to_owned());
+                told.hint =
+                    Some("stop the node and start it again, then run this again".to_owned());
+                Err(CliError::Told(told))
+            }
+            told => told,
+        }
+    }
+
     /// Prints the summary and gives the exit code.
     fn close(&mut self, summary: &Line, mut human: impl FnMut(&mut Ui, &Line)) -> u8 {
         self.ui.clear_progress();

@@ -11,9 +11,7 @@ use crate::{
 
 pub(super) async fn run(args: People, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     if let PeopleAct::Remove { person, .. } = &args.act {
-        let mut asked = body(&args.act);
-        asked["dry_run"] = json!(true);
-        let would = talk.answer("people", asked, &mut super::unknown).await?;
+        let would = talk.may("people", body(&args.act)).await?;
         let question = format!("Remove {person} and all their devices from the family?");
         device::ask(talk, &would, "them", &question).await?;
     }

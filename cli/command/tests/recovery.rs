@@ -110,8 +110,8 @@ async fn a_device_that_is_gone_already_is_told_with_its_day_and_nobody_is_asked(
     let asked: Vec<_> = done.asked.iter().map(|(_, body)| body).collect();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert_eq!(
-        (&asked[0]["dry_run"], &asked[0]["lost"], &asked[1]["lost"]),
-        (&json!(true), &json!(true), &json!(true))
+        (&asked[0]["do"], &asked[0]["lost"], &asked[1]["lost"]),
+        (&json!("may"), &json!(true), &json!(true))
     );
     assert!(
         done.out.starts_with("phone was removed on 2026-11-27.\n"),

@@ -37,11 +37,29 @@ pub(super) async fn people(node: &Node, body: &Value, answer: &Answer) -> Done {
             name_is_free(&view, name(body, "name")?, Some(person))?;
             rename(node, Subject::Person(person), name(body, "name")?).await
         }
-        "remove" => {
+        "remove" | "may" => {
+            of_removal(body)?;
             let person = pick::person(&view, pick::text(body, "person")?)?;
             remove_person(node, &view, person, body).await
         }
         other => Err(ApiError::usage(&format!("people does not know {other:?}"))),
+    }
+}
+
+/// Whether a removal is only asked about. An earlier command line says so with `dry_run`; an earlier node knows no such
+/// field and would remove at once, so that the question is an act of its own.
+fn is_asked(body: &Value) -> bool {
+    pick::optional(body, "do") == Some("may") || pick::flag(body, "dry_run")
+}
+
+/// Refuses to say of anything else whether it may be done.
+fn of_removal(body: &Value) -> Result<(), ApiError> {
+    match (pick::text(body, "do")?, pick::optional(body, "act")) {
+        ("may", act) if act != Some("remove") => Err(ApiError::usage(&format!(
+            "nobody has to be asked about {:?}",
+            act.unwrap_or_default()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -72,7 +90,8 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
             let device = owned(&view, body)?;
             rename(node, Subject::Device(device.id), name(body, "name")?).await
         }
-        "remove" => {
+        "remove" | "may" => {
+            of_removal(body)?;
             if let Some(row) = removed_before(&view, body)? {
                 return again(node, &view, row, body, answer).await;
             }
@@ -83,7 +102,7 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
                 "heirloom device remove {quoted} --with-last-copies, or --lost if it is gone anyway"
             );
             loss.allow(body, &view.device_name(&row.id), &again)?;
-            let mut removed = match pick::flag(body, "dry_run") {
+            let mut removed = match is_asked(body) {
                 true => {
                     let mut would = json!({"device": row.id.to_string(), "dry_run": true});
                     loss.tell(&mut would);
@@ -241,7 +260,7 @@ async fn remove_person(node: &Node, view: &View, person: PersonId, body: &Value)
     loss.allow(body, &format!("those of {name}"), &again)?;
     let mut told = json!({"person": person.to_string()});
     loss.tell(&mut told);
-    if pick::flag(body, "dry_run") {
+    if is_asked(body) {
         told["dry_run"] = json!(true);
         return Ok(told);
     }
@@ -300,7 +319,7 @@ async fn again(node: &Node, view: &View, row: &DeviceRow, body: &Value, answer: 
     }
     let at = row.removed_at.map(instant_text);
     let mut summary = json!({"device": row.id.to_string(), "fewer": 0, "last": 0, "removed_before": true, "removed_at": at});
-    if pick::flag(body, "dry_run") {
+    if is_asked(body) {
         summary["dry_run"] = json!(true);
     } else {
         let called = (row, pick::text(body, "device")?);

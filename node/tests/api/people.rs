@@ -246,6 +246,42 @@ async fn a_lost_device_reads_nothing_new_and_what_it_could_read_is_named() {
 }
 
 #[tokio::test]
+async fn whether_somebody_may_be_removed_is_a_question_that_removes_nobody() {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    home.join(ben, "phone").await;
+    let of_ben = json!({"do": "may", "act": "remove", "person": "Ben"});
+    let of_phone = json!({"do": "may", "act": "remove", "device": "phone"});
+    // An earlier command line asks in this way.
+    let before = json!({"do": "remove", "person": "Ben", "dry_run": true});
+    for (act, body) in [("people", of_ben), ("device", of_phone), ("people", before)] {
+        let told = home.ask(act, body.clone()).await;
+        let would = told.done();
+        assert_eq!(
+            (&would["last"], &would["fewer"]),
+            (&json!(0), &json!(0)),
+            "{body}"
+        );
+        assert_eq!(person(&home, "Ben").await["devices"], 1, "{body}");
+    }
+    for (act, body, error) in [
+        (
+            "people",
+            json!({"do": "may", "act": "remove", "person": "Anna"}),
+            "E-NOT-ALLOWED",
+        ),
+        (
+            "people",
+            json!({"do": "may", "act": "rename", "person": "Ben"}),
+            "E-USAGE",
+        ),
+        ("device", json!({"do": "may", "device": "phone"}), "E-USAGE"),
+    ] {
+        assert_eq!(home.ask(act, body.clone()).await.error().0, error, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn sharing_gives_takes_and_limits() {
     let home = Home::anna().await;
     let ben = home.add_person("Ben", Role::Member).await;
