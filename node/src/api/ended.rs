@@ -9,7 +9,13 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiError, Done, copy::add_again, pick, problem::Problem, write::Edits};
+use super::{
+    ApiError, Done,
+    copy::{Again, add_again},
+    pick,
+    problem::Problem,
+    write::Edits,
+};
 use crate::{
     catalog::{Item, instant_text},
     node::Node,
@@ -145,7 +151,7 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
             added = kept.added,
             "photos of an album that is no longer shared are kept"
         );
-        done.extend(batch.iter().map(|item| item.key));
+        done.extend(kept_of(batch, &kept));
     }
     if done.is_empty() {
         return Ok(());
@@ -153,6 +159,13 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
     let store = node.store().clone();
     node.blocking(move || forget_taken(&store, &done)).await??;
     Ok(())
+}
+
+/// The items of a batch that need be looked at no more: none if the bytes of some of them went meanwhile. Those that
+/// were kept are in sight the next time.
+fn kept_of(batch: &[Item], again: &Again) -> Vec<AssetKey> {
+    let all = batch.iter().filter(|_| again.lost == 0);
+    all.map(|item| item.key).collect()
 }
 
 /// How many photos of such albums are in sight nowhere, and not on this device either.
@@ -255,4 +268,26 @@ fn is_deleted_since(view: &View, ended: AlbumId, asset: &Asset) -> bool {
     };
     let stamp = fate.origin.stamp;
     stamp.log.device != view.device && stamp.hlc.time().0 > album.at
+}
+
+#[cfg(test)]
+mod tests {
+    use heirloom_protocol::id::OpId;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_of_which_something_was_lost_is_looked_at_again() {
+        let key = AssetKey {
+            album: AlbumId::ZERO,
+            item: OpId::ZERO,
+        };
+        let batch = [Item {
+            key,
+            asset: Asset::default(),
+        }];
+        for (added, lost, done) in [(1, 0, &[key][..]), (0, 1, &[]), (63, 1, &[])] {
+            assert_eq!(kept_of(&batch, &Again { added, lost }), done);
+        }
+    }
 }
