@@ -16,7 +16,7 @@ use heirloom_protocol::{
     album::access::{Access, AccessOp, Act, Settled, Writer},
     family::resolver::{Certificate, DeviceStanding, PersonStanding, Rank, Resolution, Role},
     id::{DeviceId, EntryId, OpId, PersonId},
-    log::standing::{Appended, Follows, Ledger, Link, Naming, Standing},
+    log::standing::{Appended, Follows, Ledger, Link, Naming, Seen, Standing},
     op::{Cut, Level, Position},
 };
 
@@ -289,7 +289,7 @@ fn ledger(history: &History, dice: &mut Dice) -> Ledger {
     dice.shuffle(&mut links);
     dice.shuffle(&mut names);
     for (by, how, entry) in names {
-        ledger.name(by, how, Level::Manager, entry);
+        ledger.name(by, how, entry, Seen::default());
     }
     while !links.is_empty() {
         links.retain(|link| ledger.append(*link) == Appended::Missing);

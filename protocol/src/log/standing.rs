@@ -12,12 +12,12 @@
 
 mod bounds;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::{
-    id::{BranchId, DeviceId, EntryId, OpId},
-    op::Level,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
+
+use crate::id::{BranchId, DeviceId, EntryId, OpId};
 
 pub(crate) use self::bounds::{
     Cuts, Facts, Honour, Lowering, Namings, Reach, Restrictions, Witness,
@@ -80,6 +80,23 @@ pub enum Naming {
     Deps,
 }
 
+/// What the author of a naming had seen.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// That the device it names was removed from the family.
+    pub is_removed: bool,
+    /// The last ops of the album in its past.
+    pub ops: Arc<[OpId]>,
+}
+
+/// That an entry names another.
+struct Named {
+    by: EntryId,
+    how: Naming,
+    entry: EntryId,
+    seen: Seen,
+}
+
 /// A run of a log between forks.
 struct Stretch {
     device: DeviceId,
@@ -107,8 +124,7 @@ pub struct Ledger {
     /// The stretch below any fork.
     trunks: BTreeMap<(DeviceId, u64), usize>,
     places: BTreeMap<EntryId, (usize, u32)>,
-    /// By whom, how, for acts of what level at most, and which.
-    names: Vec<(EntryId, Naming, Level, EntryId)>,
+    names: Vec<Named>,
     /// Entries that were named and are not here.
     awaited: BTreeSet<EntryId>,
     /// Entries for which this device itself is the witness, and tells nobody.
@@ -155,12 +171,16 @@ impl Ledger {
         Appended::Forked
     }
 
-    /// Notes that an entry names another, which may come later, and so vouches for what its author says there by
-    /// right of a level or less.
+    /// Notes that an entry names another, which may come later.
     ///
     /// Namings of another space or by an author who was not entitled are the caller's to leave out.
-    pub fn name(&mut self, by: EntryId, how: Naming, most: Level, entry: EntryId) {
-        self.names.push((by, how, most, entry));
+    pub fn name(&mut self, by: EntryId, how: Naming, entry: EntryId, seen: Seen) {
+        self.names.push(Named {
+            by,
+            how,
+            entry,
+            seen,
+        });
         if !self.places.contains_key(&entry) {
             self.awaited.insert(entry);
         }

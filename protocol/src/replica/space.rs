@@ -19,7 +19,7 @@ use crate::{
     log::{
         entry::{Entry, Header},
         graph::Graph,
-        standing::{Appended, Follows, Ledger, Link, Naming, Standing},
+        standing::{Appended, Follows, Ledger, Link, Naming, Seen, Standing},
     },
     op::{AlbumGenesis, Level, Op, Position, Witness},
 };
@@ -303,24 +303,20 @@ impl AlbumSpace {
         self.unsettled = true;
     }
 
-    /// For what acts of a device who writes now vouches, at most. Whoever knows that a device was removed, or that its
-    /// person lost access, vouches for nothing of it: it may have been written since.
-    fn vouches(&self, device: &DeviceId, past: &Past) -> Level {
-        if past.has_lost(device) {
-            return Level::None;
-        }
-        let person = past.owner(device);
-        person.map_or(Level::Manager, |person| {
-            self.access.left_to(person, &past.parents)
-        })
-    }
-
-    /// Notes that an entry names another of a device, as far as its author may vouch for that.
-    fn name(&mut self, by: EntryId, how: Naming, most: Level, named: EntryId) {
-        if most > Level::None {
-            self.ledger.name(by, how, most, named);
-            self.unsettled = true;
-        }
+    /// Notes that an entry names another of a device, and what its author had seen by then.
+    fn name(
+        &mut self,
+        by: EntryId,
+        (how, named): (Naming, EntryId),
+        device: &DeviceId,
+        past: &Past,
+    ) {
+        let seen = Seen {
+            is_removed: past.has_lost(device),
+            ops: past.heads.clone(),
+        };
+        self.ledger.name(by, how, named, seen);
+        self.unsettled = true;
     }
 
     /// Takes an op that is not weighed.
@@ -347,8 +343,8 @@ impl AlbumSpace {
                     let named = witness.position.entry;
                     let anchored = self.anchored.entry(header.device).or_default();
                     anchored.insert(log, named);
-                    let most = self.vouches(&witness.device, past);
-                    self.name(entry.id(), Naming::Anchor, most, named);
+                    let naming = (Naming::Anchor, named);
+                    self.name(entry.id(), naming, &witness.device, past);
                 }
             }
             Op::Hold(hold) => {
@@ -403,9 +399,9 @@ impl AlbumSpace {
     /// Takes the ops of a control entry of a person's device.
     fn take(&mut self, entry: &Entry, ops: &[Option<Op>], parents: &[EntryId], mut past: Past) {
         for dep in parents.iter().filter(|dep| **dep != entry.header().prev) {
-            let device = self.ledger.device(dep);
-            let most = device.map_or(Level::Manager, |device| self.vouches(&device, &past));
-            self.name(entry.id(), Naming::Deps, most, *dep);
+            if let Some(device) = self.ledger.device(dep) {
+                self.name(entry.id(), (Naming::Deps, *dep), &device, &past);
+            }
         }
         let mut weighed = Vec::new();
         let mut is_head = ops.is_empty() && parents.len() > 2;
@@ -557,6 +553,8 @@ struct Past {
     writer: Option<Writer>,
     /// The ops of the album before it.
     parents: Vec<OpId>,
+    /// The same, for what it names.
+    heads: Arc<[OpId]>,
 }
 
 impl Past {
@@ -575,6 +573,7 @@ impl Past {
         Self {
             family,
             writer,
+            heads: parents.as_slice().into(),
             parents,
         }
     }

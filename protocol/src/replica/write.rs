@@ -537,9 +537,20 @@ impl Replica {
         }
         // Who knows of a removal or a loss of access vouches for nothing of whom it hit. Nothing else is named: what
         // names an entry waits for that wherever it comes.
-        let lowered = album.lowered();
-        let mut deps: Vec<_> = self.control.graph.heads();
-        deps.extend(lowered);
+        let own = self.own_log(space);
+        let before: Vec<_> = self
+            .logs
+            .get(&own)
+            .and_then(|own| own.head())
+            .into_iter()
+            .map(|(_, last)| last)
+            .collect();
+        let lowered = album
+            .lowered()
+            .filter(|entry| !album.graph.sees(&before, entry));
+        let mut deps: Vec<_> = lowered.collect();
+        deps.truncate(limits::ENTRY_DEPS / 2);
+        deps.extend(self.control.graph.heads());
         deps.truncate(limits::ENTRY_DEPS);
         self.write_control(space, deps, &[Op::Anchor((positions,))], now)
             .map(Some)

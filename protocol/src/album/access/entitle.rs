@@ -112,16 +112,16 @@ impl Access {
         (Kind::Cut(claim), need)
     }
 
-    /// What is left of a person's level to who had seen these ops, where access was taken from that person;
-    /// everything where none was.
-    pub fn left_to(&self, person: PersonId, seen: &[OpId]) -> Level {
-        let set = self.graph.closure(seen).unwrap_or_default();
-        let said = self.said.get(&person);
-        let mut lowerings = said.into_iter().flat_map(|said| &said.lowerings);
-        match lowerings.any(|lowering| set.has(*lowering)) {
-            true => self.level_in(&set, person, None).0,
-            false => Level::Manager,
+    /// The ops by somebody entitled that took access from a person, among some and what these had seen.
+    pub(super) fn lost(&self, person: &PersonId, seen: &[OpId]) -> Vec<OpId> {
+        let said = self.said.get(person);
+        let lowerings = said.map_or(&[][..], |said| &said.lowerings);
+        if lowerings.is_empty() {
+            return Vec::new();
         }
+        let set = self.graph.closure(seen).unwrap_or_default();
+        let lost = lowerings.iter().filter(|lowering| set.has(**lowering));
+        lost.map(|lowering| self.graph.node(*lowering).id).collect()
     }
 
     /// A person's level by the entitled ops of a set, and the grant that gives it.

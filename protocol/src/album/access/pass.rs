@@ -248,16 +248,20 @@ impl<'a> Pass<'a> {
         honours
     }
 
-    /// Whether a cut leaves none of a manager's acts above what it lists, whoever vouched for them: an admin's, or one of
-    /// a removed device by its own person. Else a stolen device would share albums with whom it likes, by way of those who
-    /// have not heard of its removal.
+    /// Whether a cut leaves none of a manager's acts above what it lists, whoever vouched for them: an admin's, or a
+    /// manager's of a removed device of their own. Else a stolen device would share albums with whom it likes, by way of
+    /// those who have not heard of its removal.
     fn is_strict(&self, op: usize) -> bool {
         let AccessOp { writer, act, .. } = self.access.op(op);
         let Act::Cut { person, cut } = act else {
             return false;
         };
+        let by_right = self.access.entitled(op).is_some_and(|entitled| {
+            entitled.need == Level::Manager || entitled.kind == Kind::Cut(Claim::Admin)
+        });
         let is_live = self.facts.family.devices.contains_key(&cut.device);
-        self.is_admin(&writer.person) || (!is_live && *person == Some(writer.person))
+        let is_own = !is_live && *person == Some(writer.person);
+        by_right && (is_own || self.is_admin(&writer.person))
     }
 
     fn is_admin(&self, person: &PersonId) -> bool {

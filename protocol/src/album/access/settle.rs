@@ -26,7 +26,7 @@ impl Access {
             family,
             known: &known,
         };
-        let namings = facts.namings();
+        let namings = facts.namings(|person, seen| self.lost(person, seen));
         let (accepted, restrictions, witness) = self.settle_cuts(facts, &namings);
         let counts = |act: fn(&Act) -> bool| self.latest(&accepted, act);
         let (keepers, retention, closed) = (

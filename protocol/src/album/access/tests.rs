@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     family::resolver::{Certificate, DeviceStanding, PersonStanding, Rank, Role},
-    log::standing::{Appended, Follows, Link, Naming},
+    log::standing::{Appended, Follows, Link, Naming, Seen},
     op::Position,
 };
 
@@ -136,9 +136,20 @@ impl World {
     fn anchor(&mut self, n: u8, named: &[EntryId]) -> EntryId {
         let by = self.photo(n, 1);
         for entry in named {
-            self.ledger.name(by, Naming::Anchor, Level::Manager, *entry);
+            self.ledger
+                .name(by, Naming::Anchor, *entry, Seen::default());
         }
         by
+    }
+
+    /// The same, by a device that had seen some ops.
+    fn anchor_having_seen(&mut self, n: u8, named: EntryId, seen: &[OpId]) {
+        let by = self.photo(n, 1);
+        let seen = Seen {
+            ops: seen.into(),
+            ..Seen::default()
+        };
+        self.ledger.name(by, Naming::Anchor, named, seen);
     }
 
     /// A device says something, having seen some ops.
@@ -148,7 +159,8 @@ impl World {
         for seen in seen {
             let number = seen.0[0];
             let named = EntryId([number; 32]);
-            self.ledger.name(entry, Naming::Deps, Level::Manager, named);
+            self.ledger
+                .name(entry, Naming::Deps, named, Seen::default());
         }
         self.access.insert(AccessOp {
             id: op,
@@ -243,9 +255,12 @@ fn what_a_removed_device_wrote_stands_as_far_as_somebody_else_had_seen_it() {
     assert_eq!(world.standing(photos[1]), Standing::Unconfirmed);
 
     // A control entry of a live person names the second among its deps.
-    world
-        .ledger
-        .name(entry(granted.0[0]), Naming::Deps, Level::Manager, photos[1]);
+    world.ledger.name(
+        entry(granted.0[0]),
+        Naming::Deps,
+        photos[1],
+        Seen::default(),
+    );
     assert_eq!(world.standing(photos[1]), Standing::Stands);
     assert_eq!(world.standing(photos[2]), Standing::Unconfirmed);
 }
@@ -349,6 +364,46 @@ fn nobody_cuts_below_what_others_anchored() {
     assert_eq!(found(&world), [stands, stands, cut]);
     world.admin(CREATOR);
     assert_eq!(found(&world), [stands, stands, cut]);
+}
+
+#[test]
+fn who_had_seen_a_loss_of_access_vouches_for_nothing_while_it_counts() {
+    let mut world = World::new(3);
+    let one = world.grant(0, &[], 1, Level::Contributor);
+    let two = world.grant(0, &[one], 2, Level::Manager);
+    let photos = [1, 1].map(|inc| world.photo(1, inc));
+    let cut = world.at(1, &[(1, photos[0])]);
+    let lowered = world.set(2, &[two], 1, Level::None, vec![cut]);
+    world.anchor_having_seen(KEEPER, photos[1], &[lowered]);
+    assert!(world.counts(lowered));
+    assert_eq!(world.standing(photos[1]), Standing::Cut);
+
+    // Who took it is removed, and it counts no more: nor does it silence who had heard of it.
+    let cut = world.at(2, &[]);
+    world.cut(0, &[two], cut);
+    world.remove(2);
+    world.admin(CREATOR);
+    assert!(!world.counts(lowered));
+    assert_eq!(world.standing(photos[1]), Standing::Stands);
+    let cut = world.at(1, &[(1, photos[0])]);
+    world.cut(0, &[two], cut);
+    world.remove(1);
+    assert_eq!(world.standing(photos[1]), Standing::Stands);
+}
+
+#[test]
+fn a_cut_by_who_manages_nothing_fells_no_grant_that_others_anchored() {
+    let mut world = World::new(3);
+    let one = world.grant(0, &[], 1, Level::Manager);
+    let photo = world.photo(1, 1);
+    let two = world.grant(1, &[one], 2, Level::Contributor);
+    world.anchor(KEEPER, &[entry(two.0[0])]);
+    let lowered = world.grant(0, &[two], 1, Level::Contributor);
+    // By another device of the same person.
+    let cut = world.at(1, &[(1, photo)]);
+    world.cut(11, &[lowered], cut);
+    world.remove(1);
+    assert!(world.counts(two));
 }
 
 #[test]

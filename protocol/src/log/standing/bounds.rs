@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledger, Naming, Standing};
+use super::{Ledger, Named, Naming, Standing};
 use crate::{
     family::resolver::Resolution,
     id::{DeviceId, EntryId, OpId, PersonId},
@@ -154,9 +154,9 @@ impl Ends {
     }
 }
 
-/// Who named how much of a stretch: by naming stretch, named stretch, kind and the most that it vouches for,
-/// the sequence numbers of both, rising.
-pub(crate) type Namings = BTreeMap<(usize, usize, Naming, Level), Vec<(u32, u32)>>;
+/// Who named how much of a stretch: by naming stretch, named stretch, kind and the losses of access that the
+/// author had seen, the sequence numbers of both, rising.
+pub(crate) type Namings = BTreeMap<(usize, usize, Naming, Vec<OpId>), Vec<(u32, u32)>>;
 
 impl Facts<'_> {
     /// How far each stretch from `first` on counts.
@@ -297,18 +297,32 @@ impl Facts<'_> {
         }
     }
 
-    /// The namings that can confirm anything: by live devices of persons with access and by live keepers.
-    pub(crate) fn namings(&self) -> Namings {
+    /// The namings that can confirm anything: by live devices of persons with access and by live keepers. Who had
+    /// seen that a device was removed confirms nothing of it: it may have been written since.
+    ///
+    /// `lost` gives the losses of access of a person among some ops and what these had seen.
+    pub(crate) fn namings(&self, lost: impl Fn(&PersonId, &[OpId]) -> Vec<OpId>) -> Namings {
         let mut namings = Namings::new();
-        for (by, how, most, entry) in &self.ledger.names {
+        for Named {
+            by,
+            how,
+            entry,
+            seen,
+        } in &self.ledger.names
+        {
             let places = &self.ledger.places;
             let (Some((from, at)), Some((to, seq))) = (places.get(by), places.get(entry)) else {
                 continue;
             };
-            if self.may_confirm(*from, *to, *how) {
-                let named = namings.entry((*from, *to, *how, *most)).or_default();
-                named.push((*at, seq.saturating_add(1)));
+            let cert = &self.ledger.stretches[*to].cert;
+            let is_late = seen.is_removed && self.family.retired.contains(cert);
+            if is_late || !self.may_confirm(*from, *to, *how) {
+                continue;
             }
+            let person = self.person(*to);
+            let lost = person.map_or_else(Vec::new, |person| lost(&person, &seen.ops));
+            let named = namings.entry((*from, *to, *how, lost)).or_default();
+            named.push((*at, seq.saturating_add(1)));
         }
         for named in namings.values_mut() {
             named.sort_unstable();
@@ -355,20 +369,36 @@ impl Facts<'_> {
         loop {
             let before = witness.clone();
             let mut ends = BTreeMap::new();
-            for ((from, to, how, most), named) in namings {
+            for ((from, to, how, lost), named) in namings {
                 let end = *ends.entry(*from).or_insert_with(|| {
                     let bounds = self.bounds(*from, Level::Viewer, restrictions, &before);
                     bounds.end()
                 });
                 let seen = named.partition_point(|(at, _)| *at < end);
                 if let Some((_, seq)) = seen.checked_sub(1).and_then(|last| named.get(last)) {
-                    self.confirm(&mut witness, (*from, *to), *seq, (*how, *most));
+                    let most = self.most(*to, lost, restrictions);
+                    self.confirm(&mut witness, (*from, *to), *seq, (*how, most));
                 }
             }
             if witness == before {
                 return witness;
             }
         }
+    }
+
+    /// For acts of what level, at most, somebody vouches who had seen some losses of access: those in force count.
+    fn most(&self, to: usize, lost: &[OpId], restrictions: &Restrictions) -> Level {
+        let person = self.person(to);
+        let lowerings = person.and_then(|person| restrictions.lowerings.get(&person));
+        let left = lost.iter().filter_map(|op| lowerings?.get(op));
+        let left = left.map(|lowering| lowering.level.max(lowering.lifted));
+        left.min().unwrap_or(Level::Manager)
+    }
+
+    /// Whose a stretch is; nobody's is a keeper's.
+    fn person(&self, at: usize) -> Option<PersonId> {
+        let cert = self.family.certs.get(&self.ledger.stretches[at].cert)?;
+        cert.person
     }
 
     fn confirm(
@@ -378,11 +408,8 @@ impl Facts<'_> {
         seq: u32,
         (how, most): (Naming, Level),
     ) {
-        let person = |at: usize| {
-            let cert = self.family.certs.get(&self.ledger.stretches[at].cert);
-            cert.and_then(|cert| cert.person)
-        };
-        let beside = person(from).is_none() || person(from) != person(to);
+        let by = self.person(from);
+        let beside = by.is_none() || by != self.person(to);
         self.each_below((to, seq), |at, seq| {
             witness.devices.raise(most, at, seq);
             if beside {
