@@ -30,12 +30,11 @@ impl Runtime {
         Ok(())
     }
 
-    /// Finds the blobs of an entry that comes from a peer, and perhaps for the second time: the index forgets
-    /// where they lie when it is made anew without the entry.
+    /// Finds the blobs of an entry that was here once, is among the `lost` and comes again from a peer: the index
+    /// forgets where they lie when it is made anew without the entry.
     ///
     /// Without this an original that lies whole on this disk would be looked for elsewhere, or count as lost.
-    /// Only what is whole counts. `lost` names the entries that were here once: what is small of those is
-    /// looked for in the packs too, which takes a walk through them.
+    /// Only what is whole counts. What is small is looked for in the packs too, which takes a walk through them.
     pub(super) fn find_places_again(
         &self,
         stage: &mut Stage,
@@ -50,9 +49,12 @@ impl Runtime {
         let was_here = lost
             .iter()
             .any(|(gone, seqs)| (*gone == log || *gone == kept) && seqs.contains(&header.seq));
-        if was_here {
-            self.store.blobs().search_packs();
+        // Of any other entry nothing is looked for: who names a blob must be given its bytes by somebody, or it would
+        // be served to everybody who may read what names it.
+        if !was_here {
+            return;
         }
+        self.store.blobs().search_packs();
         for (line, ordinal) in header.blobs.iter().zip(header.first_blob..) {
             let len = shape::ciphertext_len(line.padded);
             match self.whole_place(&line.id, len) {
