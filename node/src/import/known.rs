@@ -145,14 +145,14 @@ pub(super) fn find(
             break;
         }
     }
-    // Of several people's items with one content some may lie in the trash.
-    if let Some((key, then)) = safe.into_iter().min_by_key(|(_, then)| then.rank()) {
-        return Ok(Known {
-            refused: Some(refusal(key, then, bytes)),
-            lost: Vec::new(),
-        });
-    }
     lost.sort_by_key(|lost| lost.then.rank());
+    // Of several people's items with one content some may lie in the trash, and go with it: what is lost of one that
+    // is in sight is put back all the same.
+    if let Some((key, then)) = safe.into_iter().min_by_key(|(_, then)| then.rank()) {
+        lost.retain(|lost| lost.then.rank() < then.rank());
+        let refused = Some(refusal(key, then, bytes));
+        return Ok(Known { refused, lost });
+    }
     let refused = match gone {
         Some((key, asset)) if !shared.request.restore => {
             let reason = deleted::for_good(shared, &asset)?;

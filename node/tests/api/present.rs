@@ -63,6 +63,29 @@ async fn exported(home: &Home) -> Vec<Vec<u8>> {
     all
 }
 
+/// Removes the files of the originals that a device has added.
+async fn lose_own(home: &Home) {
+    let node = home.node().await;
+    let me = node.view().await.unwrap().device;
+    let store = node.store();
+    let spaces = store.spaces().into_iter();
+    let heads = spaces.flat_map(|space| store.logs(space));
+    for head in heads.filter(|head| head.log.device == me) {
+        for ordinal in 0..head.blobs {
+            let state = store.blob_state(&head.log, ordinal).unwrap();
+            let (BlobState::Here(place) | BlobState::Dropped { place, .. }) = state else {
+                continue;
+            };
+            let blob = store.blobs().name(&place).unwrap().unwrap().to_string();
+            let folder = home.doorway.home().join("blobs");
+            let path = folder.join(&blob[..2]).join(&blob[2..4]).join(&blob);
+            if path.exists() {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
 /// Anna's laptop, and a phone of Ben, who may add to the family's album.
 async fn two() -> (Home, Home) {
     let home = Home::anna().await;
@@ -221,6 +244,17 @@ async fn who_may_not_bring_a_photo_back_is_told_so_and_can_keep_it_elsewhere() {
         (counts(&told), &told.last()["trashed"]),
         ([0, 1, 0], &json!(0))
     );
+
+    // What is lost of it is put back, though his lies here in the trash: that goes with his.
+    home.take_blobs_from(&phone).await;
+    lose_own(&home).await;
+    let damaged = home.ask("verify", json!({})).await.last()["damaged"].clone();
+    assert_ne!(damaged, 0, "it was there");
+    let told = import(&home, card.path(), json!({})).await;
+    assert_eq!(counts(&told), [0, 1, 0]);
+    let reason = &told.of("file")[0]["reason"];
+    assert_eq!(reason, "its original was missing and is kept again");
+    assert_eq!(is_here(&home).await, [true]);
 }
 
 #[tokio::test]
