@@ -54,6 +54,8 @@ pub(super) struct Drops {
     uncounted: BTreeSet<EntryId>,
     /// Entries whose drops were taken back.
     pub(super) void: BTreeSet<EntryId>,
+    /// Those whose drops are wrong that name what nobody deleted, as far as that was seen since drops were judged.
+    pub(super) wronged: BTreeSet<EntryId>,
     /// Announced blobs whose references ended.
     ended: BTreeMap<LogId, RoaringBitmap>,
     /// How far drops reach beyond what a log has announced here.

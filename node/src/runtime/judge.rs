@@ -1,6 +1,9 @@
 //! Whether drops are right: readers alone can tell, and speak up where they are not.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::BTreeSet,
+    ops::{ControlFlow, Range},
+};
 
 use heirloom_protocol::{
     album::drops::Range as Dropped,
@@ -28,6 +31,7 @@ impl Runtime {
         if self.replica.person().is_none() {
             return Ok(());
         }
+        self.drops.wronged.clear();
         let mut stage = Stage::default();
         for id in self.drops.to_judge(self.now().0) {
             let Some(dropping) = self.drops.entries.get(&id) else {
@@ -68,17 +72,20 @@ impl Runtime {
         }
         for range in &dropping.ranges {
             let to = range.to.min(self.announced(&range.log));
-            let entries = self.announcing(&range.log, range.from..to)?;
-            let reached = entries.last().map_or(range.from, |(_, blobs)| blobs.end);
+            let mut reached = range.from;
+            self.each_announcing(&range.log, range.from..to, |entry, blobs| {
+                reached = blobs.end;
+                match self.judge_blobs(entry, blobs)? {
+                    Verdict::Ended => {}
+                    worse => verdict = worse,
+                }
+                Ok(leaves_if(verdict == Verdict::Wrong))
+            })?;
+            if verdict == Verdict::Wrong {
+                return Ok(verdict);
+            }
             if reached < range.to {
                 verdict = Verdict::Open;
-            }
-            for (entry, blobs) in entries {
-                match self.judge_blobs(&entry, blobs)? {
-                    Verdict::Wrong => return Ok(Verdict::Wrong),
-                    Verdict::Open => verdict = Verdict::Open,
-                    Verdict::Ended => {}
-                }
             }
         }
         Ok(verdict)
@@ -127,13 +134,21 @@ impl Runtime {
     /// How many deletions were taken back because they named what nobody deleted.
     ///
     /// Not those that named what was restored meanwhile. A keeper cannot tell, and says nothing.
-    pub fn wrong_deletions(&self) -> Result<usize, RuntimeError> {
+    pub fn wrong_deletions(&mut self) -> Result<usize, RuntimeError> {
         let entries = self.drops.entries.iter();
         let wrong = entries.filter(|(_, dropping)| dropping.verdict == Verdict::Wrong);
-        let ids: BTreeSet<EntryId> = wrong.map(|(id, _)| *id).collect();
+        let wrong: BTreeSet<EntryId> = wrong.map(|(id, _)| *id).collect();
+        let all: Vec<EntryId> = wrong.union(&self.drops.void).copied().collect();
         let mut count = 0;
-        for id in ids.union(&self.drops.void) {
-            count += usize::from(self.names_what_nobody_deleted(id)?);
+        for id in all {
+            // A status asks for it each time, and one of these may name a whole log.
+            if !self.drops.wronged.contains(&id) {
+                if !self.names_what_nobody_deleted(&id)? {
+                    continue;
+                }
+                self.drops.wronged.insert(id);
+            }
+            count += 1;
         }
         Ok(count)
     }
@@ -143,13 +158,21 @@ impl Runtime {
         let Some(entry) = record.as_ref().and_then(entry_of) else {
             return Ok(false);
         };
-        for key in self.items_dropped(&self.ranges_named_by(&entry))? {
-            let asset = key.load(&self.store)?;
-            if asset.added.is_some() && !asset.is_purged_by_anybody() {
-                return Ok(true);
+        let mut is_wronged = false;
+        for range in self.ranges_named_by(&entry) {
+            let to = range.to.min(self.announced(&range.log));
+            self.each_announcing(&range.log, range.from..to, |entry, blobs| {
+                for key in self.items_with_blobs(entry, blobs) {
+                    let asset = key.load(&self.store)?;
+                    is_wronged |= asset.added.is_some() && !asset.is_purged_by_anybody();
+                }
+                Ok(leaves_if(is_wronged))
+            })?;
+            if is_wronged {
+                break;
             }
         }
-        Ok(false)
+        Ok(is_wronged)
     }
 
     /// Has what is purged dropped once more, where that stood in an entry whose drops are wrong.
@@ -167,20 +190,23 @@ impl Runtime {
         let mut items = BTreeSet::new();
         for range in ranges {
             let to = range.to.min(self.announced(&range.log));
-            for (entry, blobs) in self.announcing(&range.log, range.from..to)? {
-                items.append(&mut self.items_with_blobs(&entry, blobs));
-            }
+            self.each_announcing(&range.log, range.from..to, |entry, blobs| {
+                items.append(&mut self.items_with_blobs(entry, blobs));
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         Ok(items)
     }
 
-    /// The entries that announce some blobs of a log, as far as they are here, and which blobs each.
-    fn announcing(
+    /// Shows the entries that announce some blobs of a log, as far as they are here, and which blobs each, one at a
+    /// time: there may be as many as a log has.
+    fn each_announcing(
         &self,
         log: &LogId,
         blobs: Range<u32>,
-    ) -> Result<Vec<(Entry, Range<u32>)>, RuntimeError> {
-        let (mut found, mut at) = (Vec::new(), blobs.start);
+        mut show: impl FnMut(&Entry, Range<u32>) -> Result<ControlFlow<()>, RuntimeError>,
+    ) -> Result<(), RuntimeError> {
+        let mut at = blobs.start;
         while at < blobs.end {
             let record = self.store.entry_with_blob(log, at)?;
             let Some(entry) = record.as_ref().and_then(entry_of) else {
@@ -193,10 +219,12 @@ impl Runtime {
                 .saturating_add(count)
                 .min(blobs.end);
             let end = end.max(at.saturating_add(1));
-            found.push((entry, at..end));
+            if show(&entry, at..end)?.is_break() {
+                return Ok(());
+            }
             at = end;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The items to which some of an entry's blobs belong.
@@ -216,5 +244,12 @@ fn blobs_of(op: &Op, id: OpId) -> Vec<(OpId, u32)> {
         Op::AddPart(add) => vec![(add.item, add.part.blob)],
         Op::AddBlob(add) => vec![(add.item, add.blob)],
         _ => Vec::new(),
+    }
+}
+
+const fn leaves_if(is_enough: bool) -> ControlFlow<()> {
+    match is_enough {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
     }
 }
