@@ -1,9 +1,10 @@
 //! What others say of a content, and what they have no say in: one's own photo of it.
 
+use heirloom_node::store::BlobState;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
 
-use crate::world::{Home, listed};
+use crate::world::{Home, listed, noise};
 
 const PHOTO: &[u8] = b"a photo that matters";
 
@@ -78,6 +79,35 @@ async fn who_copies_ones_photo_ties_nothing_else_to_it() {
         .await
         .done();
     assert_eq!(listed(&home, json!({})).await, [own]);
+}
+
+#[tokio::test]
+async fn who_names_a_blob_in_another_album_is_served_it_no_sooner_than_they_gave_it() {
+    let (home, phone) = two().await;
+    let own = home.add("Trip", "own.jpg", &noise(400_000, 1)).await;
+    meet(&home, &phone).await;
+    let body = json!({"do": "add", "album": "Family", "ids": [own.to_string()]});
+    assert_eq!(phone.ask("album", body).await.done()["added"], 1);
+    let theirs = phone.node().await.view().await.unwrap().device;
+    let (node, family) = (home.node().await, home.album("Family").await);
+    let heres = async || {
+        let heads = node.store().logs(family).into_iter();
+        let of_theirs = heads.filter(|head| head.log.device == theirs);
+        let states = of_theirs.flat_map(|head| {
+            let store = node.store();
+            (0..head.blobs).map(move |ordinal| store.blob_state(&head.log, ordinal).unwrap())
+        });
+        let states: Vec<_> = states.collect();
+        assert!(!states.is_empty());
+        let here = states
+            .iter()
+            .filter(|state| matches!(state, BlobState::Here(_)));
+        here.count()
+    };
+    home.take_from(&phone).await;
+    assert_eq!(heres().await, 0);
+    home.take_blobs_from(&phone).await;
+    assert!(heres().await > 0);
 }
 
 #[tokio::test]
