@@ -372,10 +372,15 @@ fn the_search_finds_a_word_in_every_form() {
     let word = canaries.place("planted", &mut dice);
     let search = canaries.search();
     assert!(search.hits(&dice.bytes(100_000)).is_empty());
-    for (form, needle) in forms(word.as_bytes()) {
+    let forms = forms(word.as_bytes());
+    for (form, needle) in &forms {
+        // Hex without a letter is the same in capitals.
+        let same = forms.iter().filter(|(_, other)| other == needle);
+        let same: BTreeSet<_> = same.map(|(form, _)| format!("planted as {form}")).collect();
+        assert!(same.len() == 1 || form.eq_ignore_ascii_case("hex"));
         // No zero next to it, which would make the one order of UTF-16 the other.
-        let hay = [dice.bytes(1000), vec![1], needle, vec![1], dice.bytes(1000)].concat();
-        assert_eq!(search.hits(&hay), [format!("planted as {form}")]);
+        let hay = [&dice.bytes(1000)[..], &[1], needle, &[1], &dice.bytes(1000)].concat();
+        assert_eq!(search.hits(&hay), Vec::from_iter(same));
     }
     // Base64 of a text in which the word stands anywhere.
     for before in 0..6 {

@@ -37,7 +37,10 @@ impl Holder {
         }
     }
 
+    /// Serves, and knows of nobody: a holder that is told by the other where the asker is would call it
+    /// past the proxy.
     fn serve(&mut self) {
+        self.device.forget_all();
         let node = self.device.serve();
         self.proxy.lead_to(node.port());
         self.peer = node.ready["peer"].as_str().expect("a peer").to_owned();
@@ -107,6 +110,8 @@ impl Family {
         self.laptop.serve();
         self.desktop.device.know_only(&self.laptop.direct());
         self.desktop.device.ok(&["sync"]);
+        self.laptop.node = None;
+        self.laptop.serve();
         self.desktop.serve();
         Movie { name, content }
     }
