@@ -14,7 +14,7 @@ use super::blobs::BlobPlace;
 use super::record::{EntryRecord, Fields, log_bytes, log_of};
 
 /// Version of everything on this page. Another one means: make the index again.
-pub(crate) const SCHEMA: u32 = 2;
+pub(crate) const SCHEMA: u32 = 3;
 
 type Rows = TableDefinition<'static, u64, &'static [u8]>;
 
