@@ -8,7 +8,7 @@
 //!
 //! What a device wrote that had not heard yet is cut by the entry that lowers its person, and then
 //! no row shows it any more. So the rows are noted down before that entry is taken in, and
-//! stay until each photo is in sight elsewhere.
+//! stay until each photo is in sight elsewhere. So are they before a cut of the device that gave the access.
 //!
 //! Once the device that took the person out is removed, its word counts here by what this device noted before
 //! ([`Replica::to_note`](heirloom_protocol::replica::Replica::to_note)). No log tells that: where the index is
@@ -102,7 +102,11 @@ impl Runtime {
         };
         let by = self.replica.control().owner_of(&author);
         let may = by.is_some_and(|by| by != me && album.level(&by) == Level::Manager);
-        if !may || album.level(&me) < Level::Contributor || !lowers(entry, &me) {
+        let takes = lowers(entry, &me) || {
+            let mut cut = cut_by(entry).into_iter();
+            cut.any(|device| album.rests_on(self.replica.control(), &me, &device))
+        };
+        if !may || album.level(&me) < Level::Contributor || !takes {
             return Ok(());
         }
         let mut batch = Batch::default();
@@ -197,9 +201,14 @@ impl Runtime {
         let Some(me) = self.replica.person() else {
             return BTreeSet::new();
         };
-        let albums = self.replica.albums();
-        let lost = albums
-            .filter(|(_, album)| album.highest_level(&me) > Level::None && !album.may_read(&me));
+        let (control, device) = (self.replica.control(), self.device());
+        let lost = self.replica.albums().filter(|(_, album)| {
+            let could = || {
+                album.highest_level(&me) > Level::None
+                    || !album.ended_by(control, &me, &device).is_empty()
+            };
+            !album.may_read(&me) && could()
+        });
         lost.map(|(id, _)| *id).collect()
     }
 
@@ -233,7 +242,8 @@ impl Runtime {
             return ended;
         };
         for (id, space) in self.replica.albums() {
-            let entries = space.ended_by(&me, &self.device()).into_iter();
+            let entries = space.ended_by(self.replica.control(), &me, &self.device());
+            let entries = entries.into_iter();
             let records = entries.filter_map(|entry| self.store.entry_by_id(&entry).ok().flatten());
             let Some(last) = records.max_by_key(|record| record.hlc) else {
                 continue;
@@ -262,6 +272,19 @@ fn lowers(entry: &Entry, person: &PersonId) -> bool {
 
 fn ends(entry: &Entry, person: &PersonId) -> bool {
     sets(entry, person, |level| level == Level::None)
+}
+
+/// The devices whose logs an entry cuts.
+fn cut_by(entry: &Entry) -> Vec<DeviceId> {
+    if !entry.header().is_control() {
+        return Vec::new();
+    }
+    let ops = entry.open(None).into_iter().flatten().flatten();
+    let cut = ops.filter_map(|op| match op {
+        Op::Cut(cut) => Some(cut.device),
+        _ => None,
+    });
+    cut.collect()
 }
 
 /// Whether an entry gives a person a level of some kind in an album.

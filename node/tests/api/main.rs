@@ -25,6 +25,7 @@ mod present;
 mod promised;
 mod restored;
 mod scrub;
+mod shut_out;
 mod sync;
 mod undo;
 mod upkeep;

@@ -184,6 +184,14 @@ impl Access {
         grants.map(|grant| self.graph.node(*grant).id)
     }
 
+    /// The level that all that was said of a person by somebody entitled comes to, whether or not it counts: what
+    /// somebody who says something next says it of.
+    pub fn said_level(&self, person: &PersonId) -> Level {
+        let mut all = Bits::default();
+        (0..self.graph.len()).for_each(|at| all.add(at));
+        self.level_in(&all, *person, None).0
+    }
+
     fn entitled(&self, op: usize) -> Option<&Entitled> {
         self.graph.node(op).op.entitled.as_ref()
     }
@@ -273,7 +281,7 @@ impl Settled {
             return Standing::Cut;
         }
         let facts = self.facts(ledger, family);
-        facts.standing(entry, need, &self.restrictions, &self.witness)
+        facts.standing(entry, need.into(), &self.restrictions, &self.witness)
     }
 
     /// The standing that what follows an entry in its log would have.

@@ -20,7 +20,7 @@ use std::{
 use crate::id::{BranchId, DeviceId, EntryId, OpId};
 
 pub(crate) use self::bounds::{
-    Cuts, Facts, Honour, Lowering, Namings, Reach, Restrictions, Witness,
+    Cuts, Facts, Honour, Lowering, Namings, Need, Reach, Restrictions, Witness,
 };
 
 /// Whether an entry counts.

@@ -48,6 +48,8 @@ pub struct AlbumSpace {
     settings: BTreeMap<OpId, Setting>,
     /// Whom each op that takes all access away is about: the devices that the person had then.
     endings: BTreeMap<OpId, Vec<DeviceId>>,
+    /// The device that each cut is about, and the family that its author knew.
+    cuts: BTreeMap<OpId, (DeviceId, Option<Arc<Resolution>>)>,
     /// What each control entry had seen of the control space, its own past included.
     seen: BTreeMap<EntryId, Vec<EntryId>>,
     left_behind: BTreeMap<(DeviceId, u64), u32>,
@@ -106,6 +108,7 @@ impl AlbumSpace {
             entries: BTreeMap::new(),
             settings: BTreeMap::new(),
             endings: BTreeMap::new(),
+            cuts: BTreeMap::new(),
             seen: BTreeMap::new(),
             left_behind: BTreeMap::new(),
             anchored: BTreeMap::new(),
@@ -128,6 +131,11 @@ impl AlbumSpace {
     /// What a person may do now.
     pub fn level(&self, person: &PersonId) -> Level {
         self.settled.level(person)
+    }
+
+    /// What was said of a person by those who might, whether or not it counts now.
+    pub(super) fn said_level(&self, person: &PersonId) -> Level {
+        self.access.said_level(person)
     }
 
     /// The highest level a person was ever validly given.
@@ -200,19 +208,50 @@ impl AlbumSpace {
     }
 
     /// The entries that took the access of a person, whose device this is, where it is gone: those that
-    /// count. None for a device that the person had not yet when that was written.
-    pub fn ended_by(&self, person: &PersonId, device: &DeviceId) -> Vec<EntryId> {
-        if self.may_read(person) || !self.ever_read(person) {
+    /// count, cuts of a device that the access came from among them. None for a device that the person had
+    /// not yet when that was written.
+    pub fn ended_by(
+        &self,
+        control: &Control,
+        person: &PersonId,
+        device: &DeviceId,
+    ) -> Vec<EntryId> {
+        if self.may_read(person) {
             return Vec::new();
         }
         let had = |op: &&OpId| {
             let devices = self.endings.get(op);
             devices.is_some_and(|devices| devices.contains(device))
         };
-        let ended = self.settled.lowered.iter().filter(had);
+        let lowered = self.settled.lowered.iter();
+        let lowered = lowered.filter(|_| self.ever_read(person)).filter(had);
+        let cuts = self.cuts.iter().filter(|(op, (cut, family))| {
+            let standing = family.as_ref().and_then(|f| f.devices.get(device));
+            standing.is_some_and(|standing| standing.person == Some(*person))
+                && self.settled.accepted.contains(op)
+                && self.rests_on(control, person, cut)
+        });
+        let ended = lowered.chain(cuts.map(|(op, _)| op));
         ended
             .filter_map(|op| self.entries.get(op).copied())
             .collect()
+    }
+
+    /// Whether a device gave a person access to the album, or gave it to who did, and so on, whether or not any of
+    /// that counts.
+    pub fn rests_on(&self, control: &Control, person: &PersonId, device: &DeviceId) -> bool {
+        let (mut seen, mut next) = (BTreeSet::from([*person]), vec![*person]);
+        while let Some(person) = next.pop() {
+            let entries = self.access.grants_to(&person);
+            let entries = entries.filter_map(|op| self.entries.get(&op));
+            for author in entries.filter_map(|entry| self.ledger.device(entry)) {
+                if author == *device {
+                    return true;
+                }
+                next.extend(control.owner_of(&author).filter(|by| seen.insert(*by)));
+            }
+        }
+        false
     }
 
     pub(super) fn minter_may(&self, control: &Control, minter: &DeviceId) -> bool {
@@ -453,10 +492,13 @@ impl AlbumSpace {
                 self.settings.insert(id, Setting::Close);
                 Act::Close
             }
-            Op::Cut(cut) => Act::Cut {
-                person: past.owner(&cut.device),
-                cut: cut.clone(),
-            },
+            Op::Cut(cut) => {
+                self.cuts.insert(id, (cut.device, past.family.clone()));
+                Act::Cut {
+                    person: past.owner(&cut.device),
+                    cut: cut.clone(),
+                }
+            }
             _ => return None,
         };
         Some(act)
@@ -749,7 +791,7 @@ impl Replica {
         if !self.control.is_live(peer) {
             return Vec::new();
         }
-        let ended = album.ended_by(&person, peer);
+        let ended = album.ended_by(&self.control, &person, peer);
         if ended.is_empty() {
             return Vec::new();
         }

@@ -667,7 +667,8 @@ fn who_was_taken_out_stays_out_when_the_device_that_did_it_is_removed() {
     pull(&mut pi, &anna);
     let is_out = |bens: &Device| {
         let album = bens.replica.album(&space).unwrap();
-        let ended = album.ended_by(&ben, &bens.replica.device());
+        let device = bens.replica.device();
+        let ended = album.ended_by(bens.replica.control(), &ben, &device);
         album.level(&ben) == Level::None && ended.len() == 1
     };
     assert!(is_out(&bens));

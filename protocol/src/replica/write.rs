@@ -1,5 +1,7 @@
 //! What this device says: ops become signed entries, sealed where they must be.
 
+use std::collections::BTreeSet;
+
 use rand_core::CryptoRng;
 
 use super::{
@@ -203,19 +205,21 @@ impl Replica {
     /// [`WriteError`]; nothing has changed then, but for joins.
     pub fn record_control(&mut self, ops: Vec<Op>, now: Timestamp) -> Result<Recorded, WriteError> {
         let space = self.family().control_space();
-        let mut recorded = Recorded::default();
-        while self.control.graph.heads().len() > limits::ENTRY_DEPS {
-            let deps = self
-                .control
-                .graph
-                .heads()
-                .into_iter()
-                .take(limits::ENTRY_DEPS)
-                .collect();
-            recorded.extend(self.write_control(space, deps, &[], now)?);
-        }
+        let mut recorded = self.join_control(limits::ENTRY_DEPS, now)?;
         let deps = self.control.graph.heads();
         recorded.extend(self.write_control(space, deps, &ops, now)?);
+        Ok(recorded)
+    }
+
+    /// Joins the heads of the control space until there are no more than so many.
+    fn join_control(&mut self, most: usize, now: Timestamp) -> Result<Recorded, WriteError> {
+        let space = self.family().control_space();
+        let mut recorded = Recorded::default();
+        while self.control.graph.heads().len() > most {
+            let heads = self.control.graph.heads().into_iter();
+            let deps = heads.take(limits::ENTRY_DEPS).collect();
+            recorded.extend(self.write_control(space, deps, &[], now)?);
+        }
         Ok(recorded)
     }
 
@@ -485,24 +489,33 @@ impl Replica {
         if (album.level(&me) != Level::Manager && !leaves) || album.genesis().person == person {
             return Err(WriteError::NotAllowed);
         }
-        let lowers = level < album.level(&person);
-        let devices = if lowers {
-            self.keys_hit(Hit::Person(person))
-        } else {
-            Vec::new()
+        let now_at = album.level(&person);
+        // What was said of them and does not count, since a cut took it, would stand against a grant that says no
+        // more than it.
+        let is_void = level > now_at && album.said_level(&person) >= level;
+        let mut ops = Vec::new();
+        if is_void {
+            ops.push(self.set_access(space, person, Level::None, true));
+        }
+        ops.push(self.set_access(space, person, level, level < now_at));
+        let mut recorded = self.record_album_control(space, &ops, now)?;
+        recorded.extend(self.tend_space(space, now, rng)?);
+        Ok(recorded)
+    }
+
+    /// One that lowers lists what is known here of the person's logs.
+    fn set_access(&self, space: SpaceId, person: PersonId, level: Level, lowers: bool) -> Op {
+        let devices = match lowers {
+            true => self.keys_hit(Hit::Person(person)),
+            false => Vec::new(),
         };
-        let cuts = devices
-            .into_iter()
-            .map(|device| self.cut_here(space, device))
-            .collect();
-        let op = Op::SetAccess(SetAccess {
+        let cuts = devices.into_iter();
+        let cuts = cuts.map(|device| self.cut_here(space, device)).collect();
+        Op::SetAccess(SetAccess {
             person,
             level,
             cuts,
-        });
-        let mut recorded = self.record_album_control(space, &[op], now)?;
-        recorded.extend(self.tend_space(space, now, rng)?);
-        Ok(recorded)
+        })
     }
 
     /// Says how far the logs of others are known here, so that what they wrote outlives a removal or
@@ -537,23 +550,34 @@ impl Replica {
         }
         // Who knows of a removal or a loss of access vouches for nothing of whom it hit. Nothing else is named: what
         // names an entry waits for that wherever it comes.
-        let own = self.own_log(space);
-        let before: Vec<_> = self
-            .logs
-            .get(&own)
-            .and_then(|own| own.head())
-            .into_iter()
-            .map(|(_, last)| last)
-            .collect();
-        let lowered = album
-            .lowered()
-            .filter(|entry| !album.graph.sees(&before, entry));
-        let mut deps: Vec<_> = lowered.collect();
-        deps.truncate(limits::ENTRY_DEPS / 2);
-        deps.extend(self.control.graph.heads());
+        let lowered = self.lowered_since(space);
+        let mut recorded = self.join_control(limits::ENTRY_DEPS / 2, now)?;
+        let mut deps = self.control.graph.heads();
+        deps.extend(lowered);
         deps.truncate(limits::ENTRY_DEPS);
-        self.write_control(space, deps, &[Op::Anchor((positions,))], now)
-            .map(Some)
+        recorded.extend(self.write_control(space, deps, &[Op::Anchor((positions,))], now)?);
+        Ok(Some(recorded))
+    }
+
+    /// The losses of access that count and that this device's log has not named yet, those in the past of another
+    /// left out.
+    fn lowered_since(&self, space: SpaceId) -> Vec<EntryId> {
+        let Some(album) = self.albums.get(&space) else {
+            return Vec::new();
+        };
+        let own = self.logs.get(&self.own_log(space));
+        let own = own.into_iter().flat_map(|own| own.chain.iter().rev());
+        let mut own = own.map(|step| step.id);
+        let before: Vec<_> = own.find(|id| album.graph.contains(id)).into_iter().collect();
+        let lowered: BTreeSet<_> = album
+            .lowered()
+            .filter(|entry| !album.graph.sees(&before, entry))
+            .collect();
+        let is_last = |entry: &&EntryId| {
+            let mut others = lowered.iter().filter(|other| other != entry);
+            !others.any(|other| album.graph.sees(&[*other], entry))
+        };
+        lowered.iter().filter(is_last).copied().collect()
     }
 
     /// Promises to keep blobs of a space.

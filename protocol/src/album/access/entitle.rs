@@ -127,7 +127,7 @@ impl Access {
     /// A person's level by the entitled ops of a set, and the grant that gives it.
     ///
     /// Of a person added to the family more than once only what was given to this one counts.
-    fn level_in(
+    pub(super) fn level_in(
         &self,
         set: &Bits,
         person: PersonId,

@@ -8,7 +8,7 @@ use crate::{
     family::resolver::Role,
     id::{DeviceId, EntryId, PersonId},
     limits,
-    log::standing::{Cuts, Facts, Honour, Lowering, Namings, Restrictions, Standing, Witness},
+    log::standing::{Cuts, Facts, Honour, Lowering, Namings, Need, Restrictions, Standing, Witness},
     op::{Cut, Level},
 };
 
@@ -90,16 +90,20 @@ impl<'a> Pass<'a> {
         stands.then_some(entitled)
     }
 
-    fn stands(&self, op: usize, need: Level) -> bool {
+    fn stands(&self, op: usize, need: impl Into<Need>) -> bool {
         let entry = &self.access.op(op).entry;
         let standing = self
             .facts
-            .standing(entry, need, &self.restrictions, &self.witness);
+            .standing(entry, need.into(), &self.restrictions, &self.witness);
         standing == Standing::Stands
     }
 
     fn take(&mut self, op: usize, entitled: &Entitled) {
-        if !self.stands(op, entitled.need) {
+        let need = match entitled.kind {
+            Kind::Grant => Need::GRANT,
+            _ => entitled.need.into(),
+        };
+        if !self.stands(op, need) {
             return;
         }
         match entitled.kind {
@@ -248,9 +252,9 @@ impl<'a> Pass<'a> {
         honours
     }
 
-    /// Whether a cut leaves none of a manager's acts above what it lists, whoever vouched for them: an admin's, or a
-    /// manager's of a removed device of their own. Else a stolen device would share albums with whom it likes, by way of
-    /// those who have not heard of its removal.
+    /// Whether a cut leaves no grant above what it lists, whoever vouched for it: an admin's, or a manager's of a
+    /// removed device of their own. Else a stolen device would share albums with whom it likes, by way of those who
+    /// have not heard of its removal. A loss of access stays, as who ended a share relies on it.
     fn is_strict(&self, op: usize) -> bool {
         let AccessOp { writer, act, .. } = self.access.op(op);
         let Act::Cut { person, cut } = act else {

@@ -21,8 +21,32 @@ pub(crate) struct Honour {
     pub(crate) positions: Vec<Position>,
     /// Entries of ops that its author's standing rests on: it does not reach below these.
     pub(crate) support: Vec<EntryId>,
-    /// Of what a manager alone may do it leaves nothing above these, whoever vouched for it.
+    /// It leaves no grant above these, whoever vouched for it.
     pub(crate) is_strict: bool,
+}
+
+/// What of an entry is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Need {
+    /// What level its ops need of their author.
+    level: Level,
+    /// Whether they give somebody access.
+    grants: bool,
+}
+
+impl Need {
+    /// A grant: a strict cut takes it, whoever vouched for it.
+    pub(crate) const GRANT: Self = Self {
+        level: Level::Manager,
+        grants: true,
+    };
+}
+
+impl From<Level> for Need {
+    fn from(level: Level) -> Self {
+        let grants = false;
+        Self { level, grants }
+    }
 }
 
 /// A loss of access in force.
@@ -174,17 +198,17 @@ impl Facts<'_> {
             Reach {
                 highest: highest.unwrap_or(Level::None),
                 bounds: [Level::Viewer, Level::Contributor, Level::Manager]
-                    .map(|need| self.bounds(at, need, restrictions, witness)),
+                    .map(|need| self.bounds(at, need.into(), restrictions, witness)),
             }
         };
         (first..self.ledger.stretches.len()).map(reach).collect()
     }
 
-    /// The standing of an entry for ops that need a level.
+    /// The standing of an entry for some kind of ops.
     pub(crate) fn standing(
         &self,
         entry: &EntryId,
-        need: Level,
+        need: Need,
         restrictions: &Restrictions,
         witness: &Witness,
     ) -> Standing {
@@ -205,14 +229,14 @@ impl Facts<'_> {
         let Some((at, seq)) = self.ledger.places.get(entry) else {
             return Standing::Stands;
         };
-        self.bounds(*at, need, restrictions, witness)
+        self.bounds(*at, need.into(), restrictions, witness)
             .at(seq.saturating_add(1))
     }
 
     fn bounds(
         &self,
         at: usize,
-        need: Level,
+        Need { level: need, grants }: Need,
         restrictions: &Restrictions,
         witness: &Witness,
     ) -> Bounds {
@@ -227,12 +251,12 @@ impl Facts<'_> {
         let listing = listing.map_or(&[][..], Vec::as_slice);
         let ends = listing
             .iter()
-            .map(|cut| self.honoured(cut, (at, need), witness));
+            .map(|cut| self.honoured(cut, (at, need), cut.is_strict && grants, witness));
         let devices = witness.devices.of(need, at);
         match ends.min() {
             Some(end) => bounds.cut_at(end),
             None if self.family.retired.contains(&stretch.cert) => match cuts {
-                Some(cuts) if cuts.strict > 0 && need == Level::Manager => bounds.cut_at(0),
+                Some(cuts) if cuts.strict > 0 && grants => bounds.cut_at(0),
                 Some(cuts) if cuts.count > 0 => bounds.cut_at(self.vouched((at, need), witness)),
                 _ => bounds.open_at(devices, Standing::Unconfirmed),
             },
@@ -264,15 +288,21 @@ impl Facts<'_> {
         let named = lowering.honours.get(&stretch.device);
         let listed = named.and_then(|named| named.get(&stretch.inc));
         match (listed, named) {
-            (Some(honour), _) => bounds.cut_at(self.honoured(honour, (at, need), witness)),
+            (Some(honour), _) => bounds.cut_at(self.honoured(honour, (at, need), false, witness)),
             (None, _) if lowering.lifted >= need => {}
             (None, Some(_)) => bounds.cut_at(self.vouched((at, need), witness)),
             (None, None) => bounds.open_at(witness.persons.of(need, at), Standing::Unconfirmed),
         }
     }
 
-    /// How far a cut that lists a stretch's incarnation honours the stretch.
-    fn honoured(&self, honour: &Honour, (at, need): (usize, Level), witness: &Witness) -> u32 {
+    /// How far a cut that lists a stretch's incarnation honours the stretch: strictly, whoever vouched for more.
+    fn honoured(
+        &self,
+        honour: &Honour,
+        (at, need): (usize, Level),
+        strictly: bool,
+        witness: &Witness,
+    ) -> u32 {
         let named = honour.positions.iter().map(|position| {
             // Not here yet: its ancestors are what lies below it.
             let below = position.seq.saturating_add(1);
@@ -280,7 +310,7 @@ impl Facts<'_> {
         });
         let support = honour.support.iter();
         let support = support.filter_map(|entry| self.ledger.reach(at, entry));
-        let vouched = match honour.is_strict && need == Level::Manager {
+        let vouched = match strictly {
             true => 0,
             false => self.vouched((at, need), witness),
         };
@@ -371,7 +401,7 @@ impl Facts<'_> {
             let mut ends = BTreeMap::new();
             for ((from, to, how, lost), named) in namings {
                 let end = *ends.entry(*from).or_insert_with(|| {
-                    let bounds = self.bounds(*from, Level::Viewer, restrictions, &before);
+                    let bounds = self.bounds(*from, Level::Viewer.into(), restrictions, &before);
                     bounds.end()
                 });
                 let seen = named.partition_point(|(at, _)| *at < end);

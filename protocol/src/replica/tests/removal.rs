@@ -5,6 +5,7 @@ use crate::{
     album::epoch::Epochs,
     crypto::{EpochKey, EpochName, SealContext, body, seal},
     id::EpochId,
+    log::standing::Standing,
     op::{Epoch, SealedTo},
     replica::keys::value_aad,
 };
@@ -302,4 +303,146 @@ fn what_a_removed_device_wrote_is_confirmed_by_an_anchor_that_came_first() {
     pull(&mut tom, &pi);
     assert_eq!(pi.replica.level_of(&photo), level);
     assert_eq!(tom.replica.level_of(&photo), level);
+}
+
+#[test]
+fn who_was_let_in_by_a_device_that_is_removed_hears_of_it_and_can_be_let_in_again() {
+    let mut laptop = founder();
+    let space = album(&mut laptop, "Summer");
+    let mut phone = joins(&mut laptop, 2, None);
+    let mut desk = joins(&mut laptop, 4, None);
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut laptop, 3, Some((ben, Role::Member)));
+    let let_in = |device: &mut Device| {
+        device.now.0 += 1;
+        let (replica, now) = (&mut device.replica, device.now);
+        let given = replica.record_access(space, ben, Level::Contributor, now, &mut device.rng);
+        device.keep(given.unwrap());
+    };
+    pull(&mut phone, &laptop);
+    let_in(&mut phone);
+    pull(&mut bens, &phone);
+    bens.add_photo(space, "his.jpg");
+    pull(&mut desk, &phone);
+    pull(&mut desk, &bens);
+    desk.anchor(space);
+    let level = |device: &Device| device.replica.album(&space).unwrap().level(&ben);
+    assert_eq!(level(&desk), Level::Contributor);
+
+    // The laptop has heard of none of it.
+    let gone = Op::RemoveDevice((phone.replica.device(),));
+    let removed = laptop
+        .replica
+        .record_removal(gone, laptop.now, &mut laptop.rng);
+    laptop.keep(removed.unwrap());
+    pull(&mut desk, &laptop);
+    assert_eq!(level(&desk), Level::None);
+    let his = bens.replica.device();
+    let told = desk.replica.ending(&his, &space);
+    assert!(!told.is_empty());
+    pull(&mut bens, &desk);
+    for entry in desk.entries.values() {
+        let header = entry.header();
+        let is_told = |(log, seq): &(LogId, u32)| {
+            (log.device, log.inc) == (header.device, header.inc) && header.seq <= *seq
+        };
+        let is_new = !bens.entries.contains_key(&entry.id());
+        if is_new && header.space == space && told.iter().any(is_told) {
+            bens.replica.accept(entry, bens.now).unwrap();
+            bens.entries.insert(entry.id(), entry.clone());
+        }
+    }
+    assert_eq!(level(&bens), Level::None);
+    let album = bens.replica.album(&space).unwrap();
+    assert_eq!(album.ended_by(bens.replica.control(), &ben, &his).len(), 1);
+
+    pull(&mut laptop, &desk);
+    let_in(&mut laptop);
+    for device in [&mut desk, &mut bens] {
+        pull(device, &laptop);
+        assert_eq!(level(device), Level::Contributor);
+    }
+    pull(&mut laptop, &desk);
+    for device in [&laptop, &desk, &bens] {
+        assert_eq!(device.assets(space).len(), 1);
+    }
+}
+
+#[test]
+fn what_a_device_took_from_others_stays_taken_when_it_is_removed() {
+    let mut laptop = founder();
+    let space = album(&mut laptop, "Summer");
+    let mut phone = joins(&mut laptop, 2, None);
+    let mut desk = joins(&mut laptop, 4, None);
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut laptop, 3, Some((ben, Role::Member)));
+    let set = |device: &mut Device, level| {
+        device.now.0 += 1;
+        let (replica, now) = (&mut device.replica, device.now);
+        let set = replica.record_access(space, ben, level, now, &mut device.rng);
+        device.keep(set.unwrap());
+    };
+    set(&mut laptop, Level::Contributor);
+    for device in [&mut phone, &mut bens] {
+        pull(device, &laptop);
+    }
+    let item = bens.add_photo(space, "his.jpg");
+    pull(&mut phone, &bens);
+    pull(&mut laptop, &bens);
+    laptop.record(space, vec![Op::Trash(Items { items: vec![item] })], vec![]);
+    pull(&mut phone, &laptop);
+    phone.record(space, vec![Op::Restore(Items { items: vec![item] })], vec![]);
+    set(&mut phone, Level::None);
+    pull(&mut desk, &phone);
+    desk.anchor(space);
+
+    // The laptop has heard of neither.
+    let gone = Op::RemoveDevice((phone.replica.device(),));
+    let removed = laptop
+        .replica
+        .record_removal(gone, laptop.now, &mut laptop.rng);
+    laptop.keep(removed.unwrap());
+    pull(&mut desk, &laptop);
+    pull(&mut laptop, &desk);
+    for device in [&desk, &laptop] {
+        let album = device.replica.album(&space).unwrap();
+        assert_eq!(album.level(&ben), Level::None);
+        assert!(device.assets(space)[&item].trashed().is_none());
+    }
+}
+
+#[test]
+fn an_anchor_names_the_last_loss_of_access_however_many_there_were() {
+    let mut laptop = founder();
+    let space = album(&mut laptop, "Summer");
+    let mut desk = joins(&mut laptop, 4, None);
+    let ben = PersonId([2; 16]);
+    let mut bens = joins(&mut laptop, 3, Some((ben, Role::Member)));
+    for round in 0..80 {
+        for level in [Level::Contributor, Level::None] {
+            if (round, level) == (79, Level::None) {
+                pull(&mut bens, &laptop);
+            }
+            laptop.now.0 += 1;
+            let (replica, now) = (&mut laptop.replica, laptop.now);
+            let set = replica.record_access(space, ben, level, now, &mut laptop.rng);
+            laptop.keep(set.unwrap());
+        }
+    }
+    // He has not heard of the last one.
+    bens.now = laptop.now;
+    bens.add_photo(space, "late.jpg");
+    pull(&mut desk, &laptop);
+    pull(&mut desk, &bens);
+    desk.anchor(space);
+    bens.add_photo(space, "later.jpg");
+    pull(&mut desk, &bens);
+    desk.anchor(space);
+    let album = desk.replica.album(&space).unwrap();
+    let his = bens.entries.values();
+    let his = his.filter(|entry| entry.header().device == bens.replica.device());
+    for entry in his.filter(|entry| entry.header().space == space) {
+        let standing = album.standing(desk.replica.control(), &entry.id(), Level::Contributor);
+        assert_ne!(standing, Standing::Stands);
+    }
 }
