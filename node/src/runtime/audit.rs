@@ -190,14 +190,16 @@ impl Runtime {
         Ok(blobs.iter().map(ask).collect())
     }
 
-    /// An original that a device must be able to show if it claims it.
+    /// An original that a device must be able to show to this one if it claims it. Of an album that this
+    /// person lost nobody shows them anything, and that says nothing of what they hold.
     fn auditable(
         &self,
         peer: &DeviceId,
         log: &LogId,
         ordinal: u32,
     ) -> Result<Option<BlobRef>, StoreError> {
-        if !self.replica.may_replicate(peer, &log.space) {
+        let both = [*peer, self.device()];
+        if !both.iter().all(|one| self.replica.may_replicate(one, &log.space)) {
             return Ok(None);
         }
         let kept = self.replica.kept_blob(log, ordinal);

@@ -236,6 +236,39 @@ async fn who_promised_gives_an_original_back_to_its_author_after_the_share_ended
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_ended_a_share_is_not_asked_to_show_what_was_in_it() {
+    let trip = Trip::new().await;
+    let Trip { laptop, phone, .. } = &trip;
+    let share = json!({"album": "Family", "person": "Ben", "role": "contributor"});
+    laptop.ask("share", share).await.done();
+    phone.take_from(laptop).await;
+    phone.add("Family", "other.jpg", &noise(60_000, 3)).await;
+    phone.stay_here();
+    let network = laptop.serve().await;
+    phone.knows(&network).await;
+    sync(phone).await;
+    trip.unshare().await;
+    sync(phone).await;
+    network.stop().await;
+    // The next day it is asked again.
+    let tomorrow = phone.node().await.clock().now().0 + DAY;
+    for home in [laptop, phone] {
+        home.set_clock(tomorrow).await;
+    }
+    let network = laptop.serve().await;
+    phone.knows(&network).await;
+    sync(phone).await;
+    let status = phone.ask("status", json!({})).await;
+    let problems = status.of("status")[0]["problems"].to_string();
+    assert!(!problems.contains("could not show"), "{problems}");
+    let listed = phone.ask("list", json!({})).await;
+    let copies = |line: &&serde_json::Value| (line["name"].clone(), line["copies"].clone());
+    let copies: Vec<_> = listed.of("asset").iter().map(copies).collect();
+    assert!(copies.contains(&(json!("other.jpg"), json!(2))), "{copies:?}");
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_else_of_an_ended_share_is_served_and_nothing_after_the_promise() {
     let mut trip = Trip::new().await;
     trip.offload(false).await;
