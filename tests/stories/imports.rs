@@ -286,3 +286,24 @@ fn a_movie_for_which_its_still_has_no_room_is_an_item_of_its_own() {
     );
     a.never_panicked();
 }
+
+#[test]
+fn a_movie_whose_still_is_in_the_trash_is_an_item_of_its_own() {
+    let homes = Homes::new();
+    let a = laptop(&homes);
+    let (still, movie) = pictures::live("LIVE-LATE", 4000, &mut Dice::new());
+    let folder = homes.path().join("in");
+    fs::create_dir(&folder).expect("a folder");
+    let (photo, motion) = (folder.join("IMG.JPG"), folder.join("IMG.MOV"));
+    fs::write(&photo, still).expect("a still");
+    fs::write(&motion, &movie).expect("a movie");
+    let told = a.ok(&["import", text(&photo)]);
+    let id = told[0]["asset"].as_str().expect("an id").to_owned();
+    a.ok(&["trash", &id]);
+    let told = a.ok(&["import", text(&motion)]);
+    let summary = told.last().expect("a summary");
+    let came = (&summary["added"], &summary["paired"]);
+    assert_eq!(came, (&1.into(), &0.into()), "{summary}");
+    let kinds = a.assets();
+    assert_eq!((kinds.len(), &kinds[0]["kind"]), (1, &"video".into()));
+}

@@ -189,7 +189,9 @@ impl<'a, 's> Batcher<'a, 's> {
         let added = asset.parts.iter();
         let added = added.filter(|part| Some(part.origin.author.person) == me);
         let has_room = added.count() < limits::ITEM_PARTS;
-        let is_still = asset.added.is_some() && !asset.is_purged();
+        // Beside a still in the trash it would be gone with it, and nobody deleted it.
+        let is_still =
+            asset.added.is_some() && !asset.is_purged() && asset.trashed().is_none();
         Ok((is_still && !has_motion && has_room).then_some(key))
     }
 
