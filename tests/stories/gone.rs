@@ -63,6 +63,10 @@ fn is_named_and_comes_again(device: &Device, what: &str) {
     assert!(message.contains(what), "{message}");
     let told = problem(device, "files-gone");
     assert!(told.is_some(), "{what}");
+    // What is gone is no copy.
+    let away = |asset: &Value| asset["here"]["original"] == false;
+    assert!(device.assets().iter().any(away), "{what}");
+    assert_eq!(device.start(&["status", "--check"]).all().1, 9, "{what}");
     let (lines, exit) = device.start(&["verify"]).all();
     assert_eq!(exit, 9, "{:?}", lines.last());
     let (lines, exit) = device.start(&["verify", "--repair"]).all();

@@ -12,7 +12,7 @@ mod same;
 mod text;
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, btree_map::Entry},
 };
 
@@ -123,9 +123,12 @@ fn fold(mut items: Vec<Item>, me: Option<PersonId>) -> Folded {
 }
 
 /// Which blobs are on this device, for who asks about many: each log is read once, as of its first question.
+///
+/// What the index names and whose file is known to be gone is not.
 pub struct Held<'a> {
     store: &'a Store,
     logs: RefCell<BTreeMap<LogId, RoaringBitmap>>,
+    gone: OnceCell<BTreeMap<LogId, RoaringBitmap>>,
 }
 
 impl<'a> Held<'a> {
@@ -134,6 +137,7 @@ impl<'a> Held<'a> {
         Self {
             store,
             logs: RefCell::default(),
+            gone: OnceCell::new(),
         }
     }
 
@@ -149,7 +153,19 @@ impl<'a> Held<'a> {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.store.here(&blob.log)?),
         };
-        Ok(here.contains(blob.ordinal))
+        Ok(here.contains(blob.ordinal) && !self.is_gone(blob)?)
+    }
+
+    fn is_gone(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        if !self.store.is_short() {
+            return Ok(false);
+        }
+        if self.gone.get().is_none() {
+            // Looks at every place once.
+            let _ = self.gone.set(self.store.gone()?.blobs);
+        }
+        let gone = self.gone.get().and_then(|gone| gone.get(&blob.log));
+        Ok(gone.is_some_and(|gone| gone.contains(blob.ordinal)))
     }
 
     /// Whether every original without which one item is not whole is here.
