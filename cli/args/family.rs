@@ -171,6 +171,9 @@ pub(crate) struct Unshare {
     pub(crate) album: String,
     /// The person, by name or id
     pub(crate) person: String,
+    /// End it even where nobody else is known to have an original
+    #[arg(long)]
+    pub(crate) with_last_copies: bool,
 }
 
 /// List, rename or remove people

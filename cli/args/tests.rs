@@ -151,7 +151,7 @@ fn the_contract_is_understood_in_every_form() {
         "heirloom album leave A",
         "heirloom album delete A",
         "heirloom share A Ben --role manager",
-        "heirloom unshare A Ben",
+        "heirloom unshare A Ben --with-last-copies",
         "heirloom people list",
         "heirloom people rename A B",
         "heirloom people remove A",

@@ -215,7 +215,9 @@ fn a_running_node_hears_at_once_and_who_is_let_in_again_is_told_nothing_more() {
     assert!(!problems(&shared.b).contains("no longer shared"));
     shared.b.ok(&["import", &more, "--album", "Summer"]);
     wait_until("Anna gets what he adds", soon, || {
-        names(&shared.a, &[]).contains(&"more.bmp".to_owned())
+        let assets = shared.a.assets();
+        let more = assets.iter().find(|asset| asset["name"] == "more.bmp");
+        more.is_some_and(|more| more["here"]["original"] == true)
     });
     // What ends once more is told once more, also to who had read of it before.
     shared.a.ok(&["unshare", "Summer", "Ben"]);

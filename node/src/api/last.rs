@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use heirloom_protocol::{id::DeviceId, op::Policy, replica::DeviceRow};
+use heirloom_protocol::{
+    id::{AlbumId, DeviceId},
+    op::Policy,
+    replica::DeviceRow,
+};
 use serde_json::{Value, json};
 
 use super::{ApiError, pick::flag, problem::Problem};
 use crate::{
-    catalog::{self, Folded, Held},
+    catalog::{self, Folded, Held, Item},
     forms::counted,
     node::Node,
     runtime::View,
@@ -24,32 +28,52 @@ pub(super) struct Loss {
 }
 
 impl Loss {
-    /// Counts it by what this device knows.
+    /// Counts it by what this device knows: devices leave one album, or the family.
+    ///
+    /// What they promised to give back to who added it counts as lost as well: they may not be met until the
+    /// promise ends.
     pub(super) async fn without(
         node: &Node,
         view: &View,
         gone: BTreeSet<DeviceId>,
+        album: Option<AlbumId>,
     ) -> Result<Self, ApiError> {
         let (store, view) = (node.store().clone(), view.clone());
-        let counted = node.blocking(move || Self::count(&store, &view, &gone));
+        let counted = node.blocking(move || Self::count(&store, &view, &gone, album));
         Ok(counted.await??)
     }
 
-    fn count(store: &Store, view: &View, gone: &BTreeSet<DeviceId>) -> Result<Self, StoreError> {
+    fn count(
+        store: &Store,
+        view: &View,
+        gone: &BTreeSet<DeviceId>,
+        album: Option<AlbumId>,
+    ) -> Result<Self, StoreError> {
         let held = Held::of(store);
         let mut loss = Self::default();
         for folded in catalog::read(store, view)?.iter() {
             if folded.is_trashed() {
                 continue;
             }
+            let is_left = |item: &&Item| album.is_none_or(|album| item.key.album == album);
+            let (left, kept): (Vec<_>, Vec<_>) = folded.items.iter().partition(is_left);
+            if left.is_empty() {
+                continue;
+            }
             let here = held.here(&folded)?.original;
-            let mut holders = holders(view, &folded);
+            let mut holders = holders(view, &folded.items);
+            // Devices that leave one album keep what is in another one, and give it from there.
+            let keepers = self::holders(view, kept.iter().copied());
             let wanted = view.copies_wanted_of(&folded);
             let is_safe = view.copies_at(&holders, here).has(wanted);
-            let may_go = gone
-                .iter()
-                .any(|device| holders.contains(device) || has_added(view, &folded, device));
-            holders.retain(|device| !gone.contains(device));
+            let has = |items: &[&Item], holders: &BTreeSet<DeviceId>| {
+                let mut rows = view.others().filter(|row| gone.contains(&row.id));
+                rows.any(|row| {
+                    holders.contains(&row.id) || has_added(view, items.iter().copied(), row)
+                })
+            };
+            let may_go = has(&left, &holders) && !has(&kept, &keepers);
+            holders.retain(|device| !gone.contains(device) || keepers.contains(device));
             loss.fewer += u64::from(is_safe && !view.copies_at(&holders, here).has(wanted));
             loss.last += u64::from(may_go && !here && holders.is_empty());
         }
@@ -65,18 +89,45 @@ impl Loss {
         if self.last == 0 || flag(body, "lost") || flag(body, "last") {
             return Ok(());
         }
-        let photos = counted(self.last, "photo", "photos");
-        let they = if self.last == 1 { "it" } else { "them" };
-        let error = ApiError::not_allowed(&format!(
-            "no device but {who} is known to have the originals of {photos}"
-        ));
-        let number = usize::try_from(self.last).unwrap_or(usize::MAX);
-        Err(error
+        let they = self.they();
+        Err(self.refusal(who)
             .safe("Nothing was removed.")
-            .why("last", number)
             .hint(format!(
                 "first let a device that stays keep {they} (heirloom device policy NAME archive, then heirloom sync), or export {they} there. To remove it all the same: {again}"
             )))
+    }
+
+    /// Refuses to end a share that takes the last known originals out of reach, unless that is meant.
+    ///
+    /// # Errors
+    ///
+    /// As for a removal.
+    pub(super) fn allow_end(self, body: &Value, name: &str, again: &str) -> Result<(), ApiError> {
+        if self.last == 0 || flag(body, "last") {
+            return Ok(());
+        }
+        let they = self.they();
+        Err(self
+            .refusal(&format!("those of {name}"))
+            .safe(format!(
+                "Nothing was changed: the album is still shared, and the devices of {name} still give {they}."
+            ))
+            .hint(format!(
+                "start one of those devices and run heirloom sync on a device that keeps everything (heirloom device policy NAME archive), or wait until that has {they}. To end the share all the same: {again}"
+            )))
+    }
+
+    fn refusal(self, who: &str) -> ApiError {
+        let photos = counted(self.last, "photo", "photos");
+        let number = usize::try_from(self.last).unwrap_or(usize::MAX);
+        ApiError::not_allowed(&format!(
+            "no device but {who} is known to have the originals of {photos}"
+        ))
+        .why("last", number)
+    }
+
+    fn they(self) -> &'static str {
+        if self.last == 1 { "it" } else { "them" }
     }
 
     /// Adds both numbers to a summary.
@@ -86,9 +137,9 @@ impl Loss {
     }
 }
 
-/// The other live devices that say they hold an asset.
-fn holders(view: &View, folded: &Folded) -> BTreeSet<DeviceId> {
-    let items = folded.items.iter().map(|item| &item.asset);
+/// The other live devices that say they hold an asset, by some of its items.
+fn holders<'a>(view: &View, items: impl IntoIterator<Item = &'a Item>) -> BTreeSet<DeviceId> {
+    let items = items.into_iter().map(|item| &item.asset);
     let mut holders = view.peers.holders_of(items, view.person);
     holders.retain(|device| view.witnesses.contains_key(device));
     holders
@@ -102,9 +153,9 @@ pub(super) fn is_nowhere(view: &View, folded: &Folded) -> bool {
         let keeps = row.policy == Policy::Archive
             && view.may_hold(row, folded)
             && !view.peers.has_told(&row.id);
-        keeps || has_added(view, folded, &row.id)
+        keeps || has_added(view, &folded.items, row)
     };
-    holders(view, folded).is_empty() && !view.others().any(may_have)
+    holders(view, &folded.items).is_empty() && !view.others().any(may_have)
 }
 
 /// That originals are on no device of the family.
@@ -119,9 +170,12 @@ pub(super) fn problem(nowhere: u64) -> Option<Problem> {
     (nowhere > 0).then(|| Problem::new("nowhere", json!({"n": nowhere}), text))
 }
 
-/// Whether a device added a photo, and has not told since that it let it go.
-fn has_added(view: &View, folded: &Folded, device: &DeviceId) -> bool {
-    let parts = folded.items.iter().flat_map(|item| item.asset.all_parts());
-    let mut own = parts.filter(|(_, blob)| blob.log.device == *device);
-    own.any(|(_, blob)| !view.peers.has_told_of(device, blob))
+/// Whether a device added a photo, and has not told since that it let it go. Who may not see it any more gives it to
+/// nobody.
+fn has_added<'a>(view: &View, items: impl IntoIterator<Item = &'a Item>, row: &DeviceRow) -> bool {
+    let items = items.into_iter();
+    let seen = items.filter(|item| view.may_hold_album(row, &item.key.album));
+    let parts = seen.flat_map(|item| item.asset.all_parts());
+    let mut own = parts.filter(|(_, blob)| blob.log.device == row.id);
+    own.any(|(_, blob)| !view.peers.has_told_of(&row.id, blob))
 }

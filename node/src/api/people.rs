@@ -96,7 +96,7 @@ pub(super) async fn device(doorway: &Doorway, node: &Node, body: &Value, answer:
                 return again(node, &view, row, body, answer).await;
             }
             let (row, called) = (owned(&view, body)?, pick::text(body, "device")?);
-            let loss = Loss::without(node, &view, [row.id].into()).await?;
+            let loss = Loss::without(node, &view, [row.id].into(), None).await?;
             let quoted = pick::quoted(called);
             let again = format!(
                 "heirloom device remove {quoted} --with-last-copies, or --lost if it is gone anyway"
@@ -251,7 +251,7 @@ async fn remove_person(node: &Node, view: &View, person: PersonId, body: &Value)
     own_or_admin(view, Some(person))?;
     leaves_an_admin(view, |row| row.person == Some(person))?;
     let theirs = view.others().filter(|row| row.person == Some(person));
-    let loss = Loss::without(node, view, theirs.map(|row| row.id).collect()).await?;
+    let loss = Loss::without(node, view, theirs.map(|row| row.id).collect(), None).await?;
     let name = view.person_name(&person);
     let again = format!(
         "heirloom people remove {} --with-last-copies",

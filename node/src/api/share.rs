@@ -6,7 +6,7 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{ApiError, Done, albums::managed, pick};
+use super::{ApiError, Done, albums::managed, last::Loss, pick};
 use crate::{
     node::Node,
     runtime::{SeenAlbum, View},
@@ -42,7 +42,7 @@ pub(super) async fn share(node: &Node, body: &Value) -> Done {
     Ok(told(&view, album, person, role))
 }
 
-/// `unshare`: an album for one person fewer.
+/// `unshare`: an album for one person fewer, unless their devices alone are known to have originals of it.
 pub(super) async fn unshare(node: &Node, body: &Value) -> Done {
     let view = node.view().await?;
     let (album, person) = whom(&view, body)?;
@@ -52,8 +52,19 @@ pub(super) async fn unshare(node: &Node, body: &Value) -> Done {
             "{name:?} in the album {album:?}"
         )));
     }
+    let theirs = view.others().filter(|row| row.person == Some(person));
+    let theirs = theirs.map(|row| row.id).collect();
+    let loss = Loss::without(node, &view, theirs, Some(album.id)).await?;
+    let again = format!(
+        "heirloom unshare {} {} --with-last-copies",
+        pick::quoted(pick::text(body, "album")?),
+        pick::quoted(pick::text(body, "person")?)
+    );
+    loss.allow_end(body, &view.person_name(&person), &again)?;
     set(node, album, person, Level::None).await?;
-    Ok(told(&view, album, person, "none"))
+    let mut told = told(&view, album, person, "none");
+    loss.tell(&mut told);
+    Ok(told)
 }
 
 fn whom<'a>(view: &'a View, body: &Value) -> Result<(&'a SeenAlbum, PersonId), ApiError> {

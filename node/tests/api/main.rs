@@ -13,6 +13,7 @@ mod clocks;
 mod copies;
 mod deletion;
 mod depots;
+mod endings;
 mod files;
 mod forks;
 mod gossip;

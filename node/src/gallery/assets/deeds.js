@@ -40,16 +40,22 @@ export async function trash(ids, album) {
   } catch (fault) { noticeFault(fault); return false; }
 }
 
-/** Removes a device or a person; where the last known originals would go as well, asks once more. Nothing, if that is not meant.
- *  @param {string} what @param {any} body @param {string} name @returns {Promise<any>} */
-export async function removeFromFamily(what, body, name) {
+/** Ends something; where originals would go or are nowhere, asks once more. Nothing, if that is not meant.
+ *  @param {string} what @param {any} body @param {string} title @param {string} yes @returns {Promise<any>} */
+export async function endAnyway(what, body, title, yes) {
   try {
     return await act(what, body);
   } catch (/** @type {any} */ fault) {
-    if (!fault.why || fault.why.id !== "last") throw fault;
-    const sure = await confirm({ title: t("last.ask", { name }), text: t("error.E-NOT-ALLOWED.last", { n: fault.why.n }), yes: t("last.yes"), danger: true });
+    const why = fault.why ? fault.why.id : "";
+    if (why !== "last" && why !== "nowhere") throw fault;
+    const sure = await confirm({ title, text: t(`error.E-NOT-ALLOWED.${why}`, { n: fault.why.n }), yes, danger: true });
     return sure ? act(what, { ...body, last: true }) : null;
   }
+}
+
+/** Removes a device or a person. @param {string} what @param {any} body @param {string} name @returns {Promise<any>} */
+export function removeFromFamily(what, body, name) {
+  return endAnyway(what, body, t("last.ask", { name }), t("last.yes"));
 }
 
 /** @param {string[]} ids @returns {Promise<boolean>} */

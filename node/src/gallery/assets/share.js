@@ -4,6 +4,7 @@ import { t, clean } from "./text.js";
 import { act, rows } from "./api.js";
 import { home } from "./home.js";
 import { askPerson } from "./pick.js";
+import { endAnyway } from "./deeds.js";
 import { invite } from "./invite.js";
 
 const ROLES = ["viewer", "contributor", "manager"];
@@ -19,9 +20,10 @@ export class Sharing extends Component {
   /** @param {any} album @param {any} one */
   async take(album, one) {
     const name = clean(one.name, 60);
-    const sure = await confirm({ title: t("share.take.ask", { name, album: clean(album.name, 60) }), text: t("share.take.text", { name }), yes: t("share.take"), danger: true });
+    const title = t("share.take.ask", { name, album: clean(album.name, 60) });
+    const sure = await confirm({ title, text: t("share.take.text", { name }), yes: t("share.take"), danger: true });
     if (!sure) return;
-    try { await act("unshare", { album: album.id, person: one.person }); notice(t("share.taken", { name })); } catch (fault) { noticeFault(fault); }
+    try { if (await endAnyway("unshare", { album: album.id, person: one.person }, title, t("share.take"))) notice(t("share.taken", { name })); } catch (fault) { noticeFault(fault); }
     this.again();
   }
   /** @param {any} album */

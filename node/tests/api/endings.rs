@@ -1,0 +1,83 @@
+//! Shares and albums that end while originals are out of reach, or would be then.
+
+use heirloom_protocol::op::Role;
+use serde_json::json;
+
+use crate::world::Home;
+
+/// Anna's album Summer, and Ben's phone with photos of his in it that nobody else has.
+async fn bens() -> (Home, Home) {
+    let home = Home::anna().await;
+    let ben = home.add_person("Ben", Role::Member).await;
+    let phone = home.join(ben, "phone").await;
+    for name in ["Summer", "Trip"] {
+        let create = json!({"do": "create", "name": name});
+        home.ask("album", create).await.done();
+        let share = json!({"album": name, "person": "Ben", "role": "contributor"});
+        home.ask("share", share).await.done();
+    }
+    phone.take_from(&home).await;
+    phone.add("Summer", "a.jpg", b"1").await;
+    phone.add("Summer", "b.jpg", b"2").await;
+    home.take_from(&phone).await;
+    (home, phone)
+}
+
+async fn people_of(home: &Home, album: &str) -> usize {
+    let told = home
+        .ask("album", json!({"do": "show", "album": album}))
+        .await;
+    told.of("album")[0]["people"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_share_is_not_ended_while_others_cannot_have_the_originals_but_from_there() {
+    let (home, phone) = bens().await;
+    home.add("Summer", "annas.jpg", b"3").await;
+    let unshare = json!({"album": "Summer", "person": "Ben"});
+    let refused = home.ask("unshare", unshare.clone()).await;
+    assert_eq!(refused.error(), ("E-NOT-ALLOWED", 1));
+    let last = refused.last();
+    assert_eq!(last["why"], json!({"id": "last", "n": 2}));
+    let message = last["message"].as_str().unwrap();
+    assert!(message.contains("the originals of 2 photos"), "{message}");
+    let safe = last["safe"].as_str().unwrap();
+    assert!(safe.contains("still shared"), "{safe}");
+    let hint = last["hint"].as_str().unwrap();
+    for words in [
+        "heirloom sync",
+        "wait",
+        "heirloom unshare \"Summer\" \"Ben\" --with-last-copies",
+    ] {
+        assert!(hint.contains(words), "{hint}");
+    }
+    assert_eq!(people_of(&home, "Summer").await, 2);
+    // Another album has none of them.
+    let other = json!({"album": "Trip", "person": "Ben"});
+    home.ask("unshare", other).await.done();
+
+    home.take_blobs_from(&phone).await;
+    let ended = home.ask("unshare", unshare).await;
+    assert_eq!(ended.done()["last"], 0);
+    assert_eq!(people_of(&home, "Summer").await, 1);
+}
+
+#[tokio::test]
+async fn a_share_is_ended_with_the_last_originals_where_that_is_said() {
+    let (home, phone) = bens().await;
+    // What is in another album of his is given from there.
+    phone.add("Trip", "b.jpg", b"2").await;
+    home.take_from(&phone).await;
+    let unshare = async |album: &str, last: bool| {
+        let body = json!({"album": album, "person": "Ben", "last": last});
+        home.ask("unshare", body).await
+    };
+    let refused = unshare("Summer", false).await;
+    assert_eq!(refused.last()["why"], json!({"id": "last", "n": 1}));
+    assert_eq!(unshare("Trip", false).await.done()["last"], 0);
+    // And from one that he may not see any more it is not.
+    let refused = unshare("Summer", false).await;
+    assert_eq!(refused.last()["why"], json!({"id": "last", "n": 2}));
+    assert_eq!(unshare("Summer", true).await.done()["last"], 2);
+    assert_eq!(people_of(&home, "Summer").await, 1);
+}
