@@ -240,11 +240,17 @@ pub(crate) enum AlbumAct {
     Leave {
         /// The album, by name or id
         album: String,
+        /// Leave it even where nobody is known to have an original of yours
+        #[arg(long)]
+        with_last_copies: bool,
     },
     /// Delete an album for everybody it is shared with
     Delete {
         /// The album, by name or id
         album: String,
+        /// Delete it even where nobody is known to have an original
+        #[arg(long)]
+        with_last_copies: bool,
     },
 }
 

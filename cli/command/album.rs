@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Talk, list};
+use super::{Talk, device, list};
 use crate::{
     args::{Album, AlbumAct},
     error::CliError,
@@ -11,22 +11,20 @@ use crate::{
 
 pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     match &args.act {
-        AlbumAct::Delete { album } => {
-            may("delete", album, talk).await?;
-            talk.sure(&format!(
-                "Delete the album {album} for everybody it is shared with?"
-            ))
-            .await?;
+        AlbumAct::Delete { album, .. } => {
+            let would = talk.may("album", body(&args.act)).await?;
+            let question = format!("Delete the album {album} for everybody it is shared with?");
+            device::ask_after(talk, lacking(&would), &question).await?;
         }
-        AlbumAct::Leave { album } => {
-            let asked = may("leave", album, talk).await?;
+        AlbumAct::Leave { album, .. } => {
+            let would = talk.may("album", body(&args.act)).await?;
+            let question = format!(
+                "Leave the album {album}? Only its managers can bring you back. \
+                 Photos of yours that are in no other album stay in your library."
+            );
             // Of one that is no longer shared nothing is left to lose.
-            if !asked.is("ended") {
-                talk.sure(&format!(
-                    "Leave the album {album}? Only its managers can bring you back. \
-                     Photos of yours that are in no other album stay in your library."
-                ))
-                .await?;
+            if !would.is("ended") {
+                device::ask_after(talk, lacking(&would), &question).await?;
             }
         }
         _ => {}
@@ -65,10 +63,14 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
     .await
 }
 
-/// Refuses before anybody is asked what would be refused after it.
-async fn may(act: &str, album: &str, talk: &mut Talk<'_>) -> Result<Line, CliError> {
-    let body = json!({"do": "may", "act": act, "album": album});
-    talk.answer("album", body, &mut super::unknown).await
+/// What goes out of sight with an album.
+fn lacking(would: &Line) -> Vec<String> {
+    let last = would.count("last");
+    let items = text::count(last, "item that is", "items that are");
+    let told = format!(
+        "No device is known to have the original of {items} in this album alone; what is said of them goes with it."
+    );
+    (last > 0).then_some(told).into_iter().collect()
 }
 
 fn body(act: &AlbumAct) -> Value {
@@ -79,8 +81,14 @@ fn body(act: &AlbumAct) -> Value {
         AlbumAct::Rename { album, name } => json!({"do": "rename", "album": album, "name": name}),
         AlbumAct::Add { album, ids } => json!({"do": "add", "album": album, "ids": ids}),
         AlbumAct::Remove { album, ids } => json!({"do": "remove", "album": album, "ids": ids}),
-        AlbumAct::Leave { album } => json!({"do": "leave", "album": album}),
-        AlbumAct::Delete { album } => json!({"do": "delete", "album": album}),
+        AlbumAct::Leave {
+            album,
+            with_last_copies,
+        } => json!({"do": "leave", "album": album, "last": with_last_copies}),
+        AlbumAct::Delete {
+            album,
+            with_last_copies,
+        } => json!({"do": "delete", "album": album, "last": with_last_copies}),
     }
 }
 
@@ -135,8 +143,8 @@ fn done(act: &AlbumAct, summary: &Line) -> Option<String> {
         AlbumAct::Leave { .. } if summary.is("ended") => {
             "That it is no longer shared with you is told no more; what you had added is in your library.".into()
         }
-        AlbumAct::Leave { album } => format!("Left the album {album}."),
-        AlbumAct::Delete { album } => format!("Deleted the album {album}."),
+        AlbumAct::Leave { album, .. } => format!("Left the album {album}."),
+        AlbumAct::Delete { album, .. } => format!("Deleted the album {album}."),
     };
     Some(text::plain(&said).into_owned())
 }

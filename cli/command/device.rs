@@ -69,6 +69,15 @@ pub(super) async fn ask(
             "Without {they} {photos} fewer copies than you want."
         ));
     }
+    ask_after(talk, told, question).await
+}
+
+/// Asks, once it is told what there is to know before.
+pub(super) async fn ask_after(
+    talk: &mut Talk<'_>,
+    mut told: Vec<String>,
+    question: &str,
+) -> Result<(), CliError> {
     // Who is not asked is told as well.
     if talk.ui.manner.yes {
         for told in told.drain(..) {

@@ -614,6 +614,27 @@ async fn who_ends_a_share_is_told_what_stays_with_whom() {
 }
 
 #[tokio::test]
+async fn what_goes_with_a_share_or_an_album_is_said() {
+    let summary = "{\"type\":\"summary\",\"v\":1,\"last\":2}\n";
+    let unshare = ["unshare", "A", "Ben", "--with-last-copies"];
+    let done = run(&unshare, NOBODY, &[("unshare", summary)]).await;
+    assert_eq!(done.asked[0].1["last"], true);
+    assert!(done.err.contains("the original of 2 items"), "{}", done.err);
+    for act in ["leave", "delete"] {
+        let line = ["album", act, "A", "--with-last-copies"];
+        let done = run(&line, typing("y\n"), &[("album", summary)]).await;
+        for (_, body) in &done.asked {
+            assert_eq!(body["last"], true, "{body}");
+        }
+        let told = format!("{}{}", done.out, done.err);
+        assert!(
+            told.contains("the original of 2 items that are in this album alone"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_node_says_besides_is_said_too() {
     let spoken = "{\"type\":\"note\",\"v\":1,\"text\":\"a note\"}\n{\"type\":\"hint\",\"v\":1,\"text\":\"do this\"}\n\
                   {\"type\":\"novelty\",\"v\":1,\"name\":\"new\"}\n{\"type\":\"summary\",\"v\":1}\n";

@@ -13,12 +13,13 @@ use super::{
     copy::copy_into,
     edits::ids,
     ended,
+    kept::Kept,
     pick::{self, name},
     share, trash,
     write::{Edits, tell_missing},
 };
 use crate::{
-    catalog::{self, Filter, Folded, items_in},
+    catalog::{self, Filter, Folded},
     node::Node,
     runtime::{SeenAlbum, View},
 };
@@ -217,16 +218,25 @@ async fn may(node: &Node, body: &Value) -> Done {
     {
         return Ok(json!({"album": album.id.to_string(), "ended": true}));
     }
-    let album = match act {
-        "leave" => left(&view, body)?,
-        "delete" => deleted(&view, body)?,
+    let kept = kept(node, &view, body, act).await?;
+    Ok(json!({"album": kept.album.to_string(), "last": kept.nowhere}))
+}
+
+/// What this person keeps of an album that they leave or delete, if they may.
+async fn kept(node: &Node, view: &View, body: &Value, act: &str) -> Result<Kept, ApiError> {
+    let (album, owner) = match act {
+        "leave" => (left(view, body)?, Some(view.person.ok_or_else(no_person)?)),
+        // Deleting an album deletes no photo: what is in no other album is kept in the library.
+        "delete" => (deleted(view, body)?, None),
         other => {
             return Err(ApiError::usage(&format!(
                 "nobody has to be asked about {other:?}"
             )));
         }
     };
-    Ok(json!({"album": album.id.to_string()}))
+    let kept = Kept::of(node, view, album.id, owner).await?;
+    kept.allow(view, body, act)?;
+    Ok(kept)
 }
 
 /// The album that is named, if this person may leave it.
@@ -247,49 +257,13 @@ async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
     if let Some(album) = pick::ended_album(&view, pick::text(body, "album")?) {
         return ended::leave(node, album).await;
     }
-    let album = left(&view, body)?;
     let me = view.person.ok_or_else(no_person)?;
-    let album = album.id;
-    let own = move |item: &catalog::Item| item.asset.owner() == Some(me);
-    let kept = keep_in_library(node, &view, album, own, answer).await?;
+    let kept = kept(node, &view, body, "leave").await?;
+    let (album, last) = (kept.album, kept.nowhere);
+    let kept = kept.keep(node, &view, answer).await?;
     node.ask(move |runtime| runtime.set_access(album, me, Level::None))
         .await??;
-    Ok(json!({"album": album.to_string(), "kept": kept}))
-}
-
-/// Puts what fits and is in sight in this album alone into this person's library, and tells of it;
-/// says how many that were. Durable when it returns.
-async fn keep_in_library(
-    node: &Node,
-    view: &View,
-    album: AlbumId,
-    fits: impl Fn(&catalog::Item) -> bool + Send + 'static,
-    answer: &Answer,
-) -> Result<u64, ApiError> {
-    let (store, seen) = (node.store().clone(), view.clone());
-    let only_there = node.blocking(move || {
-        let assets = catalog::read(&store, &seen)?;
-        let only_there = assets
-            .iter()
-            .filter(|folded| is_only_in(folded, album) && items_in(folded, &album).any(&fits));
-        Ok::<_, crate::store::StoreError>(only_there.collect::<Vec<_>>())
-    });
-    let only_there = only_there.await??;
-    if only_there.is_empty() {
-        return Ok(0);
-    }
-    let library = view
-        .library()
-        .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
-    let kept = copy_into(node, view, library.id, only_there).await?;
-    if kept.added > 0 {
-        let text = format!(
-            "Photos and videos that were in no other album are in your library now: {}.",
-            kept.added
-        );
-        answer.note(&text).await;
-    }
-    Ok(kept.added)
+    Ok(json!({"album": album.to_string(), "kept": kept, "last": last}))
 }
 
 /// A device that belongs to nobody, or to nobody any more.
@@ -313,18 +287,10 @@ fn deleted<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> 
 
 async fn delete(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
-    let album = deleted(&view, body)?;
-    let id = album.id;
-    // Deleting an album deletes no photo: what is in no other album is kept in the library.
-    let kept = keep_in_library(node, &view, id, |_| true, answer).await?;
-    node.ask(move |runtime| runtime.record_in_album(id, &[Op::CloseAlbum(())]))
+    let kept = kept(node, &view, body, "delete").await?;
+    let (album, last) = (kept.album, kept.nowhere);
+    let kept = kept.keep(node, &view, answer).await?;
+    node.ask(move |runtime| runtime.record_in_album(album, &[Op::CloseAlbum(())]))
         .await??;
-    Ok(json!({"album": id.to_string(), "kept": kept}))
-}
-
-/// Whether an asset is in an album, outside of its trash, and in sight nowhere else.
-fn is_only_in(folded: &Folded, album: AlbumId) -> bool {
-    let is_live = |item: &&catalog::Item| item.asset.trashed().is_none();
-    let mut live = folded.items.iter().filter(is_live);
-    items_in(folded, &album).any(|item| is_live(&item)) && live.all(|item| item.key.album == album)
+    Ok(json!({"album": album.to_string(), "kept": kept, "last": last}))
 }

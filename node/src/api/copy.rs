@@ -176,6 +176,25 @@ fn batch_up(
     Ok(true)
 }
 
+/// Whether an asset can be put into an album: its originals are here, or it lies in that album's trash.
+pub(super) fn can_copy(
+    held: &Held<'_>,
+    view: &View,
+    album: Option<AlbumId>,
+    folded: &Folded,
+) -> Result<bool, StoreError> {
+    let mut there = folded.items.iter();
+    if there.any(|item| Some(item.key.album) == album && may_decide(view, item)) {
+        return Ok(true);
+    }
+    for item in &folded.items {
+        if held.has_originals(item, folded.me)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 type Plan = (Copied, Vec<OpId>, Vec<Batch>);
 
 fn plan(store: &Store, view: &View, album: AlbumId, assets: Vec<Folded>) -> Result<Plan, ApiError> {

@@ -146,16 +146,23 @@ fn holders<'a>(view: &View, items: impl IntoIterator<Item = &'a Item>) -> BTreeS
 }
 
 /// Whether a photo's original is on no device of the family, as far as this one can know; it is not here.
+pub(super) fn is_nowhere(view: &View, folded: &Folded) -> bool {
+    who_may_have(view, folded).is_empty()
+}
+
+/// The other devices that have a photo's original, or may have it as far as this one can know.
 ///
 /// Who has added it, and who keeps everything, may have it before they have said so.
-pub(super) fn is_nowhere(view: &View, folded: &Folded) -> bool {
-    let may_have = |row: &DeviceRow| {
+pub(super) fn who_may_have(view: &View, folded: &Folded) -> BTreeSet<DeviceId> {
+    let may_have = |row: &&DeviceRow| {
         let keeps = row.policy == Policy::Archive
             && view.may_hold(row, folded)
             && !view.peers.has_told(&row.id);
         keeps || has_added(view, &folded.items, row)
     };
-    holders(view, &folded.items).is_empty() && !view.others().any(may_have)
+    let others = view.others().filter(may_have).map(|row| row.id);
+    let holders = holders(view, &folded.items).into_iter();
+    holders.chain(others).collect()
 }
 
 /// That originals are on no device of the family.
@@ -165,7 +172,7 @@ pub(super) fn problem(nowhere: u64) -> Option<Problem> {
         n => (format!("{n} photos"), "them"),
     };
     let text = format!(
-        "No device of the family is known to have the original of {of}; what is said of {they} stays, and the small pictures that are here. If a device that was removed still has {they}, export there (heirloom export DIR) and import here; a card or a backup does as well (heirloom import)."
+        "No device of the family is known to have the original of {of}; what is said of {they} stays, and the small pictures that are here. If a device that was removed, or may not see the album any more, still has {they}, export there (heirloom export DIR) and import here; a card or a backup does as well (heirloom import)."
     );
     (nowhere > 0).then(|| Problem::new("nowhere", json!({"n": nowhere}), text))
 }

@@ -28,6 +28,7 @@ mod import;
 mod invite;
 mod join;
 mod keep;
+mod kept;
 mod last;
 mod library;
 mod live;

@@ -1,9 +1,9 @@
 //! Shares and albums that end while originals are out of reach, or would be then.
 
-use heirloom_protocol::op::Role;
+use heirloom_protocol::op::{AlbumUse, Role};
 use serde_json::json;
 
-use crate::world::Home;
+use crate::world::{Home, Told, listed};
 
 /// Anna's album Summer, and Ben's phone with photos of his in it that nobody else has.
 async fn bens() -> (Home, Home) {
@@ -80,4 +80,90 @@ async fn a_share_is_ended_with_the_last_originals_where_that_is_said() {
     assert_eq!(refused.last()["why"], json!({"id": "last", "n": 2}));
     assert_eq!(unshare("Summer", true).await.done()["last"], 2);
     assert_eq!(people_of(&home, "Summer").await, 1);
+}
+
+async fn of_album(home: &Home, act: &str, last: bool) -> Told {
+    let body = json!({"do": act, "album": "Summer", "last": last});
+    home.ask("album", body).await
+}
+
+/// Refused because of so many photos of which nobody is known to have the original; asked about, just the same.
+async fn is_refused(home: &Home, act: &str, photos: u64) {
+    let may = json!({"do": "may", "act": act, "album": "Summer"});
+    for refused in [
+        home.ask("album", may).await,
+        of_album(home, act, false).await,
+    ] {
+        assert_eq!(refused.error(), ("E-NOT-ALLOWED", 1));
+        let last = refused.last();
+        assert_eq!(last["why"], json!({"id": "nowhere", "n": photos}));
+        let hint = last["hint"].as_str().unwrap();
+        let again = format!("heirloom album {act} \"Summer\" --with-last-copies");
+        for words in ["heirloom import", &again] {
+            assert!(hint.contains(words), "{hint}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_album_is_deleted_without_originals_that_nobody_has_where_that_is_said() {
+    for (act, body) in [
+        (
+            "unshare",
+            json!({"album": "Summer", "person": "Ben", "last": true}),
+        ),
+        (
+            "people",
+            json!({"do": "remove", "person": "Ben", "last": true}),
+        ),
+    ] {
+        let (home, _phone) = bens().await;
+        home.add("Summer", "annas.jpg", b"3").await;
+        // While a device may have them that can still give them, they are waited for, and it is named.
+        for last in [false, true] {
+            let refused = of_album(&home, "delete", last).await;
+            assert_eq!(refused.error(), ("E-TRY-LATER", 75));
+            let message = refused.last()["message"].as_str().unwrap();
+            assert!(message.contains("2 photos"), "{message}");
+            assert!(message.contains("phone"), "{message}");
+        }
+        home.ask(act, body).await.done();
+        is_refused(&home, "delete", 2).await;
+        assert_eq!(listed(&home, json!({"album": "Summer"})).await.len(), 3);
+
+        let deleted = of_album(&home, "delete", true).await;
+        assert_eq!(
+            (&deleted.done()["kept"], &deleted.done()["last"]),
+            (&json!(1), &json!(2))
+        );
+        assert_eq!(listed(&home, json!({"album": "Library"})).await.len(), 1);
+        assert_eq!(
+            of_album(&home, "delete", false).await.error(),
+            ("E-NOT-FOUND", 4)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_album_is_left_without_own_originals_that_nobody_has_where_that_is_said() {
+    let (home, phone) = bens().await;
+    let view = phone.node().await.view().await.unwrap();
+    let tablet = home.join(view.person.unwrap(), "tablet").await;
+    let cache = json!({"do": "policy", "device": "laptop", "policy": "cache"});
+    home.ask("device", cache).await.done();
+    tablet.take_from(&home).await;
+    let node = tablet.node().await;
+    let made = node.ask(|runtime| runtime.make_album("Library", AlbumUse::Library));
+    made.await.unwrap().unwrap();
+    let refused = of_album(&tablet, "leave", false).await;
+    assert_eq!(refused.error(), ("E-TRY-LATER", 75));
+    let lost = json!({"do": "remove", "device": "phone", "lost": true});
+    tablet.ask("device", lost).await.done();
+    is_refused(&tablet, "leave", 2).await;
+    let left = of_album(&tablet, "leave", true).await;
+    assert_eq!(left.done()["last"], 2);
+    assert_eq!(
+        of_album(&tablet, "leave", false).await.error(),
+        ("E-NOT-FOUND", 4)
+    );
 }

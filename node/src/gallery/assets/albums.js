@@ -6,6 +6,7 @@ import { home } from "./home.js";
 import { Timeline } from "./timeline.js";
 import { adding } from "./add.js";
 import { Sharing } from "./share.js";
+import { endAnyway } from "./deeds.js";
 
 /** The first photo of an album, as its cover. */
 class Cover extends Component {
@@ -99,9 +100,9 @@ export class Album extends Component {
   /** @param {"delete"|"leave"} how */
   async end(how) {
     const { album } = /** @type {any} */ (this.state);
-    const sure = await confirm({ title: t(`album.${how}.ask`, { album: albumName(album) }), text: t(`album.${how}.text`), yes: t(`album.${how}`), danger: true });
-    if (!sure) return;
-    try { await act("album", { do: how, album: album.id }); notice(t(`album.${how}.done`)); go("/albums"); } catch (fault) { noticeFault(fault); }
+    const [title, yes] = [t(`album.${how}.ask`, { album: albumName(album) }), t(`album.${how}`)];
+    if (!await confirm({ title, text: t(`album.${how}.text`), yes, danger: true })) return;
+    try { if (!await endAnyway("album", { do: how, album: album.id }, title, yes)) return; notice(t(`album.${how}.done`)); go("/albums"); } catch (fault) { noticeFault(fault); }
   }
   render() {
     const { album, span, fault } = /** @type {any} */ (this.state);

@@ -1,0 +1,168 @@
+//! What is in sight in one album alone: it is kept in the library when this person leaves or deletes that album.
+
+use std::collections::BTreeSet;
+
+use heirloom_protocol::id::{AlbumId, DeviceId, PersonId};
+use serde_json::Value;
+
+use super::{
+    Answer, ApiError,
+    copy::{can_copy, copy_into},
+    last::who_may_have,
+    pick::{self, flag},
+};
+use crate::{
+    catalog::{self, Folded, Held, Item, items_in},
+    forms::counted,
+    node::Node,
+    runtime::View,
+    store::{Store, StoreError},
+};
+
+/// Photos that are in one album alone.
+pub(super) struct Kept {
+    /// The album.
+    pub(super) album: AlbumId,
+    /// These can be put into the library.
+    found: Vec<Folded>,
+    /// The originals of so many are not here, and these devices may have them.
+    elsewhere: (u64, BTreeSet<DeviceId>),
+    /// So many originals are on no device of the family, as far as this one can know.
+    pub(super) nowhere: u64,
+}
+
+impl Kept {
+    /// Looks for them: all, or those of one person.
+    pub(super) async fn of(
+        node: &Node,
+        view: &View,
+        album: AlbumId,
+        owner: Option<PersonId>,
+    ) -> Result<Self, ApiError> {
+        let (store, view) = (node.store().clone(), view.clone());
+        let found = node.blocking(move || Self::find(&store, &view, album, owner));
+        Ok(found.await??)
+    }
+
+    fn find(
+        store: &Store,
+        view: &View,
+        album: AlbumId,
+        owner: Option<PersonId>,
+    ) -> Result<Self, StoreError> {
+        let held = Held::of(store);
+        let library = view.library().map(|library| library.id);
+        let mut kept = Self {
+            album,
+            found: Vec::new(),
+            elsewhere: (0, BTreeSet::new()),
+            nowhere: 0,
+        };
+        let fits = |item: &Item| owner.is_none() || item.asset.owner() == owner;
+        for folded in catalog::read(store, view)?.iter() {
+            if !is_only_in(&folded, album) || !items_in(&folded, &album).any(fits) {
+                continue;
+            }
+            if can_copy(&held, view, library, &folded)? {
+                kept.found.push(folded);
+                continue;
+            }
+            let devices = who_may_have(view, &folded);
+            if devices.is_empty() {
+                kept.nowhere += 1;
+            } else {
+                kept.elsewhere.0 += 1;
+                kept.elsewhere.1.extend(devices);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Refuses to leave or delete the album while originals are still to come here, and where nobody has them unless
+    /// that is meant.
+    ///
+    /// # Errors
+    ///
+    /// `E-TRY-LATER`, and `E-NOT-ALLOWED` with the number of photos in `why`.
+    pub(super) fn allow(&self, view: &View, body: &Value, act: &str) -> Result<(), ApiError> {
+        let (elsewhere, devices) = &self.elsewhere;
+        if *elsewhere > 0 {
+            return Err(to_come(view, *elsewhere, devices));
+        }
+        if self.nowhere == 0 || flag(body, "last") {
+            return Ok(());
+        }
+        let photos = counted(self.nowhere, "photo that is", "photos that are");
+        let they = if self.nowhere == 1 { "it" } else { "them" };
+        let called = pick::quoted(pick::text(body, "album")?);
+        Err(ApiError::not_allowed(&format!(
+            "no device of the family is known to have the originals of {photos} in this album alone"
+        ))
+        .safe("Nothing was changed.")
+        .why("nowhere", usize::try_from(self.nowhere).unwrap_or(usize::MAX))
+        .hint(format!(
+            "if a device that was removed or may not see the album any more, a card or a backup still has {they}, add {they} again first (heirloom import). To {act} the album without {they}: heirloom album {act} {called} --with-last-copies"
+        )))
+    }
+
+    /// Puts what was found into this person's library, and tells of it; says how many that were. Durable when it
+    /// returns.
+    pub(super) async fn keep(
+        self,
+        node: &Node,
+        view: &View,
+        answer: &Answer,
+    ) -> Result<u64, ApiError> {
+        if self.found.is_empty() {
+            return Ok(0);
+        }
+        let library = view
+            .library()
+            .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
+        let kept = copy_into(node, view, library.id, self.found).await?;
+        if kept.added > 0 {
+            let text = format!(
+                "Photos and videos that were in no other album are in your library now: {}.",
+                kept.added
+            );
+            answer.note(&text).await;
+        }
+        Ok(kept.added)
+    }
+}
+
+/// Whether an asset is in an album, outside of its trash, and in sight nowhere else.
+fn is_only_in(folded: &Folded, album: AlbumId) -> bool {
+    let is_live = |item: &&Item| item.asset.trashed().is_none();
+    let mut live = folded.items.iter().filter(is_live);
+    items_in(folded, &album).any(|item| is_live(&item)) && live.all(|item| item.key.album == album)
+}
+
+/// That originals are not here yet, and where they may be.
+fn to_come(view: &View, photos: u64, devices: &BTreeSet<DeviceId>) -> ApiError {
+    let names: Vec<_> = devices.iter().map(|id| view.device_name(id)).collect();
+    let (of, they) = match photos {
+        1 => (
+            "the original of 1 photo that is in this album alone is".to_owned(),
+            "it",
+        ),
+        n => (
+            format!("the originals of {n} photos that are in this album alone are"),
+            "they",
+        ),
+    };
+    let sync = match view.keeps {
+        true => "run heirloom sync",
+        false => {
+            "get each here (heirloom get ID), or let this one keep everything (heirloom device policy NAME archive) and run heirloom sync"
+        }
+    };
+    ApiError::try_later(&format!(
+        "{of} not on this device yet; {they} may be on: {}",
+        names.join(", ")
+    ))
+    .why("elsewhere", usize::try_from(photos).unwrap_or(usize::MAX))
+    .hint(format!(
+        "start that device and {sync}, then try again; if it is gone for good: heirloom device remove NAME --lost"
+    ))
+}
