@@ -240,7 +240,7 @@ pub(crate) enum AlbumAct {
     Leave {
         /// The album, by name or id
         album: String,
-        /// Leave it even where nobody is known to have an original of yours
+        /// Leave it without originals of yours that nobody gives you
         #[arg(long)]
         with_last_copies: bool,
     },

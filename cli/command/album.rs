@@ -22,9 +22,17 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
                 "Leave the album {album}? Only its managers can bring you back. \
                  Photos of yours that are in no other album stay in your library."
             );
-            // Of one that is no longer shared nothing is left to lose.
-            if !would.is("ended") {
-                device::ask_after(talk, lacking(&would), &question).await?;
+            match (would.is("ended"), would.count("away")) {
+                (false, _) => device::ask_after(talk, lacking(&would), &question).await?,
+                // Nothing is left to lose.
+                (true, 0) => {}
+                (true, away) => {
+                    let items = text::count(away, "item", "items");
+                    let question = format!(
+                        "Leave the album {album}, and look no more for what you had added and is not here: {items}?"
+                    );
+                    talk.sure(&question).await?;
+                }
             }
         }
         _ => {}
@@ -140,11 +148,21 @@ fn done(act: &AlbumAct, summary: &Line) -> Option<String> {
         AlbumAct::Rename { album, name } => format!("The album {album} is now called {name}."),
         AlbumAct::Add { album, ids } => format!("Put {} into {album}.", moved(ids)),
         AlbumAct::Remove { album, ids } => format!("Took {} out of {album}.", moved(ids)),
-        AlbumAct::Leave { .. } if summary.is("ended") => {
-            "That it is no longer shared with you is told no more; what you had added is in your library.".into()
-        }
+        AlbumAct::Leave { .. } if summary.is("ended") => left(summary.count("away")),
         AlbumAct::Leave { album, .. } => format!("Left the album {album}."),
         AlbumAct::Delete { album, .. } => format!("Deleted the album {album}."),
     };
     Some(text::plain(&said).into_owned())
+}
+
+/// What became of an album that is no longer shared.
+fn left(away: u64) -> String {
+    let told = "That it is no longer shared with you is told no more; what you had added is in your library";
+    match away {
+        0 => format!("{told}."),
+        _ => {
+            let items = text::count(away, "item", "items");
+            format!("{told}, without {items} that are looked for no more.")
+        }
+    }
 }

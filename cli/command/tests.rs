@@ -635,6 +635,19 @@ async fn what_goes_with_a_share_or_an_album_is_said() {
 }
 
 #[tokio::test]
+async fn who_leaves_an_ended_share_is_asked_only_where_something_is_given_up() {
+    let summary =
+        |away: u8| format!("{{\"type\":\"summary\",\"v\":1,\"ended\":true,\"away\":{away}}}\n");
+    let line = ["album", "leave", "A"];
+    let done = run(&line, NOBODY, &[("album", &summary(0))]).await;
+    assert!(done.out.ends_with("is in your library.\n"), "{}", done.out);
+    let done = run(&line, typing("n\n"), &[("album", &summary(2))]).await;
+    assert_eq!(done.end, Err("E-NOT-CONFIRMED".into()));
+    let done = run(&line, typing("y\n"), &[("album", &summary(2))]).await;
+    assert!(done.out.contains("without 2 items"), "{}", done.out);
+}
+
+#[tokio::test]
 async fn what_the_node_says_besides_is_said_too() {
     let spoken = "{\"type\":\"note\",\"v\":1,\"text\":\"a note\"}\n{\"type\":\"hint\",\"v\":1,\"text\":\"do this\"}\n\
                   {\"type\":\"novelty\",\"v\":1,\"name\":\"new\"}\n{\"type\":\"summary\",\"v\":1}\n";

@@ -216,7 +216,7 @@ async fn may(node: &Node, body: &Value) -> Done {
     if act == "leave"
         && let Some(album) = pick::ended_album(&view, pick::text(body, "album")?)
     {
-        return Ok(json!({"album": album.id.to_string(), "ended": true}));
+        return ended::may_leave(node, &view, album, body).await;
     }
     let kept = kept(node, &view, body, act).await?;
     Ok(json!({"album": kept.album.to_string(), "last": kept.nowhere}))
@@ -255,7 +255,7 @@ fn left<'a>(view: &'a View, body: &Value) -> Result<&'a SeenAlbum, ApiError> {
 async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
     let view = node.view().await?;
     if let Some(album) = pick::ended_album(&view, pick::text(body, "album")?) {
-        return ended::leave(node, album).await;
+        return ended::leave(node, &view, album, body).await;
     }
     let me = view.person.ok_or_else(no_person)?;
     let kept = kept(node, &view, body, "leave").await?;

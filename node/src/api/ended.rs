@@ -1,5 +1,7 @@
 //! Albums out of which somebody took this person: what they are told, and where what they added goes.
 
+mod away;
+
 use std::collections::BTreeSet;
 
 use heirloom_protocol::{
@@ -9,8 +11,9 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
+pub(super) use self::away::{Away, leave, may_leave};
 use super::{
-    ApiError, Done,
+    ApiError,
     copy::{Again, add_again},
     pick,
     problem::Problem,
@@ -52,22 +55,18 @@ pub(super) fn refusal(view: &View, album: &EndedAlbum) -> ApiError {
         .hint(REMEDY)
 }
 
-/// What ends the notice. Another album may have the name as well.
-fn dismissal(view: &View, album: &EndedAlbum) -> String {
-    let named = match pick::ended_album(view, &album.name) {
+/// What `album leave` finds it by. Another album may have the name as well.
+fn called(view: &View, album: &EndedAlbum) -> String {
+    match pick::ended_album(view, &album.name) {
         Some(named) if named.id == album.id => pick::quoted(&album.name),
         _ => album.id.short(),
-    };
-    format!("This notice ends with heirloom album leave {named}")
+    }
 }
 
-/// Leaves an album that is no longer shared with this person: they have read that, and its name is free. What
-/// they had added stays in their library.
-pub(super) async fn leave(node: &Node, album: &EndedAlbum) -> Done {
-    let (store, album) = (node.store().clone(), album.clone());
-    let id = album.id.to_string();
-    node.blocking(move || album.let_go(&store)).await??;
-    Ok(json!({"album": id, "kept": 0, "ended": true}))
+/// What ends the notice.
+fn dismissal(view: &View, album: &EndedAlbum) -> String {
+    let called = called(view, album);
+    format!("This notice ends with heirloom album leave {called}")
 }
 
 /// The line of an album in `album list`.
@@ -166,34 +165,6 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
 fn kept_of(batch: &[Item], again: &Again) -> Vec<AssetKey> {
     let all = batch.iter().filter(|_| again.lost == 0);
     all.map(|item| item.key).collect()
-}
-
-/// How many photos of such albums are in sight nowhere, and not on this device either.
-pub(super) fn away(store: &Store, view: &View) -> Result<u64, StoreError> {
-    let (held, mut contents) = (crate::catalog::Held::of(store), BTreeSet::new());
-    let library = view.library().map(|library| library.id);
-    for (key, asset) in taken(store)? {
-        let item = Item { key, asset };
-        let Some((content, library)) = item.content().zip(library) else {
-            continue;
-        };
-        let found = find(store, view, (library, key.album), content)?;
-        if matches!(found, Found::Nowhere) && !held.has_originals(&item, view.person)? {
-            contents.insert(content);
-        }
-    }
-    Ok(u64::try_from(contents.len()).unwrap_or(u64::MAX))
-}
-
-/// That they are not here.
-pub(super) fn problem_of(away: u64) -> Option<Problem> {
-    let text = match away {
-        1 => "1 photo that you had added to an album that is no longer shared with you is not here. Who promised you to keep it gives it to you until the promise ends, nobody else does. It comes into your library once one of them, or another device of yours that has it, is in reach, or when you import it again. Else ask for the album once more until it is here.".to_owned(),
-        _ => format!(
-            "{away} photos that you had added to albums that are no longer shared with you are not here. Who promised you to keep them gives them to you until the promise ends, nobody else does. They come into your library once one of them, or another device of yours that has them, is in reach, or when you import them again. Else ask for the album once more until they are here."
-        ),
-    };
-    (away > 0).then(|| Problem::new("unshared-away", json!({"n": away}), text))
 }
 
 /// What is to be done about each item.

@@ -51,7 +51,7 @@ struct Sums {
     /// Photos whose original no device of the family is known to have.
     nowhere: u64,
     /// Photos of albums that are no longer shared with this person, which are not here.
-    away: u64,
+    away: ended::Away,
     /// Bytes of the originals that are here, and how many photos of these too few others keep.
     here: (u64, u64),
     /// Items that are not in the trash, by album.
@@ -95,7 +95,7 @@ pub(super) async fn status(
     problems.extend(over_limit(&sums, &view, may_go));
     problems.extend(of_uploads(doorway, node).await);
     problems.extend(of_entries(sums.entries_lost));
-    let is_safe = sums.safe == sums.assets && sums.entries_lost == 0 && sums.away == 0;
+    let is_safe = sums.safe == sums.assets && sums.entries_lost == 0 && sums.away.count() == 0;
     let depots = super::depot::all(node).await?;
     // Where something has no second copy at all, that comes first.
     let has_copies = view.keeps && sums.assets > 0 && sums.only_here == 0;
@@ -111,7 +111,7 @@ pub(super) async fn status(
             "assets": sums.assets, "bytes": sums.bytes, "copies_wanted": view.copies_wanted,
             "archives": archives(&view),
             "safe": sums.safe, "unsafe": sums.assets - sums.safe, "only_here": sums.only_here,
-            "damaged": damaged, "lost": sums.lost, "nowhere": sums.nowhere, "away": sums.away,
+            "damaged": damaged, "lost": sums.lost, "nowhere": sums.nowhere, "away": sums.away.count(),
             "peers": peers, "depots": depots,
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": live.sending, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
@@ -214,7 +214,7 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
     let mut sums = Sums {
         entries_lost: entries_lost(store)?,
         gone: of_gone(store),
-        away: ended::away(store, view)?,
+        away: ended::Away::of(store, view)?,
         ..Sums::default()
     };
     let held = Held::of(store);
@@ -279,7 +279,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         problems.extend(of_only_here(sums.only_here, sums.unshared));
     }
     problems.extend(ended::problems(view));
-    problems.extend(ended::problem_of(sums.away));
+    problems.extend(sums.away.problem(view));
     problems.extend(of_devices(live, view));
     problems.extend(sums.bursts.iter().map(|burst| undo::problem(view, burst)));
     problems.extend(

@@ -17,6 +17,9 @@ async fn bens() -> (Home, Home) {
         home.ask("share", share).await.done();
     }
     phone.take_from(&home).await;
+    let node = phone.node().await;
+    let made = node.ask(|runtime| runtime.make_album("Library", AlbumUse::Library));
+    made.await.unwrap().unwrap();
     phone.add("Summer", "a.jpg", b"1").await;
     phone.add("Summer", "b.jpg", b"2").await;
     home.take_from(&phone).await;
@@ -152,9 +155,6 @@ async fn an_album_is_left_without_own_originals_that_nobody_has_where_that_is_sa
     let cache = json!({"do": "policy", "device": "laptop", "policy": "cache"});
     home.ask("device", cache).await.done();
     tablet.take_from(&home).await;
-    let node = tablet.node().await;
-    let made = node.ask(|runtime| runtime.make_album("Library", AlbumUse::Library));
-    made.await.unwrap().unwrap();
     let refused = of_album(&tablet, "leave", false).await;
     assert_eq!(refused.error(), ("E-TRY-LATER", 75));
     let lost = json!({"do": "remove", "device": "phone", "lost": true});
@@ -166,4 +166,60 @@ async fn an_album_is_left_without_own_originals_that_nobody_has_where_that_is_sa
         of_album(&tablet, "leave", false).await.error(),
         ("E-NOT-FOUND", 4)
     );
+}
+
+/// How many photos of ended shares are not here, and how many albums a device tells of as no longer shared.
+async fn away(home: &Home) -> (u64, usize) {
+    let told = home.ask("status", json!({})).await;
+    let away = told.of("status")[0]["away"].as_u64().unwrap();
+    let albums = home.ask("album", json!({"do": "list"})).await;
+    (away, albums.of("ended").len())
+}
+
+#[tokio::test]
+async fn what_an_ended_share_owes_is_looked_for_until_it_is_given_up() {
+    let (home, phone) = bens().await;
+    let view = phone.node().await.view().await.unwrap();
+    let tablet = home.join(view.person.unwrap(), "tablet").await;
+    phone.take_from(&home).await;
+    let node = phone.node().await;
+    node.ask(|runtime| runtime.tend()).await.unwrap().unwrap();
+    for other in [&phone, &home] {
+        tablet.take_from(other).await;
+    }
+    let unshare = json!({"album": "Summer", "person": "Ben", "last": true});
+    home.ask("unshare", unshare).await.done();
+    tablet.take_from(&home).await;
+    assert_eq!(away(&tablet).await, (2, 1));
+
+    let may = json!({"do": "may", "act": "leave", "album": "Summer"});
+    for refused in [
+        tablet.ask("album", may).await,
+        of_album(&tablet, "leave", false).await,
+    ] {
+        assert_eq!(refused.error(), ("E-NOT-ALLOWED", 1));
+        let last = refused.last();
+        assert_eq!(last["why"], json!({"id": "away", "n": 2}));
+        let hint = last["hint"].as_str().unwrap();
+        let again = "heirloom album leave \"Summer\" --with-last-copies";
+        for words in ["heirloom sync", again] {
+            assert!(hint.contains(words), "{hint}");
+        }
+    }
+    let status = tablet.ask("status", json!({})).await;
+    let problems = status.of("status")[0]["problems"].to_string();
+    assert!(problems.contains("--with-last-copies"), "{problems}");
+    assert_eq!(away(&tablet).await, (2, 1));
+
+    let left = of_album(&tablet, "leave", true).await;
+    assert_eq!(
+        (&left.done()["ended"], &left.done()["away"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(away(&tablet).await, (0, 0));
+    // On the device that has them they stay in the library, and are kept before the notice ends.
+    phone.take_from(&home).await;
+    assert_eq!(of_album(&phone, "leave", false).await.done()["away"], 0);
+    let library = json!({"album": "Library"});
+    assert_eq!(listed(&phone, library).await.len(), 2);
 }

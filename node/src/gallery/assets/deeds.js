@@ -40,14 +40,14 @@ export async function trash(ids, album) {
   } catch (fault) { noticeFault(fault); return false; }
 }
 
-/** Ends something; where originals would go or are nowhere, asks once more. Nothing, if that is not meant.
+/** Ends something; where originals would go, are nowhere or are still looked for, asks once more. Nothing, if that is not meant.
  *  @param {string} what @param {any} body @param {string} title @param {string} yes @returns {Promise<any>} */
 export async function endAnyway(what, body, title, yes) {
   try {
     return await act(what, body);
   } catch (/** @type {any} */ fault) {
     const why = fault.why ? fault.why.id : "";
-    if (why !== "last" && why !== "nowhere") throw fault;
+    if (!["last", "nowhere", "away"].includes(why)) throw fault;
     const sure = await confirm({ title, text: t(`error.E-NOT-ALLOWED.${why}`, { n: fault.why.n }), yes, danger: true });
     return sure ? act(what, { ...body, last: true }) : null;
   }
