@@ -230,10 +230,10 @@ fn read(path: &Path) -> Result<Table, ApiError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Table::new()),
-        Err(error) => return Err(ApiError::config_unread(error)),
+        Err(error) => return Err(ApiError::config_unread(path, error)),
     };
     text.parse()
-        .map_err(|error: toml::de::Error| ApiError::config(error.message()))
+        .map_err(|error| ApiError::config_line(&text, &error).in_config(path))
 }
 
 fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<(), ApiError> {
@@ -243,7 +243,7 @@ fn set(home: &Path, path: &Path, key: &Key, value: Option<Setting>) -> Result<()
         .entry(section)
         .or_insert_with(|| Setting::Table(Table::new()));
     let Some(section) = section.as_table_mut() else {
-        return Err(ApiError::config("a section is no table"));
+        return Err(ApiError::config(path, "a section is no table"));
     };
     match value {
         Some(value) => drop(section.insert(name.to_owned(), value)),

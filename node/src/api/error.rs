@@ -1,10 +1,12 @@
 //! What goes wrong, as people and scripts are told: what happened, what is safe, what to do.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::{
     runtime::RuntimeError,
-    store::{Damage, Refusal, StoreError},
+    store::{Damage, Refusal, StoreError, fs},
 };
 use heirloom_protocol::{crypto::words::WordsError, replica::WriteError};
 
@@ -75,6 +77,7 @@ impl ApiError {
             5,
             "Heirloom is not set up on this device yet",
         )
+        .safe("Nothing was changed.")
         .hint("heirloom init starts a family, heirloom join joins one")
     }
 
@@ -95,17 +98,45 @@ impl ApiError {
     }
 
     /// `config.toml` says what makes no sense.
-    pub fn config(what: &str) -> Self {
-        Self::usage(&format!("config.toml: {what}"))
-            .hint("mend the file by hand, or remove it to begin anew")
+    pub fn config(path: &Path, what: &str) -> Self {
+        Self::usage(&format!("{}: {what}", path.display()))
+            .safe("Your photos are untouched: this file holds settings alone.")
+            .hint("mend the file with an editor, or move it away: then the usual settings hold")
+    }
+
+    /// The same of a file that cannot be understood, with the line where that is.
+    pub fn config_line(text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let told = error.message();
+        Self::usage(&match before {
+            Some(before) => format!("line {}: {told}", before.matches('\n').count() + 1),
+            None => told.to_owned(),
+        })
+    }
+
+    /// What was found wrong, as of a `config.toml`.
+    #[must_use]
+    pub fn in_config(self, path: &Path) -> Self {
+        Self::config(path, &self.message)
     }
 
     /// `config.toml` cannot be read.
-    pub fn config_unread(error: std::io::Error) -> Self {
+    pub fn config_unread(path: &Path, error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::InvalidData => Self::config("it is no text (UTF-8)"),
-            _ => StoreError::from(error).into(),
+            std::io::ErrorKind::InvalidData => Self::config(path, "it is no text (UTF-8)"),
+            _ => StoreError::from(fs::at(path)(error)).into(),
         }
+    }
+
+    /// A file or folder that this account may not use, in the words of the system.
+    fn closed(text: &str) -> Self {
+        let what = text.rsplit_once(": ").map_or("a file", |(what, _)| what);
+        let message = format!(
+            "{what} belongs to another account, or may not be read and written by this one"
+        );
+        Self::new("E-IO", 1, message)
+            .safe("Nothing was changed; what lies there is as it was.")
+            .hint("if it is of Heirloom's home, give that folder back to the account that runs Heirloom: sudo chown -R ACCOUNT FOLDER, then chmod -R u+rwX FOLDER; else choose a place that you may write to")
     }
 
     /// The network does not come up.
@@ -118,7 +149,7 @@ impl ApiError {
 
     /// Nothing fits what was asked for.
     pub fn not_found(what: &str) -> Self {
-        Self::new("E-NOT-FOUND", 4, format!("there is no {what}"))
+        Self::new("E-NOT-FOUND", 4, format!("there is no {what}")).safe("Nothing was changed.")
     }
 
     /// More than one thing fits.
@@ -161,6 +192,7 @@ impl ApiError {
     /// Nobody answers.
     pub fn no_peer(message: &str) -> Self {
         Self::new("E-NO-PEER", 6, message)
+            .safe("Nothing was changed; your photos are where they were.")
             .hint("is the other device on, on the same network, and running: heirloom serve ?")
     }
 
@@ -183,12 +215,15 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotSetUp => Self::not_set_up(),
             StoreError::Locked => Self::new("E-LOCKED", 7, "another heirloom works on this home")
+                .safe("Nothing was changed; the other one goes on.")
                 .hint("wait for it to finish, or stop it"),
             StoreError::Newer { .. } | StoreError::NewerKey { .. } => Self::new("E-NEWER-FORMAT", 1, text)
                 .safe("Nothing was touched.")
                 .hint("update heirloom"),
             StoreError::Permissions { fix, .. } => {
-                Self::new("E-KEY-PERMISSIONS", 1, text).hint(fix)
+                Self::new("E-KEY-PERMISSIONS", 1, text)
+                    .safe("Nothing was changed; your photos are untouched. Whether somebody has read the keys cannot be known.")
+                    .hint(fix)
             }
             StoreError::OtherAccount { .. } => Self::new("E-OTHER-ACCOUNT", 1, text)
                 .safe("Nothing was touched.")
@@ -205,9 +240,14 @@ impl From<StoreError> for ApiError {
             StoreError::Damaged(Damage::Version { .. }) => Self::new("E-DAMAGED", 9, text)
                 .safe("Nothing was touched; your photos are not in this file.")
                 .hint("put the file back from a copy of the home; of this version it is one line: heirloom store 1"),
+            StoreError::Damaged(Damage::Value { .. } | Damage::Index { .. }) => Self::new("E-DAMAGED", 9, format!("the database of this home is {text}"))
+                .safe("Your photos are not in it: they lie encrypted in files of their own, and what was said of them in the logs.")
+                .hint("heirloom verify --repair has it made again from these"),
             StoreError::Damaged(_) => Self::new("E-DAMAGED", 9, text)
-                .hint("heirloom verify --read-data names everything that is damaged"),
+                .safe("Damaged bytes are never shown or sent as if they were good; all else is as it was.")
+                .hint("heirloom verify --read-data --repair names everything that is damaged, and gets again what another device has"),
             StoreError::Refused(Refusal::SetUp) => Self::already_set_up(),
+            StoreError::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied && text.contains(" (os error ") => Self::closed(&text),
             StoreError::Refused(_) | StoreError::Io(_) => Self::new("E-IO", 1, text)
                 .safe("Everything that was reported as done is safe.")
                 .hint("see that the folder is there, that the disk is connected and that you may write to it"),
@@ -241,6 +281,93 @@ impl From<WriteError> for ApiError {
                 .hint("everything is still here; run the command once more"),
             WriteError::Refused(_) => Self::new("E-DAMAGED", 9, error.to_string())
                 .hint("heirloom verify names what is wrong"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::store::Table;
+
+    fn told(error: StoreError) -> (&'static str, String, String, String) {
+        let error = ApiError::from(error);
+        let safe = error.safe.expect("what is safe");
+        let hint = error.hint.expect("what to do");
+        (error.id, error.message, safe, hint)
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_used_is_told_with_whose_it_is_to_be() {
+        let refused = || io::Error::from_raw_os_error(13);
+        for path in [
+            "/h/heirloom.redb",
+            "/h/keys/device.key",
+            "/h/logs/a: b/c.log",
+        ] {
+            let error = StoreError::from(fs::at(Path::new(path))(refused()));
+            let (id, message, safe, hint) = told(error);
+            let want = format!(
+                "{path} belongs to another account, or may not be read and written by this one"
+            );
+            assert_eq!((id, message), ("E-IO", want));
+            assert!(
+                safe.starts_with("Nothing was changed") && hint.contains("chown -R"),
+                "{safe} {hint}"
+            );
+        }
+        let config = ApiError::config_unread(Path::new("/h/config.toml"), refused());
+        assert!(
+            config
+                .message
+                .starts_with("/h/config.toml belongs to another account"),
+            "{config:?}"
+        );
+        // Keys that a store refuses are no file.
+        let (_, message, ..) = told(StoreError::Io(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "wrong keys",
+        )));
+        assert_eq!(message, "wrong keys");
+    }
+
+    #[test]
+    fn a_damaged_database_is_told_with_what_is_safe_and_what_to_do() {
+        let damage = Damage::Value {
+            table: Table::Assets,
+            key: Vec::new(),
+        };
+        let (id, message, safe, hint) = told(damage.into());
+        assert_eq!(
+            (id, message.as_str()),
+            (
+                "E-DAMAGED",
+                "the database of this home is damaged: a value in the table assets"
+            )
+        );
+        assert!(
+            safe.contains("lie encrypted in files of their own")
+                && hint.contains("verify --repair")
+        );
+    }
+
+    #[test]
+    fn every_error_of_the_contract_says_what_is_safe() {
+        let permissions = StoreError::Permissions {
+            path: "/h".into(),
+            mode: 0o755,
+            fix: "chmod".into(),
+        };
+        for error in [
+            ApiError::not_set_up(),
+            ApiError::not_found("album"),
+            ApiError::no_peer("nobody answers"),
+            StoreError::Locked.into(),
+            permissions.into(),
+        ] {
+            assert!(error.safe.is_some(), "{error:?}");
         }
     }
 }

@@ -61,6 +61,7 @@ async fn check(node: &Node, words: &str) -> Done {
     if standing.kit.is_none() {
         return Err(
             ApiError::new("E-NOT-FOUND", 4, "there are no recovery words for you yet")
+                .safe("Nothing was changed.")
                 .hint("heirloom recovery replace makes them"),
         );
     }

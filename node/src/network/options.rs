@@ -8,7 +8,6 @@ use super::pace::Rates;
 use crate::{
     api::ApiError,
     net::{Address, Range, Reach, Relaying, Remote},
-    store::StoreError,
 };
 
 /// Largest file of settings that is read.
@@ -104,19 +103,20 @@ impl NetworkOptions {
         let path = home.join("config.toml");
         match std::fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(StoreError::Io(error).into()),
+            Err(error) => return Err(ApiError::config_unread(&path, error)),
             Ok(meta) if meta.len() > CONFIG_BYTES => {
-                return Err(ApiError::config("the file is too large"));
+                return Err(ApiError::config(&path, "the file is too large"));
             }
             Ok(_) => {}
         }
-        let text = std::fs::read_to_string(&path).map_err(ApiError::config_unread)?;
-        Self::parse(&text)
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|error| ApiError::config_unread(&path, error))?;
+        Self::parse(&text).map_err(|error| error.in_config(&path))
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let config: Config =
-            toml::from_str(text).map_err(|error| ApiError::config(error.message()))?;
+            toml::from_str(text).map_err(|error| ApiError::config_line(text, &error))?;
         let Section {
             listen,
             port,
@@ -274,6 +274,26 @@ mod tests {
             "[",
         ] {
             assert_eq!(NetworkOptions::parse(wrong).unwrap_err().id, "E-USAGE");
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_with_its_name_its_line_and_what_to_do() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config.toml");
+        for (text, what) in [
+            ("[network]\nport = 4001\ndiscovery = maybe\n", "line 3: "),
+            (
+                "[network]\nlisten = [\"localhost\"]\n",
+                "\"localhost\" is no address",
+            ),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = NetworkOptions::of_home(home.path()).unwrap_err();
+            let begins = format!("{}: {what}", path.display());
+            assert!(error.message.starts_with(&begins), "{}", error.message);
+            assert!(error.safe.unwrap().contains("photos are untouched"));
+            assert!(error.hint.unwrap().starts_with("mend the file"));
         }
     }
 

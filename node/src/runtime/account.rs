@@ -58,16 +58,17 @@ impl Bounds {
     ///
     /// `E-USAGE` for a file or a size that cannot be read as such.
     pub fn of_home(home: &Path) -> Result<Self, ApiError> {
-        match std::fs::read_to_string(home.join("config.toml")) {
-            Ok(text) => Self::parse(&text),
+        let path = home.join("config.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map_err(|error| error.in_config(&path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(ApiError::config_unread(error)),
+            Err(error) => Err(ApiError::config_unread(&path, error)),
         }
     }
 
     fn parse(text: &str) -> Result<Self, ApiError> {
         let config: Config =
-            toml::from_str(text).map_err(|error| ApiError::config(error.message()))?;
+            toml::from_str(text).map_err(|error| ApiError::config_line(text, &error))?;
         let size = |text: Option<String>| text.map(|text| bytes(&text)).transpose();
         Ok(Self {
             all: size(config.keeper.quota)?,
