@@ -5,7 +5,7 @@ use std::path::Path;
 use heirloom_protocol::{id::DeviceId, op::DeviceKind};
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Done, Doorway, away, live::Live, past};
+use super::{Answer, Done, Doorway, away, live::Live, past};
 use crate::{
     forms::counted,
     network::NetworkOptions,
@@ -14,6 +14,7 @@ use crate::{
     store::Store,
 };
 
+mod clock;
 mod ways;
 
 /// Free bytes below which a disk is nearly full.
@@ -88,7 +89,7 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
             checks
         })
         .await?;
-    checks.push(clock(node).await?);
+    checks.push(clock::check(node, &view).await?);
     checks.push(settings(doorway.home(), &live));
     let (own, others) = (ways::Own::of(&live), ways::Other::all(&live, &view));
     let now = node.clock().now().0;
@@ -250,62 +251,6 @@ fn files(store: &Store) -> Check {
     )
 }
 
-async fn clock(node: &Node) -> Result<Check, ApiError> {
-    let ahead = node
-        .ask(|runtime| {
-            let now = runtime.now();
-            let logs = runtime.replica().logs();
-            let held = logs.filter(|(_, state)| state.hlc().is_held(now));
-            held.map(|(log, state)| (state.hlc(), log.device)).max()
-        })
-        .await?;
-    let view = node.view().await?;
-    let Some((hlc, device)) = ahead else {
-        let odd = node.ask(|runtime| runtime.odd_clocks()).await??;
-        let furthest = odd
-            .into_iter()
-            .max_by_key(|(_, clocks)| clocks.theirs.abs_diff(clocks.ours));
-        if let Some((device, clocks)) = furthest {
-            return Ok(other_clock(&view, &device, clocks.theirs, clocks.ours));
-        }
-        let is_alone = others(&view).next().is_none();
-        return Ok(match is_alone {
-            true => Check::well("clock", "there is no other device to compare it with"),
-            false => Check::well("clock", "it agrees with the other devices"),
-        });
-    };
-    let now = node.clock().now().0;
-    Ok(if device == view.device {
-        let by = span(hlc.time().0.saturating_sub(now));
-        Check::wrong(
-            "clock",
-            format!("this device wrote things {by} in the future"),
-            "set the clock: what it wrote counts from then on",
-        )
-    } else {
-        other_clock(&view, &device, hlc.time().0, now)
-    })
-}
-
-fn other_clock(view: &View, device: &DeviceId, theirs: u64, ours: u64) -> Check {
-    let (name, by) = (view.device_name(device), span(theirs.abs_diff(ours)));
-    let message = match theirs > ours {
-        true => format!("the clock of {name} is {by} ahead of this one's"),
-        false => format!("the clock of {name} is {by} behind this one's"),
-    };
-    let remedy = "look which of the two is wrong, and set it";
-    Check::wrong("clock", message, remedy)
-}
-
-/// So many milliseconds, in the unit that people would use.
-fn span(ms: u64) -> String {
-    match ms / 60_000 {
-        minutes @ ..120 => counted(minutes, "minute", "minutes"),
-        minutes @ 120..2880 => counted(minutes / 60, "hour", "hours"),
-        minutes => counted(minutes / 1440, "day", "days"),
-    }
-}
-
 fn settings(home: &Path, live: &Live) -> Check {
     let read = NetworkOptions::of_home(home);
     match read.and_then(|options| Bounds::of_home(home).map(|_| options)) {
@@ -317,11 +262,7 @@ fn settings(home: &Path, live: &Live) -> Check {
                 Some("start it anew: settings hold from its next start on".into()),
             ),
         },
-        Err(error) => Check::wrong(
-            "settings",
-            error.message,
-            "mend config.toml by hand, or remove it to begin anew",
-        ),
+        Err(error) => Check::wrong("settings", error.message, error.hint.unwrap_or_default()),
     }
 }
 

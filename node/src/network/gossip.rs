@@ -64,8 +64,21 @@ impl Network {
 
     /// Signs where this node is now and tells every session.
     pub(super) async fn tell_own_beacon(&self) {
+        if let Some(beacon) = self.signed_beacon().await {
+            self.tell_gossip(None, &beacon);
+        }
+    }
+
+    /// The same for one device, which may have heard as much before today: but for the time.
+    pub(super) async fn tell_beacon_to(&self, to: DeviceId) {
+        if let Some(beacon) = self.signed_beacon().await {
+            self.tell(|device| (*device == to).then(|| Input::Gossip(beacon.clone())));
+        }
+    }
+
+    async fn signed_beacon(&self) -> Option<Gossip> {
         if self.0.kit.is_some() {
-            return;
+            return None;
         }
         let (addrs, relays) = (self.beacon_addresses(), self.net().relays());
         let signed = self
@@ -75,9 +88,7 @@ impl Network {
                 runtime.own_beacon(&addrs)
             })
             .await;
-        if let Ok(Some(beacon)) = signed {
-            self.tell_gossip(None, &beacon);
-        }
+        signed.ok().flatten()
     }
 
     /// Tells every session when this device becomes full, or is no longer so, and signs it: the word lasts

@@ -475,6 +475,7 @@ impl Network {
                     self.call_again();
                 }
             }
+            News::OddClock(device) => self.tell_beacon_to(device).await,
         }
         self.stir();
     }

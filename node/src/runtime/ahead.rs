@@ -17,7 +17,7 @@ use super::{Runtime, RuntimeError, load::entry_of};
 /// right now, and not the other way round: a device without a battery may lose some hours.
 const AHEAD_MS: u64 = 24 * 3600 * 1000;
 /// A clock before 2026 was never set.
-const PLAUSIBLE_MS: u64 = 1_767_225_600_000;
+pub(super) const PLAUSIBLE_MS: u64 = 1_767_225_600_000;
 /// Changes said again in one entry, which has room for as many of the longest.
 const OPS: usize = limits::ENTRY_BYTES / (2 * limits::TEXT_BYTES);
 

@@ -101,6 +101,7 @@ pub(crate) use self::{
     heal::Kept,
     hold::Leaving,
     missed::Missing,
+    odd::Clocks,
     seen::{Met, came_in, met, note_came_in, note_met, note_seen, note_turned_away, turned_away},
     settled::{confirm_kit, confirmed_kit, want_copies},
     used::{forget_used, note_used, used},
@@ -144,6 +145,8 @@ pub enum News {
     Peers,
     /// A device passed on what another one signed, and others have not heard it.
     Gossip(DeviceId, Gossip),
+    /// A device signed a time that is not the one here: it is to hear what the time is here.
+    OddClock(DeviceId),
 }
 
 /// What the thread owns.

@@ -1,4 +1,4 @@
-//! Whose clock shows another time than this device's, by what a device signs of itself as it connects.
+//! What the clocks of other devices show, by what a device signs of itself as it connects.
 //!
 //! ```text
 //! clock/ device[32]    what it showed, and what the clock here showed then
@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 use heirloom_protocol::{id::DeviceId, limits, time::Hlc, wire};
 use serde::{Deserialize, Serialize};
 
-use super::{Runtime, RuntimeError};
+use super::{News, Runtime, RuntimeError, ahead::PLAUSIBLE_MS};
 use crate::store::{Batch, Table};
 
 const PREFIX: &[u8] = b"clock/";
@@ -28,15 +28,21 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    fn is_odd(self) -> bool {
+    /// Whether they show other times.
+    pub(crate) fn is_odd(self) -> bool {
         self.theirs.abs_diff(self.ours) > limits::CLOCK_AHEAD_MS
     }
 
-    /// Whether both are as far from each other as those, within a minute.
+    /// By how much the other one is ahead.
+    pub(crate) fn ahead(self) -> i128 {
+        i128::from(self.theirs) - i128::from(self.ours)
+    }
+
+    /// Whether they say nothing that those did not say: both are right, or as far from each other within a minute.
     fn is_like(self, other: Self) -> bool {
-        let between = |clocks: Self| i128::from(clocks.theirs) - i128::from(clocks.ours);
         let is_late = self.ours.abs_diff(other.ours) > TOLD_MS / 30;
-        !is_late && between(self).abs_diff(between(other)) < 60_000
+        let is_as_far = self.ahead().abs_diff(other.ahead()) < 60_000;
+        !is_late && (is_as_far || !(self.is_odd() || other.is_odd()))
     }
 }
 
@@ -45,7 +51,9 @@ fn key(device: &DeviceId) -> Vec<u8> {
 }
 
 impl Runtime {
-    /// Compares what another device says the time is with the clock here. Durable when it returns.
+    /// Compares what another device says the time is with the clock here, which takes the place of what was seen
+    /// before. One that shows another time, or did, is told what this one shows: it may be the wrong one. Durable when it
+    /// returns.
     pub(super) fn compare_clocks(
         &mut self,
         device: DeviceId,
@@ -56,35 +64,40 @@ impl Runtime {
             ours: self.now().0,
         };
         let before = self.store.get(Table::Peers, &key(&device))?;
-        let before = before.map(|row| wire::decode_row::<Clocks>(&row).ok());
-        let mut batch = Batch::default();
-        match (clocks.is_odd(), before) {
-            (true, Some(Some(before))) if clocks.is_like(before) => return Ok(()),
-            (true, _) => batch
-                .puts
-                .push((Table::Peers, key(&device), wire::encode(&clocks))),
-            (false, Some(_)) => batch.deletes.push((Table::Peers, key(&device))),
-            (false, None) => return Ok(()),
+        let before = before.and_then(|row| wire::decode_row::<Clocks>(&row).ok());
+        if before.is_some_and(|before| clocks.is_like(before)) {
+            return Ok(());
         }
-        self.store.commit(&batch)?;
+        self.store.commit(&Batch {
+            puts: vec![(Table::Peers, key(&device), wire::encode(&clocks))],
+            ..Batch::default()
+        })?;
+        if clocks.is_odd() || before.is_some_and(Clocks::is_odd) {
+            self.news.push(News::OddClock(device));
+        }
         Ok(())
     }
 
-    /// The live devices whose clock lately showed another time.
-    pub(crate) fn odd_clocks(&self) -> Result<BTreeMap<DeviceId, Clocks>, RuntimeError> {
+    /// What the clocks of live devices showed, as far as they were seen lately.
+    pub(crate) fn clocks_seen(&self) -> Result<BTreeMap<DeviceId, Clocks>, RuntimeError> {
         let now = self.now().0;
-        let mut odd = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         self.store.scan(Table::Peers, PREFIX, |key, row| {
             let device = key.strip_prefix(PREFIX).and_then(|id| id.try_into().ok());
             let row = row.ok();
             let clocks = row.and_then(|row| wire::decode_row::<Clocks>(&row).ok());
             let found = device.map(DeviceId).zip(clocks);
-            odd.extend(found.filter(|(device, clocks)| {
+            seen.extend(found.filter(|(device, clocks)| {
                 let is_fresh = clocks.ours.abs_diff(now) < TOLD_MS;
                 is_fresh && self.replica.control().is_live(device)
             }));
             ControlFlow::Continue(())
         })?;
-        Ok(odd)
+        Ok(seen)
+    }
+
+    /// Whether the system's clock shows a time before this program was made.
+    pub(crate) fn is_clock_unset(&self) -> bool {
+        self.clock.now().0 < PLAUSIBLE_MS
     }
 }

@@ -271,3 +271,45 @@ async fn a_keeper_that_is_off(off: i64) {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_clock_is_off_is_told_so_and_once_it_is_right_nobody_names_it() {
+    let (home, phone) = two().await;
+    phone.set_clock(START).await;
+    let photo = add(&home, "a.jpg", 1_000).await;
+    let laptop = home.serve().await;
+    phone.stay_here();
+    phone.knows(&laptop).await;
+    // They meet until both say what is awaited.
+    let meet_until = async |on_laptop: &str, on_phone: &str| {
+        let mut said = (String::new(), String::new());
+        for _ in 0..20 {
+            phone.ask("sync", json!({})).await.done();
+            said = (clocks(&home).await, clocks(&phone).await);
+            if said.0.contains(on_laptop) && said.1.contains(on_phone) {
+                return;
+            }
+        }
+        panic!("{said:?}");
+    };
+    const WELL: &str = "it agrees with the other devices";
+    meet_until(WELL, WELL).await;
+    // What the laptop said of itself that day the phone has heard: all but the time.
+    phone.set_clock(START + 20 * YEAR).await;
+    say(&phone, &photo, "from the future").await;
+    meet_until(
+        "the clock of phone is 20 years ahead of this one's",
+        "the clock of laptop is 20 years behind this one's",
+    )
+    .await;
+    phone.set_clock(START + MINUTE).await;
+    let said = clocks(&phone).await;
+    let wrote = "this device wrote things 20 years in the future";
+    assert!(said.contains(wrote), "{said}");
+    upkeep::round(&phone.node().await).await.unwrap();
+    meet_until(WELL, WELL).await;
+    phone.set_clock(START - 20 * YEAR).await;
+    let said = clocks(&phone).await;
+    assert!(said.contains("this computer's clock shows 2007-"), "{said}");
+    laptop.stop().await;
+}

@@ -8,7 +8,7 @@ use heirloom_protocol::{
     op::{DeviceKind, Policy},
 };
 
-use super::{Check, others, span};
+use super::{Check, clock::span, others};
 use crate::{
     api::live::{Live, Reached},
     forms::counted,

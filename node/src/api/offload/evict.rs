@@ -79,7 +79,7 @@ pub(crate) async fn keep_within_limit(node: Node, network: Network, ending: Canc
             match told {
                 // Time alone changes what is promised and what is in use.
                 Err(_) | Ok(Err(RecvError::Lagged(_))) => break,
-                Ok(Ok(News::Gossip(..) | News::Renamed(_))) => {}
+                Ok(Ok(News::Gossip(..) | News::Renamed(_) | News::OddClock(_))) => {}
                 Ok(Ok(_)) => break,
                 Ok(Err(RecvError::Closed)) => return,
             }

@@ -125,7 +125,7 @@ impl Due {
             News::Entries(..) => self.view = true,
             News::Blobs(_) | News::Dropped(_) => self.blobs = true,
             News::Renamed(_) => self.all = true,
-            News::Gossip(..) => {}
+            News::Gossip(..) | News::OddClock(_) => {}
         }
     }
 
