@@ -88,9 +88,74 @@ fn a_log_that_is_gone_or_short_is_missed_until_another_device_brings_it_back() {
         assert_eq!(laptop.assets().len(), PHOTOS);
         let (problems, exit) = problems(&laptop);
         assert_eq!(exit, 0, "{problems:?}");
+        // A file was missing: that is not a home from an older backup.
+        let told = problems.iter().map(|problem| problem["id"].to_string());
+        let told: Vec<_> = told.collect();
+        assert!(!told.iter().any(|id| id.contains("restored")), "{told:?}");
+        assert!(notes(&laptop).contains(&"log-back".to_owned()));
         laptop.is_whole();
     }
     laptop.never_panicked();
+}
+
+/// The ids of what `status` notes.
+fn notes(device: &Device) -> Vec<String> {
+    let status = device.ok(&["status"]);
+    let notes = status[0]["note_details"].as_array().expect("a list");
+    let ids = notes.iter().map(|note| note["id"].as_str().expect("an id"));
+    ids.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_database_that_was_made_again_says_that_copies_are_to_be_shown_anew() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    let safe = |device: &Device| device.ok(&["status"])[0]["safe"].clone();
+    let meet = || {
+        let node = pi.serve();
+        laptop.know_only(&node.addresses()[0]);
+        laptop.ok(&["sync"]);
+        node.stop();
+    };
+    let until_shown = || {
+        for _ in 0..50 {
+            if safe(&laptop) == PHOTOS {
+                return;
+            }
+            meet();
+        }
+        panic!("it was never shown");
+    };
+    until_shown();
+    assert_eq!(notes(&laptop), ["one-home"]);
+    fs::remove_file(laptop.home.join("heirloom.redb")).expect("a database");
+    // A second look knows no less than the first.
+    for _ in 0..2 {
+        assert_eq!(safe(&laptop), 0);
+        assert!(notes(&laptop).contains(&"shown-again".to_owned()));
+    }
+    until_shown();
+    assert_eq!(notes(&laptop), ["one-home"]);
+
+    // The key of the database is replaced, and with it the database: no photo lies under it.
+    let key = laptop.home.join("keys/store.key");
+    let mut bytes = fs::read(&key).expect("a key");
+    bytes[60] ^= 1;
+    fs::write(&key, bytes).expect("one bit");
+    let status = laptop.ok(&["status"]);
+    let details = status[0]["problem_details"].to_string();
+    assert!(!details.contains("home-damaged"), "{details}");
+    let told = status[0]["notes"].to_string();
+    assert!(
+        told.contains("store.key") && told.contains("nothing of them is lost"),
+        "{told}"
+    );
+    assert!(
+        told.contains("has to be shown anew") && told.contains(": pi (heirloom"),
+        "{told}"
+    );
+    assert_eq!(laptop.assets().len(), PHOTOS);
+    laptop.is_whole();
 }
 
 #[test]

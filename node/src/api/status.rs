@@ -1,5 +1,6 @@
 //! `status`: what is safe, what is not, who is connected and what is moving.
 
+mod came_back;
 mod spread;
 mod waiting;
 mod words;
@@ -100,7 +101,8 @@ pub(super) async fn status(
     // Where something has no second copy at all, that comes first.
     let has_copies = view.keeps && sums.assets > 0 && sums.only_here == 0;
     let note = has_copies.then(|| spread::note(&view, &live, depots.len()));
-    let notes: Vec<_> = note.flatten().into_iter().collect();
+    let mut notes = came_back::notes(node, &view, sums.assets - sums.safe).await?;
+    notes.extend(note.flatten());
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
         .line(&json!({
@@ -372,8 +374,9 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
         problems.push(Problem::new("keeper-full", json!({}), text));
     }
     let opened = node.store().opened();
-    if !opened.damages.is_empty() || !opened.stranded.is_empty() {
-        let text = "Damage was found when the home was opened: heirloom verify names it.";
+    let mut damages = opened.damages.iter();
+    if damages.any(|damage| !came_back::is_of_key(damage)) || !opened.stranded.is_empty() {
+        let text = "Damage was found when the home was opened. What is whole stays in use, and nothing damaged is shown or sent as if it were good: heirloom verify --read-data --repair names the damage, and gets again what another device has.";
         problems.push(Problem::new("home-damaged", json!({}), text));
     }
     problems

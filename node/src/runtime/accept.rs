@@ -55,7 +55,7 @@ impl Runtime {
             verdicts.push(verdict);
         }
         if !stage.logs.is_empty() || !stage.rebuild.is_empty() {
-            let signs = self.signs_in(&stage.fresh);
+            let signs = self.signs_in(&stage.fresh, &lost);
             let logs = stage.fresh.iter().map(log_of);
             self.has_unvouched |= logs.into_iter().any(|log| self.replica.is_forked(&log));
             self.finish(stage)?;

@@ -142,6 +142,7 @@ impl Runtime {
             has_unvouched: false,
         };
         runtime.fill_and_mend()?;
+        runtime.note_made_anew()?;
         (runtime.is_stale, runtime.is_filled) = (false, true);
         Ok(runtime)
     }

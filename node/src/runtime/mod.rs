@@ -9,6 +9,7 @@ mod account;
 mod admit;
 mod ahead;
 mod album;
+mod anew;
 mod asset;
 mod audit;
 mod blame;

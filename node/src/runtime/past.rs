@@ -1,12 +1,16 @@
 //! Devices whose past came back: a home restored from an older copy, or one that was copied and
 //! runs twice. What was noticed is kept, so that people are told what happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use heirloom_protocol::{
     id::{DeviceId, LogId, SpaceId},
     log::entry::Entry,
     op::Policy,
+    replica::log_of,
     time::Hlc,
     wire,
 };
@@ -16,6 +20,8 @@ use super::{Runtime, RuntimeError};
 use crate::store::{Batch, StoreError, Table};
 
 const PREFIX: &[u8] = b"past/";
+/// The row that says when entries of this device came back whose file was missing, Unix milliseconds, and how many.
+const BACK: &[u8] = b"log-back";
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// How long after it was noticed last people are told of it.
 const TOLD_MS: u64 = 30 * DAY_MS;
@@ -46,6 +52,8 @@ pub struct Past {
 pub(super) struct Signs {
     /// Entries of this device that were not here.
     came_back: u64,
+    /// The same, where it is known that they were here and that their file is gone.
+    found_again: u64,
     /// The incarnation under which it writes, if some of them stand in its log.
     outgrown: Option<u64>,
     /// Devices of which an older incarnation grew.
@@ -58,15 +66,25 @@ fn key(device: &DeviceId) -> Vec<u8> {
 
 impl Runtime {
     /// Looks for signs of a second past in entries that a peer sent and the replica has taken.
-    pub(super) fn signs_in(&self, entries: &[Entry]) -> Signs {
+    ///
+    /// `lost` is what is known to have been here: that it comes back says nothing of a second past.
+    pub(super) fn signs_in(&self, entries: &[Entry], lost: &[(LogId, Range<u32>)]) -> Signs {
         let mut signs = Signs::default();
         let mut latest: BTreeMap<(SpaceId, DeviceId, u64), Hlc> = BTreeMap::new();
-        for header in entries.iter().map(Entry::header) {
+        for entry in entries {
+            let header = entry.header();
             let log = (header.space, header.device, header.inc);
             let last = latest.entry(log).or_default();
             *last = header.hlc.max(*last);
             if header.device == self.device() {
-                signs.came_back += 1;
+                let (named, kept) = (log_of(entry), self.place_of(entry).kept);
+                let was_here = |(log, gone): &(LogId, Range<u32>)| {
+                    (*log == named || *log == kept) && gone.contains(&header.seq)
+                };
+                match lost.iter().any(was_here) {
+                    true => signs.found_again += 1,
+                    false => signs.came_back += 1,
+                }
                 let own = Some(header.inc).filter(|inc| *inc == self.replica.incarnation());
                 signs.outgrown = signs.outgrown.or(own);
             }
@@ -115,6 +133,9 @@ impl Runtime {
                 "entries of this device came from another: its home is older than it was"
             );
         }
+        if signs.found_again > 0 {
+            self.note_found_again(signs.found_again)?;
+        }
         for device in &signs.twice {
             self.notice(device, |past| past.twice = true)?;
             tracing::warn!(device = %device.short(), "two homes write for one device");
@@ -141,6 +162,31 @@ impl Runtime {
             self.notice(device, |past| past.forked = true)?;
         }
         Ok(())
+    }
+
+    fn note_found_again(&mut self, entries: u64) -> Result<(), RuntimeError> {
+        let before = self.log_back()?.map_or(0, |(_, before)| before);
+        let row = wire::encode(&(self.now().0, before.saturating_add(entries)));
+        self.store.commit(&Batch {
+            puts: vec![(Table::Kv, BACK.to_vec(), row)],
+            ..Batch::default()
+        })?;
+        tracing::warn!(
+            entries,
+            "entries of this device came back whose file was missing"
+        );
+        Ok(())
+    }
+
+    /// When entries of this device last came back whose file was missing, Unix milliseconds, and how many; for 30 days.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub(crate) fn log_back(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        let row = self.store.get(Table::Kv, BACK)?;
+        let row = row.and_then(|row| wire::decode_row::<(u64, u64)>(&row).ok());
+        Ok(row.filter(|(at, _)| self.now().0.saturating_sub(*at) < TOLD_MS))
     }
 
     fn notice(

@@ -1,0 +1,67 @@
+//! What was damaged or missing in this home and is whole again: nobody need do anything, and may wonder.
+
+use serde_json::json;
+
+use crate::{
+    api::{ApiError, problem::Problem},
+    catalog::instant_text,
+    forms::counted,
+    node::Node,
+    runtime::View,
+    store::{Damage, Store},
+};
+
+/// The notes; `exposed` is how many photos have too few copies that count.
+pub(super) async fn notes(
+    node: &Node,
+    view: &View,
+    exposed: u64,
+) -> Result<Vec<Problem>, ApiError> {
+    let asked = node.ask(|runtime| (runtime.to_show_again(), runtime.log_back()));
+    let (to_show, back) = asked.await?;
+    let mut notes = Vec::new();
+    notes.extend(of_key(node.store()));
+    if let Some((at, silent)) = to_show?.filter(|_| exposed > 0) {
+        let names: Vec<_> = silent
+            .iter()
+            .map(|device| view.device_name(device))
+            .collect();
+        let (names, at) = (names.join(", "), instant_text(at));
+        let day = at.get(..10).unwrap_or(&at);
+        let text = format!(
+            "The database of this home was lost or damaged, and was made again from the logs on {day}: no photo is lost. What it knew of copies elsewhere has to be shown anew, so fewer count as safe until these were in reach: {names} (heirloom serve there and here)."
+        );
+        notes.push(Problem::new(
+            "shown-again",
+            json!({"names": names, "at": at}),
+            text,
+        ));
+    }
+    if let Some((at, entries)) = back? {
+        let at = instant_text(at);
+        let day = at.get(..10).unwrap_or(&at);
+        let text = format!(
+            "A file of this device's own log was missing, and {} came back from another device on {day}: nothing of it was lost. If nobody removed that file, look whether the disk is failing (heirloom verify --read-data).",
+            counted(entries, "entry", "entries"),
+        );
+        notes.push(Problem::new(
+            "log-back",
+            json!({"n": entries, "at": at}),
+            text,
+        ));
+    }
+    Ok(notes)
+}
+
+/// That the key of the database was damaged, and replaced when the home was opened.
+fn of_key(store: &Store) -> Option<Problem> {
+    store.opened().damages.iter().any(is_of_key).then(|| {
+        let text = "The key of this home's database (keys/store.key) was damaged. It was replaced, and the database made again from the logs: your photos lie encrypted in files of their own, and nothing of them is lost. There is nothing to do; if it happens again, the disk is failing: heirloom verify --read-data, and copy what matters to another one.";
+        Problem::new("store-key", json!({}), text)
+    })
+}
+
+/// Whether a damage is of the key that is replaced by itself; one of the device's own key opens no home.
+pub(super) fn is_of_key(damage: &Damage) -> bool {
+    matches!(damage, Damage::Key { .. })
+}
