@@ -21,10 +21,11 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
                     "Deleted {} for good.",
                     text::count(items, "item", "items")
                 ));
-                ui.note(
+                let undo = line.text_or("undo", "heirloom undo DEVICE --since TIME");
+                ui.note(format!(
                     "Each device frees the space 30 days after it has heard of this; \
-                     until then heirloom undo brings them back.",
-                );
+                     until then this brings back what was deleted: {undo}"
+                ));
             }
             _ => super::unknown(ui, line),
         }

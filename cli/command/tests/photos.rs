@@ -194,3 +194,45 @@ async fn how_many_copies_are_wanted_is_said_to_hold_on_one_device() {
         done.err
     );
 }
+
+#[tokio::test]
+async fn the_trash_says_what_was_there_already_and_a_purge_what_undoes_it() {
+    let summary = |act: &str, more: &str| {
+        format!("{{\"type\":\"summary\",\"v\":1,\"act\":\"{act}\",{more}}}\n")
+    };
+    for (act, more, says) in [
+        (
+            "trash",
+            "\"changed\":0,\"already\":1",
+            "1 item is in the trash already; nothing was changed.\n",
+        ),
+        (
+            "trash",
+            "\"changed\":1,\"already\":2",
+            "Moved 1 item to the trash, for 30 days; 2 were there already.\n",
+        ),
+        (
+            "restore",
+            "\"changed\":0,\"already\":2",
+            "2 items are not in the trash; nothing was changed.\n",
+        ),
+        (
+            "restore",
+            "\"changed\":1,\"already\":1",
+            "Brought back 1 item; 1 was not in the trash.\n",
+        ),
+    ] {
+        let told = summary(act, more);
+        let done = run(&[act, "abcd"], NOBODY, &[(act, &told)]).await;
+        assert_eq!(done.out, says);
+    }
+    let undo = "heirloom undo laptop --since 2026-11-28T00:40";
+    let told = summary("purge", &format!("\"changed\":1,\"undo\":\"{undo}\""));
+    let done = run(&["purge", "abcd", "--yes"], NOBODY, &[("purge", &told)]).await;
+    assert!(
+        done.err
+            .contains(&format!("brings back what was deleted: {undo}\n")),
+        "{}",
+        done.err
+    );
+}

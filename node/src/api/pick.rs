@@ -9,7 +9,7 @@ use heirloom_protocol::{
 };
 use serde_json::Value;
 
-use super::ApiError;
+use super::{ApiError, undo};
 use crate::{
     catalog::{Folded, Lookup, by_id, instant_text},
     node::Node,
@@ -20,7 +20,7 @@ use crate::{
 /// Most of what a person typed that is told back.
 const QUOTED_CHARS: usize = 64;
 /// Fewest digits of an id.
-const PREFIX_DIGITS: usize = 4;
+pub(super) const PREFIX_DIGITS: usize = 4;
 /// Digits of an id that lists show.
 const SHOWN_DIGITS: usize = 8;
 
@@ -248,6 +248,7 @@ fn removed(view: &View, row: &DeviceRow) -> ApiError {
     let on = when.get(..10).map(|day| format!(" on {day}"));
     let (name, on) = (view.device_name(&row.id), on.unwrap_or_default());
     ApiError::new("E-NOT-FOUND", 4, format!("{name} was removed{on}"))
+        .safe("Nothing was changed.")
         .hint("heirloom device list names all devices")
 }
 
@@ -281,9 +282,9 @@ pub(super) async fn some_assets(
     let mut found = Vec::with_capacity(ids.len());
     let mut missing = Vec::new();
     for id in ids {
-        let (store, view, asked) = (node.store().clone(), view.clone(), (*id).to_owned());
+        let (store, seen, asked) = (node.store().clone(), view.clone(), (*id).to_owned());
         let looked = node
-            .blocking(move || by_id(&store, &view, &asked))
+            .blocking(move || by_id(&store, &seen, &asked))
             .await??;
         match looked {
             Lookup::One(folded) => {
@@ -292,7 +293,7 @@ pub(super) async fn some_assets(
                     found.push(*folded);
                 }
             }
-            Lookup::None => missing.push(((*id).to_owned(), no_photo(id))),
+            Lookup::None => missing.push(((*id).to_owned(), not_there(node, view, id).await?)),
             Lookup::Ambiguous => {
                 let error = ApiError::ambiguous(&format!("photo begins with {}", quoted(id)));
                 missing.push(((*id).to_owned(), error));
@@ -303,6 +304,13 @@ pub(super) async fn some_assets(
         Some((_, error)) if found.is_empty() => Err(error.clone()),
         _ => Ok(Picked { found, missing }),
     }
+}
+
+/// Why no photo is in sight under an id: there is none, or it was deleted for good.
+pub(super) async fn not_there(node: &Node, view: &View, id: &str) -> Result<ApiError, ApiError> {
+    let (store, view, asked) = (node.store().clone(), view.clone(), id.to_owned());
+    let purged = node.blocking(move || undo::purged(&store, &view, &asked));
+    Ok(purged.await??.unwrap_or_else(|| no_photo(id)))
 }
 
 /// No photo or video has this id.

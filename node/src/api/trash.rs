@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Answer, ApiError, Done,
     edits::ids,
-    pick,
+    pick, undo,
     write::{Edits, Outcome},
 };
 use crate::{
@@ -142,6 +142,7 @@ async fn decide(
             notes.push(format!("{name} stays as it is in {album}: {NOT_DECIDED}"));
         }
     }
+    let began = node.ask(|runtime| runtime.now().0).await?;
     what.record(node, decided).await?;
     for note in notes {
         answer.note(&note).await;
@@ -149,10 +150,18 @@ async fn decide(
     if !live.is_empty() {
         return refuse_live(outcome, live, answer).await;
     }
+    let already = outcome.allowed - outcome.changed;
     let mut summary = outcome.finish(answer, NOT_DECIDED).await?;
-    // Out of one album is not out of sight where another has it.
-    if let Some(fields) = summary.as_object_mut().filter(|_| what == What::Trash) {
-        fields.insert("trashed".into(), json!(out_of_sight));
+    if let Some(fields) = summary.as_object_mut() {
+        fields.insert("already".into(), json!(already));
+        // Out of one album is not out of sight where another has it.
+        if what == What::Trash {
+            fields.insert("trashed".into(), json!(out_of_sight));
+        }
+        if what == What::Purge {
+            let undo = undo::command(&view.device_name(&view.device), began);
+            fields.insert("undo".into(), json!(undo));
+        }
     }
     Ok(summary)
 }

@@ -158,6 +158,50 @@ fn is_back(store: &Store, key: AssetKey) -> Result<bool, StoreError> {
     Ok(false)
 }
 
+/// What to say of a photo that is asked for and was deleted for good, so that only `undo` brings it back.
+///
+/// # Errors
+///
+/// What the disk says.
+pub(super) fn purged(
+    store: &Store,
+    view: &View,
+    asked: &str,
+) -> Result<Option<ApiError>, StoreError> {
+    let asked = asked.to_lowercase();
+    if asked.chars().count() < pick::PREFIX_DIGITS {
+        return Ok(None);
+    }
+    let all = gone(store)?.into_iter();
+    let mut fits = all.filter(|(key, gone)| {
+        gone.purged
+            && view.albums.contains_key(&key.album)
+            && key.item.to_string().starts_with(&asked)
+    });
+    let Some((key, gone)) = fits.next() else {
+        return Ok(None);
+    };
+    let device = view.device_name(&gone.device);
+    let at = instant_text(gone.at);
+    let day = at.get(..10).unwrap_or(&at);
+    let message = format!(
+        "the photo or video {} was deleted for good on {day}, on {device}",
+        key.item.short()
+    );
+    let error = ApiError::new("E-NOT-FOUND", 4, message);
+    Ok(Some(error.safe("Nothing was changed.").hint(format!(
+        "within 30 days it comes back by: {}; else import it again from a card, a phone or a backup (heirloom import --restore)",
+        command(&device, gone.at)
+    ))))
+}
+
+/// The command that takes back what a device deleted since a time, to the minute.
+pub(super) fn command(device: &str, since: u64) -> String {
+    let since = instant_text(since);
+    let minute = since.get(..16).unwrap_or(&since);
+    format!("heirloom undo {} --since {minute}", quoted(device))
+}
+
 /// The bursts of deletions that a person should hear of.
 pub(super) fn noticed(
     store: &Store,
@@ -195,10 +239,10 @@ pub(super) fn problem(view: &View, burst: &Burst) -> Problem {
         format!(" ({})", view.person_name(&person))
     });
     let text = format!(
-        "{device}{whose} deleted {} photos of {album} within an hour from {}. They are kept for 30 days. If nobody meant that: heirloom undo {} --since {minute}",
+        "{device}{whose} deleted {} photos of {album} within an hour from {}. They are kept for 30 days. If nobody meant that: {}",
         burst.count,
         minute.replace('T', " "),
-        quoted(&device),
+        command(&device, burst.from),
     );
     let values = json!({
         "name": device, "device": burst.device.to_string(), "album": album,

@@ -72,7 +72,12 @@ async fn what_is_not_in_the_trash_is_not_purged() {
     let live = home.add("Family", "live.jpg", b"live").await.to_string();
     let gone = home.add("Family", "gone.jpg", b"gone").await.to_string();
     let body = json!({"ids": [gone]});
-    home.ask("trash", body).await.done();
+    home.ask("trash", body.clone()).await.done();
+    let again = home.ask("trash", body).await;
+    assert_eq!(
+        (&again.done()["changed"], &again.done()["already"]),
+        (&json!(0), &json!(1))
+    );
     let told = home.ask("purge", json!({"ids": [live]})).await;
     assert_eq!(told.error(), ("E-NOT-ALLOWED", 1));
     assert!(
@@ -87,13 +92,38 @@ async fn what_is_not_in_the_trash_is_not_purged() {
     );
     assert_eq!(listed(&home, json!({})).await, [live.clone()]);
     assert!(listed(&home, json!({"trashed": true})).await.is_empty());
+    // Who asks for it by its id is told what became of it, and how it comes back.
+    for (act, body) in [
+        ("show", json!({"id": gone})),
+        ("restore", json!({"ids": [&gone[..8]]})),
+    ] {
+        let told = home.ask(act, body).await;
+        assert_eq!(told.error(), ("E-NOT-FOUND", 4));
+        let last = told.last();
+        assert!(
+            last["message"].to_string().contains("was deleted for good"),
+            "{last}"
+        );
+        assert!(
+            last["hint"]
+                .to_string()
+                .contains("heirloom undo laptop --since 20"),
+            "{last}"
+        );
+        assert_eq!(last["safe"], "Nothing was changed.");
+    }
 
     // In the trash of one album and in sight in another: it goes from that trash alone.
     let add = json!({"do": "add", "album": "Library", "ids": [live]});
     home.ask("album", add).await.done();
     let body = json!({"ids": [live], "album": "Family"});
     home.ask("trash", body).await.done();
-    home.ask("purge", json!({"ids": [live]})).await.done();
+    let told = home.ask("purge", json!({"ids": [live]})).await;
+    let undo = told.done()["undo"].as_str().unwrap();
+    assert!(
+        undo.starts_with("heirloom undo laptop --since 20"),
+        "{undo}"
+    );
     let told = home.ask("list", json!({})).await;
     assert_eq!(told.of("asset")[0]["albums"], json!(["Library"]));
 }
