@@ -68,6 +68,8 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     let (trashed, purged) = (line.count("trashed"), line.count("purged"));
     let present = line.count("present").saturating_sub(restored);
     let present = present.saturating_sub(trashed);
+    let present = present.saturating_sub(line.count("put_back"));
+    rest.extend(put_back(line));
     if present > 0 {
         rest.push(format!("{} already here", text::thousands(present)));
     }
@@ -113,6 +115,17 @@ fn say_summary(ui: &mut Ui, line: &Line, dry_run: bool, per_folder: bool) {
     } else if skipped > 0 && !ui.manner.verbose {
         ui.hint("heirloom import -v says of each file why it was left out");
     }
+}
+
+/// That originals are whole again which were not.
+fn put_back(line: &Line) -> Option<String> {
+    let count = line.count("put_back");
+    let told = text::count(
+        count,
+        "put back: its original was damaged or missing here",
+        "put back: their originals were damaged or missing here",
+    );
+    (count > 0).then_some(told)
 }
 
 /// That the files are the only thing that is left, or soon will be, of what was deleted.

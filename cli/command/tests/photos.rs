@@ -196,6 +196,31 @@ async fn how_many_copies_are_wanted_is_said_to_hold_on_one_device() {
 }
 
 #[tokio::test]
+async fn an_import_that_put_an_original_back_says_so() {
+    let summary = |put_back: u8, present: u8| {
+        format!(
+            "{{\"type\":\"summary\",\"v\":1,\"act\":\"import\",\"added\":0,\"present\":{present},\"put_back\":{put_back},\"bytes\":0}}\n"
+        )
+    };
+    for (put_back, present, says) in [
+        (
+            1,
+            1,
+            "Imported 0 photos and videos (0 B); 1 put back: its original was damaged or missing here.\n",
+        ),
+        (
+            2,
+            5,
+            "Imported 0 photos and videos (0 B); 2 put back: their originals were damaged or missing here and 3 already here.\n",
+        ),
+    ] {
+        let told = summary(put_back, present);
+        let done = run(&["import", "/p"], NOBODY, &[("import", &told)]).await;
+        assert_eq!(done.out, says);
+    }
+}
+
+#[tokio::test]
 async fn the_trash_says_what_was_there_already_and_a_purge_what_undoes_it() {
     let summary = |act: &str, more: &str| {
         format!("{{\"type\":\"summary\",\"v\":1,\"act\":\"{act}\",{more}}}\n")

@@ -28,7 +28,7 @@ use crate::{
 
 #[derive(Default)]
 struct Totals {
-    by_outcome: [u64; 11],
+    by_outcome: [u64; 12],
     bytes: u64,
 }
 
@@ -106,6 +106,7 @@ const fn place(outcome: Outcome) -> usize {
         Outcome::Trashed => 8,
         Outcome::Purged => 9,
         Outcome::OutOfReach => 10,
+        Outcome::PutBack => 11,
     }
 }
 
@@ -144,13 +145,14 @@ pub(super) async fn import(doorway: &Arc<Doorway>, body: &Value, answer: &Arc<An
         trashed,
         purged,
         out_of_reach,
+        put_back,
     ] = totals.by_outcome;
     let trashed = trashed + out_of_reach;
     if !pick::flag(body, "dry_run") {
         tracing::info!(added, paired, failed, "photos were imported");
     }
     Ok(json!({
-        "added": added, "present": present + restored + trashed, "paired": paired, "skipped": skipped + sidecars + archives + purged,
+        "added": added, "present": present + put_back + restored + trashed, "put_back": put_back, "paired": paired, "skipped": skipped + sidecars + archives + purged,
         "trashed": trashed, "out_of_reach": out_of_reach, "purged": purged,
         "sidecars": sidecars, "archives": archives, "failed": failed, "restored": restored, "bytes": totals.bytes, "album": album, "seen_by": seen_by, "albums": albums,
         "exit": if failed > 0 { 3 } else { 0 },

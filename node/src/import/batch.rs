@@ -257,7 +257,7 @@ impl<'a, 's> Batcher<'a, 's> {
                 Then::Restore => self.restored.push((again.path, lost.key, again.bytes)),
                 Then::Present => self.shared.report(Report {
                     path: again.path,
-                    outcome: Outcome::Present,
+                    outcome: Outcome::PutBack,
                     asset: Some(lost.key.item),
                     reason: Some("its original was missing and is kept again".into()),
                     bytes: again.bytes,

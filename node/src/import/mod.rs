@@ -95,6 +95,8 @@ pub enum Outcome {
     Added,
     /// The album has its content already, and its bytes are on this device or proved on an archive.
     Present,
+    /// The album had it and its original was damaged or missing: it is whole again.
+    PutBack,
     /// The album had its content in the trash, and it was brought back.
     Restored,
     /// The album has its content in the trash, where it stays.
@@ -120,7 +122,9 @@ impl Outcome {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
-            Self::Present | Self::Restored | Self::Trashed | Self::OutOfReach => "present",
+            Self::Present | Self::PutBack | Self::Restored | Self::Trashed | Self::OutOfReach => {
+                "present"
+            }
             Self::Paired => "paired",
             Self::Skipped | Self::Purged | Self::Sidecar | Self::Opened => "skipped",
             Self::Failed => "failed",

@@ -338,6 +338,7 @@ async fn what_is_gone_from_this_disk_is_put_back_even_for_the_trash() {
         told.of("file")[0]["reason"],
         "its original was missing and is kept again"
     );
+    assert_eq!(told.last()["put_back"], 1);
     assert_eq!(exported(&home).await, [photo.clone()]);
 
     lose().await;
