@@ -169,6 +169,8 @@ fn say_moving(ui: &mut Ui, line: &Line) {
     let Some(moving) = line.inner("moving").into_iter().next() else {
         return;
     };
+    // Nobody who is known says that it has them: no device is on its way with them.
+    let is_held = !line.inner("waiting_at").is_empty();
     let devices = |way: &str| text::count(moving.count(way), "device", "devices");
     let told = [
         ("sending", format!("sending to {}", devices("sending"))),
@@ -183,11 +185,19 @@ fn say_moving(ui: &mut Ui, line: &Line) {
     ];
     let told: Vec<String> = told
         .into_iter()
-        .filter(|(way, _)| moving.count(way) > 0)
+        .filter(|(way, _)| moving.count(way) > 0 && (is_held || *way != "waiting"))
         .map(|(_, said)| said)
         .collect();
     if !told.is_empty() {
         ui.say(format!("Moving:    {}.", text::and(&told)));
+    }
+    let waiting = moving.count("waiting");
+    if waiting > 0 && !is_held {
+        ui.say(format!(
+            "Waiting:   {} known to have: a device that has {} brings {1}, or an import.",
+            text::count(waiting, "file that no device is", "files that no device is"),
+            if waiting == 1 { "it" } else { "them" },
+        ));
     }
 }
 

@@ -500,7 +500,7 @@ async fn who_has_just_joined_is_told_to_fetch() {
 
 #[tokio::test]
 async fn status_tells_what_is_safe_and_what_is_not() {
-    let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":1,"receiving":3,"waiting":1},"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
+    let status = r#"{"type":"status","v":1,"family":"f","family_name":"Berger","device":"d","device_name":"laptop","node":"stopped","assets":12,"bytes":34000000,"copies_wanted":2,"safe":10,"unsafe":2,"only_here":1,"peers":[{"device":"x","name":"hallway-pi","connected":false,"path":null,"last_seen":null}],"moving":{"sending":1,"receiving":3,"waiting":1},"waiting_at":[{"device":"x","name":"hallway-pi","files":1}],"problems":["The disk is nearly full."],"gallery":null,"listen":[]}
 {"type":"summary","v":1,"act":"status"}
 "#;
     let done = run(&["status"], NOBODY, &[("status", status)]).await;
@@ -513,6 +513,12 @@ async fn status_tells_what_is_safe_and_what_is_not() {
          Devices:\n  hallway-pi  not seen yet\n\
          Problem:  The disk is nearly full.\n"
     );
+    let nowhere = status.replace(r#"{"device":"x","name":"hallway-pi","files":1}"#, "");
+    let done = run(&["status"], NOBODY, &[("status", &nowhere)]).await;
+    let says = "receiving from 3 devices.\nWaiting:   1 file that no device is known to have: \
+                a device that has it brings it, or an import.\n";
+    assert!(done.out.contains(says), "{}", done.out);
+    let done = run(&["status"], NOBODY, &[("status", status)]).await;
     // Whatever the reason is that they are not safe, it says what to do.
     assert!(
         done.err.contains("hint: too few devices keep everything"),
