@@ -1,10 +1,11 @@
 //! References that ended: whose word ends them, since when, and what brings them back.
 //!
-//! A header's drops count from this device's own durable receipt. A keeper sees
-//! headers alone: it takes every drop that its author may make, and lets an
-//! `Undrop` take it back. A reader takes an entry's drops only once every blob
-//! among them is of a purged item, and speaks up against one that is not. The
-//! bytes stay until [`super::collect`] lets them go.
+//! A header's drops count from this device's own durable receipt, and not before
+//! its clock has reached their stamp. A keeper sees headers alone: it takes every
+//! drop that its author may make, and lets an `Undrop` take it back. A reader
+//! takes an entry's drops only once every blob among them is of a purged item,
+//! and speaks up against one that is not. The bytes stay until
+//! [`super::collect`] lets them go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,7 @@ use crate::store::{BlobState, Damage, StoreError, Table};
 /// What became of an entry's drops here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Verdict {
-    /// Something among them cannot be judged yet: they change nothing.
+    /// Something among them cannot be judged yet, or they are held: they change nothing.
     Open,
     /// They count.
     Ended,
@@ -261,7 +262,9 @@ impl Runtime {
     fn stage_dropping(&mut self, stage: &mut Stage, entry: &Entry) -> Result<(), RuntimeError> {
         let (id, ranges) = (entry.id(), self.ranges_of(entry));
         let known = self.drops.entries.get(&id);
-        if known.is_some_and(|known| known.ranges == ranges) {
+        if let Some(known) = known.filter(|known| known.ranges == ranges) {
+            // Its time may have come.
+            stage.changes.judge |= known.verdict != Verdict::Ended;
             return Ok(());
         }
         if known.is_some() {
@@ -270,22 +273,23 @@ impl Runtime {
         if ranges.is_empty() {
             return Ok(());
         }
-        let is_blind = self.replica.person().is_none();
+        let hlc = entry.header().hlc;
+        // Readers would show what keepers have ended: what is held ends nothing there either.
+        let is_taken = self.replica.person().is_none() && !hlc.is_held(self.now());
         let dropping = Dropping {
             log: self.place_of(entry).kept,
-            hlc: entry.header().hlc,
+            hlc,
             ranges,
             verdict: Verdict::Open,
             since: self.now().0,
         };
         self.drops.entries.insert(id, dropping);
         stage.batch.deletes.retain(|(_, key)| *key != drop_key(&id));
-        let verdict = if is_blind {
-            Verdict::Ended
-        } else {
-            Verdict::Open
+        let verdict = match is_taken {
+            true => Verdict::Ended,
+            false => Verdict::Open,
         };
-        stage.changes.judge |= !is_blind;
+        stage.changes.judge |= !is_taken;
         self.decide(stage, &id, verdict)
     }
 

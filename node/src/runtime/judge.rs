@@ -1,4 +1,5 @@
-//! Whether drops are right: readers alone can tell, and speak up where they are not.
+//! Whether drops are right: readers alone can tell, and speak up where they are not. And whether their time has
+//! come, which keepers can tell as well.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +20,7 @@ use super::{
     load::entry_of,
     trash::purged_key,
 };
-use crate::store::Table;
+use crate::store::{BlobState, Table};
 
 /// How long a purge may come after a drop that follows from it, before somebody objects.
 const OBJECT_MS: u64 = 3 * 24 * 3600 * 1000;
@@ -28,9 +29,6 @@ impl Runtime {
     /// Judges drops, again too: a purge that stands no longer makes those wrong that followed it, and
     /// one that came late makes them right. Durable when it returns.
     pub(super) fn judge_drops(&mut self) -> Result<(), RuntimeError> {
-        if self.replica.person().is_none() {
-            return Ok(());
-        }
         self.drops.wronged.clear();
         let mut stage = Stage::default();
         for id in self.drops.to_judge(self.now().0) {
@@ -41,7 +39,7 @@ impl Runtime {
             let verdict = match self.judge(dropping)? {
                 // What is held says nothing yet, and so takes nothing that is not deleted.
                 Verdict::Wrong if is_held => Verdict::Open,
-                Verdict::Ended if is_held => before,
+                Verdict::Ended if is_held => self.while_held(dropping)?,
                 // What was judged by more than can be read now stays as it is.
                 Verdict::Open => before,
                 verdict => verdict,
@@ -60,9 +58,30 @@ impl Runtime {
         self.finish(stage)
     }
 
-    /// Whether everything that is dropped belongs to purged items.
+    /// What becomes of right drops that are held: they end nothing, for others show what they name, and may have it
+    /// from here alone. So too where they counted by a clock that was ahead.
+    ///
+    /// But where something is erased they did count for long, and this clock is behind.
+    fn while_held(&self, dropping: &Dropping) -> Result<Verdict, RuntimeError> {
+        if dropping.verdict != Verdict::Ended {
+            return Ok(Verdict::Open);
+        }
+        for range in &dropping.ranges {
+            for ordinal in range.from..range.to.min(self.announced(&range.log)) {
+                if self.store.blob_state(&range.log, ordinal)? == BlobState::Absent {
+                    return Ok(Verdict::Ended);
+                }
+            }
+        }
+        Ok(Verdict::Open)
+    }
+
+    /// Whether everything that is dropped belongs to purged items. A keeper cannot tell, and takes its author's word.
     fn judge(&self, dropping: &Dropping) -> Result<Verdict, RuntimeError> {
         let mut verdict = Verdict::Ended;
+        if self.replica.person().is_none() {
+            return Ok(verdict);
+        }
         // In an album that is being projected anew, items come back one by one.
         let anew = self
             .store

@@ -226,7 +226,7 @@ impl Runtime {
             };
             if mine.is_empty() {
                 batch.deletes.push((Table::Receipts, purged_key(key)));
-            } else if self.replica.can_read(&key.album) {
+            } else if self.replica.can_read(&key.album) && !self.writes_ahead(key.album) {
                 blobs.entry(key.album).or_default().extend(mine);
             }
         }
@@ -239,6 +239,12 @@ impl Runtime {
             }
         }
         Ok(())
+    }
+
+    /// Whether what this device writes in an album would be held, as what it wrote there last is.
+    fn writes_ahead(&self, album: AlbumId) -> bool {
+        let own = self.replica.log(&self.replica.own_log(album));
+        own.is_some_and(|own| own.hlc().is_held(self.now()))
     }
 
     /// The rows of a kind, as many as one round takes.

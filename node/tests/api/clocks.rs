@@ -4,7 +4,10 @@ use heirloom_node::upkeep;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
 
-use crate::world::{Home, Photo, listed};
+use crate::{
+    deletion::{blobs, states},
+    world::{Home, Photo, listed, noise},
+};
 
 const START: u64 = 1_800_000_000_000;
 const MINUTE: u64 = 60 * 1000;
@@ -129,6 +132,57 @@ async fn once_a_clock_that_was_ahead_is_right_what_it_said_counts_and_new_edits_
         upkeep::round(&each.node().await).await.unwrap();
         assert_eq!(caption(&each, &photo).await, "three");
         assert_eq!(listed(&each, json!({})).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_deleted_for_good_can_be_had_as_long_as_others_show_it() {
+    const HOUR: u64 = 60 * MINUTE;
+    for off in [HOUR, 48 * HOUR, 19 * YEAR] {
+        let (home, phone) = two().await;
+        let keeper = home.join_keeper("attic").await;
+        keeper.set_clock(START).await;
+        // The second of them comes to others before its clock is wrong.
+        let known = phone.add("Family", "known.jpg", &noise(400_000, 1)).await;
+        for each in [&home, &keeper] {
+            each.take_from(&phone).await;
+            each.take_blobs_from(&phone).await;
+        }
+        phone.set_clock(START + off).await;
+        let new = phone.add("Family", "new.jpg", &noise(400_000, 2)).await;
+        let ids = json!({"ids": [known.to_string(), new.to_string()]});
+        for act in ["trash", "purge"] {
+            phone.ask(act, ids.clone()).await.done();
+        }
+        let named = [blobs(&phone, &known).await, blobs(&phone, &new).await].concat();
+        assert_eq!(states(&phone, &named).await, ["dropped"; 2]);
+        phone.set_clock(START + MINUTE).await;
+        upkeep::round(&phone.node().await).await.unwrap();
+        for each in [&home, &keeper] {
+            each.take_from(&phone).await;
+            each.take_blobs_from(&phone).await;
+            upkeep::round(&each.node().await).await.unwrap();
+        }
+        for each in [&home, &keeper, &phone] {
+            assert_eq!(states(each, &named).await, ["here"; 2], "{off} ms ahead");
+        }
+        if off > HOUR {
+            // What was in the trash is so again, and is not gone for good.
+            home.ask("restore", ids).await.done();
+            assert_eq!(listed(&home, json!({})).await.len(), 2);
+            continue;
+        }
+        // Nothing is said twice, and in its time it counts everywhere.
+        let written = || async { phone.node().await.store().stats().unwrap().entries };
+        let before = written().await;
+        upkeep::round(&phone.node().await).await.unwrap();
+        assert_eq!(written().await, before);
+        for each in [&home, &keeper, &phone] {
+            each.set_clock(START + off + MINUTE).await;
+            upkeep::round(&each.node().await).await.unwrap();
+            assert_eq!(states(each, &named).await, ["dropped"; 2]);
+        }
+        assert!(listed(&home, json!({})).await.is_empty());
     }
 }
 
