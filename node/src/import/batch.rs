@@ -190,8 +190,7 @@ impl<'a, 's> Batcher<'a, 's> {
         let added = added.filter(|part| Some(part.origin.author.person) == me);
         let has_room = added.count() < limits::ITEM_PARTS;
         // Beside a still in the trash it would be gone with it, and nobody deleted it.
-        let is_still =
-            asset.added.is_some() && !asset.is_purged() && asset.trashed().is_none();
+        let is_still = asset.added.is_some() && !asset.is_purged() && asset.trashed().is_none();
         Ok((is_still && !has_motion && has_room).then_some(key))
     }
 

@@ -199,7 +199,10 @@ impl Runtime {
         ordinal: u32,
     ) -> Result<Option<BlobRef>, StoreError> {
         let both = [*peer, self.device()];
-        if !both.iter().all(|one| self.replica.may_replicate(one, &log.space)) {
+        if !both
+            .iter()
+            .all(|one| self.replica.may_replicate(one, &log.space))
+        {
             return Ok(None);
         }
         let kept = self.replica.kept_blob(log, ordinal);

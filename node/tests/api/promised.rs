@@ -264,7 +264,10 @@ async fn who_ended_a_share_is_not_asked_to_show_what_was_in_it() {
     let listed = phone.ask("list", json!({})).await;
     let copies = |line: &&serde_json::Value| (line["name"].clone(), line["copies"].clone());
     let copies: Vec<_> = listed.of("asset").iter().map(copies).collect();
-    assert!(copies.contains(&(json!("other.jpg"), json!(2))), "{copies:?}");
+    assert!(
+        copies.contains(&(json!("other.jpg"), json!(2))),
+        "{copies:?}"
+    );
     network.stop().await;
 }
 

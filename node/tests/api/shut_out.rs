@@ -20,7 +20,10 @@ async fn tell(to: &Home, from: &Home) {
     let family = node.view().await.unwrap().family.control_space();
     let heads = |log: &heirloom_node::store::Head| (log.log, log.seq);
     let mut told: Vec<_> = node.store().logs(family).iter().map(heads).collect();
-    let ends = node.ask(move |runtime| runtime.endings(peer)).await.unwrap();
+    let ends = node
+        .ask(move |runtime| runtime.endings(peer))
+        .await
+        .unwrap();
     let ends = ends.into_iter().flat_map(|(_, heads)| heads);
     told.extend(ends.map(|head| (head.log, head.seq)));
     for (log, last) in told {

@@ -568,7 +568,10 @@ impl Replica {
         let own = self.logs.get(&self.own_log(space));
         let own = own.into_iter().flat_map(|own| own.chain.iter().rev());
         let mut own = own.map(|step| step.id);
-        let before: Vec<_> = own.find(|id| album.graph.contains(id)).into_iter().collect();
+        let before: Vec<_> = own
+            .find(|id| album.graph.contains(id))
+            .into_iter()
+            .collect();
         let lowered: BTreeSet<_> = album
             .lowered()
             .filter(|entry| !album.graph.sees(&before, entry))

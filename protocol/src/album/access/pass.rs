@@ -8,7 +8,9 @@ use crate::{
     family::resolver::Role,
     id::{DeviceId, EntryId, PersonId},
     limits,
-    log::standing::{Cuts, Facts, Honour, Lowering, Namings, Need, Restrictions, Standing, Witness},
+    log::standing::{
+        Cuts, Facts, Honour, Lowering, Namings, Need, Restrictions, Standing, Witness,
+    },
     op::{Cut, Level},
 };
 

@@ -236,7 +236,10 @@ impl Facts<'_> {
     fn bounds(
         &self,
         at: usize,
-        Need { level: need, grants }: Need,
+        Need {
+            level: need,
+            grants,
+        }: Need,
         restrictions: &Restrictions,
         witness: &Witness,
     ) -> Bounds {

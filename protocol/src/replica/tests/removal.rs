@@ -391,7 +391,11 @@ fn what_a_device_took_from_others_stays_taken_when_it_is_removed() {
     pull(&mut laptop, &bens);
     laptop.record(space, vec![Op::Trash(Items { items: vec![item] })], vec![]);
     pull(&mut phone, &laptop);
-    phone.record(space, vec![Op::Restore(Items { items: vec![item] })], vec![]);
+    phone.record(
+        space,
+        vec![Op::Restore(Items { items: vec![item] })],
+        vec![],
+    );
     set(&mut phone, Level::None);
     pull(&mut desk, &phone);
     desk.anchor(space);
