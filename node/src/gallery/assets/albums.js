@@ -1,12 +1,12 @@
 // Albums as cards, and one album: its photos, its people, what may be done with it.
-import { Component, html, icon, go, Link, Loading, IconButton, prompt, confirm, notice, noticeFault, layer, Dialog, Face, Trouble } from "./ui.js";
+import { Component, html, icon, go, Link, Loading, IconButton, prompt, notice, noticeFault, layer, Dialog, Face, Trouble } from "./ui.js";
 import { t, albumName, monthShort } from "./text.js";
 import { act, get, rows } from "./api.js";
 import { home } from "./home.js";
 import { Timeline } from "./timeline.js";
 import { adding } from "./add.js";
 import { Sharing } from "./share.js";
-import { endAnyway } from "./deeds.js";
+import { end } from "./deeds.js";
 
 /** The first photo of an album, as its cover. */
 class Cover extends Component {
@@ -100,9 +100,8 @@ export class Album extends Component {
   /** @param {"delete"|"leave"} how */
   async end(how) {
     const { album } = /** @type {any} */ (this.state);
-    const [title, yes] = [t(`album.${how}.ask`, { album: albumName(album) }), t(`album.${how}`)];
-    if (!await confirm({ title, text: t(`album.${how}.text`), yes, danger: true })) return;
-    try { if (!await endAnyway("album", { do: how, album: album.id }, title, yes)) return; notice(t(`album.${how}.done`)); go("/albums"); } catch (fault) { noticeFault(fault); }
+    const ask = { title: t(`album.${how}.ask`, { album: albumName(album) }), text: t(`album.${how}.text`), yes: t(`album.${how}`) };
+    try { if (await end("album", { do: how, album: album.id }, ask)) { notice(t(`album.${how}.done`)); go("/albums"); } } catch (fault) { noticeFault(fault); }
   }
   render() {
     const { album, span, fault } = /** @type {any} */ (this.state);

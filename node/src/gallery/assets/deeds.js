@@ -1,5 +1,5 @@
 // What is done to photos, the same from the grid and from the viewer.
-import { confirm, notice, noticeFault, prompt } from "./ui.js";
+import { confirm, faultText, notice, noticeFault, prompt } from "./ui.js";
 import { t, clean } from "./text.js";
 import { act, stream } from "./api.js";
 import { home } from "./home.js";
@@ -40,22 +40,23 @@ export async function trash(ids, album) {
   } catch (fault) { noticeFault(fault); return false; }
 }
 
-/** Ends something; where originals would go, are nowhere or are still looked for, asks once more. Nothing, if that is not meant.
- *  @param {string} what @param {any} body @param {string} title @param {string} yes @returns {Promise<any>} */
-export async function endAnyway(what, body, title, yes) {
+/** Ends something, once that is meant; where originals would go, are nowhere or are looked for, asks once more. Nothing, if it is not.
+ *  @param {string} what @param {any} body @param {{title: string, text?: string, yes: string}} ask @returns {Promise<any>} */
+export async function end(what, body, ask) {
+  const sure = (/** @type {string} */ text) => confirm({ ...ask, text, danger: true });
+  if (ask.text && !await sure(ask.text)) return null;
   try {
     return await act(what, body);
   } catch (/** @type {any} */ fault) {
-    const why = fault.why ? fault.why.id : "";
-    if (!["last", "nowhere", "away"].includes(why)) throw fault;
-    const sure = await confirm({ title, text: t(`error.E-NOT-ALLOWED.${why}`, { n: fault.why.n }), yes, danger: true });
-    return sure ? act(what, { ...body, last: true }) : null;
+    const { why } = fault;
+    if (!why || !/last|nowhere|away/.test(why.id)) throw fault;
+    return await sure(why.id === "away" ? t("problem.unshared-away", why) : faultText(fault)) ? act(what, { ...body, last: true }) : null;
   }
 }
 
 /** Removes a device or a person. @param {string} what @param {any} body @param {string} name @returns {Promise<any>} */
 export function removeFromFamily(what, body, name) {
-  return endAnyway(what, body, t("last.ask", { name }), t("last.yes"));
+  return end(what, body, { title: t("last.ask", { name }), yes: t("last.yes") });
 }
 
 /** @param {string[]} ids @returns {Promise<boolean>} */

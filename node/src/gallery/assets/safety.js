@@ -5,19 +5,18 @@ import { act, rows } from "./api.js";
 import { home, isUnprinted, shield, turnedAway } from "./home.js";
 import { invite } from "./invite.js";
 import { checkWords } from "./recovery.js";
-import { endAnyway, removeFromFamily } from "./deeds.js";
+import { end, removeFromFamily } from "./deeds.js";
 
 /** What needs a person, in sentences of the table where it has one, with what to do next.
  *  @param {any} status @returns {{text: string, next?: {text: string, go: () => void}}[]} */
 function needs(status) {
-  const leave = (/** @type {any} */ values) => { endAnyway("album", { do: "leave", album: values.album_id }, t("away.ask"), t("away.yes")).catch(noticeFault).then(() => home.look()); };
-  /** @type {Record<string, (values: any) => any>} */
+  /** @type {Record<string, (values: any) => {text: string, go: () => void}>} */
   const next = {
     alone: () => ({ text: t("pair"), go: () => { invite({ device: true }); } }),
     "no-words": () => ({ text: t("nav.settings"), go: () => go("/settings") }),
     deleted: (values) => ({ text: t("undo.deleted"), go: () => { undo(values); } }),
     // What a phone may not do is not offered to it.
-    ...(home.state.limited ? {} : { unshared: (values) => ({ text: t("unshared.read"), go: () => leave(values) }), "unshared-away": (values) => values.album_id && { text: t("away.yes"), go: () => leave(values) } }),
+    ...(home.state.limited ? {} : { unshared: (values) => ({ text: t("unshared.read"), go: () => { end("album", { do: "leave", album: values.album_id }, { title: t("album.leave"), yes: t("album.leave") }).catch(noticeFault).then(() => home.look()); } }) }),
   };
   const unprinted = isUnprinted() && !status.problem_details.some((/** @type {any} */ one) => one.id === "no-words");
   const words = { text: t("words.unprinted"), next: { text: t("recovery.check"), go: () => { checkWords().then(() => home.look()); } } };

@@ -1,10 +1,10 @@
 // Who sees an album, and as what; the truth about taking it back is said before it is done.
-import { Component, html, confirm, notice, noticeFault, Face, icon, Loading } from "./ui.js";
+import { Component, html, notice, noticeFault, Face, icon, Loading } from "./ui.js";
 import { t, clean } from "./text.js";
 import { act, rows } from "./api.js";
 import { home } from "./home.js";
 import { askPerson } from "./pick.js";
-import { endAnyway } from "./deeds.js";
+import { end } from "./deeds.js";
 import { invite } from "./invite.js";
 
 const ROLES = ["viewer", "contributor", "manager"];
@@ -20,10 +20,8 @@ export class Sharing extends Component {
   /** @param {any} album @param {any} one */
   async take(album, one) {
     const name = clean(one.name, 60);
-    const title = t("share.take.ask", { name, album: clean(album.name, 60) });
-    const sure = await confirm({ title, text: t("share.take.text", { name }), yes: t("share.take"), danger: true });
-    if (!sure) return;
-    try { if (await endAnyway("unshare", { album: album.id, person: one.person }, title, t("share.take"))) notice(t("share.taken", { name })); } catch (fault) { noticeFault(fault); }
+    const ask = { title: t("share.take.ask", { name, album: clean(album.name, 60) }), text: t("share.take.text", { name }), yes: t("share.take") };
+    try { if (await end("unshare", { album: album.id, person: one.person }, ask)) notice(t("share.taken", { name })); } catch (fault) { noticeFault(fault); }
     this.again();
   }
   /** @param {any} album */
