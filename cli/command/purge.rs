@@ -26,6 +26,13 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
                     "Each device frees the space 30 days after it has heard of this; \
                      until then this brings back what was deleted: {undo}"
                 ));
+                if line.count("away") > 0 {
+                    ui.note(format!(
+                        "{} no original on this device: only a device of the family that keeps it, and is no keeper, \
+                         can bring that back.",
+                        text::count(line.count("away"), "of them has", "of them have")
+                    ));
+                }
             }
             _ => super::unknown(ui, line),
         }

@@ -6,7 +6,7 @@ use super::{Talk, device, paper};
 use crate::{
     args::{Recovery, RecoveryAct},
     error::CliError,
-    ui::{Line, Ui},
+    ui::{Line, Ui, text},
 };
 
 const ADDRESS: &str = "Address of a device elsewhere (Enter: none, look on this network): ";
@@ -100,6 +100,10 @@ fn restored(ui: &mut Ui, line: &Line, reach: &[Line]) {
         ui.warn(format!("There is no device {name} to remove."));
     }
     match line.count("missing") {
+        missing if line.count("without_room") > 0 => ui.warn(format!(
+            "The disk of this device is full: {} not here yet. They are safe where they are; make room on this disk, then run heirloom sync.",
+            text::count(missing, "file is", "files are")
+        )),
         0 => ui.say("Everything that the devices in reach hold is here."),
         1 => ui.say("1 file is on no device that was in reach: it comes once one that holds it is."),
         missing => ui.say(format!(

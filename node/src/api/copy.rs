@@ -152,6 +152,25 @@ async fn record_batches(
     Ok(())
 }
 
+/// How many items [`add_again`] would add, and how many it could not, since their bytes are not on this disk.
+pub(super) fn could_add_again(
+    store: &Store,
+    items: &[Item],
+    me: Option<PersonId>,
+) -> Result<Again, ApiError> {
+    let mut again = Again::default();
+    for item in items {
+        let mut needed = item.asset.needed_parts(me);
+        match needed.try_fold(true, |all, (_, blob)| {
+            place_of(store, blob).map(|place| all && place.is_some())
+        })? {
+            true => again.added += 1,
+            false => again.lost += 1,
+        }
+    }
+    Ok(again)
+}
+
 /// Adds an item to the last batch that has room; says whether all its originals are on this disk.
 fn batch_up(
     store: &Store,

@@ -21,7 +21,7 @@ use crate::{
     catalog::Folded,
     export::{Export, ExportError, Layout, Outcome, Report, Request, Sidecars, Size},
     node::Node,
-    runtime::View,
+    runtime::{self, View},
     store::StoreError,
 };
 
@@ -208,10 +208,13 @@ impl Bringer {
 
     /// What is damaged counts no more from now on, so that it is got like what is elsewhere.
     fn put_aside(&self, blobs: &[BlobRef]) {
-        let blobs = blobs.to_vec();
-        let healed = self
-            .node
-            .ask_blocking(move |runtime| runtime.heal_read(&blobs));
+        let healed = match runtime::damaged(self.node.store(), blobs) {
+            Ok(damaged) if damaged.is_empty() => return,
+            Ok(damaged) => self
+                .node
+                .ask_blocking(move |runtime| runtime.heal_read(&damaged)),
+            Err(error) => Ok(Err(error.into())),
+        };
         if let Ok(Err(error)) | Err(error) = healed {
             tracing::warn!(%error, "a damaged original could not be put aside");
         }

@@ -338,8 +338,14 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
     for (device, name) in &gone {
         people::reach_of(node, &view, (device, name), answer).await?;
     }
-    let missing = node.ask(|runtime| runtime.lacking() + runtime.without_room().blobs);
-    let missing = missing.await?;
+    let asked = node.ask(|runtime| (runtime.lacking(), runtime.without_room().blobs));
+    let (lacking, aside) = asked.await?;
+    let missing = lacking + aside;
+    // Others may have it all.
+    let without_room = match aside > 0 || !node.store().has_room() {
+        true => missing,
+        false => 0,
+    };
     if let Some(fields) = summary.as_object_mut() {
         let told = json!({
             "family": view.family.to_string(),
@@ -350,6 +356,7 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
             "device_name": view.device_name(&view.device),
             "peer": peer_of(view.device).to_string(),
             "missing": missing,
+            "without_room": without_room,
             "removed": removed,
             "not_found": unknown,
         });

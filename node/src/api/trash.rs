@@ -15,7 +15,7 @@ use super::{
     write::{Edits, Outcome},
 };
 use crate::{
-    catalog::{Folded, Item},
+    catalog::{Folded, Held, Item},
     node::Node,
     runtime::{AssetKey, View},
     upkeep,
@@ -114,7 +114,7 @@ async fn decide(
     let mut decided: BTreeMap<AlbumId, Vec<OpId>> = BTreeMap::new();
     let mut notes = Vec::new();
     let mut live = Vec::new();
-    let mut out_of_sight = 0;
+    let (mut out_of_sight, mut away) = (0, 0);
     for folded in &picked.found {
         let weighed = weigh(view, folded, album, &concerns)?;
         let name = folded.first().key.item.short();
@@ -135,6 +135,13 @@ async fn decide(
         let mut left = in_sight.filter(|item| !weighed.decided.contains(&item.key));
         let goes = what == What::Trash && !weighed.decided.is_empty();
         out_of_sight += u64::from(goes && left.next().is_none());
+        if what == What::Purge {
+            let held = Held::of(node.store());
+            let purged = folded.items.iter();
+            for item in purged.filter(|item| weighed.decided.contains(&item.key)) {
+                away += u64::from(!held.has_originals(item, view.person)?);
+            }
+        }
         for AssetKey { album, item } in weighed.decided {
             decided.entry(album).or_default().push(item);
         }
@@ -161,6 +168,7 @@ async fn decide(
         if what == What::Purge {
             let undo = undo::command(&view.device_name(&view.device), began);
             fields.insert("undo".into(), json!(undo));
+            fields.insert("away".into(), json!(away));
         }
     }
     Ok(summary)

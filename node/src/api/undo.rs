@@ -44,11 +44,16 @@ pub(super) async fn undo(node: &Node, body: &Value, answer: &Answer) -> Done {
     let planned = node.blocking(move || plan(&store, &seen, device, since, album));
     let (plan, refused) = planned.await??;
     let restored: usize = plan.values().map(|undoing| undoing.restore.len()).sum();
-    let mut again: usize = plan.values().map(|undoing| undoing.again.len()).sum();
-    let mut lost = 0;
-    if !pick::flag(body, "dry_run") {
-        (again, lost) = carry_out(node, plan).await?;
-    }
+    let (again, lost) = match pick::flag(body, "dry_run") {
+        true => {
+            let items = plan.into_values().flat_map(|undoing| undoing.again);
+            let (store, items): (_, Vec<_>) = (node.store().clone(), items.collect());
+            let could = node.blocking(move || copy::could_add_again(&store, &items, view.person));
+            let could = could.await??;
+            (usize::try_from(could.added).unwrap_or(usize::MAX), could.lost)
+        }
+        false => carry_out(node, plan).await?,
+    };
     if refused > 0 {
         answer
             .note(&format!(

@@ -4,7 +4,7 @@ use std::io::{Error, ErrorKind};
 
 use heirloom_protocol::album::asset::BlobRef;
 
-use crate::{node::Node, store::StoreError};
+use crate::{node::Node, runtime::damaged, store::StoreError};
 
 /// Has a blob that could not be read put aside, if it is damaged, so that it counts no more and comes again
 /// from another device. Blocks.
@@ -17,8 +17,12 @@ pub(super) fn note_damage(node: &Node, blob: &BlobRef, error: &StoreError) {
     if !is_damage {
         return;
     }
-    let blob = *blob;
-    let healed = node.ask_blocking(move |runtime| runtime.heal_read(&[blob]));
+    // Who sealed it may have given the wrong key: then it is what it was.
+    let healed = match damaged(node.store(), &[*blob]) {
+        Ok(damaged) if damaged.is_empty() => return,
+        Ok(damaged) => node.ask_blocking(move |runtime| runtime.heal_read(&damaged)),
+        Err(error) => Ok(Err(error.into())),
+    };
     if let Ok(Err(error)) | Err(error) = healed {
         tracing::warn!(%error, "a damaged blob could not be put aside");
     }

@@ -20,7 +20,9 @@ use super::{
     News, Runtime, RuntimeError,
     commit::{Stage, record_of},
 };
-use crate::store::{Batch, BlobPlace, BlobState, Damage, EntryRecord, Finding, StoreError, Table};
+use crate::store::{
+    Batch, BlobPlace, BlobState, Damage, EntryRecord, Finding, Store, StoreError, Table,
+};
 
 /// Damaged entries that are put right one after another before opening gives up.
 const MENDS: usize = 256;
@@ -43,6 +45,20 @@ pub(crate) enum Kept {
     Ended,
     /// On no device whose word counts.
     Nowhere,
+}
+
+/// Those of some blobs that lie here and are not what they were: read whole, so for a thread that may wait, and not
+/// in the runtime's turn, where everybody would.
+pub(crate) fn damaged(store: &Store, blobs: &[BlobRef]) -> Result<Vec<BlobRef>, StoreError> {
+    let mut damaged = Vec::new();
+    for blob in blobs {
+        if let Some(place) = store.place_of(&blob.log, blob.ordinal)?
+            && !store.blobs().is_whole(&blob.id, &place)?
+        {
+            damaged.push(*blob);
+        }
+    }
+    Ok(damaged)
 }
 
 impl Runtime {

@@ -99,7 +99,7 @@ pub(crate) use self::{
     days::kept_since,
     ended::{forget_taken, taken},
     gossip::is_beacon,
-    heal::Kept,
+    heal::{Kept, damaged},
     hold::Leaving,
     missed::Missing,
     odd::Clocks,
