@@ -50,7 +50,10 @@ pub(super) async fn undo(node: &Node, body: &Value, answer: &Answer) -> Done {
             let (store, items): (_, Vec<_>) = (node.store().clone(), items.collect());
             let could = node.blocking(move || copy::could_add_again(&store, &items, view.person));
             let could = could.await??;
-            (usize::try_from(could.added).unwrap_or(usize::MAX), could.lost)
+            (
+                usize::try_from(could.added).unwrap_or(usize::MAX),
+                could.lost,
+            )
         }
         false => carry_out(node, plan).await?,
     };
