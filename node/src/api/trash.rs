@@ -18,6 +18,7 @@ use crate::{
     catalog::{Folded, Held, Item},
     node::Node,
     runtime::{AssetKey, View},
+    store::{Store, StoreError},
     upkeep,
 };
 
@@ -128,19 +129,13 @@ async fn decide(
         }
         outcome.allowed += 1;
         outcome.changed += u64::from(!weighed.decided.is_empty());
-        let in_sight = folded
-            .items
-            .iter()
-            .filter(|item| item.asset.trashed().is_none());
+        let items = folded.items.iter();
+        let in_sight = items.filter(|item| item.asset.trashed().is_none());
         let mut left = in_sight.filter(|item| !weighed.decided.contains(&item.key));
         let goes = what == What::Trash && !weighed.decided.is_empty();
         out_of_sight += u64::from(goes && left.next().is_none());
         if what == What::Purge {
-            let held = Held::of(node.store());
-            let purged = folded.items.iter();
-            for item in purged.filter(|item| weighed.decided.contains(&item.key)) {
-                away += u64::from(!held.has_originals(item, view.person)?);
-            }
+            away += away_of(node.store(), view, folded, &weighed.decided)?;
         }
         for AssetKey { album, item } in weighed.decided {
             decided.entry(album).or_default().push(item);
@@ -172,6 +167,21 @@ async fn decide(
         }
     }
     Ok(summary)
+}
+
+/// How many of some items of an asset have no original on this device.
+fn away_of(
+    store: &Store,
+    view: &View,
+    folded: &Folded,
+    decided: &[AssetKey],
+) -> Result<u64, StoreError> {
+    let (held, mut away) = (Held::of(store), 0);
+    let items = folded.items.iter();
+    for item in items.filter(|item| decided.contains(&item.key)) {
+        away += u64::from(!held.has_originals(item, view.person)?);
+    }
+    Ok(away)
 }
 
 /// Ends a purge that named what is not in the trash.

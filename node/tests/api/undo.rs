@@ -319,3 +319,36 @@ async fn what_was_deleted_and_is_imported_again_stays_deleted_until_told_otherwi
     let settled = home.ask("import", import(true)).await;
     assert_eq!(counts(settled.done()), [0, 3, 0, 0, 0, 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_undo_would_bring_back_is_what_it_can() {
+    let home = Home::anna().await;
+    home.set_clock(START).await;
+    let ids = add(&home, 2).await;
+    home.ask("trash", texts(&ids)).await.done();
+    let told = home.ask("purge", texts(&ids)).await;
+    assert_eq!(told.done()["away"], 0);
+    let device = home.node().await.view().await.unwrap().device.to_string();
+    let would = json!({"device": device, "since": "2027-01-01", "dry_run": true});
+    let told = home.ask("undo", would.clone()).await;
+    assert_eq!(told.last()["added_again"], 2);
+    // Their time is over.
+    home.node().await.store().collect(u64::MAX).unwrap();
+    let told = home.ask("undo", would).await;
+    let last = told.last();
+    assert_eq!(
+        (&last["added_again"], &last["failed"]),
+        (&json!(0), &json!(2))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_says_what_no_undo_on_this_device_brings_back() {
+    let home = Home::anna().await;
+    let ids = add(&home, 2).await;
+    let blobs = home.doorway.home().join("blobs");
+    std::fs::remove_dir_all(blobs).unwrap();
+    let home = home.again().await;
+    home.ask("trash", texts(&ids)).await.done();
+    assert_eq!(home.ask("purge", texts(&ids)).await.done()["away"], 2);
+}
