@@ -53,6 +53,11 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
     if freed.blobs > 0 {
         tracing::info!(freed.blobs, freed.bytes, "deleted blobs were erased");
     }
+    // What somebody removed under a node that runs is no copy from now on.
+    let store = node.store().clone();
+    if let Err(error) = node.blocking(move || store.gone()).await? {
+        tracing::debug!(%error, "whether files are gone could not be seen");
+    }
     node.ask(|runtime| runtime.look_for_room()).await??;
     Ok(freed)
 }

@@ -1,9 +1,10 @@
 //! Status, settings, the doctor, verification and recovery words.
 
+use heirloom_node::upkeep;
 use heirloom_protocol::op::Role;
 use serde_json::{Value, json};
 
-use crate::world::Home;
+use crate::world::{Home, noise};
 
 #[tokio::test]
 async fn status_has_every_field_and_counts() {
@@ -357,4 +358,17 @@ async fn who_never_had_words_makes_them_once() {
         home.ask("recovery", replace).await.error(),
         ("E-NOT-ALLOWED", 1)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_go_under_a_node_are_noticed_within_the_hour() {
+    let home = Home::anna().await;
+    home.add("Family", "a.jpg", &noise(40_000, 1)).await;
+    std::fs::remove_dir_all(home.doorway.home().join("blobs")).unwrap();
+    upkeep::round(&home.node().await).await.unwrap();
+    let told = home.ask("list", json!({})).await;
+    assert_eq!(told.of("asset")[0]["here"]["original"], false);
+    let status = home.ask("status", json!({})).await;
+    let problems = status.of("status")[0]["problems"].to_string();
+    assert!(problems.contains("gone from the disk"), "{problems}");
 }
