@@ -10,7 +10,8 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
     let items = text::count(count, "item", "items");
     talk.sure(&format!(
         "Delete {items} from the trash for good, on every device? Nobody sees them any more; \
-         their room comes back after 30 days, and until then only heirloom undo brings them back."
+         their room comes back after 30 days, and until then only heirloom undo brings them back, on a device that has \
+         their originals (heirloom get ID brings one here first)."
     ))
     .await?;
     talk.act("purge", json!({"ids": args.ids}), |ui, line| {
