@@ -9,6 +9,17 @@ pub(crate) fn counted(count: impl TryInto<u64>, one: &str, many: &str) -> String
     }
 }
 
+/// The words with a capital letter, as a sentence begins.
+pub(crate) fn capitalised(words: &str) -> String {
+    let mut chars = words.chars();
+    let first: String = chars
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    first + chars.as_str()
+}
+
 /// The seconds of `90m`, `24h`, `7d` or a sum such as `1d12h`; `None` for anything else, and for no time at all.
 pub fn seconds(text: &str) -> Option<u64> {
     let mut total = 0_u64;

@@ -1,7 +1,8 @@
 //! A node that runs: on the network, on its socket file, until it is told to stop.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
+use heirloom_protocol::id::AlbumId;
 use serde_json::json;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -328,6 +329,19 @@ async fn rounds(node: &Node) -> Result<(), RuntimeError> {
     Ok(())
 }
 
+/// Puts into the library what went out of sight as an album ended; `deleted` are those of them that were looked at:
+/// each look at deleted ones reads the whole catalog.
+async fn keep_what_ended(node: &Node, deleted: &mut BTreeSet<AlbumId>) -> Result<(), ApiError> {
+    let asked = node.ask(|runtime| runtime.deleted_albums().into_keys().collect());
+    let now: BTreeSet<AlbumId> = asked.await?;
+    if now.is_subset(deleted) {
+        return keep_taken(node).await;
+    }
+    keep_from_deleted(node).await?;
+    *deleted = now;
+    Ok(())
+}
+
 /// What a running node does by itself: held entries are let go in time, newcomers get their keys.
 async fn keep_up(node: Node, ending: CancellationToken) {
     let mut news = node.news();
@@ -338,6 +352,7 @@ async fn keep_up(node: Node, ending: CancellationToken) {
     // Keys that were due when the node was last stopped.
     let mut tend_at = Some(Instant::now() + TEND_AFTER);
     let mut vouch_at = None;
+    let mut deleted = BTreeSet::new();
     loop {
         let due = tend_at.unwrap_or_else(|| Instant::now() + RELEASE_EVERY);
         let vouch_due = vouch_at.unwrap_or(due);
@@ -354,8 +369,8 @@ async fn keep_up(node: Node, ending: CancellationToken) {
             }
             () = sleep_until(vouch_due), if vouch_at.is_some() => {
                 vouch_at = None;
-                if let Err(error) = keep_taken(&node).await {
-                    tracing::warn!(error = error.message, "photos of an album that is no longer shared");
+                if let Err(error) = keep_what_ended(&node, &mut deleted).await {
+                    tracing::warn!(error = error.message, "photos of an album that ended");
                 }
                 node.ask(|runtime| runtime.vouch_for_forks()).await
             }

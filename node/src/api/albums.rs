@@ -78,7 +78,7 @@ async fn list(node: &Node, answer: &Answer) -> Done {
         let count = counts.get(&album.id).copied().unwrap_or(0);
         answer.line(&line(album, &view, count)).await;
     }
-    for album in view.ended.values() {
+    for album in ended::listed(&view) {
         answer.line(&ended::line(&view, album)).await;
     }
     Ok(json!({"count": albums.len()}))

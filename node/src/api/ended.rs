@@ -1,4 +1,5 @@
-//! Albums out of which somebody took this person: what they are told, and where what they added goes.
+//! Albums out of which somebody took this person, or that somebody deleted: what they are told, and where what they
+//! added goes.
 
 mod away;
 
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::{
     catalog::{Item, instant_text},
+    forms::capitalised,
     node::Node,
     runtime::{AssetKey, EndedAlbum, View, forget_taken, items_with, taken},
     store::{Store, StoreError},
@@ -37,10 +39,16 @@ fn happened(view: &View, album: &EndedAlbum) -> String {
     let by = album.by.map(|person| view.person_name(&person));
     let by = by.unwrap_or_else(|| "somebody who is no longer in the family".into());
     let day = day_of(album);
-    format!(
-        "the album {:?} is no longer shared with you: {by} ended that on {day}",
-        album.name
-    )
+    match album.is_deleted {
+        true => format!(
+            "the album {:?} was deleted for everybody by {by} on {day}",
+            album.name
+        ),
+        false => format!(
+            "the album {:?} is no longer shared with you: {by} ended that on {day}",
+            album.name
+        ),
+    }
 }
 
 fn day_of(album: &EndedAlbum) -> String {
@@ -48,7 +56,7 @@ fn day_of(album: &EndedAlbum) -> String {
     at.get(..10).unwrap_or(&at).to_owned()
 }
 
-/// Why an album cannot be had that is no longer shared with this person.
+/// Why an album cannot be had that is no longer shared with this person, or there for anybody.
 pub(super) fn refusal(view: &View, album: &EndedAlbum) -> ApiError {
     ApiError::not_allowed(&happened(view, album))
         .safe(format!("Nothing was changed. {SAFE}"))
@@ -74,20 +82,32 @@ pub(super) fn line(view: &View, album: &EndedAlbum) -> Value {
     json!({
         "type": "ended", "v": 1,
         "id": album.id.to_string(), "name": album.name,
+        "deleted": album.is_deleted,
         "by": album.by.map(|person| view.person_name(&person)),
         "at": instant_text(album.at),
         "text": format!("{}. {SAFE} {REMEDY}. {}.", happened(view, album), dismissal(view, album)),
     })
 }
 
-/// Albums that were taken from this person lately.
+/// Albums that `album list` tells of: those that others still have until this person has read it, deleted ones for a
+/// while.
+pub(super) fn listed(view: &View) -> impl Iterator<Item = &EndedAlbum> {
+    let ended = view.ended.values();
+    ended.filter(|album| !album.is_deleted || is_lately(view, album))
+}
+
+fn is_lately(view: &View, album: &EndedAlbum) -> bool {
+    view.now.0.saturating_sub(album.at) < TOLD_MS
+}
+
+/// Albums that were taken from this person, or from everybody, lately.
 pub(super) fn problems(view: &View) -> Vec<Problem> {
-    let lately = |album: &&EndedAlbum| view.now.0.saturating_sub(album.at) < TOLD_MS;
+    let lately = |album: &&EndedAlbum| is_lately(view, album);
     let problem = |album: &EndedAlbum| {
         let text = happened(view, album);
         let text = format!(
-            "T{}. {SAFE} {REMEDY}. {}.",
-            text.get(1..).unwrap_or_default(),
+            "{}. {SAFE} {REMEDY}. {}.",
+            capitalised(&text),
             dismissal(view, album)
         );
         let by = album.by.map(|person| view.person_name(&person));
@@ -95,7 +115,11 @@ pub(super) fn problems(view: &View) -> Vec<Problem> {
             "album": album.name, "album_id": album.id.to_string(),
             "name": by.unwrap_or_default(), "at": instant_text(album.at),
         });
-        Problem::new("unshared", values, text)
+        let id = match album.is_deleted {
+            true => "album-deleted",
+            false => "unshared",
+        };
+        Problem::new(id, values, text)
     };
     view.ended.values().filter(lately).map(problem).collect()
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
+use heirloom_protocol::id::AlbumId;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Done, Doorway, import::album_named, pick, problem::Problem};
@@ -112,6 +113,12 @@ async fn add(node: &Node, view: &View, body: &Value) -> Result<Watched, ApiError
     Ok(folder)
 }
 
+/// Whether others have an album still that this person has no more.
+fn is_unshared(view: &View, album: &AlbumId) -> bool {
+    let ended = view.ended.get(album);
+    ended.is_some_and(|album| !album.is_deleted)
+}
+
 /// Whether each folder is there; all are asked at once.
 async fn are_there(there: &There, folders: &[Watched]) -> Vec<bool> {
     join_all(folders.iter().map(|folder| there.has(&folder.dir))).await
@@ -129,7 +136,7 @@ pub(super) async fn problems(
     for (folder, is_there) in folders.iter().zip(there) {
         let dir = folder.dir.to_string_lossy().into_owned();
         if !view.albums.contains_key(&folder.album()) {
-            let what = match view.ended.contains_key(&folder.album()) {
+            let what = match is_unshared(view, &folder.album()) {
                 true => "no longer shared with you",
                 false => "no longer there",
             };

@@ -188,7 +188,7 @@ fn ended<'a>(view: &'a View, asked: &str) -> Option<&'a EndedAlbum> {
     let found = by_name_or_id(
         "album",
         asked,
-        view.ended.values(),
+        super::ended::listed(view),
         |album| album.name.clone(),
         |album| album.id.to_string(),
     );

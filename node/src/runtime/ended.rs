@@ -1,4 +1,4 @@
-//! Albums out of which this device's person was taken, and what they had added there.
+//! Albums out of which this device's person was taken or that somebody deleted, and what they had added there.
 //!
 //! ```text
 //! taken/ album[16] item[32]    an asset of this person as it was when their access was lowered
@@ -36,14 +36,16 @@ const READ: &[u8] = b"read/";
 /// Rows noted in one commit.
 const NOTED: usize = 1024;
 
-/// An album that this device's person was taken out of by somebody.
+/// An album that this device's person was taken out of by somebody, or that somebody deleted for all.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndedAlbum {
     /// Which.
     pub id: AlbumId,
     /// What it was called, as far as this device heard of it.
     pub name: String,
-    /// Who took the person out, if they belong to the family.
+    /// Whether it was deleted for all.
+    pub is_deleted: bool,
+    /// Who took the person out or deleted it, if they belong to the family.
     pub by: Option<PersonId>,
     /// When, by that device's clock: Unix milliseconds.
     pub at: u64,
@@ -234,28 +236,37 @@ impl Runtime {
         read.is_some_and(|read| stamp <= u64::from_be_bytes(read))
     }
 
-    /// The albums that this person was taken out of by others and has not let go of, as far as this device may
-    /// know.
+    /// The albums that this person was taken out of by others, or that others deleted, and that they have not let go
+    /// of, as far as this device may know.
     pub(super) fn ended_albums(&self) -> BTreeMap<AlbumId, EndedAlbum> {
         let mut ended = BTreeMap::new();
         let Some(me) = self.replica.person() else {
             return ended;
         };
         for (id, space) in self.replica.albums() {
-            let entries = space.ended_by(self.replica.control(), &me, &self.device());
+            let is_deleted = space.is_closed();
+            let entries = match is_deleted {
+                true => space
+                    .closed_by()
+                    .filter(|_| space.may_read(&me))
+                    .into_iter()
+                    .collect(),
+                false => space.ended_by(self.replica.control(), &me, &self.device()),
+            };
             let entries = entries.into_iter();
             let records = entries.filter_map(|entry| self.store.entry_by_id(&entry).ok().flatten());
             let Some(last) = records.max_by_key(|record| record.hlc) else {
                 continue;
             };
             let by = self.replica.control().owner_of(&last.log.device);
-            if by == Some(me) || space.is_closed() || self.was_read(id, last.hlc) {
+            if by == Some(me) || self.was_read(id, last.hlc) {
                 continue;
             }
             let name = self.albums.get(id).and_then(|row| row.name());
             let album = EndedAlbum {
                 id: *id,
                 name: name.map_or_else(|| id.short(), str::to_owned),
+                is_deleted,
                 by,
                 at: Hlc(last.hlc).time().0,
                 stamp: last.hlc,

@@ -10,13 +10,15 @@ import { end, removeFromFamily } from "./deeds.js";
 /** What needs a person, in sentences of the table where it has one, with what to do next.
  *  @param {any} status @returns {{text: string, next?: {text: string, go: () => void}}[]} */
 function needs(status) {
+  /** Ends the notice of an album that this person has no more. @param {any} values */
+  const read = (values) => ({ text: t("unshared.read"), go: () => { end("album", { do: "leave", album: values.album_id }, { title: t("album.leave"), yes: t("album.leave") }).catch(noticeFault).then(() => home.look()); } });
   /** @type {Record<string, (values: any) => {text: string, go: () => void}>} */
   const next = {
     alone: () => ({ text: t("pair"), go: () => { invite({ device: true }); } }),
     "no-words": () => ({ text: t("nav.settings"), go: () => go("/settings") }),
     deleted: (values) => ({ text: t("undo.deleted"), go: () => { undo(values); } }),
     // What a phone may not do is not offered to it.
-    ...(home.state.limited ? {} : { unshared: (values) => ({ text: t("unshared.read"), go: () => { end("album", { do: "leave", album: values.album_id }, { title: t("album.leave"), yes: t("album.leave") }).catch(noticeFault).then(() => home.look()); } }) }),
+    ...(home.state.limited ? {} : { unshared: read, "album-deleted": read }),
   };
   const unprinted = isUnprinted() && !status.problem_details.some((/** @type {any} */ one) => one.id === "no-words");
   const words = { text: t("words.unprinted"), next: { text: t("recovery.check"), go: () => { checkWords().then(() => home.look()); } } };

@@ -39,6 +39,12 @@ impl AlbumSpace {
             .collect()
     }
 
+    /// The entry that closed the album for all, where it is closed.
+    pub fn closed_by(&self) -> Option<EntryId> {
+        let op = self.settled.closed.filter(|_| self.is_closed())?;
+        self.entries.get(&op).copied()
+    }
+
     /// Whether a device gave a person access to the album, or gave it to who did, and so on, whether or not any of
     /// that counts.
     pub fn rests_on(&self, control: &Control, person: &PersonId, device: &DeviceId) -> bool {
