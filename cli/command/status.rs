@@ -138,8 +138,18 @@ fn next_step(line: &Line) -> &'static str {
     if line.inner("peers").is_empty() {
         "a second device makes them safe: heirloom invite --device"
     } else if line.count("archives") < line.count("copies_wanted") {
-        "too few devices keep everything: add one (heirloom invite --device, or --keeper NAME), \
-         or have one that is there do so: heirloom device policy NAME archive"
+        // Keepers are for admins to invite.
+        match line.exact("role") {
+            Some("admin") => {
+                "too few devices keep everything: add one (heirloom invite --device, or --keeper \
+                 NAME), or have one that is there do so: heirloom device policy NAME archive"
+            }
+            Some(_) => {
+                "too few devices keep everything: add one of yours (heirloom invite --device), or \
+                 have one do so that is there: heirloom device policy NAME archive"
+            }
+            None => "too few devices keep everything: an admin of the family can invite one",
+        }
     } else {
         "they are safe once the devices that keep everything hold them and have shown it: \
          heirloom serve on these and here"

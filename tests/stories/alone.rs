@@ -64,6 +64,13 @@ fn a_library_that_no_other_device_may_hold_is_told_with_what_helps() {
         "{told:?}"
     );
 
+    // Ben is told what he may do himself: a keeper is for Anna to invite.
+    take(&b, &homes, &mut dice, "his.bmp", &[]);
+    let told = problems(&b);
+    let found = told.iter().find(|text| text.contains(&ever("1 photo is")));
+    let helps = "heirloom invite --device, or ask Anna to invite a keeper";
+    assert!(found.is_some_and(|text| text.contains(helps)), "{told:?}");
+
     // What Ben's phone may hold and has not got yet is told apart.
     a.ok(&["album", "create", "Summer"]);
     a.ok(&["share", "Summer", "Ben"]);

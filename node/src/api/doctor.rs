@@ -5,7 +5,7 @@ use std::path::Path;
 use heirloom_protocol::{id::DeviceId, op::DeviceKind};
 use serde_json::{Value, json};
 
-use super::{Answer, Done, Doorway, away, live::Live, past};
+use super::{Answer, Done, Doorway, away, live::Live, more, past};
 use crate::{
     forms::counted,
     network::NetworkOptions,
@@ -16,6 +16,8 @@ use crate::{
 
 mod clock;
 mod ways;
+
+pub(super) use clock::problem as wrong_clock;
 
 /// Free bytes below which a disk is nearly full.
 pub(super) const NEARLY_FULL_BYTES: u64 = 1_000_000_000;
@@ -322,7 +324,10 @@ fn devices(view: &View) -> Check {
         _ if view.person.is_some() && !others(view).any(holds_library) => Check::wrong(
             "devices",
             "no other device may hold what is shared with nobody: when this one is lost, so is that",
-            "heirloom invite --device brings in a second one of yours, heirloom invite --keeper a keeper",
+            format!(
+                "bring in a second one of yours or a keeper: {}",
+                more::device(view)
+            ),
         ),
         1 => Check::well("devices", "another device belongs to the family"),
         count => Check::well("devices", format!("{count} others belong to the family")),

@@ -32,6 +32,7 @@ mod kept;
 mod last;
 mod library;
 mod live;
+mod more;
 mod network;
 mod offload;
 mod pair;

@@ -26,7 +26,7 @@ pub(super) use self::{
     bring::{bring, who_has},
     evict::limit_of,
 };
-use super::{Answer, ApiError, Done, Doorway, answer::Progress, network, pair, pick};
+use super::{Answer, ApiError, Done, Doorway, answer::Progress, more, network, pair, pick};
 use crate::{
     catalog::{self, Filter, Folded, Held},
     forms::counted,
@@ -77,7 +77,10 @@ impl Candidate {
         let barred = barred.map(|device| format!("; {} may not hold it", view.device_name(device)));
         let mut text: String = barred.collect();
         if self.allowed < self.wanted {
-            text.push_str("; one more that keeps everything and may hold it is needed (heirloom invite --device, or --keeper NAME)");
+            let how = more::device(view);
+            text.push_str(&format!(
+                "; one more that keeps everything and may hold it is needed ({how})"
+            ));
         }
         text
     }

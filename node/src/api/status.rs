@@ -16,12 +16,13 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use self::words::admins;
+pub(super) use self::words::admins;
 use super::{
     Answer, ApiError, Done, Doorway, doctor, ended, followed, last,
     live::Live,
+    more,
     offload::{limit_of, may_offload},
-    past,
+    past, people,
     problem::Problem,
     undo,
 };
@@ -91,9 +92,7 @@ pub(super) async fn status(
     let damaged = damaged(node, &live, &missed, &ended);
     problems.extend(of_damage(damaged, sums.lost, peers.is_empty()));
     problems.extend(last::problem(sums.nowhere));
-    let may_go = may_offload(node, &view).await.is_ok();
-    problems.extend(followed::problems(doorway, node, &view).await?);
-    problems.extend(over_limit(&sums, &view, may_go));
+    problems.extend(of_settings(doorway, node, &view, &sums).await?);
     problems.extend(of_uploads(doorway, node).await);
     problems.extend(of_entries(sums.entries_lost));
     let is_safe = sums.safe == sums.assets && sums.entries_lost == 0 && sums.away.count() == 0;
@@ -118,6 +117,7 @@ pub(super) async fn status(
             "keeper": live.stored.as_ref().map(|stored| keeper(stored, live.is_full)),
             "moving": { "sending": live.sending, "receiving": live.receiving, "waiting": live.waiting, "held_back": live.held_back },
             "waiting_at": waiting::at(&live, &view),
+            "role": view.person.and_then(|person| view.role(&person)).map(people::role_name),
             "problems": problems.iter().map(Problem::text).collect::<Vec<_>>(),
             "problem_details": problems.iter().map(Problem::told).collect::<Vec<_>>(),
             "notes": notes.iter().map(Problem::text).collect::<Vec<_>>(),
@@ -134,14 +134,15 @@ pub(super) async fn status(
 }
 
 /// What helps photos that are on this device alone; some of them no other device may hold.
-fn of_only_here(all: u64, unshared: u64) -> Vec<Problem> {
+fn of_only_here(view: &View, all: u64, unshared: u64) -> Vec<Problem> {
     let mut problems = Vec::new();
     let shared = all - unshared;
     if unshared > 0 {
         let text = format!(
-            "{} on this device alone, and no other device may hold {}: add a second one of yours (heirloom invite --device) or a keeper (heirloom invite --keeper NAME).",
+            "{} on this device alone, and no other device may hold {}: add a second one of yours or a keeper ({}).",
             counted(unshared, "photo is", "photos are"),
             if unshared == 1 { "it" } else { "them" },
+            more::device(view),
         );
         problems.push(Problem::new("only-here-ever", json!({"n": unshared}), text));
     }
@@ -278,7 +279,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         let text = "This is the only device of the family: invite a second one (heirloom invite --device).";
         problems.push(Problem::new("alone", json!({}), text));
     } else {
-        problems.extend(of_only_here(sums.only_here, sums.unshared));
+        problems.extend(of_only_here(view, sums.only_here, sums.unshared));
     }
     problems.extend(ended::problems(view));
     problems.extend(sums.away.problem(view));
@@ -328,6 +329,21 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
     problems.extend(of_store(live, node));
     problems.extend(sums.gone.clone());
     problems
+}
+
+/// What is wrong with how this device is set: its clock, the folders that it follows, the room that it may use.
+async fn of_settings(
+    doorway: &Doorway,
+    node: &Node,
+    view: &View,
+    sums: &Sums,
+) -> Result<Vec<Problem>, ApiError> {
+    let clock = doctor::wrong_clock(node, view).await?;
+    let mut problems: Vec<_> = clock.into_iter().collect();
+    problems.extend(followed::problems(doorway, node, view).await?);
+    let may_go = may_offload(node, view).await.is_ok();
+    problems.extend(over_limit(sums, view, may_go));
+    Ok(problems)
 }
 
 /// What browsers sent and could not be added, or was left by a node that does not run.

@@ -237,6 +237,19 @@ async fn clocks(home: &Home) -> String {
     check.expect("clocks are looked at").to_string()
 }
 
+/// What `status` says of clocks, if anything.
+async fn wrong_clock(home: &Home) -> Option<String> {
+    let told = home.ask("status", json!({})).await;
+    let problems = told.of("status")[0]["problem_details"]
+        .as_array()
+        .expect("a list")
+        .iter();
+    let mut of_clock = problems.filter(|problem| problem["id"] == "clock");
+    of_clock
+        .next()
+        .map(|problem| problem["text"].as_str().expect("a sentence").to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_whose_clock_is_wrong_by_years_takes_keeps_serves_and_is_named() {
     // The first was never set; the second could be right. Each has a family of its own, and what one waits
@@ -362,8 +375,16 @@ async fn a_device_whose_clock_is_off_is_told_so_and_once_it_is_right_nobody_name
     assert!(said.contains(wrote), "{said}");
     upkeep::round(&phone.node().await).await.unwrap();
     meet_until(WELL, WELL).await;
+    assert_eq!(wrong_clock(&phone).await, None);
     phone.set_clock(START - 20 * YEAR).await;
     let said = clocks(&phone).await;
     assert!(said.contains("this computer's clock shows 2007-"), "{said}");
+    // It is told without being asked as well.
+    let told = wrong_clock(&phone).await.expect("a problem");
+    let starts = "This computer's clock shows 2007-";
+    assert!(
+        told.starts_with(starts) && told.contains("Your photos are safe"),
+        "{told}"
+    );
     laptop.stop().await;
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use heirloom_protocol::{id::DeviceId, limits};
+use serde_json::json;
 
-use super::{Check, others};
+use super::{Check, Verdict, others};
 use crate::{
-    api::ApiError,
+    api::{ApiError, problem::Problem},
     catalog::instant_text,
-    forms::counted,
+    forms::{capitalised, counted},
     node::Node,
     runtime::{Clocks, RuntimeError, View},
 };
@@ -82,6 +83,19 @@ pub(super) async fn check(node: &Node, view: &View) -> Result<Check, ApiError> {
     ))
 }
 
+/// What `status` says of a clock that is wrong.
+pub(in crate::api) async fn problem(node: &Node, view: &View) -> Result<Option<Problem>, ApiError> {
+    let check = check(node, view).await?;
+    let wrong = Some(check).filter(|check| check.verdict == Verdict::Wrong);
+    Ok(wrong.map(|check| {
+        let told = match check.remedy {
+            Some(remedy) => format!("{}: {remedy}.", check.message),
+            None => format!("{}.", check.message),
+        };
+        Problem::new("clock", json!({}), capitalised(&told))
+    }))
+}
+
 fn verdict(seen: &Seen, me: DeviceId, is_alone: bool, name: impl Fn(&DeviceId) -> String) -> Check {
     let shows = minute(seen.now);
     if seen.is_unset {
@@ -92,7 +106,7 @@ fn verdict(seen: &Seen, me: DeviceId, is_alone: bool, name: impl Fn(&DeviceId) -
         return Check::wrong(
             "clock",
             format!("this device wrote things {} in the future", span(*ahead)),
-            "set the clock: what it wrote counts from then on",
+            "set the clock of this computer. Your photos are safe, and what it wrote counts from then on",
         );
     }
     if let Some(ahead) = seen.all_agree_on() {

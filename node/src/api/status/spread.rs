@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     api::{
         live::{Live, Met},
+        more,
         problem::Problem,
     },
     runtime::View,
@@ -24,7 +25,10 @@ pub(super) fn note(view: &View, live: &Live, depots: usize) -> Option<Problem> {
     let keeping = view.others().filter(|row| keeps_all(row));
     let met: Vec<_> = keeping.map(|row| live.met(&row.id)).collect();
     let is_one = depots == 0 && !met.is_empty() && met.iter().all(is_near);
-    let text = "All devices that keep the photos were last met in one home: a fire or a theft there takes every copy. A keeper in another home, or a disk kept there, saves one (heirloom invite --keeper NAME; heirloom depot add DIR).";
+    let text = format!(
+        "All devices that keep the photos were last met in one home: a fire or a theft there takes every copy. A keeper in another home, or a disk kept there, saves one ({}; heirloom depot add DIR).",
+        more::keeper(view)
+    );
     is_one.then(|| Problem::new("one-home", json!({}), text))
 }
 

@@ -87,7 +87,7 @@ fn admin_ids(view: &View) -> Vec<PersonId> {
 }
 
 /// The names of those who take care of the family, as far as this device knows them.
-pub(super) fn admins(view: &View) -> String {
+pub(in crate::api) fn admins(view: &View) -> String {
     let ids = admin_ids(view);
     if ids.is_empty() {
         return "an admin".to_owned();
