@@ -169,3 +169,19 @@ test("a small picture that was asked for too early comes by itself", async () =>
   await b.waitForFunction(() => document.querySelectorAll(".cell .look img.there").length === 4);
   await holds(b, assert);
 });
+
+test("who had an album that somebody deleted is told, until they have read it", async () => {
+  await anna.command(["album", "delete", "Summer"]);
+  const told = Date.now() + PATIENCE;
+  while (!(await ben.command(["album", "list"])).some((line) => line.type === "ended")) {
+    assert.ok(Date.now() < told, "the news comes");
+    await new Promise((done) => setTimeout(done, 200));
+  }
+  await b.goto(`${ben.ready.gallery}/safety`);
+  const said = b.getByText(/Anna deleted the album Summer for everybody \(.+\)\. What you added to it is in your library\./);
+  await said.waitFor();
+  assert.deepEqual(await findings(b), []);
+  await button(b, "Do not show again").click();
+  await said.waitFor({ state: "detached" });
+  await holds(b, assert);
+});
