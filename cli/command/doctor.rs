@@ -48,7 +48,10 @@ fn say(ui: &mut Ui, line: &Line) {
     match line.kind() {
         "check" => say_check(ui, line),
         "summary" if line.count("problems") == 0 => match line.count("notes") {
-            0 => ui.say("All is well."),
+            0 => {
+                ui.say("No problem found.");
+                ui.hint("heirloom status says whether your photos are safe");
+            }
             notes => ui.say(format!(
                 "No problem found; {} above.",
                 text::count(notes, "note", "notes")
