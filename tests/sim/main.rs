@@ -372,7 +372,7 @@ fn a_device_that_stays_in_a_forked_log_is_caught() {
 
 #[test]
 fn a_fork_that_nobody_vouched_for_is_caught() {
-    is_caught(Sabotage::NoWitness, &["it does not count"]);
+    is_caught(Sabotage::NoWitness, &["it does not count", "differently"]);
 }
 
 #[test]

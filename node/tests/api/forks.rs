@@ -81,6 +81,24 @@ async fn both_sides_of_a_copied_home_are_kept_and_shown_everywhere_once_anchored
 }
 
 #[tokio::test]
+async fn what_a_copied_home_wrote_itself_stays_in_sight_there_until_somebody_vouches() {
+    let [laptop, clone, pi] = forked().await;
+    // It hears of the fork, and meets nobody after that.
+    laptop.take_from(&pi).await;
+    clone.take_from(&pi).await;
+    assert_eq!(names(&laptop).await, ["before.jpg", "here.jpg"]);
+    assert_eq!(names(&clone).await, ["before.jpg", "there.jpg"]);
+    let laptop = laptop.again().await;
+    assert_eq!(names(&laptop).await, ["before.jpg", "here.jpg"]);
+    let dir = laptop.close().await;
+    std::fs::remove_file(dir.path().join("home/heirloom.redb")).unwrap();
+    let laptop = Home::open(dir).await;
+    assert_eq!(names(&laptop).await, ["before.jpg", "here.jpg"]);
+    let told = laptop.ask("status", json!({})).await;
+    assert_eq!(told.of("status")[0]["assets"], 2);
+}
+
+#[tokio::test]
 async fn a_copied_home_goes_on_in_a_new_incarnation_and_forks_no_more() {
     let [laptop, _clone, pi] = forked().await;
     let of = |home: &Home| {

@@ -129,6 +129,8 @@ pub struct Ledger {
     awaited: BTreeSet<EntryId>,
     /// Entries for which this device itself is the witness, and tells nobody.
     noted: BTreeSet<EntryId>,
+    /// Ends of what this device wrote itself above forks.
+    own: BTreeSet<EntryId>,
 }
 
 impl Ledger {
@@ -196,6 +198,11 @@ impl Ledger {
     /// time; of the logs of a space a function of what all know, but for these.
     pub fn note(&mut self, entries: BTreeSet<EntryId>) {
         self.noted = entries;
+    }
+
+    /// Says how far this device wrote itself above forks of its log. Here alone that is not suspended.
+    pub fn own(&mut self, entries: BTreeSet<EntryId>) {
+        self.own = entries;
     }
 
     /// Whether somebody named an entry before it came; says so once.

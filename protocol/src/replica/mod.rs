@@ -233,6 +233,9 @@ impl Replica {
         let place = self.logs.append(header, entry.id(), fit, kept);
         if fit == Fit::Fork {
             effects.push(Effect::Fork(place.log));
+            if header.device == self.device() && self.settle_with_own(header.space) {
+                effects.push(Effect::Rebuild(header.space));
+            }
         }
         self.clock = self.clock.observe(header.hlc, now);
         if header.hlc.is_held(now) && !header.is_control() {

@@ -1,6 +1,7 @@
 //! One album's control entries: who may do what, which entries count, its keys.
 
 mod endings;
+mod own;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -740,8 +741,9 @@ impl Replica {
 
     /// Settles every album after [`Self::replay`].
     pub fn settle(&mut self) {
-        for album in self.albums.values_mut() {
-            album.settle(&self.control);
+        let spaces: Vec<_> = self.albums.keys().copied().collect();
+        for space in spaces {
+            self.settle_with_own(space);
         }
     }
 

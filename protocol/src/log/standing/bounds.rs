@@ -141,6 +141,8 @@ pub(crate) struct Witness {
     persons: Ends,
     /// By these, in an anchor.
     anchored: Ends,
+    /// How far this device wrote each itself.
+    own: Vec<u32>,
 }
 
 /// How far each stretch is named, for what a viewer, a contributor and a manager may say.
@@ -263,7 +265,10 @@ impl Facts<'_> {
                 Some(cuts) if cuts.count > 0 => bounds.cut_at(self.vouched((at, need), witness)),
                 _ => bounds.open_at(devices, Standing::Unconfirmed),
             },
-            None if stretch.parent.is_some() => bounds.open_at(devices, Standing::Suspended),
+            None if stretch.parent.is_some() => {
+                let own = witness.own.get(at).copied().unwrap_or(0);
+                bounds.open_at(devices.max(own), Standing::Suspended);
+            }
             None => {}
         }
         let lowerings = cert.person.and_then(|p| restrictions.lowerings.get(&p));
@@ -390,7 +395,15 @@ impl Facts<'_> {
             devices: none.clone(),
             persons: none.clone(),
             anchored: none,
+            own: vec![0; self.ledger.stretches.len()],
         };
+        for own in &self.ledger.own {
+            if let Some((at, seq)) = self.ledger.places.get(own) {
+                self.each_below((*at, seq.saturating_add(1)), |at, seq| {
+                    witness.own[at] = witness.own[at].max(seq);
+                });
+            }
+        }
         for noted in &self.ledger.noted {
             if let Some((at, seq)) = self.ledger.places.get(noted) {
                 self.each_below((*at, seq.saturating_add(1)), |at, seq| {

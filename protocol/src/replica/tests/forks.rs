@@ -98,6 +98,26 @@ fn what_lies_above_a_fork_is_shown_once_another_device_has_anchored_it() {
 }
 
 #[test]
+fn a_device_shows_its_own_side_of_a_fork_before_anybody_vouches_for_it() {
+    let mut world = forked();
+    pull(&mut world.anna, &world.pi);
+    pull(&mut world.clone, &world.pi);
+    assert_eq!(shown(&world.anna, &world), [true, true, false]);
+    assert_eq!(shown(&world.clone, &world), [true, false, true]);
+    assert_eq!(shown(&world.pi, &world), [true, false, false]);
+    // Its word of its own vouches for nothing elsewhere.
+    let anchor = world
+        .anna
+        .replica
+        .record_anchor(world.space, world.anna.now);
+    if let Ok(Some(anchor)) = anchor {
+        world.anna.keep(anchor);
+    }
+    pull(&mut world.pi, &world.anna);
+    assert_eq!(shown(&world.pi, &world), [true, false, false]);
+}
+
+#[test]
 fn an_anchor_that_comes_before_what_it_names_counts_once_that_is_here() {
     let mut world = forked();
     let later = world.anna.add_photo(world.space, "later.jpg");
