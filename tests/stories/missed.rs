@@ -55,6 +55,16 @@ fn problem(device: &Device, id: &str) -> Option<u64> {
     found.map(|problem| problem["values"]["n"].as_u64().expect("a number"))
 }
 
+/// Of each photo: how many copies are counted, and whether the original is here.
+fn copies(device: &Device) -> Vec<(u64, bool)> {
+    let assets = device.assets();
+    let row = |asset: &Value| {
+        let copies = asset["copies"].as_u64().expect("a number");
+        (copies, asset["here"]["original"] == true)
+    };
+    assets.iter().map(row).collect()
+}
+
 /// What `verify` names as damaged blobs: the photo of each.
 #[track_caller]
 fn named(device: &Device, args: &[&str]) -> Vec<Value> {
@@ -84,6 +94,16 @@ fn an_original_that_no_device_has_is_named_until_the_card_brings_it_back() {
     // It is the only device: nothing comes again from another.
     assert_eq!(problem(&device, "damaged"), None);
     assert_eq!(device.ok(&["status"])[0]["damaged"], 2);
+    // Nor is it called a copy.
+    let mut copies = copies(&device);
+    copies.sort();
+    assert_eq!(copies, [(0, false), (0, false), (1, true)]);
+    let only_here = device.ok(&["list", "--only-here"]);
+    let only_here = only_here.iter().filter(|line| line["type"] == "asset");
+    assert_eq!(only_here.count(), 1);
+    let (lines, _) = device.start(&["offload", "--dry-run"]).all();
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["kept"], 1, "{lines:?}");
     assert_eq!(named(&device, &[]).len(), 2);
     // Put aside, what is left looks like what never came.
     assert_eq!(named(&device, &["--read-data", "--repair"]).len(), 2);

@@ -236,10 +236,7 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
             *sums.living.entry(item.key.album).or_default() += 1;
         }
         let is_marred = !missed.is_empty() && folded.items.iter().any(is_marred);
-        let here = match is_marred {
-            true => held.is_whole(&folded, |blob| !is_missed(blob))?,
-            false => held.here(&folded)?.original,
-        };
+        let here = held.here(&folded)?.original;
         let assets = folded.items.iter().map(|item| &item.asset);
         let holders = view.peers.holders_of(assets, view.person);
         let copies = view.copies_at(&holders, here);

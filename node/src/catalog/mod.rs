@@ -23,7 +23,7 @@ use heirloom_protocol::{
 use roaring::RoaringBitmap;
 
 use crate::{
-    runtime::{AssetKey, BlobHere, View, needed},
+    runtime::{AssetKey, BlobHere, Missed, View, needed, noted},
     store::{BlobState, Store, StoreError},
 };
 
@@ -124,11 +124,12 @@ fn fold(mut items: Vec<Item>, me: Option<PersonId>) -> Folded {
 
 /// Which blobs are on this device, for who asks about many: each log is read once, as of its first question.
 ///
-/// What the index names and whose file is known to be gone is not.
+/// What the index names is not where its file is known to be gone, or was found damaged or missing.
 pub struct Held<'a> {
     store: &'a Store,
     logs: RefCell<BTreeMap<LogId, RoaringBitmap>>,
     gone: OnceCell<BTreeMap<LogId, RoaringBitmap>>,
+    missed: RefCell<Option<Missed>>,
 }
 
 impl<'a> Held<'a> {
@@ -138,22 +139,38 @@ impl<'a> Held<'a> {
             store,
             logs: RefCell::default(),
             gone: OnceCell::new(),
+            missed: RefCell::default(),
         }
     }
 
     /// Asks anew from now on: something may have come or gone.
     pub fn look_again(&self) {
         self.logs.borrow_mut().clear();
+        self.missed.take();
     }
 
     /// Whether a blob's bytes are here.
     pub fn has(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        Ok(self.may_have(blob)? && !self.is_missed(blob)?)
+    }
+
+    /// Whether there is something to read, be it damaged: who reads it finds out.
+    pub fn may_have(&self, blob: &BlobRef) -> Result<bool, StoreError> {
         let mut logs = self.logs.borrow_mut();
         let here = match logs.entry(blob.log) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.store.here(&blob.log)?),
         };
         Ok(here.contains(blob.ordinal) && !self.is_gone(blob)?)
+    }
+
+    fn is_missed(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+        let mut missed = self.missed.borrow_mut();
+        let missed = match &mut *missed {
+            Some(missed) => missed,
+            none => none.insert(noted(self.store)?),
+        };
+        Ok(missed.contains_key(&(blob.log, blob.ordinal)))
     }
 
     fn is_gone(&self, blob: &BlobRef) -> Result<bool, StoreError> {
@@ -178,17 +195,13 @@ impl<'a> Held<'a> {
         Ok(item.asset.added.is_some())
     }
 
-    /// Whether every original without which an asset is not whole is here, of those that are as good as told.
-    pub fn is_whole(
-        &self,
-        folded: &Folded,
-        is_good: impl Fn(&BlobRef) -> bool,
-    ) -> Result<bool, StoreError> {
+    /// Whether every original without which an asset is not whole is here.
+    fn is_whole(&self, folded: &Folded) -> Result<bool, StoreError> {
         let items = folded.items.iter().map(|item| &item.asset);
         'sets: for files in needed::files(items, folded.me) {
             for file in files {
                 let mut is_here = false;
-                for blob in file.into_iter().filter(|blob| is_good(blob)) {
+                for blob in file {
                     is_here |= self.has(blob)?;
                 }
                 if !is_here {
@@ -203,7 +216,7 @@ impl<'a> Held<'a> {
     /// Which blobs of an asset are here.
     pub fn here(&self, folded: &Folded) -> Result<BlobHere, StoreError> {
         let mut here = BlobHere {
-            original: self.is_whole(folded, |_| true)?,
+            original: self.is_whole(folded)?,
             ..BlobHere::default()
         };
         for item in &folded.items {

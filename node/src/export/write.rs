@@ -218,7 +218,7 @@ impl<'a> Writer<'a> {
     ) -> Result<Outcome, ExportError> {
         let mut outcome = Outcome::NotHere;
         for (part, blob) in &source.blobs {
-            if !self.held.has(blob)? {
+            if !self.held.may_have(blob)? {
                 continue;
             }
             let plain = match Plain::open(self.store, blob, &part.key, part.len) {

@@ -20,12 +20,12 @@ use heirloom_protocol::{
 };
 
 use super::{Runtime, RuntimeError, load::entry_of};
-use crate::store::{Batch, BlobPlace, BlobState, Damage, Finding, StoreError, Table};
+use crate::store::{Batch, BlobPlace, BlobState, Damage, Finding, Store, StoreError, Table};
 
 const PREFIX: &[u8] = b"missed/";
 
 /// The blobs, by the names under which they are kept.
-pub(super) type Missed = BTreeMap<(LogId, u32), BlobId>;
+pub(crate) type Missed = BTreeMap<(LogId, u32), BlobId>;
 
 /// A blob that was found damaged or missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -196,14 +196,7 @@ impl Runtime {
     }
 
     pub(super) fn load_missed(&mut self) -> Result<(), StoreError> {
-        let mut missed = Missed::new();
-        self.store.scan(Table::Kv, PREFIX, |key, value| {
-            let key = key.strip_prefix(PREFIX);
-            let blob = key.and_then(|key| wire::decode(key, wire::MAX_BYTES).ok());
-            let id = value.ok().and_then(|value| value.try_into().ok());
-            missed.extend(blob.zip(id.map(BlobId)));
-            ControlFlow::Continue(())
-        })?;
+        let mut missed = noted(&self.store)?;
         // What was let go since is on others by their promise.
         let mut gone = Vec::new();
         for (log, ordinal) in missed.keys() {
@@ -215,6 +208,25 @@ impl Runtime {
         self.missed = missed;
         Ok(())
     }
+}
+
+/// What the rows of a store say is missed. Costs what is missed, which is nothing as a rule.
+pub(crate) fn noted(store: &Store) -> Result<Missed, StoreError> {
+    let mut missed = Missed::new();
+    store.scan(Table::Kv, PREFIX, |key, value| {
+        let key = key.strip_prefix(PREFIX);
+        let blob = key.and_then(|key| wire::decode(key, wire::MAX_BYTES).ok());
+        let id = value.ok().and_then(|value| value.try_into().ok());
+        missed.extend(blob.zip(id.map(BlobId)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(missed)
+}
+
+/// Whether a blob's row is among them.
+pub(crate) fn is_noted(store: &Store, blob: &BlobRef) -> Result<bool, StoreError> {
+    let (table, key) = row(&(blob.log, blob.ordinal));
+    Ok(store.get(table, &key)?.is_some())
 }
 
 /// Puts the rows of blobs that are missed.

@@ -101,7 +101,7 @@ pub(crate) use self::{
     gossip::is_beacon,
     heal::{Kept, damaged},
     hold::Leaving,
-    missed::Missing,
+    missed::{Missed, Missing, is_noted, noted},
     odd::Clocks,
     seen::{Met, came_in, met, note_came_in, note_met, note_seen, note_turned_away, turned_away},
     settled::{confirm_kit, confirmed_kit, want_copies},

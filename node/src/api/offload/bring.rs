@@ -16,7 +16,7 @@ use crate::{
     api::{Answer, Doorway, answer::Progress},
     catalog::{Folded, Held},
     node::Node,
-    runtime::{View, needed, note_used},
+    runtime::{View, damaged, needed, note_used},
     store::{Store, StoreError},
 };
 
@@ -55,7 +55,7 @@ pub(in crate::api) async fn bring(
     note(node, &view, assets).await?;
     let (store, all) = (node.store().clone(), assets.to_vec());
     let missing = node.blocking(move || missing(&store, &view, &all));
-    let mut missing = missing.await??;
+    let mut missing = give_up(node, missing.await??).await?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -124,6 +124,41 @@ fn missing(store: &Store, view: &View, assets: &[Folded]) -> Result<Vec<BlobRef>
         }
     }
     Ok(missing)
+}
+
+/// Puts aside what was found damaged or missing here, of what is to come: while the index names it nobody gets it
+/// again. What turns out to be whole is missed no more, and what may not be read stays as it is. Gives what is to come.
+async fn give_up(node: &Node, missing: Vec<BlobRef>) -> Result<Vec<BlobRef>, ApiError> {
+    let store = node.store().clone();
+    let sorted = node.blocking(move || {
+        let held = Held::of(&store);
+        let (mut to_come, mut bad, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+        for blob in missing {
+            if !held.may_have(&blob)? {
+                to_come.push(blob);
+                continue;
+            }
+            match damaged(&store, &[blob]) {
+                Ok(none) if none.is_empty() => whole.push((blob.log, blob.ordinal)),
+                Ok(_) => bad.push(blob),
+                Err(error) => tracing::debug!(%error, "an original may not be read"),
+            }
+        }
+        to_come.extend(&bad);
+        Ok::<_, StoreError>((to_come, bad, whole))
+    });
+    let (to_come, bad, whole) = sorted.await??;
+    if !(bad.is_empty() && whole.is_empty()) {
+        let done = node.ask(move |runtime| {
+            runtime.miss_no_more(&whole)?;
+            match bad.is_empty() {
+                true => Ok(()),
+                false => runtime.heal_read(&bad),
+            }
+        });
+        done.await??;
+    }
+    Ok(to_come)
 }
 
 async fn wait(
