@@ -3,7 +3,15 @@
 use serde_json::json;
 
 use super::Talk;
-use crate::{args::Purge, error::CliError, ui::text};
+use crate::{
+    args::Purge,
+    error::CliError,
+    ui::{Line, text},
+};
+
+/// Keepers hold ciphertext alone: they add nothing again, and give nothing out that was deleted.
+const NOBODY: &str = "no device that could bring it back is known to have one: only a card, a phone or a backup does \
+                      (heirloom import --restore).";
 
 pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError> {
     let count = u64::try_from(args.ids.len()).unwrap_or(u64::MAX);
@@ -22,21 +30,42 @@ pub(super) async fn run(args: Purge, talk: &mut Talk<'_>) -> Result<u8, CliError
                     "Deleted {} for good.",
                     text::count(items, "item", "items")
                 ));
-                let undo = line.text_or("undo", "heirloom undo DEVICE --since TIME");
-                ui.note(format!(
-                    "Each device frees the space 30 days after it has heard of this; \
-                     until then this brings back what was deleted: {undo}"
-                ));
-                if line.count("away") > 0 {
-                    ui.note(format!(
-                        "{} no original on this device: only a device of the family that keeps it, and is no keeper, \
-                         can bring that back.",
-                        text::count(line.count("away"), "of them has", "of them have")
-                    ));
+                for told in what_undoes_it(line, items) {
+                    ui.note(told);
                 }
             }
             _ => super::unknown(ui, line),
         }
     })
     .await
+}
+
+/// What brings back what was deleted, as far as anything does, and where.
+fn what_undoes_it(line: &Line, items: u64) -> Vec<String> {
+    let undo = line.text_or("undo", "heirloom undo DEVICE --since TIME");
+    let (away, on) = (line.count("away"), line.texts("undo_on").join(", "));
+    let freed = "Each device frees the space 30 days after it has heard of this";
+    let no_original = format!(
+        "{} no original on this device",
+        text::count(away, "of them has", "of them have")
+    );
+    match (away, on.is_empty()) {
+        (0, _) => vec![format!(
+            "{freed}; until then this brings back what was deleted: {undo}"
+        )],
+        (_, true) if away < items => vec![
+            format!("{freed}; until then this brings back what has its original here: {undo}"),
+            format!("{no_original}, and {NOBODY}"),
+        ],
+        (_, false) if away < items => vec![
+            format!("{freed}; until then this brings back what has its original here: {undo}"),
+            format!("{no_original}: the same command brings that back on {on}."),
+        ],
+        (_, true) => vec![format!(
+            "{freed}. This device has no original of it, and {NOBODY}"
+        )],
+        (_, false) => vec![format!(
+            "{freed}. This device has no original of it: until then this brings it back on {on}: {undo}"
+        )],
+    }
 }

@@ -260,4 +260,27 @@ async fn the_trash_says_what_was_there_already_and_a_purge_what_undoes_it() {
         "{}",
         done.err
     );
+    // Undo is named where it brings something back, and nowhere else.
+    for (more, says, not) in [
+        (
+            format!("\"changed\":1,\"undo\":\"{undo}\",\"away\":1,\"undo_on\":[\"attic\"]"),
+            format!("until then this brings it back on attic: {undo}\n"),
+            "brings back what",
+        ),
+        (
+            "\"changed\":1,\"undo\":null,\"away\":1,\"undo_on\":[]".to_owned(),
+            "only a card, a phone or a backup does (heirloom import --restore).\n".to_owned(),
+            "heirloom undo",
+        ),
+        (
+            format!("\"changed\":2,\"undo\":\"{undo}\",\"away\":1,\"undo_on\":[\"attic\"]"),
+            "1 of them has no original on this device: the same command brings that back on attic.\n".to_owned(),
+            "brings back what was deleted",
+        ),
+    ] {
+        let told = summary("purge", &more);
+        let done = run(&["purge", "abcd", "--yes"], NOBODY, &[("purge", &told)]).await;
+        assert!(done.err.contains(&says), "{}", done.err);
+        assert!(!done.err.contains(not), "{}", done.err);
+    }
 }

@@ -1,12 +1,13 @@
 //! `trash`, `restore` and `purge`: what is to become of assets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom_protocol::{
     id::{AlbumId, OpId},
-    op::Op,
+    op::{Level, Op},
+    replica::DeviceRow,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Answer, ApiError, Done,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     catalog::{Folded, Held, Item},
     node::Node,
-    runtime::{AssetKey, View},
+    runtime::{AssetKey, SeenAlbum, View},
     store::{Store, StoreError},
     upkeep,
 };
@@ -115,7 +116,7 @@ async fn decide(
     let mut decided: BTreeMap<AlbumId, Vec<OpId>> = BTreeMap::new();
     let mut notes = Vec::new();
     let mut live = Vec::new();
-    let (mut out_of_sight, mut away) = (0, 0);
+    let (mut out_of_sight, mut away) = (0, Away::default());
     for folded in &picked.found {
         let weighed = weigh(view, folded, album, &concerns)?;
         let name = folded.first().key.item.short();
@@ -135,7 +136,7 @@ async fn decide(
         let goes = what == What::Trash && !weighed.decided.is_empty();
         out_of_sight += u64::from(goes && left.next().is_none());
         if what == What::Purge {
-            away += away_of(node.store(), view, folded, &weighed.decided)?;
+            away.look(node.store(), view, folded, &weighed.decided)?;
         }
         for AssetKey { album, item } in weighed.decided {
             decided.entry(album).or_default().push(item);
@@ -153,6 +154,7 @@ async fn decide(
         return refuse_live(outcome, live, answer).await;
     }
     let already = outcome.allowed - outcome.changed;
+    let changed = outcome.changed;
     let mut summary = outcome.finish(answer, NOT_DECIDED).await?;
     if let Some(fields) = summary.as_object_mut() {
         fields.insert("already".into(), json!(already));
@@ -162,26 +164,64 @@ async fn decide(
         }
         if what == What::Purge {
             let undo = undo::command(&view.device_name(&view.device), began);
-            fields.insert("undo".into(), json!(undo));
-            fields.insert("away".into(), json!(away));
+            away.tell(fields, changed, undo);
         }
     }
     Ok(summary)
 }
 
-/// How many of some items of an asset have no original on this device.
-fn away_of(
-    store: &Store,
-    view: &View,
-    folded: &Folded,
-    decided: &[AssetKey],
-) -> Result<u64, StoreError> {
-    let (held, mut away) = (Held::of(store), 0);
-    let items = folded.items.iter();
-    for item in items.filter(|item| decided.contains(&item.key)) {
-        away += u64::from(!held.has_originals(item, view.person)?);
+/// What of some purged assets undo does not bring back on this device, and who may.
+#[derive(Default)]
+struct Away {
+    /// Of how many this device has no original.
+    count: u64,
+    /// The devices that have some of those, by name; keepers add nothing.
+    on: BTreeSet<String>,
+}
+
+impl Away {
+    /// Adds it to the summary of a purge, and the command where it brings anything back.
+    fn tell(&self, fields: &mut Map<String, Value>, changed: u64, undo: String) {
+        let undo = (self.count < changed || !self.on.is_empty()).then_some(undo);
+        fields.insert("undo".into(), json!(undo));
+        fields.insert("away".into(), json!(self.count));
+        fields.insert("undo_on".into(), json!(self.on));
     }
-    Ok(away)
+
+    /// Counts an asset of which some items are to be purged, before they are.
+    fn look(
+        &mut self,
+        store: &Store,
+        view: &View,
+        folded: &Folded,
+        decided: &[AssetKey],
+    ) -> Result<(), StoreError> {
+        let held = Held::of(store);
+        let items = folded.items.iter();
+        let items: Vec<_> = items.filter(|item| decided.contains(&item.key)).collect();
+        for item in &items {
+            if held.has_originals(item, view.person)? {
+                return Ok(());
+            }
+        }
+        self.count += u64::from(!items.is_empty());
+        let assets = items.iter().map(|item| &item.asset);
+        let holders = view.peers.holders_of(assets, view.person);
+        let may = |row: &&DeviceRow| {
+            let mut albums = items.iter().map(|item| view.albums.get(&item.key.album));
+            holders.contains(&row.id)
+                && albums.any(|album| album.is_some_and(|album| may_add(album, row)))
+        };
+        let names = view.others().filter(may);
+        self.on.extend(names.map(|row| view.device_name(&row.id)));
+        Ok(())
+    }
+}
+
+/// Whether a device's person adds photos to an album; a keeper has none.
+fn may_add(album: &SeenAlbum, row: &DeviceRow) -> bool {
+    let mut people = album.people.iter();
+    people.any(|(person, level)| row.person == Some(*person) && *level >= Level::Contributor)
 }
 
 /// Ends a purge that named what is not in the trash.
