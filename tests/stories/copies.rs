@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use crate::devices::{Device, Dice, Homes, Running, link, pair, pictures};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Some photos and a movie that is larger than what comes whole.
 fn photos(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -30,6 +30,12 @@ fn is_here(device: &Device) -> Vec<bool> {
     let here = assets.iter().map(|asset| &asset["here"]["original"]);
     here.map(|here| here.as_bool().expect("yes or no"))
         .collect()
+}
+
+fn ids_of(device: &Device) -> Vec<String> {
+    let assets = device.assets();
+    let ids = assets.iter().map(|asset| asset["id"].as_str());
+    ids.map(|id| id.expect("an id").to_owned()).collect()
 }
 
 fn bytes_in(folder: &Path) -> u64 {
@@ -124,13 +130,37 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
     assert_eq!(is_here(&laptop), [false; 6]);
 
     // Nobody in reach: it is said where they are. Somebody in reach: they come.
-    let ids: Vec<String> = laptop
-        .assets()
-        .iter()
-        .map(|asset| asset["id"].as_str().expect("an id").to_owned())
-        .collect();
+    let ids = ids_of(&laptop);
+    // What is not here goes into no other album, and what is said to help does.
+    laptop.ok(&["album", "create", "Lake"]);
+    let add = ["album", "add", "Lake", &ids[0]];
+    let (refused, exit) = laptop.run(&add, "");
+    assert_eq!(exit, 75, "{refused}");
+    let hint = refused["hint"].as_str().expect("a hint");
+    let helps = format!("heirloom get {}", &ids[0][..8]);
+    assert!(hint.contains(&helps), "{hint}");
+    // Undo brings nothing back on a device that has let the originals go, and it is said where it does.
+    let last = ids[5].as_str();
+    laptop.ok(&["trash", last]);
+    let purged = laptop.ok(&["--yes", "purge", last]);
+    let summary = purged.last().expect("a summary");
+    let told = (&summary["away"], &summary["undo_on"]);
+    assert_eq!(told, (&1.into(), &json!(["desktop"])), "{summary}");
     second.stop();
     keeper.stop();
+    let undo = summary["undo"].as_str().expect("a command");
+    let undo: Vec<&str> = undo.split(' ').skip(1).collect();
+    let (undone, exit) = laptop.run(&undo, "");
+    assert_eq!((exit, &undone["added_again"]), (1, &0.into()), "{undone}");
+    let second = laptop.serve();
+    know(&desktop, &second);
+    desktop.ok(&["sync"]);
+    let undone = desktop.ok(&undo);
+    assert_eq!(undone.last().expect("a summary")["added_again"], 1);
+    desktop.ok(&["sync"]);
+    second.stop();
+    let all_ids = ids_of(&laptop);
+    assert_eq!(all_ids.len(), 6);
     let out = homes.path().join("out");
     let out_text = out.to_str().expect("text");
     let (lines, exit) = laptop.start(&["get", &ids[0], "-o", out_text]).all();
@@ -144,16 +174,19 @@ fn originals_leave_a_device_stay_on_two_others_and_come_back() {
         reason.contains("attic") && reason.contains("desktop"),
         "{reason}"
     );
-    let keeper = attic.serve();
+    let (keeper, second) = (attic.serve(), desktop.serve());
     know(&laptop, &keeper);
+    know(&laptop, &second);
     let mut args = vec!["get", "-o", out_text];
-    args.extend(ids.iter().map(String::as_str));
+    args.extend(all_ids.iter().map(String::as_str));
     laptop.ok(&args);
     for (name, bytes) in &all {
         let got = fs::read(out.join(name)).expect("a file");
         assert!(got == *bytes, "{name} differs");
     }
+    laptop.ok(&["album", "add", "Lake", &ids[0]]);
     keeper.stop();
+    second.stop();
     for device in [laptop, desktop, attic] {
         device.never_panicked();
     }

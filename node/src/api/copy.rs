@@ -16,7 +16,7 @@ use crate::{
     catalog::{Folded, Held, Item, items_in},
     node::Node,
     original::Plain,
-    runtime::View,
+    runtime::{View, is_noted},
     store::{BlobPlace, BlobState, Store, StoreError},
 };
 
@@ -244,10 +244,9 @@ fn source<'a>(held: &Held<'_>, folded: &'a Folded) -> Result<&'a Item, ApiError>
         }
     }
     let name = folded.first().key.item.short();
-    Err(
-        ApiError::try_later(&format!("the original of {name} is not on this device yet"))
-            .hint("run heirloom sync, then try again"),
-    )
+    // A sync brings no original to a device that has let it go.
+    let hint = format!("heirloom get {name} brings it here; then try again");
+    Err(ApiError::try_later(&format!("the original of {name} is not on this device")).hint(hint))
 }
 
 fn add_item(
@@ -312,10 +311,13 @@ fn content_of(
 
 /// Where a blob lies on this disk, given up or not.
 fn place_of(store: &Store, blob: &BlobRef) -> Result<Option<BlobPlace>, StoreError> {
-    Ok(match store.blob_state(&blob.log, blob.ordinal)? {
-        BlobState::Here(place) | BlobState::Dropped { place, .. } => Some(place),
-        BlobState::Absent => None,
-    })
+    let place = match store.blob_state(&blob.log, blob.ordinal)? {
+        BlobState::Here(place) | BlobState::Dropped { place, .. } => place,
+        BlobState::Absent => return Ok(None),
+    };
+    // What was found missing may be back, with a disk that was not mounted say.
+    let is_whole = || store.blobs().is_whole(&blob.id, &place).unwrap_or(false);
+    Ok((!is_noted(store, blob)? || is_whole()).then_some(place))
 }
 
 /// Adds the previews and thumbnails that are here to new items.
