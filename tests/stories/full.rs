@@ -436,23 +436,38 @@ fn many_photos_without_room_end_a_sync_each_time_until_there_is_some() {
         let photo = pictures::bmp(side, &mut dice);
         fs::write(photos.join(format!("{n:02}.bmp")), photo).expect("a file");
     }
-    laptop.init("Berger", "Anna", "laptop");
+    let names = ["--family", "Berger", "--person", "Anna", "--device"];
+    let made = laptop.ok(&[&["init"], &names[..], &["laptop"]].concat());
+    let words = made.last().expect("a summary")["recovery"].as_array();
+    let words = words.expect("24 words").iter().filter_map(Value::as_str);
+    let words = words.collect::<Vec<_>>().join(" ");
     let from = photos.to_str().expect("UTF-8");
     laptop.ok(&["import", from, "--album", "Summer"]);
     let node = laptop.serve();
-    pair(&laptop, &["--device"], &small, "small", link);
-    for _ in 0..2 {
-        let (synced, exit) = small.run(&["sync"], "");
-        assert_eq!(
-            (synced["id"].as_str(), exit),
-            (Some("E-DISK-FULL"), 1),
-            "{synced}"
-        );
-        assert!(held(&small).len() < 30);
-        let told = problems(&small);
-        assert!(told.contains("no room for all of them"), "{told}");
-        assert!(!told.contains("is in reach"), "{told}");
-    }
+    // It comes with the words, and not all of it has room.
+    let said = format!("{words}\n{}\n", node.addresses()[0]);
+    let restore = || small.run(&["recovery", "restore", "--device", "small", "-"], &said);
+    let (restored, exit) = restore();
+    assert_eq!(exit, 75, "{restored}");
+    assert!(restored["without_room"].as_u64() > Some(0), "{restored}");
+    // The same once more does nothing, and says what does.
+    let (again, exit) = restore();
+    let told = (again["id"].as_str(), exit);
+    assert_eq!(told, (Some("E-ALREADY-SET-UP"), 1), "{again}");
+    let message = again["message"].as_str().expect("a message");
+    assert!(message.contains("restored already"), "{message}");
+    let hint = again["hint"].as_str().expect("a hint");
+    assert!(hint.contains("heirloom sync"), "{hint}");
+    let (synced, exit) = small.run(&["sync"], "");
+    assert_eq!(
+        (synced["id"].as_str(), exit),
+        (Some("E-DISK-FULL"), 1),
+        "{synced}"
+    );
+    assert!(held(&small).len() < 30);
+    let told = problems(&small);
+    assert!(told.contains("no room for all of them"), "{told}");
+    assert!(!told.contains("is in reach"), "{told}");
     disk.remount("size=256m");
     let synced = small.ok(&["sync"]).pop().expect("a summary");
     assert_eq!(synced["settled"], true, "{synced}");

@@ -56,6 +56,13 @@ impl Standing {
     }
 }
 
+/// Whether these are the words of this device's person.
+pub(super) async fn are_own(node: &Node, words: &str) -> bool {
+    let standing = Standing::of(node).await;
+    let kit = RecoveryKit::from_words(words);
+    standing.is_ok_and(|standing| kit.is_ok_and(|kit| standing.holds(&kit)))
+}
+
 async fn check(node: &Node, words: &str) -> Done {
     let standing = Standing::of(node).await?;
     if standing.kit.is_none() {

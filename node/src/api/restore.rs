@@ -133,6 +133,7 @@ pub(super) async fn restore(doorway: &Arc<Doorway>, body: &Value, answer: &Answe
         // A home that is set up is left alone, unless it is this restore that was cut off.
         Ok(node) => match Restoring::load(node.store())? {
             Some(begun) if recovery::typed(&words)?.sign().id() == begun.kit => node,
+            _ if recovery::are_own(&node, &words).await => return Err(restored_already()),
             _ => return Err(ApiError::already_set_up()),
         },
         Err(_) => {
@@ -141,6 +142,18 @@ pub(super) async fn restore(doorway: &Arc<Doorway>, body: &Value, answer: &Answe
         }
     };
     fetch(doorway, &node, &asked, answer).await
+}
+
+/// What an earlier restore could not fetch, for want of room say, is no matter of the words any more.
+fn restored_already() -> ApiError {
+    let message =
+        "this device is restored already: it is one of this person's and knows the family";
+    ApiError {
+        message: message.into(),
+        ..ApiError::already_set_up()
+    }
+    .safe("Nothing was changed, and what is here is safe.")
+    .hint("heirloom sync fetches what is not here yet; if this disk is full, make room first")
 }
 
 /// Makes this device one of the person's and its home one of the family's.
