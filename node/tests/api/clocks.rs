@@ -187,6 +187,74 @@ async fn what_a_clock_that_was_ahead_deleted_for_good_can_be_had_as_long_as_othe
 }
 
 #[tokio::test]
+async fn what_a_clock_an_hour_ahead_deleted_for_good_comes_back_by_the_undo_it_named() {
+    const HOUR: u64 = 60 * MINUTE;
+    for is_at_once in [true, false] {
+        let (home, phone) = two().await;
+        let keeper = home.join_keeper("attic").await;
+        keeper.set_clock(START).await;
+        let photo = phone.add("Family", "a.jpg", &noise(400_000, 1)).await;
+        for each in [&home, &keeper] {
+            each.take_from(&phone).await;
+            each.take_blobs_from(&phone).await;
+        }
+        phone.set_clock(START + HOUR).await;
+        let ids = json!({"ids": [photo.to_string()]});
+        phone.ask("trash", ids.clone()).await.done();
+        let purged = phone.ask("purge", ids).await.done().clone();
+        assert_eq!(
+            purged["undo"],
+            "heirloom undo phone --since 2027-01-15T09:00"
+        );
+        assert!(listed(&phone, json!({})).await.is_empty());
+        for each in [&home, &keeper] {
+            each.take_from(&phone).await;
+        }
+        // The others show it until they come to that time, and know whose clock it is.
+        assert_eq!(listed(&home, json!({})).await.len(), 1);
+        let said = clocks(&home).await;
+        assert!(
+            said.contains("the clock of phone is 60 minutes ahead"),
+            "{said}"
+        );
+        // It is set right.
+        phone.set_clock(START + MINUTE).await;
+        let undo = json!({"device": "phone", "since": "2027-01-15T09:00"});
+        if is_at_once {
+            let undone = phone.ask("undo", undo.clone()).await;
+            assert_eq!(undone.done()["added_again"], 1, "{undone:?}");
+            assert_eq!(listed(&phone, json!({})).await.len(), 1);
+        }
+        for at in [HOUR + MINUTE, 2 * HOUR] {
+            for each in [&home, &keeper, &phone] {
+                each.set_clock(START + at).await;
+                upkeep::round(&each.node().await).await.unwrap();
+            }
+            for each in [&home, &keeper] {
+                each.take_from(&phone).await;
+                each.take_blobs_from(&phone).await;
+            }
+        }
+        if !is_at_once {
+            assert!(listed(&home, json!({})).await.is_empty());
+            assert_eq!(home.ask("undo", undo).await.done()["added_again"], 1);
+            phone.take_from(&home).await;
+            phone.take_blobs_from(&home).await;
+        }
+        for each in [&home, &phone] {
+            let told = each.ask("list", json!({})).await;
+            let assets = told.of("asset");
+            assert_eq!(assets.len(), 1);
+            assert_eq!(assets[0]["here"]["original"], true, "{assets:?}");
+            let told = each.ask("status", json!({})).await;
+            let status = told.of("status")[0];
+            let wrong = ["lost", "nowhere", "damaged"].map(|field| status[field].clone());
+            assert_eq!(wrong, [json!(0), json!(0), json!(0)], "{status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_device_alone_sees_its_edits_whatever_its_clock_did() {
     let (home, _) = two().await;
     let photo = add(&home, "a.jpg", 1_000).await;
