@@ -14,7 +14,10 @@ use std::{
 
 use heirloom_protocol::{
     id::{BlobId, DeviceId, EntryId, LogId, OpId, PersonId, SpaceId},
-    log::entry::{Entry, EntryBytes},
+    log::{
+        entry::{Entry, EntryBytes},
+        standing::Standing,
+    },
     op::{Level, Op},
     replica::log_of,
     sync::{blob::BlobPlace, message::Message, session::CloseReason},
@@ -428,7 +431,12 @@ fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
             let people: Vec<_> = device.replica().album(&space).into_iter().collect();
             let levels: Vec<_> = people.iter().flat_map(|album| album.people()).collect();
             let shown = device.view(space, |id| {
-                hole.as_ref().is_none_or(|hole| hole.given.contains(id))
+                // What nobody vouched for its author alone shows.
+                let is_own = device
+                    .disk
+                    .by_id(id)
+                    .is_some_and(|record| device.standing(&record.entry) == Some(Standing::Own));
+                !is_own && hole.as_ref().is_none_or(|hole| hole.given.contains(id))
             });
             let view = (levels, shown.canonical(space));
             let (label, there) = first.get_or_insert((&device.label, view.clone()));

@@ -30,6 +30,9 @@ pub enum Standing {
     Stands,
     /// Its author was removed or lowered, and nobody named it before: what it adds is shown, nothing else.
     Unconfirmed,
+    /// It lies above a fork of its log, nobody named it before, and this device wrote it: what it adds is shown here,
+    /// nothing else.
+    Own,
     /// It lies above a fork of its log, and nobody named it before: it is kept, and shown to nobody.
     Suspended,
     /// It does not count.

@@ -225,8 +225,11 @@ impl AlbumSpace {
             .into_iter()
             .find(|need| stands(*need) == Standing::Stands);
         let level = level.unwrap_or(Level::None);
-        let adds =
-            level < Level::Contributor && stands(Level::Contributor) == Standing::Unconfirmed;
+        let adds = level < Level::Contributor
+            && matches!(
+                stands(Level::Contributor),
+                Standing::Unconfirmed | Standing::Own
+            );
         (level > Level::None || adds).then_some(Voice {
             person,
             level,

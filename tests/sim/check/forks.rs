@@ -1,7 +1,5 @@
 //! What must hold where a log goes on in two ways, a device was set back or means ill.
 
-use heirloom_protocol::log::standing::Standing;
-
 use super::*;
 use crate::{disk::Disk, fate::blobs_lost};
 
@@ -114,7 +112,7 @@ fn is_own_side_shown(left: &Device, right: &Device, space: SpaceId) -> bool {
         let own = one.disk.entries_of(space).map(|record| &record.entry);
         let mut own = own.filter(|entry| entry.header().device == one.replica().device());
         own.any(|entry| {
-            one.standing(entry) == Some(Standing::Stands)
+            one.standing(entry) == Some(Standing::Own)
                 && other.standing(entry) == Some(Standing::Suspended)
         })
     };

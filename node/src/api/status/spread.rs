@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// Says that no copy is known to be elsewhere: every device that keeps everything was met in this
-/// device's own network when it was met last, and nothing is carried out of it in a depot.
+/// device's own network when it was met last.
+///
+/// A depot carries copies out of it, which a device of the family has to read back: where all are lost at once,
+/// the recovery words alone do not open it. So it is named for what it is, and ends nothing.
 ///
 /// Where a device is can only be told from the way to it. One that was never met may be anywhere, and
 /// one behind an overlay with private addresses looks as if it were near: so this is no problem, and
@@ -24,9 +27,15 @@ use crate::{
 pub(super) fn note(view: &View, live: &Live, depots: usize) -> Option<Problem> {
     let keeping = view.others().filter(|row| keeps_all(row));
     let met: Vec<_> = keeping.map(|row| live.met(&row.id)).collect();
-    let is_one = depots == 0 && !met.is_empty() && met.iter().all(is_near);
+    let is_one = !met.is_empty() && met.iter().all(is_near);
+    let depot = match depots {
+        0 => {
+            "A disk kept there saves one as long as any of your devices is left to read it (heirloom depot add DIR)"
+        }
+        _ => "Your depot saves one as long as any of your devices is left to read it",
+    };
     let text = format!(
-        "All devices that keep the photos were last met in one home: a fire or a theft there takes every copy. A keeper in another home, or a disk kept there, saves one ({}; heirloom depot add DIR).",
+        "All devices that keep the photos were last met in one home: a fire or a theft there takes every copy. A keeper in another home saves one ({}). {depot}.",
         more::keeper(view)
     );
     is_one.then(|| Problem::new("one-home", json!({}), text))

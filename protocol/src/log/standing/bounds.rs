@@ -92,6 +92,8 @@ struct Bounds {
     open: u32,
     /// What holds from `open` on.
     then: Standing,
+    /// Up to where this device wrote it itself above a fork: of that, the adds show.
+    own: u32,
 }
 
 impl Bounds {
@@ -99,6 +101,7 @@ impl Bounds {
         cut: u32::MAX,
         open: u32::MAX,
         then: Standing::Stands,
+        own: 0,
     };
 
     /// The first sequence number that does not stand.
@@ -109,7 +112,10 @@ impl Bounds {
     fn at(&self, seq: u32) -> Standing {
         match seq {
             _ if seq >= self.cut => Standing::Cut,
-            _ if seq >= self.open => self.then,
+            _ if seq >= self.open => match self.then {
+                Standing::Suspended if seq < self.own => Standing::Own,
+                then => then,
+            },
             _ => Standing::Stands,
         }
     }
@@ -266,8 +272,8 @@ impl Facts<'_> {
                 _ => bounds.open_at(devices, Standing::Unconfirmed),
             },
             None if stretch.parent.is_some() => {
-                let own = witness.own.get(at).copied().unwrap_or(0);
-                bounds.open_at(devices.max(own), Standing::Suspended);
+                bounds.own = witness.own.get(at).copied().unwrap_or(0);
+                bounds.open_at(devices, Standing::Suspended);
             }
             None => {}
         }
