@@ -240,7 +240,7 @@ pub(crate) enum AlbumAct {
     Leave {
         /// The album, by name or id
         album: String,
-        /// Leave it without originals of yours that nobody gives you
+        /// Leave it without originals of yours that are not here
         #[arg(long)]
         with_last_copies: bool,
     },

@@ -75,10 +75,18 @@ pub(super) async fn run(args: Album, talk: &mut Talk<'_>) -> Result<u8, CliError
 fn lacking(would: &Line) -> Vec<String> {
     let last = would.count("last");
     let items = text::count(last, "item that is", "items that are");
-    let told = format!(
+    let nowhere = format!(
         "No device is known to have the original of {items} in this album alone; what is said of them goes with it."
     );
-    (last > 0).then_some(told).into_iter().collect()
+    let elsewhere = would.count("elsewhere");
+    let items = text::count(elsewhere, "item that is", "items that are");
+    let away = format!(
+        "The original of {items} in this album alone is not here, and does not come into your library any more."
+    );
+    let told = [(last, nowhere), (elsewhere, away)].into_iter();
+    told.filter(|(count, _)| *count > 0)
+        .map(|(_, told)| told)
+        .collect()
 }
 
 fn body(act: &AlbumAct) -> Value {

@@ -219,7 +219,8 @@ async fn may(node: &Node, body: &Value) -> Done {
         return ended::may_leave(node, &view, album, body).await;
     }
     let kept = kept(node, &view, body, act).await?;
-    Ok(json!({"album": kept.album.to_string(), "last": kept.nowhere}))
+    let (last, elsewhere) = (kept.nowhere, kept.elsewhere());
+    Ok(json!({"album": kept.album.to_string(), "last": last, "elsewhere": elsewhere}))
 }
 
 /// What this person keeps of an album that they leave or delete, if they may.
@@ -259,11 +260,11 @@ async fn leave(node: &Node, body: &Value, answer: &Answer) -> Done {
     }
     let me = view.person.ok_or_else(no_person)?;
     let kept = kept(node, &view, body, "leave").await?;
-    let (album, last) = (kept.album, kept.nowhere);
+    let (album, last, elsewhere) = (kept.album, kept.nowhere, kept.elsewhere());
     let kept = kept.keep(node, &view, answer).await?;
     node.ask(move |runtime| runtime.set_access(album, me, Level::None))
         .await??;
-    Ok(json!({"album": album.to_string(), "kept": kept, "last": last}))
+    Ok(json!({"album": album.to_string(), "kept": kept, "last": last, "elsewhere": elsewhere}))
 }
 
 /// A device that belongs to nobody, or to nobody any more.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use heirloom_protocol::id::{AlbumId, DeviceId, PersonId};
+use heirloom_protocol::id::{AlbumId, DeviceId, LogId, PersonId};
 use serde_json::Value;
 
 use super::{
@@ -27,6 +27,8 @@ pub(super) struct Kept {
     found: Vec<Folded>,
     /// The originals of so many are not here, and these devices may have them.
     elsewhere: (u64, BTreeSet<DeviceId>),
+    /// Of these, so many were here, and their files are gone or were found damaged.
+    gone: u64,
     /// So many originals are on no device of the family, as far as this one can know.
     pub(super) nowhere: u64,
 }
@@ -40,7 +42,9 @@ impl Kept {
         owner: Option<PersonId>,
     ) -> Result<Self, ApiError> {
         let (store, view) = (node.store().clone(), view.clone());
-        let found = node.blocking(move || Self::find(&store, &view, album, owner));
+        let missed = node.ask(|runtime| runtime.missed()).await?;
+        let missed = missed.into_iter().map(|missing| missing.named).collect();
+        let found = node.blocking(move || Self::find(&store, &view, album, owner, &missed));
         Ok(found.await??)
     }
 
@@ -49,6 +53,7 @@ impl Kept {
         view: &View,
         album: AlbumId,
         owner: Option<PersonId>,
+        missed: &BTreeSet<(LogId, u32)>,
     ) -> Result<Self, StoreError> {
         let held = Held::of(store);
         let library = view.library().map(|library| library.id);
@@ -56,6 +61,7 @@ impl Kept {
             album,
             found: Vec::new(),
             elsewhere: (0, BTreeSet::new()),
+            gone: 0,
             nowhere: 0,
         };
         let fits = |item: &Item| owner.is_none() || item.asset.owner() == owner;
@@ -72,37 +78,89 @@ impl Kept {
                 kept.nowhere += 1;
             } else {
                 kept.elsewhere.0 += 1;
+                kept.gone += u64::from(is_gone(&held, missed, &folded)?);
                 kept.elsewhere.1.extend(devices);
             }
         }
         Ok(kept)
     }
 
-    /// Refuses to leave or delete the album while originals are still to come here, and where nobody has them unless
-    /// that is meant.
+    /// Refuses to leave or delete the album while originals are still to come here, and where nobody has them, unless
+    /// that is meant. To delete it would take from everybody what others may have, so that is no matter of what is meant.
     ///
     /// # Errors
     ///
     /// `E-TRY-LATER`, and `E-NOT-ALLOWED` with the number of photos in `why`.
     pub(super) fn allow(&self, view: &View, body: &Value, act: &str) -> Result<(), ApiError> {
-        let (elsewhere, devices) = &self.elsewhere;
-        if *elsewhere > 0 {
-            return Err(to_come(view, *elsewhere, devices));
+        let called = pick::quoted(pick::text(body, "album")?);
+        let again = format!("heirloom album {act} {called} --with-last-copies");
+        let is_meant = flag(body, "last");
+        if self.elsewhere.0 > 0 && !(is_meant && act == "leave") {
+            return Err(self.to_come(view, (act == "leave").then_some(&*again)));
         }
-        if self.nowhere == 0 || flag(body, "last") {
+        if self.nowhere == 0 || is_meant {
             return Ok(());
         }
         let photos = counted(self.nowhere, "photo that is", "photos that are");
         let they = if self.nowhere == 1 { "it" } else { "them" };
-        let called = pick::quoted(pick::text(body, "album")?);
         Err(ApiError::not_allowed(&format!(
             "no device of the family is known to have the originals of {photos} in this album alone"
         ))
         .safe("Nothing was changed.")
         .why("nowhere", usize::try_from(self.nowhere).unwrap_or(usize::MAX))
         .hint(format!(
-            "if a device that was removed or may not see the album any more, a card or a backup still has {they}, add {they} again first (heirloom import). To {act} the album without {they}: heirloom album {act} {called} --with-last-copies"
+            "if a device that was removed or may not see the album any more, a card or a backup still has {they}, add {they} again first (heirloom import). To {act} the album without {they}: {again}"
         )))
+    }
+
+    /// How many photos the album is left without whose originals are not here and may be elsewhere.
+    pub(super) fn elsewhere(&self) -> u64 {
+        self.elsewhere.0
+    }
+
+    /// That originals are not here, why, where they may be and what helps; `again` does without them.
+    fn to_come(&self, view: &View, again: Option<&str>) -> ApiError {
+        let (photos, devices) = &self.elsewhere;
+        let names: Vec<_> = devices.iter().map(|id| view.device_name(id)).collect();
+        let (of, they, them) = match photos {
+            1 => (
+                "the original of 1 photo that is in this album alone is".to_owned(),
+                "it",
+                "it",
+            ),
+            n => (
+                format!("the originals of {n} photos that are in this album alone are"),
+                "they",
+                "them",
+            ),
+        };
+        let why = match (self.gone, *photos) {
+            (0, _) => "not on this device yet".to_owned(),
+            (n, all) if n == all => {
+                "gone from the disk of this device, or damaged there".to_owned()
+            }
+            (n, _) => format!(
+                "not on this device; {n} of them were, and are gone from the disk or damaged"
+            ),
+        };
+        let sync = match (self.gone > 0, view.keeps) {
+            (true, _) => "run heirloom verify --repair",
+            (_, true) => "run heirloom sync",
+            (_, false) => {
+                "get each here (heirloom get ID), or let this one keep everything (heirloom device policy NAME archive) and run heirloom sync"
+            }
+        };
+        let again = again.map_or_else(String::new, |again| {
+            format!(". To leave the album without {them}: {again}")
+        });
+        ApiError::try_later(&format!(
+            "{of} {why}; {they} may be on: {}",
+            names.join(", ")
+        ))
+        .why("elsewhere", usize::try_from(*photos).unwrap_or(usize::MAX))
+        .hint(format!(
+            "start that device and {sync}, then try again; if it is gone for good: heirloom device remove NAME --lost{again}"
+        ))
     }
 
     /// Puts what was found into this person's library, and tells of it; says how many that were. Durable when it
@@ -138,31 +196,18 @@ fn is_only_in(folded: &Folded, album: AlbumId) -> bool {
     items_in(folded, &album).any(|item| is_live(&item)) && live.all(|item| item.key.album == album)
 }
 
-/// That originals are not here yet, and where they may be.
-fn to_come(view: &View, photos: u64, devices: &BTreeSet<DeviceId>) -> ApiError {
-    let names: Vec<_> = devices.iter().map(|id| view.device_name(id)).collect();
-    let (of, they) = match photos {
-        1 => (
-            "the original of 1 photo that is in this album alone is".to_owned(),
-            "it",
-        ),
-        n => (
-            format!("the originals of {n} photos that are in this album alone are"),
-            "they",
-        ),
-    };
-    let sync = match view.keeps {
-        true => "run heirloom sync",
-        false => {
-            "get each here (heirloom get ID), or let this one keep everything (heirloom device policy NAME archive) and run heirloom sync"
+/// Whether an original that this person needs of an asset was here, and its file is gone or was found damaged.
+fn is_gone(
+    held: &Held<'_>,
+    missed: &BTreeSet<(LogId, u32)>,
+    folded: &Folded,
+) -> Result<bool, StoreError> {
+    for item in &folded.items {
+        for (_, blob) in item.asset.needed_parts(folded.me) {
+            if missed.contains(&(blob.log, blob.ordinal)) || held.is_gone(blob)? {
+                return Ok(true);
+            }
         }
-    };
-    ApiError::try_later(&format!(
-        "{of} not on this device yet; {they} may be on: {}",
-        names.join(", ")
-    ))
-    .why("elsewhere", usize::try_from(photos).unwrap_or(usize::MAX))
-    .hint(format!(
-        "start that device and {sync}, then try again; if it is gone for good: heirloom device remove NAME --lost"
-    ))
+    }
+    Ok(false)
 }

@@ -173,7 +173,8 @@ impl<'a> Held<'a> {
         Ok(missed.contains_key(&(blob.log, blob.ordinal)))
     }
 
-    fn is_gone(&self, blob: &BlobRef) -> Result<bool, StoreError> {
+    /// Whether the index names a blob whose file is known to be gone from the disk.
+    pub fn is_gone(&self, blob: &BlobRef) -> Result<bool, StoreError> {
         if !self.store.is_short() {
             return Ok(false);
         }

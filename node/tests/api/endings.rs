@@ -168,6 +168,43 @@ async fn an_album_is_left_without_own_originals_that_nobody_has_where_that_is_sa
     );
 }
 
+#[tokio::test]
+async fn an_album_whose_files_are_gone_from_the_disk_says_so_and_is_left_where_that_is_said() {
+    let (home, phone) = bens().await;
+    let view = phone.node().await.view().await.unwrap();
+    let tablet = home.join(view.person.unwrap(), "tablet").await;
+    for other in [&home, &phone] {
+        tablet.take_from(other).await;
+        tablet.take_blobs_from(other).await;
+    }
+    std::fs::remove_dir_all(tablet.doorway.home().join("blobs/packs")).unwrap();
+    let may = json!({"do": "may", "act": "leave", "album": "Summer"});
+    // As it was noticed when the home was opened, or by the first look.
+    tablet.node().await.store().gone().unwrap();
+    for refused in [
+        tablet.ask("album", may).await,
+        of_album(&tablet, "leave", false).await,
+    ] {
+        assert_eq!(refused.error(), ("E-TRY-LATER", 75));
+        let last = refused.last();
+        let message = last["message"].as_str().unwrap();
+        assert!(message.contains("gone from the disk"), "{message}");
+        let hint = last["hint"].as_str().unwrap();
+        let again = "heirloom album leave \"Summer\" --with-last-copies";
+        for words in ["heirloom verify --repair", again] {
+            assert!(hint.contains(words), "{hint}");
+        }
+    }
+    let may = json!({"do": "may", "act": "leave", "album": "Summer", "last": true});
+    assert_eq!(tablet.ask("album", may).await.done()["elsewhere"], 2);
+    let left = of_album(&tablet, "leave", true).await;
+    assert_eq!(left.done()["elsewhere"], 2);
+    assert_eq!(
+        of_album(&tablet, "leave", false).await.error(),
+        ("E-NOT-FOUND", 4)
+    );
+}
+
 /// How many photos of ended shares are not here, and how many albums a device tells of as no longer shared.
 async fn away(home: &Home) -> (u64, usize) {
     let told = home.ask("status", json!({})).await;
