@@ -15,7 +15,7 @@ use heirloom_protocol::{
 use rand_core::Rng as _;
 
 use crate::{
-    api::ApiError,
+    api::{ApiError, no_family},
     clock::Clock,
     runtime::{self, Identity, Line, News, Runtime, RuntimeError, View},
     store::{Damage, Store, StoreError},
@@ -84,14 +84,18 @@ impl Node {
             }
             runtime => (store, runtime?),
         };
-        let lost = store.lost()?;
-        let gone = lost.iter().find(|(log, _)| log.space == control);
-        let devices = runtime.replica().devices();
-        let mut others = devices.iter().filter(|row| !row.removed);
-        let can_ask = others.any(|row| row.id != runtime.device());
-        if let Some((log, _)) = gone.filter(|_| !can_ask) {
-            let (log, seq, id) = (*log, 0, None);
-            return Err(no_family(Damage::Entry { log, seq, id }));
+        let runtime =
+            match no_family::is_unsure(&store, &runtime)? && store.files_changed(control)? {
+                // Its files may have been brought back since, and the index would go on to pass them over.
+                true => {
+                    drop(runtime);
+                    store.rebuild_index()?;
+                    Runtime::open(store.clone(), &identity)?
+                }
+                false => runtime,
+            };
+        if no_family::is_unsure(&store, &runtime)? && no_family::is_unknown(&store, &runtime)? {
+            return Err(no_family::error(home, control));
         }
         Self::run(store, runtime, options).map(Some)
     }
@@ -243,14 +247,6 @@ pub struct FamilyNames {
     pub person: String,
     /// This device.
     pub device: String,
-}
-
-/// Who belongs to the family is not known any more, so no other device can be asked for it.
-fn no_family(damage: Damage) -> ApiError {
-    let error = ApiError::from(StoreError::Damaged(damage));
-    error
-        .safe("The photos here are as they were. Other devices of the family, if there are any, have copies of their own.")
-        .hint("bring the logs of this home back from a backup; else set up another home (--home) with heirloom recovery restore or heirloom join, and keep this one until everything is there")
 }
 
 /// A store without a family: a new one, or what an interrupted attempt left.

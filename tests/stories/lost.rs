@@ -233,3 +233,145 @@ fn a_log_that_is_all_zeros_closes_nothing_but_itself() {
     assert!(healed >= 2 && closed >= 1, "{healed} {closed}");
     laptop.never_panicked();
 }
+
+#[test]
+fn a_damaged_log_is_not_safe_until_it_is_whole_again() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    let check = |device: &Device| device.start(&["status", "--check"]).all().1;
+    let meet = || {
+        let node = pi.serve();
+        laptop.know_only(&node.addresses()[0]);
+        laptop.ok(&["sync"]);
+        node.stop();
+    };
+    for _ in 0..50 {
+        if check(&laptop) == 0 {
+            break;
+        }
+        meet();
+    }
+    assert_eq!(check(&laptop), 0);
+    // An entry that tells of photos: who read it before knows what it says.
+    let log = longest_log(&laptop.home);
+    let mut bytes = fs::read(&log).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 100].fill(0xa5);
+    fs::write(&log, bytes).expect("written");
+    assert_eq!(laptop.start(&["verify"]).all().1, 9);
+    for _ in 0..2 {
+        let (problems, exit) = problems(&laptop);
+        assert_eq!(exit, 9, "{problems:?}");
+        assert!(problems.iter().any(|problem| problem["id"] == "damaged"));
+    }
+    meet();
+    assert_eq!(laptop.start(&["verify", "--read-data"]).all().1, 0);
+    let (problems, exit) = problems(&laptop);
+    assert_eq!(exit, 0, "{problems:?}");
+    laptop.is_whole();
+}
+
+/// The folder of the log that says who belongs to the family.
+fn family_folder(device: &Device) -> PathBuf {
+    let status = device.ok(&["status"]);
+    let family = status[0]["family"].as_str().expect("an id");
+    device.home.join("logs").join(&family[..32])
+}
+
+/// Overwrites what lies in logs, from a place to their ends.
+fn ruin(folder: &Path, from: usize) {
+    for log in files(folder) {
+        let mut bytes = fs::read(&log).expect("readable");
+        let from = from.min(bytes.len());
+        bytes[from..].fill(0xa5);
+        fs::write(&log, bytes).expect("written");
+    }
+}
+
+/// One photo in an album of its own.
+fn another(device: &Device, photos: &Path, dice: &mut Dice) {
+    fs::create_dir(photos).expect("a folder");
+    fs::write(photos.join("own.bmp"), pictures::bmp(40, dice)).expect("a photo");
+    let photos = photos.to_str().expect("UTF-8");
+    device.ok(&["import", photos, "--album", "Own"]);
+}
+
+/// Says that the family is not known any more, what is safe and what helps.
+#[track_caller]
+fn does_not_know_its_family(device: &Device, folder: &Path) {
+    for args in [&["status", "--check"][..], &["verify", "--repair"]] {
+        let (error, exit) = device.run(args, "");
+        assert_eq!((&error["id"], exit), (&"E-DAMAGED".into(), 9), "{error}");
+        let told = |field: &str| error[field].as_str().unwrap_or_default().to_owned();
+        assert!(told("message").contains("the family's log"), "{error}");
+        assert!(told("safe").contains("Keep this folder"), "{error}");
+        let hint = told("hint");
+        let folder = folder.to_str().expect("UTF-8");
+        for words in ["recovery restore", "invite --device", "join", folder] {
+            assert!(hint.contains(words), "{words}: {hint}");
+        }
+    }
+}
+
+/// Shows what it can, and says that there may be more, and other devices.
+#[track_caller]
+fn doubts_its_family(device: &Device, folder: &Path) {
+    assert_eq!(device.assets().len(), PHOTOS);
+    let (problems, exit) = problems(device);
+    assert_eq!(exit, 9, "{problems:?}");
+    let is = |id: &str| problems.iter().find(|problem| problem["id"] == id);
+    assert_eq!(is("alone"), None);
+    let told = is("home-damaged").expect("it is told")["text"].to_string();
+    for words in ["family's log", folder.to_str().expect("UTF-8")] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn a_family_that_is_not_known_any_more_is_known_again_by_its_log_from_a_new_home() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    another(&laptop, &homes.path().join("own"), &mut Dice::new());
+    let folder = family_folder(&laptop);
+    let log = files(&folder).remove(0);
+    let len = usize::try_from(fs::metadata(log).expect("there").len()).expect("small");
+    let name = folder.file_name().expect("a name");
+    let new = homes.device("new");
+    let node = pi.serve();
+    pair(&pi, &["--device"], &new, "new", link);
+    new.ok(&["sync"]);
+    node.stop();
+    // The whole log, all but its first entry, and its end, where the other device is.
+    for (from, with_index) in [(0, false), (100, true), (100, false), (len - 900, false)] {
+        let index = laptop.home.join("heirloom.redb");
+        if !with_index {
+            fs::remove_file(&index).expect("a database");
+        }
+        ruin(&folder, from);
+        // A second look knows no less than the first, and leaves no more behind.
+        let mut aside = Vec::new();
+        for _ in 0..2 {
+            match from > 100 {
+                true => doubts_its_family(&laptop, &folder),
+                false => does_not_know_its_family(&laptop, &folder),
+            }
+            let all = fs::read_dir(&laptop.home).expect("a folder");
+            aside.push(all.count());
+        }
+        assert_eq!(aside[0], aside[1], "from {from}");
+        fs::remove_dir_all(&folder).expect("put away");
+        fs::create_dir(&folder).expect("a folder");
+        for log in files(&new.home.join("logs").join(name)) {
+            fs::copy(&log, folder.join(log.file_name().expect("a name"))).expect("copied");
+        }
+        assert_eq!(laptop.assets().len(), PHOTOS + 1, "from {from}");
+        laptop.is_whole();
+    }
+    // What this device alone had comes to the others now.
+    let node = pi.serve();
+    laptop.know_only(&node.addresses()[0]);
+    laptop.ok(&["sync"]);
+    node.stop();
+    assert_eq!(pi.assets().len(), PHOTOS + 1);
+    laptop.never_panicked();
+}

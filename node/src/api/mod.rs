@@ -34,6 +34,7 @@ mod library;
 mod live;
 mod more;
 mod network;
+pub(crate) mod no_family;
 mod offload;
 mod pair;
 mod past;

@@ -20,7 +20,7 @@ pub(super) use self::words::admins;
 use super::{
     Answer, ApiError, Done, Doorway, doctor, ended, followed, last,
     live::Live,
-    more,
+    more, no_family,
     offload::{limit_of, may_offload},
     past, people,
     problem::Problem,
@@ -95,7 +95,7 @@ pub(super) async fn status(
     problems.extend(of_settings(doorway, node, &view, &sums).await?);
     problems.extend(of_uploads(doorway, node).await);
     problems.extend(of_entries(sums.entries_lost));
-    let is_safe = sums.safe == sums.assets && sums.entries_lost == 0 && sums.away.count() == 0;
+    let is_safe = is_safe(&sums, &live, node, &view, peers.is_empty());
     let depots = super::depot::all(node).await?;
     // Where something has no second copy at all, that comes first.
     let has_copies = view.keeps && sums.assets > 0 && sums.only_here == 0;
@@ -131,6 +131,17 @@ pub(super) async fn status(
         .await;
     let check = super::pick::flag(body, "check");
     Ok(json!({ "safe": is_safe, "exit": if check && !is_safe { 9 } else { 0 } }))
+}
+
+/// Whether nothing is known that a device should be looked after for: too few copies, or logs that are not whole.
+fn is_safe(sums: &Sums, live: &Live, node: &Node, view: &View, is_alone: bool) -> bool {
+    let store = node.store();
+    sums.safe == sums.assets
+        && sums.entries_lost == 0
+        && sums.away.count() == 0
+        && live.broken == 0
+        && store.stranded().is_empty()
+        && !(is_alone && store.is_torn(view.family.control_space()))
 }
 
 /// What helps photos that are on this device alone; some of them no other device may hold.
@@ -272,7 +283,11 @@ fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums,
 
 fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if others == 0 {
+    let control = view.family.control_space();
+    let is_unsure = others == 0 && node.store().is_torn(control);
+    if is_unsure {
+        problems.push(no_family::problem(node.store().home(), control));
+    } else if others == 0 {
         let text = "This is the only device of the family: invite a second one (heirloom invite --device).";
         problems.push(Problem::new("alone", json!({}), text));
     } else {
@@ -324,6 +339,7 @@ fn problems(sums: &Sums, live: &Live, node: &Node, view: &View, others: usize) -
         problems.push(Problem::new("no-words", json!({}), text));
     }
     problems.extend(of_store(live, node));
+    problems.extend(of_opening(node).filter(|_| !is_unsure));
     problems.extend(sums.gone.clone());
     problems
 }
@@ -386,13 +402,17 @@ fn of_store(live: &Live, node: &Node) -> Vec<Problem> {
         let text = "This keeper is full: it takes entries and no more photos than it may. Give it room (heirloom config set keeper.quota SIZE), then start it again.";
         problems.push(Problem::new("keeper-full", json!({}), text));
     }
+    problems
+}
+
+/// What was found wrong when the home was opened.
+fn of_opening(node: &Node) -> Option<Problem> {
     let opened = node.store().opened();
     let mut damages = opened.damages.iter();
-    if damages.any(|damage| !came_back::is_of_key(damage)) || !opened.stranded.is_empty() {
-        let text = "Damage was found when the home was opened. What is whole stays in use, and nothing damaged is shown or sent as if it were good: heirloom verify --read-data --repair names the damage, and gets again what another device has.";
-        problems.push(Problem::new("home-damaged", json!({}), text));
-    }
-    problems
+    let is_damaged =
+        damages.any(|damage| !came_back::is_of_key(damage)) || !opened.stranded.is_empty();
+    let text = "Damage was found when the home was opened. What is whole stays in use, and nothing damaged is shown or sent as if it were good: heirloom verify --read-data --repair names the damage, and gets again what another device has.";
+    is_damaged.then(|| Problem::new("home-damaged", json!({}), text))
 }
 
 /// What it means that packs or folders are gone.

@@ -67,6 +67,7 @@ pub(super) async fn verify(
     }
     node.ask(move |runtime| {
         runtime.miss_no_more(&again)?;
+        runtime.note_broken(&noted)?;
         runtime.note_missed(&noted)
     })
     .await??;

@@ -206,6 +206,35 @@ impl Runtime {
         }
     }
 
+    /// Remembers entries that were found damaged, so that they come again and `status` tells of them until
+    /// then; [`Self::heal`] has done so already. Durable when it returns.
+    pub(crate) fn note_broken(&mut self, findings: &[Finding]) -> Result<(), RuntimeError> {
+        let mut new = BTreeSet::new();
+        for finding in findings {
+            if let Damage::Entry { log, seq, .. } = &finding.damage
+                && self.store.head(log).is_some_and(|head| head.seq >= *seq)
+                && !self.broken.contains(&(*log, *seq))
+                && matches!(self.store.entry(log, *seq), Err(StoreError::Damaged(_)))
+            {
+                new.insert((*log, *seq));
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let rows = new.iter();
+        let rows = rows.map(|(log, seq)| (Table::Kv, key(log, *seq), Vec::new()));
+        self.store.commit(&Batch {
+            puts: rows.collect(),
+            ..Batch::default()
+        })?;
+        self.broken.extend(new);
+        // Another session tells the lower heads.
+        self.sessions.clear();
+        self.news.push(News::Roster);
+        Ok(())
+    }
+
     /// Whether a blob that was damaged is here again, whole, or is not kept any more.
     pub fn is_healed(&self, log: &LogId, ordinal: u32, cid: &BlobId) -> bool {
         match self.store.blob_state(log, ordinal) {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! kv: lost/ log[64]     the seq that was to come in this log (u32, big-endian)
+//! kv: files/ space[16]  BLAKE3 of its log files, as they were when nothing could be done with them
 //! ```
 //!
 //! An index that knows more than the files is made again from them, and would then know no better:
@@ -12,12 +13,13 @@ use std::{
     path::Path,
 };
 
-use heirloom_protocol::id::LogId;
+use heirloom_protocol::id::{LogId, SpaceId};
 
 use super::record::{Fields, log_bytes, log_of};
 use super::{Batch, Store, StoreError, Table, fs};
 
 const LOST: &[u8] = b"lost/";
+const FILES: &[u8] = b"files/";
 
 fn key(log: &LogId) -> Vec<u8> {
     [LOST, &log_bytes(log)[..]].concat()
@@ -45,6 +47,38 @@ impl Store {
         let next = self.head(log).map_or(0, |head| head.seq + 1);
         self.note_lost(&[(*log, next)])?;
         self.rebuild_at_next_open()
+    }
+
+    /// Whether the log files of a space are others than when this was last asked: somebody may have brought
+    /// them back, and where a damaged stretch was passed over nobody would look again. Durable when it returns.
+    pub(crate) fn files_changed(&self, space: SpaceId) -> Result<bool, StoreError> {
+        let mut hasher = blake3::Hasher::new();
+        for log in self.0.files.list()? {
+            if log.space == space {
+                // What cannot be read is as good as empty until it can be.
+                let bytes = std::fs::read(self.0.files.path(&log)).unwrap_or_default();
+                hasher.update(&log_bytes(&log));
+                hasher.update(blake3::hash(&bytes).as_bytes());
+            }
+        }
+        let (key, now) = ([FILES, &space.0[..]].concat(), hasher.finalize());
+        if self.get(Table::Kv, &key)?.as_deref() == Some(&now.as_bytes()[..]) {
+            return Ok(false);
+        }
+        self.commit(&Batch {
+            puts: vec![(Table::Kv, key, now.as_bytes().to_vec())],
+            ..Batch::default()
+        })?;
+        Ok(true)
+    }
+
+    /// Whether logs of a space are damaged so that more may have stood in them than is known: entries lie behind
+    /// a hole, or an end was put aside.
+    pub(crate) fn is_torn(&self, space: SpaceId) -> bool {
+        let folder = self.home().join("logs").join(space.to_string());
+        let is_aside = |name: &String| name.contains(".torn-");
+        self.stranded().iter().any(|(log, ..)| log.space == space)
+            || fs::list(&folder).is_ok_and(|names| names.iter().any(is_aside))
     }
 
     /// Remembers how far logs went whose files are shorter now. Durable when it returns.
