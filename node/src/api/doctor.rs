@@ -158,12 +158,12 @@ fn disk(store: &Store) -> Check {
                 "it is full: {} MB are free, and no more photos are taken",
                 free / 1_000_000
             ),
-            "free some space: photos are taken in again by themselves. What is here is safe",
+            "free some space: what browsers, followed folders and other devices bring is taken in again by itself; give an import that stopped once more. What is here is safe",
         ),
         Some(free) if free < NEARLY_FULL_BYTES => Check::wrong(
             "disk",
             format!("{} MB are free", free / 1_000_000),
-            "free some space: photos are taken in again by themselves",
+            "free some space before no more photos are taken",
         ),
         Some(free) => Check::well("disk", format!("{} GB are free", free / 1_000_000_000)),
         None => Check::well("disk", "the system does not say how much is free"),

@@ -89,7 +89,7 @@ impl ApiError {
             "Heirloom is already set up on this device",
         )
         .safe("Nothing was changed.")
-        .hint("another home needs another folder: heirloom --home DIR ...")
+        .hint("another home needs another folder: heirloom --home DIR, with the same command. Its photos are not those of this one: heirloom export writes these out")
     }
 
     /// The request makes no sense.

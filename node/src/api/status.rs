@@ -441,12 +441,13 @@ fn of_damage(damaged: usize, lost: u64, is_alone: bool) -> Vec<Problem> {
     if damaged > 0 && !(is_alone && lost > 0) {
         let text = match (damaged, is_alone) {
             (1, true) => "1 file was found damaged or missing, and this is the only device: heirloom verify names it.".to_owned(),
+            (1, false) if lost > 0 => "1 file was found damaged or missing: heirloom verify names it.".to_owned(),
             (1, false) => "1 file was found damaged or missing: it comes again from a device that holds it. heirloom verify names it, and heirloom verify --repair tries it now.".to_owned(),
             (_, true) => format!(
                 "{damaged} files were found damaged or missing, and this is the only device: heirloom verify names them."
             ),
             (_, false) => format!(
-                "{damaged} files were found damaged or missing: they come again from a device that holds them. heirloom verify names them, and heirloom verify --repair tries it now."
+                "{damaged} files were found damaged or missing: those that another device holds come again from there. heirloom verify names them, and heirloom verify --repair tries it now."
             ),
         };
         problems.push(Problem::new("damaged", json!({"n": damaged}), text));
@@ -554,7 +555,7 @@ fn of_devices(live: &Live, view: &View) -> Vec<Problem> {
         }
         if judged.knew.contains(&row.id) {
             let text = format!(
-                "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. Ask {} to invite it again.",
+                "{name} turned this device away: it may have been removed from the family, and then nobody gets what is added here. To come back, write your photos out (heirloom export DIR), ask {} for a new invitation, and join in another folder (heirloom --home DIR join).",
                 admins(view)
             );
             let values = json!({"name": name, "admins": admins(view)});

@@ -218,7 +218,8 @@ impl Account {
 
     pub(super) fn of(home: &Path) -> Self {
         let bounds = Bounds::of_home(home).unwrap_or_else(|error| {
-            tracing::error!(
+            // Whoever needs the settings says it to the person.
+            tracing::debug!(
                 error = error.message,
                 "the bounds of a keeper cannot be read"
             );

@@ -106,7 +106,7 @@ fn verdict(seen: &Seen, me: DeviceId, is_alone: bool, name: impl Fn(&DeviceId) -
         return Check::wrong(
             "clock",
             format!("this device wrote things {} in the future", span(*ahead)),
-            "set the clock of this computer. Your photos are safe, and what it wrote counts from then on",
+            "set the clock of this computer, if it is not right by now. Your photos are safe; what was said of them under that clock counts from that day on, and saying it again counts at once",
         );
     }
     if let Some(ahead) = seen.all_agree_on() {
