@@ -432,10 +432,8 @@ fn one_view(world: &World, family: &[usize]) -> Result<(), String> {
             let levels: Vec<_> = people.iter().flat_map(|album| album.people()).collect();
             let shown = device.view(space, |id| {
                 // What nobody vouched for its author alone shows.
-                let is_own = device
-                    .disk
-                    .by_id(id)
-                    .is_some_and(|record| device.standing(&record.entry) == Some(Standing::Own));
+                let record = device.disk.by_id(id);
+                let is_own = record.is_some_and(|record| device.shows_as_own(&record.entry));
                 !is_own && hole.as_ref().is_none_or(|hole| hole.given.contains(id))
             });
             let view = (levels, shown.canonical(space));
@@ -520,7 +518,7 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
         if !is_here && world.ledger.lost.contains(&id) {
             continue;
         }
-        if !author.counts_here(&written.entry) {
+        if !author.counts_here(&written.entry) || author.shows_as_own(&written.entry) {
             // Whoever gave its author the right may have lost it meanwhile, but only so.
             if world.habits.is_calm() {
                 let (a, id) = (&author.label, written.entry.id().short());

@@ -111,10 +111,7 @@ fn is_own_side_shown(left: &Device, right: &Device, space: SpaceId) -> bool {
     let shows = |one: &Device, other: &Device| {
         let own = one.disk.entries_of(space).map(|record| &record.entry);
         let mut own = own.filter(|entry| entry.header().device == one.replica().device());
-        own.any(|entry| {
-            one.standing(entry) == Some(Standing::Own)
-                && other.standing(entry) == Some(Standing::Suspended)
-        })
+        own.any(|entry| one.shows_as_own(entry) && !other.shows_as_own(entry))
     };
     shows(left, right) || shows(right, left)
 }

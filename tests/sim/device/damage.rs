@@ -117,6 +117,14 @@ impl Device {
         Some(album.standing(control, &entry.id(), Level::Viewer))
     }
 
+    /// Whether this device alone shows what an entry of its own adds: it lies above a fork, and nobody vouched for it.
+    pub(crate) fn shows_as_own(&self, entry: &Entry) -> bool {
+        let album = self.replica().album(&entry.header().space);
+        let control = self.replica().control();
+        let standing = album.map(|album| album.standing(control, &entry.id(), Level::Contributor));
+        standing == Some(Standing::Own)
+    }
+
     /// The entries that an anchor of this device's vouches for, by what it names.
     pub(crate) fn vouched(&self, space: SpaceId, ops: &[Option<Op>]) -> Vec<EntryId> {
         let mut vouched = Vec::new();
