@@ -110,6 +110,9 @@ fn a_running_device_keeps_its_photos_as_soon_as_it_hears_that_an_album_was_delet
     import(&b, &homes, &mut dice, "early", "Summer");
     let bens = b.serve();
     a.ok(&["--yes", "album", "delete", "Summer"]);
+    wait_until("the news is there", Duration::from_secs(60), || {
+        ended(&b) == [json!("Summer")]
+    });
     wait_until("it is in sight", Duration::from_secs(20), || {
         listed(&b) == [("early.bmp".to_owned(), json!(["Library"]))]
     });
