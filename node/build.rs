@@ -91,7 +91,7 @@ fn write(packed: &[(String, Vec<u8>)]) -> Result<(), Box<dyn Error>> {
 }
 
 /// How often a smaller gzip is looked for; more than these find some bytes of a file.
-const TRIES: NonZeroU64 = NonZeroU64::new(15).unwrap();
+const TRIES: NonZeroU64 = NonZeroU64::new(5).unwrap();
 
 /// What a browser that takes gzip is sent, in the fewest bytes.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
