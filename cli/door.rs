@@ -14,6 +14,7 @@ use heirloom_node::{
     api::{ApiError, Doorway},
     gallery::GalleryOptions,
     node::Options,
+    store::Keyring,
 };
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
@@ -196,7 +197,7 @@ fn node_options() -> Result<Options, CliError> {
 
 /// What every command says of a home that is not set up, where no node has to be asked for it.
 pub(crate) fn check_set_up(home: &Path) -> Result<(), CliError> {
-    match home.join("keys").join("device.key").exists() {
+    match Keyring::has_device(home) {
         true => Ok(()),
         false => Err(told_by_node(ApiError::not_set_up())),
     }

@@ -155,6 +155,25 @@ fn a_database_that_was_made_again_says_that_copies_are_to_be_shown_anew() {
         "{told}"
     );
     assert_eq!(laptop.assets().len(), PHOTOS);
+
+    // Without the device's own key nothing would open: there are two files with it, and each heals the other.
+    for file in ["keys/device.key", "keys/device.copy.key"] {
+        let path = laptop.home.join(file);
+        let whole = fs::read(&path).expect("a key");
+        let mut bytes = whole.clone();
+        bytes[60] ^= 1;
+        fs::write(&path, bytes).expect("one bit");
+        let status = laptop.ok(&["status"]);
+        let details = status[0]["problem_details"].to_string();
+        assert!(!details.contains("home-damaged"), "{details}");
+        let told = status[0]["notes"].to_string();
+        let says = format!("({file}) was damaged or missing");
+        assert!(told.contains(&says), "{told}");
+        assert!(fs::read(&path).expect("a key") == whole, "{file}");
+    }
+    fs::remove_file(laptop.home.join("keys/device.key")).expect("removed");
+    assert!(notes(&laptop).contains(&"device-key".to_owned()));
+    assert!(!notes(&laptop).contains(&"device-key".to_owned()));
     laptop.is_whole();
 }
 

@@ -197,6 +197,13 @@ fn damage(store: &Store) -> Check {
             "heirloom verify --read-data names them; copy what matters to another disk",
         );
     }
+    if opened.healed_key.is_some() {
+        return Check::wrong(
+            "store",
+            "one of the two files of this device's key was damaged or missing, and made whole from the other",
+            "heirloom verify --read-data reads all there is again; if it happens again, copy what matters to another disk",
+        );
+    }
     if opened.rebuilt.is_some() {
         return Check::well("store", "the index was lost and made again from the logs");
     }

@@ -77,7 +77,7 @@ impl Identity {
 
     /// Reads the key file; `None` on a home whose setting up was interrupted.
     ///
-    /// A home with photos and without the key is damaged: nobody may set it up anew over them.
+    /// A home with photos or a copy of the key, and without the key, is damaged: nobody may set it up anew over them.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Identity {
             return Ok(Some(identity));
         }
         let path = keyring.path(KeyFile::Device);
-        match store.holds_blobs()? {
+        match store.holds_blobs()? || keyring.holds(KeyFile::DeviceCopy) {
             true => Err(StoreError::Damaged(Damage::Key { path }).into()),
             false => Ok(None),
         }

@@ -4,6 +4,9 @@
 //! parameters of a passphrase), the secret, and a checksum over both. Without a
 //! passphrase the mode 0600 and the disk's own encryption are what protects it;
 //! this version writes no other kind and refuses to guess at one.
+//!
+//! Without the device's key a home opens for nobody, so it is kept twice: one of the two files is enough, and
+//! whichever is damaged or missing is written again from the other when the home is opened.
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,7 @@ use super::error::{Damage, Refusal, StoreError};
 use super::fs::{self, Disk};
 use super::open::check_private;
 
+const FOLDER: &str = "keys";
 const MAGIC: &[u8; 16] = b"heirloom key 1\r\n";
 /// Derivation none, then Argon2id's memory (KiB), passes, lanes and salt, all zero without one.
 const KDF_NONE: u8 = 0;
@@ -28,6 +32,8 @@ const SECRET_BYTES_MAX: usize = 64 * 1024;
 pub enum KeyFile {
     /// This device's keys.
     Device,
+    /// The same once more: written, removed and healed with it, never by itself.
+    DeviceCopy,
     /// What the index is sealed with.
     Store,
     /// The keys of a device that is about to join.
@@ -40,11 +46,21 @@ impl KeyFile {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Device => "device.key",
+            Self::DeviceCopy => "device.copy.key",
             Self::Store => "store.key",
             Self::Pending => "pending.key",
             Self::Restoring => "restoring.key",
         }
     }
+}
+
+/// What a key file is found to be.
+enum Found {
+    Whole(Zeroizing<Vec<u8>>),
+    Damaged,
+    Missing,
+    /// Perhaps whole, and not to be read here: by its mode, or in a form of another version.
+    Unusable(StoreError),
 }
 
 /// The folder of secrets of one home.
@@ -55,7 +71,7 @@ pub struct Keyring {
 impl Keyring {
     /// Opens the folder; refuses one that others can look into.
     pub fn open(home: &Path) -> Result<Self, StoreError> {
-        let folder = home.join("keys");
+        let folder = home.join(FOLDER);
         fs::create_folder(&folder)?;
         check_private(&folder)?;
         Ok(Self { folder })
@@ -82,8 +98,91 @@ impl Keyring {
         self.path(key).exists()
     }
 
+    /// Whether a home has the key of a device, be it only the copy, from which opening it makes the other.
+    pub fn has_device(home: &Path) -> bool {
+        let keys = [KeyFile::Device, KeyFile::DeviceCopy];
+        keys.iter()
+            .any(|key| home.join(FOLDER).join(key.name()).exists())
+    }
+
     /// Writes a secret, replacing the old one as a whole. Durable when it returns.
+    ///
+    /// The device's key has its copy written after it. One that cannot be written fails nothing, since the key
+    /// is in force: it is tried again when the home is opened.
     pub fn write(&self, key: KeyFile, secret: &[u8]) -> Result<(), StoreError> {
+        self.write_alone(key, secret)?;
+        if key == KeyFile::Device {
+            self.write_copy(secret);
+        }
+        Ok(())
+    }
+
+    /// Writes the copy of the device's key, and tells whether it could be.
+    fn write_copy(&self, secret: &[u8]) -> bool {
+        let written = self.write_alone(KeyFile::DeviceCopy, secret);
+        if let Err(error) = &written {
+            tracing::warn!(%error, "the copy of this device's key could not be written");
+            // None is better than an old one, which would take the device back to a log it has left.
+            let _ = fs::remove(&self.path(KeyFile::DeviceCopy));
+        }
+        written.is_ok()
+    }
+
+    /// Makes one of the device's key and its copy where one is missing or damaged, or where a write was
+    /// interrupted between them. Returns which was damaged or missing; a copy that never was is no loss.
+    ///
+    /// What is whole is never replaced because this version or this account cannot use it. With neither
+    /// whole nothing is touched, and whoever reads the key says what is wrong.
+    pub(super) fn heal_device(
+        &self,
+        set_aside: &mut Vec<PathBuf>,
+    ) -> Result<Option<KeyFile>, StoreError> {
+        let main = self.find(KeyFile::Device);
+        match (main, self.find(KeyFile::DeviceCopy)) {
+            (Found::Whole(main), Found::Whole(copy)) if main == copy => Ok(None),
+            (Found::Whole(main), Found::Whole(_) | Found::Missing) => {
+                self.write_copy(&main);
+                Ok(None)
+            }
+            (Found::Whole(main), Found::Damaged) => {
+                Ok(self.write_copy(&main).then_some(KeyFile::DeviceCopy))
+            }
+            // It gives away as much as the key itself.
+            (
+                Found::Whole(_),
+                Found::Unusable(
+                    error @ (StoreError::Permissions { .. } | StoreError::OtherAccount { .. }),
+                ),
+            ) => Err(error),
+            (Found::Whole(_), Found::Unusable(error)) => {
+                tracing::warn!(%error, "the copy of this device's key is left as it is");
+                Ok(None)
+            }
+            (main @ (Found::Damaged | Found::Missing), Found::Whole(copy)) => {
+                if matches!(main, Found::Damaged) {
+                    set_aside.push(fs::set_aside(&self.path(KeyFile::Device), "damaged")?);
+                }
+                self.write_alone(KeyFile::Device, &copy)?;
+                Ok(Some(KeyFile::Device))
+            }
+            (Found::Damaged | Found::Missing, Found::Unusable(error)) => Err(error),
+            (Found::Damaged | Found::Missing, Found::Damaged | Found::Missing)
+            | (Found::Unusable(_), _) => Ok(None),
+        }
+    }
+
+    fn find(&self, key: KeyFile) -> Found {
+        if !self.holds(key) {
+            return Found::Missing;
+        }
+        match self.read(key) {
+            Ok(secret) => Found::Whole(secret),
+            Err(StoreError::Damaged(_)) => Found::Damaged,
+            Err(error) => Found::Unusable(error),
+        }
+    }
+
+    fn write_alone(&self, key: KeyFile, secret: &[u8]) -> Result<(), StoreError> {
         if secret.len() > SECRET_BYTES_MAX {
             let bytes = u64::try_from(secret.len()).expect("usize is at most 64 bits");
             return Err(Refusal::TooLarge { bytes }.into());
@@ -102,6 +201,10 @@ impl Keyring {
 
     /// Removes a secret, if it is there. Durable when it returns.
     pub fn remove(&self, key: KeyFile) -> Result<(), StoreError> {
+        // First, so that it never brings back what was removed.
+        if key == KeyFile::Device {
+            self.remove(KeyFile::DeviceCopy)?;
+        }
         if !self.holds(key) {
             return Ok(());
         }

@@ -45,6 +45,8 @@ pub struct Opened {
     pub set_aside: Vec<PathBuf>,
     /// Bytes of half-written entries that were cut off; nobody was told that they were safe.
     pub torn_bytes: u64,
+    /// Which of the two files of this device's key was damaged or missing, and written again from the other.
+    pub healed_key: Option<KeyFile>,
     /// Damage in the logs. Of a log of this device it means: go on in a new incarnation.
     pub damages: Vec<Damage>,
     /// Logs with whole entries behind a missing one: the log, the missing seq, the last seq held.
@@ -137,7 +139,16 @@ impl Store {
 
     fn load(home: &Path, lock: File) -> Result<Self, StoreError> {
         let mut opened = Opened::default();
-        let sealer = Sealer::new(&store_key(home, &mut opened)?);
+        let keyring = Keyring::open(home)?;
+        keyring.clear()?;
+        opened.healed_key = keyring.heal_device(&mut opened.set_aside)?;
+        if let Some(key) = opened.healed_key {
+            tracing::warn!(
+                file = key.name(),
+                "a damaged key was made whole from its copy"
+            );
+        }
+        let sealer = Sealer::new(&store_key(&keyring, &mut opened)?);
         let files = LogFiles::new(home.join("logs"));
         let (index, states, trust) = open_index(home, &sealer, &files, &mut opened)?;
         let logs = recover(&files, states, trust, &mut opened)?;
@@ -237,7 +248,7 @@ impl Inner {
 
 /// Whether a home without a version was one: with a device's key, or with photos.
 fn is_begun(home: &Path) -> Result<bool, StoreError> {
-    Ok(home.join("keys").join(KeyFile::Device.name()).exists() || holds_blobs(home)?)
+    Ok(Keyring::has_device(home) || holds_blobs(home)?)
 }
 
 fn marker(home: &Path) -> PathBuf {
@@ -354,9 +365,7 @@ fn new_store_key(keyring: &Keyring) -> Result<Zeroizing<Vec<u8>>, StoreError> {
 
 /// Reads the store key. Everything under it can be made again, so a lost or damaged one is
 /// replaced and the index with it.
-fn store_key(home: &Path, opened: &mut Opened) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-    let keyring = Keyring::open(home)?;
-    keyring.clear()?;
+fn store_key(keyring: &Keyring, opened: &mut Opened) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     if keyring.holds(KeyFile::Store) {
         match keyring.read(KeyFile::Store) {
             Ok(key) => return Ok(key),
@@ -368,7 +377,7 @@ fn store_key(home: &Path, opened: &mut Opened) -> Result<Zeroizing<Vec<u8>>, Sto
             Err(error) => return Err(error),
         }
     }
-    new_store_key(&keyring)
+    new_store_key(keyring)
 }
 
 type States = BTreeMap<LogId, LogState>;

@@ -8,7 +8,7 @@ use crate::{
     forms::counted,
     node::Node,
     runtime::View,
-    store::{Damage, Store},
+    store::{Damage, KeyFile, Store},
 };
 
 /// The notes; `exposed` is how many photos have too few copies that count.
@@ -21,6 +21,7 @@ pub(super) async fn notes(
     let (to_show, back) = asked.await?;
     let mut notes = Vec::new();
     notes.extend(of_key(node.store()));
+    notes.extend(of_device_key(node.store()));
     if let Some((at, silent)) = to_show?.filter(|_| exposed > 0) {
         let names: Vec<_> = silent
             .iter()
@@ -61,7 +62,19 @@ fn of_key(store: &Store) -> Option<Problem> {
     })
 }
 
-/// Whether a damage is of the key that is replaced by itself; one of the device's own key opens no home.
+/// That one of the two files of this device's key was written again from the other.
+fn of_device_key(store: &Store) -> Option<Problem> {
+    let (file, whole) = match store.opened().healed_key? {
+        KeyFile::DeviceCopy => ("keys/device.copy.key", "keys/device.key"),
+        _ => ("keys/device.key", "keys/device.copy.key"),
+    };
+    let text = format!(
+        "The key of this device is kept twice. One of the two files ({file}) was damaged or missing, and was made whole from the other ({whole}): nothing is lost. There is nothing to do; if it happens again, the disk is failing: heirloom verify --read-data, and copy what matters to another one."
+    );
+    Some(Problem::new("device-key", json!({"file": file}), text))
+}
+
+/// Whether a damage is of the key that is replaced by itself; one of both files of the device's own opens no home.
 pub(super) fn is_of_key(damage: &Damage) -> bool {
     matches!(damage, Damage::Key { .. })
 }
