@@ -518,7 +518,11 @@ fn nothing_acknowledged_is_lost(world: &World, family: &[usize]) -> Result<(), S
         if !is_here && world.ledger.lost.contains(&id) {
             continue;
         }
-        if !author.counts_here(&written.entry) || author.shows_as_own(&written.entry) {
+        // Others show it once somebody vouched for it, which is looked at where forks are.
+        if author.shows_as_own(&written.entry) {
+            continue;
+        }
+        if !author.counts_here(&written.entry) {
             // Whoever gave its author the right may have lost it meanwhile, but only so.
             if world.habits.is_calm() {
                 let (a, id) = (&author.label, written.entry.id().short());
