@@ -109,6 +109,11 @@ fn a_running_device_keeps_its_photos_as_soon_as_it_hears_that_an_album_was_delet
     b.ok(&["sync"]);
     import(&b, &homes, &mut dice, "early", "Summer");
     let bens = b.serve();
+    wait_until("Anna has it", Duration::from_secs(60), || {
+        a.assets()
+            .iter()
+            .any(|asset| asset["here"]["original"] == true)
+    });
     a.ok(&["--yes", "album", "delete", "Summer"]);
     wait_until("the news is there", Duration::from_secs(60), || {
         ended(&b) == [json!("Summer")]
