@@ -3,7 +3,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::devices::{Device, Dice, Homes, link, pair, pictures, wait_until};
+use crate::devices::{Device, Dice, Homes, Running, link, pair, pictures, wait_until};
 use serde_json::{Value, json};
 
 /// What a device lists, each photo by its name with the albums that it is in.
@@ -16,6 +16,18 @@ fn listed(device: &Device) -> Vec<(String, Value)> {
     let mut listed: Vec<_> = named.collect();
     listed.sort_by(|one, other| one.0.cmp(&other.0));
     listed
+}
+
+/// Anna's laptop with its node, and Ben's phone, which adds to her album Summer.
+fn shared(homes: &Homes) -> (Device, Running, Device) {
+    let (a, b) = (homes.device("a"), homes.device("b"));
+    a.init("Berger", "Anna", "laptop");
+    a.ok(&["album", "create", "Summer"]);
+    let node = a.serve();
+    pair(&a, &["--person", "Ben"], &b, "phone", link);
+    a.ok(&["share", "Summer", "Ben", "--role", "contributor"]);
+    b.ok(&["sync"]);
+    (a, node, b)
 }
 
 /// Imports a photo of its own into an album.
@@ -43,13 +55,7 @@ fn problems(device: &Device) -> String {
 fn what_others_add_to_a_deleted_album_is_kept_in_their_libraries() {
     let homes = Homes::new();
     let mut dice = Dice::new();
-    let (a, b) = (homes.device("a"), homes.device("b"));
-    a.init("Berger", "Anna", "laptop");
-    a.ok(&["album", "create", "Summer"]);
-    let node = a.serve();
-    pair(&a, &["--person", "Ben"], &b, "phone", link);
-    a.ok(&["share", "Summer", "Ben", "--role", "contributor"]);
-    b.ok(&["sync"]);
+    let (a, node, b) = shared(&homes);
     import(&b, &homes, &mut dice, "early", "Summer");
     import(&b, &homes, &mut dice, "twice", "Summer");
     let twice = homes.path().join("twice");
@@ -100,13 +106,7 @@ fn what_others_add_to_a_deleted_album_is_kept_in_their_libraries() {
 fn a_running_device_keeps_its_photos_as_soon_as_it_hears_that_an_album_was_deleted() {
     let homes = Homes::new();
     let mut dice = Dice::new();
-    let (a, b) = (homes.device("a"), homes.device("b"));
-    a.init("Berger", "Anna", "laptop");
-    a.ok(&["album", "create", "Summer"]);
-    let node = a.serve();
-    pair(&a, &["--person", "Ben"], &b, "phone", link);
-    a.ok(&["share", "Summer", "Ben", "--role", "contributor"]);
-    b.ok(&["sync"]);
+    let (a, node, b) = shared(&homes);
     import(&b, &homes, &mut dice, "early", "Summer");
     let bens = b.serve();
     wait_until("Anna has it", Duration::from_secs(60), || {
