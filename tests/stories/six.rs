@@ -16,6 +16,7 @@ use std::{
 
 use crate::devices::{
     Device, Dice, Homes, Running, alike, asked, link, pair, pictures, report, sha256, sums,
+    wait_until,
 };
 use serde_json::{Value, json};
 
@@ -134,6 +135,14 @@ impl Family {
         let nas = self.members[5].node.as_ref().expect("it is on");
         let peer = nas.ready["peer"].as_str().expect("a peer").to_owned();
         let address = self.ground.address(self.members[5].port, &peer);
+        // Nobody takes the address of a device that they have not heard of.
+        let keeper = self.members[5].device.ok(&["status"])[0]["device"].clone();
+        for member in &self.members[..5] {
+            wait_until("all have heard of the keeper", REST, || {
+                let devices = member.device.ok(&["device", "list"]);
+                devices.iter().any(|line| line["id"] == keeper)
+            });
+        }
         for (at, member) in self.members[..5].iter_mut().enumerate() {
             member.node.take().expect("it is on").stop();
             member.device.prefix = self.ground.home(at % 2);
