@@ -101,6 +101,8 @@ test("the keyboard alone reaches every screen, every photo and every act", async
   await page.getByRole("dialog").waitFor();
   await page.keyboard.press("Escape");
   await closed();
+  // The keys are the page's again once the focus is back where it was.
+  await page.waitForFunction(() => document.activeElement.closest(".cell"));
   await page.keyboard.press("/");
   await page.keyboard.type("2012");
   await page.keyboard.press("Enter");
