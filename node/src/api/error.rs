@@ -236,7 +236,7 @@ impl From<StoreError> for ApiError {
                 .hint("see that you may write there and that the disk is mounted for writing, or copy the whole home and name the copy with --home"),
             StoreError::Damaged(Damage::Key { .. }) => Self::new("E-DAMAGED", 9, text)
                 .safe("Nothing was changed. The photos here are encrypted and cannot be opened without that file.")
-                .hint("bring it back from a backup of this home; else set up another home (--home) with heirloom recovery restore, and keep this one until everything is there"),
+                .hint("bring it back from a backup of this home, and keep this home: what only it had needs that file. What other devices have comes into another home: heirloom --home NEW recovery restore"),
             StoreError::Damaged(Damage::Version { .. }) => Self::new("E-DAMAGED", 9, text)
                 .safe("Nothing was touched; your photos are not in this file.")
                 .hint("put the file back from a copy of the home; of this version it is one line: heirloom store 1"),
