@@ -14,7 +14,7 @@ use crate::devices::{Dice, Homes, Running, link, pair, pictures, report, wait_un
 /// Connections at once.
 const CALLERS: usize = 1000;
 /// What all of them together may take at any moment, in KiB.
-const MEMORY: u64 = 8 * 1024;
+const MEMORY: u64 = 5 * 1024;
 /// Within what time their places are free again.
 const FREED: Duration = Duration::from_secs(30);
 

@@ -29,6 +29,8 @@ pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Read from the socket at once, below Noise.
 pub(super) const READ_BUFFER: usize = 128 * 1024;
+/// Of that, what one gets who has sent nothing yet: a handshake fits.
+pub(super) const FIRST_READ: usize = 2 * 1024;
 /// Largest yamux payload: with its header of 12 bytes it is 64,511 bytes, the
 /// largest Noise message libp2p writes, so one frame is one message.
 pub(super) const FRAME: usize = 64_499;

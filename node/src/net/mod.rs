@@ -25,6 +25,7 @@ mod discovery;
 mod event;
 mod family_only;
 mod gate;
+mod gather;
 mod limits;
 mod line;
 mod muxer;

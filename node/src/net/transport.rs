@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use futures::io::{AsyncRead, AsyncWrite, BufReader};
+use futures::io::{AsyncRead, AsyncWrite};
 use libp2p::{
     PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
@@ -16,7 +16,8 @@ use libp2p::{
 use super::{
     backlog::Backlogs,
     event::Counters,
-    limits::{FAREWELL, NetLimits, READ_BUFFER},
+    gather::Gather,
+    limits::{FAREWELL, NetLimits},
     muxer::Muxing,
     places::Bounded,
 };
@@ -27,7 +28,7 @@ use super::{
 /// of few places until it has shown who it is.
 ///
 /// The buffer sits below Noise, which reads 8 KiB at a time: with it a system
-/// call brings up to 128 KiB.
+/// call brings up to 128 KiB, once that much comes.
 pub(super) fn build(
     key: &Keypair,
     refused: Arc<Counters>,
@@ -63,7 +64,7 @@ where
     T::ListenerUpgrade: Send + 'static,
 {
     lines
-        .map(|line, _| BufReader::with_capacity(READ_BUFFER, line))
+        .map(|line, _| Gather::new(line))
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex_ext(move |peer, _| muxing.with(peer))
