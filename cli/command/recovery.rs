@@ -110,5 +110,8 @@ fn restored(ui: &mut Ui, line: &Line, reach: &[Line]) {
             "{missing} files are on no device that was in reach: they come once one that holds them is."
         )),
     }
+    if line.is("library_begun") {
+        ui.warn("No device in reach had your library: photos that you had put into no album are not here. They come once another of your devices, or a keeper, is in reach: heirloom sync. A new library was begun; what you import goes into it.");
+    }
     ui.hint("compare the family's words with another device (heirloom words), and remove devices that are gone: heirloom device remove --lost NAME");
 }

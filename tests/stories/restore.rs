@@ -277,6 +277,90 @@ fn the_words_and_one_keeper_bring_back_every_original_name_album_and_caption() {
     }
 }
 
+/// Names of what a device lists, in an album or at all.
+fn names(device: &Device, more: &[&str]) -> BTreeSet<String> {
+    let (lines, exit) = device.start(&[&["list"], more].concat()).all();
+    assert!(exit == 0 || exit == 4, "{more:?}: {lines:?}");
+    let assets = lines.iter().filter(|line| line["type"] == "asset");
+    let name = |asset: &Value| asset["name"].as_str().expect("a name").to_owned();
+    assets.map(name).collect()
+}
+
+/// How many libraries of their person a device knows.
+fn libraries(device: &Device) -> usize {
+    let albums = all(device, &["album", "list"], "album");
+    let libraries = albums.iter().filter(|album| album["name"] == "Library");
+    libraries.count()
+}
+
+#[test]
+fn who_is_brought_back_by_another_person_has_a_library_again() {
+    let homes = Homes::new();
+    let [anna, ben] = ["anna", "ben"].map(|name| homes.device(name));
+    anna.init("Berger", "Anna", "laptop");
+    let node = anna.serve();
+    let mut invite = anna.start(&["--yes", "invite", "--person", "Ben"]);
+    let (joined, exit) = ben.join(&link(&invite.line("invite")));
+    assert_eq!((exit, invite.end().1), (0, 0), "{joined}");
+    let words = joined["recovery"].as_array().expect("24 words");
+    let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+    let mut dice = Dice::new();
+    let mut photo = |name: &str| {
+        let path = homes.path().join(name);
+        fs::write(&path, pictures::bmp(60, &mut dice)).expect("a photo");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    anna.ok(&["import", &photo("annas.bmp"), "--album", "Summer"]);
+    anna.ok(&["share", "Summer", "Ben"]);
+    is_settled(&ben);
+    ben.ok(&["import", &photo("early.bmp"), "--album", "Summer"]);
+    is_settled(&ben);
+    ben.ok(&["import", &photo("private.bmp")]);
+
+    // Nobody else has his library.
+    let new = homes.device("new");
+    let (summary, exit) = restore(&new, &words.join(" "), &[&node], &["--device", "tablet"]);
+    assert_eq!(
+        (exit, &summary["library_begun"]),
+        (0, &json!(true)),
+        "{summary}"
+    );
+    new.ok(&["import", &photo("late.bmp"), "--album", "Summer"]);
+    new.ok(&["import", &photo("own.bmp")]);
+    is_settled(&new);
+    anna.ok(&["--yes", "unshare", "Summer", "Ben"]);
+    is_settled(&new);
+    let told = problems(&new);
+    assert!(told.contains("stay in your library"), "{told}");
+    wait_until("what he added is in his library", SOON, || {
+        names(&new, &["--album", "Library"])
+            == ["early.bmp", "late.bmp", "own.bmp"]
+                .map(str::to_owned)
+                .into()
+    });
+    new.ok(&["album", "leave", "Summer"]);
+    drop(node);
+
+    // The old one turns up again, and hears of it: both libraries are seen, and all that is in them.
+    let node = anna.serve();
+    ben.know_only(&node.addresses()[0]);
+    is_settled(&ben);
+    drop(node);
+    let node = new.serve();
+    ben.know_only(&node.addresses()[0]);
+    is_settled(&ben);
+    let every = ["early.bmp", "late.bmp", "own.bmp", "private.bmp"].map(str::to_owned);
+    for device in [&ben, &new] {
+        assert_eq!(libraries(device), 2);
+        assert!(names(device, &[]).is_superset(&every.clone().into()));
+        device.ok(&["import", &photo("more.bmp")]);
+        is_settled(&ben);
+        device.is_whole();
+        device.never_panicked();
+    }
+    assert_eq!(names(&ben, &[]), names(&new, &[]));
+}
+
 #[test]
 fn two_keepers_bring_back_what_neither_has_alone_and_everybody_is_told() {
     let family = Family::new();

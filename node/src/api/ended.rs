@@ -16,7 +16,7 @@ pub(super) use self::away::{Away, leave, may_leave};
 use super::{
     ApiError,
     copy::{Again, add_again},
-    pick,
+    library, pick,
     problem::Problem,
     write::Edits,
 };
@@ -155,7 +155,8 @@ pub(crate) async fn keep_taken(node: &Node) -> Result<(), ApiError> {
     let items = items.into_iter().map(|(key, asset)| Item { key, asset });
     let items = items.collect();
     let view = node.view().await?;
-    let Some(library) = view.library().map(|library| library.id) else {
+    // Another device of this person has one, and has this done by it.
+    let Some(library) = library::begun(node, &view).await? else {
         return Ok(());
     };
     // One that is lowered as a viewer still, or was let in again, may see all of it where it was.

@@ -9,6 +9,7 @@ use super::{
     Answer, ApiError,
     copy::{can_copy, copy_into},
     last::who_may_have,
+    library,
     pick::{self, flag},
 };
 use crate::{
@@ -174,10 +175,9 @@ impl Kept {
         if self.found.is_empty() {
             return Ok(0);
         }
-        let library = view
-            .library()
-            .ok_or_else(|| ApiError::not_found("library to keep the photos in"))?;
-        let kept = copy_into(node, view, library.id, self.found).await?;
+        let library = library::begun(node, view).await?;
+        let library = library.ok_or_else(|| library::missing(view))?;
+        let kept = copy_into(node, view, library, self.found).await?;
         if kept.added > 0 {
             let text = format!(
                 "Photos and videos that were in no other album are in your library now: {}.",

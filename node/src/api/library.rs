@@ -1,9 +1,12 @@
-//! The library of this device's person, brought here where the device has only just joined.
+//! The library of this device's person: brought here where the device has only just joined, begun anew where no
+//! device is left that could bring it.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use heirloom_protocol::{id::AlbumId, op::AlbumUse};
 
 use super::{Answer, ApiError, Doorway, albums::no_person, pair::Lent};
 use crate::{network::Network, node::Node, runtime::View};
@@ -53,7 +56,10 @@ async fn wait(network: &Network, answer: &Answer) -> Result<View, ApiError> {
                     "your library has not come to this device yet, and no device that has it answers",
                 )
                 .hint("run heirloom serve on the device that let this one in, then import again; or name an album: --album NAME"),
-                false => missing(&view),
+                false => match begun(network.node(), &view).await? {
+                    Some(_) => return Ok(network.node().view().await?),
+                    None => missing(&view),
+                },
             });
         }
         if called_at.is_none_or(|at| at.elapsed() >= CALL_AGAIN) {
@@ -67,13 +73,40 @@ async fn wait(network: &Network, answer: &Answer) -> Result<View, ApiError> {
     }
 }
 
+/// The library of this person. Where there is none, and no other device of theirs is left that could bring it, a new
+/// one is begun: a person who was brought back by their words would have none for ever. Durable when it returns.
+///
+/// The old one may still come from a keeper: a person may have two, and each of their devices adds to the same one.
+pub(super) async fn begun(node: &Node, view: &View) -> Result<Option<AlbumId>, ApiError> {
+    match view.library() {
+        Some(library) => Ok(Some(library.id)),
+        None if view.person.is_none() || siblings(view).next().is_some() => Ok(None),
+        None => begin(node).await.map(Some),
+    }
+}
+
+/// Begins a library, whoever may have one. Durable when it returns.
+pub(super) async fn begin(node: &Node) -> Result<AlbumId, ApiError> {
+    let made = node.ask(|runtime| runtime.make_album("Library", AlbumUse::Library));
+    Ok(made.await??)
+}
+
+/// The names of this person's other devices.
+fn siblings(view: &View) -> impl Iterator<Item = String> {
+    let own = view.others().filter(|row| row.person == view.person);
+    own.map(|row| view.device_name(&row.id))
+}
+
 /// Why there is no library of this person.
 pub(super) fn missing(view: &View) -> ApiError {
-    match view.person {
-        None => {
-            no_person().hint("import on a device of a person: a keeper only holds what others add")
-        }
-        Some(_) => ApiError::not_found("library of yours here yet")
-            .hint("run heirloom sync while another of your devices runs heirloom serve; or name an album: --album NAME"),
+    if view.person.is_none() {
+        return no_person()
+            .hint("import on a device of a person: a keeper only holds what others add");
     }
+    let gone = siblings(view).next().map_or_else(String::new, |name| {
+        format!("; if {name} is gone for good: heirloom device remove {name:?} --lost")
+    });
+    ApiError::not_found("library of yours here yet").hint(format!(
+        "run heirloom sync while another of your devices runs heirloom serve; or name an album: --album NAME{gone}"
+    ))
 }

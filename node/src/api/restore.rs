@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::{Answer, ApiError, Done, Doorway, family, network, pair, people, pick, recovery};
+use super::{
+    Answer, ApiError, Done, Doorway, family, library, network, pair, people, pick, recovery,
+};
 use crate::{
     net::Address,
     network::{Moved, Network, addresses, peer_of, remember},
@@ -346,8 +348,13 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
     }
     lent.give_back().await;
     let mut summary = fetched?;
+    let mut view = node.view().await?;
+    let is_new = view.library().is_none() && view.person.is_some();
+    if is_new {
+        library::begin(node).await?;
+        view = node.view().await?;
+    }
     Restoring::clear(node.store())?;
-    let view = node.view().await?;
     for (device, name) in &gone {
         people::reach_of(node, &view, (device, name), answer).await?;
     }
@@ -370,6 +377,7 @@ async fn fetch(doorway: &Arc<Doorway>, node: &Node, asked: &Asked, answer: &Answ
             "peer": peer_of(view.device).to_string(),
             "missing": missing,
             "without_room": without_room,
+            "library_begun": is_new,
             "removed": removed,
             "not_found": unknown,
         });

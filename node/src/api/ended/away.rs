@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Found, find, keep_taken};
 use crate::{
-    api::{ApiError, Done, pick, problem::Problem},
+    api::{ApiError, Done, library, pick, problem::Problem},
     catalog::{Held, Item},
     forms::counted,
     node::Node,
@@ -97,6 +97,11 @@ pub(in crate::api) async fn leave(
     body: &Value,
 ) -> Done {
     keep_taken(node).await?;
+    // What it could not keep for want of a library would be told of no more.
+    let now = node.view().await?;
+    if now.library().is_none() && now.person.is_some() {
+        return Err(library::missing(&now));
+    }
     let looked = weigh(node, view, album, body).await?;
     let summary = summary(album, &looked);
     let (store, album) = (node.store().clone(), album.clone());
