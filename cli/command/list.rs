@@ -52,5 +52,35 @@ fn row(asset: &Line) -> String {
     if let Some(caption) = asset.text("caption") {
         row.push_str(&format!("  \"{caption}\""));
     }
+    if let Some(fate) = trashed(asset) {
+        row.push_str(&format!("  (trashed {fate})"));
+    }
     row
+}
+
+/// Who put an asset into the trash, and when.
+pub(super) fn trashed(asset: &Line) -> Option<String> {
+    let fate = asset.inner("trash").pop()?;
+    let at = fate.text("at")?;
+    let day = at.get(..16).unwrap_or(&at).replacen('T', " ", 1);
+    let (by, device) = (fate.text_or("by", "?"), fate.text_or("device", "?"));
+    Some(format!("by {by} on {device}, {day} UTC"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_trash_says_who_put_it_there_and_when() {
+        let fate = json!({"by": "Ben", "device": "tablet", "at": "2026-11-25T07:06:05Z"});
+        let asset = json!({"type": "asset", "id": "0102", "name": "a.jpg", "trash": fate});
+        let line = Line::parse(asset.to_string().as_bytes()).expect("a line");
+        let row = row(&line);
+        assert!(
+            row.ends_with("a.jpg  (trashed by Ben on tablet, 2026-11-25 07:06 UTC)"),
+            "{row}"
+        );
+        assert_eq!(trashed(&line.with("trash", json!(null))), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Talk;
+use super::{Talk, list};
 use crate::{
     args::Show,
     error::CliError,
@@ -56,9 +56,7 @@ fn facts(asset: &Line) -> Vec<(&'static str, Option<String>)> {
         ("preview", preview(asset)),
         (
             "trashed",
-            asset
-                .is("trashed")
-                .then(|| "yes, for 30 days at most".to_owned()),
+            list::trashed(asset).map(|fate| format!("{fate}; for 30 days at most")),
         ),
         ("blake3", asset.text("blake3")),
     ]

@@ -251,6 +251,18 @@ fn the_words_and_one_keeper_bring_back_every_original_name_album_and_caption() {
     tablet.is_whole();
     let trashed = all(&tablet, &["list", "--trashed"], "asset");
     assert_eq!(trashed.len(), 1, "{trashed:?}");
+    let fate = &trashed[0]["trash"];
+    assert_eq!(
+        (&fate["by"], &fate["device"]),
+        (&json!("Anna"), &json!("old laptop")),
+        "{fate}"
+    );
+    assert!(
+        after
+            .assets
+            .iter()
+            .all(|asset| !asset.contains("\"trash\""))
+    );
     let devices = all(&tablet, &["device", "list"], "device");
     let named = |removed: bool| -> BTreeSet<&str> {
         let fits = devices.iter().filter(|device| device["removed"] == removed);

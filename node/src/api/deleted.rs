@@ -10,7 +10,9 @@ use heirloom_protocol::{
     op::Op,
 };
 
-use super::{ApiError, copy::copy_into, ended::keep_taken, trash::may_decide, write::Edits};
+use super::{
+    ApiError, copy::copy_into, ended::keep_taken, library, trash::may_decide, write::Edits,
+};
 use crate::{
     catalog::{self, Folded, Held, Item},
     node::Node,
@@ -40,7 +42,8 @@ pub(crate) async fn keep_from_deleted(node: &Node) -> Result<(), ApiError> {
         return Ok(());
     }
     let view = node.view().await?;
-    let Some((me, library)) = view.person.zip(view.library().map(|library| library.id)) else {
+    let library = library::begun(node, &view).await?;
+    let Some((me, library)) = view.person.zip(library) else {
         return Ok(());
     };
     let gone: BTreeSet<AlbumId> = deleted.keys().copied().collect();

@@ -9,7 +9,10 @@ use heirloom_protocol::{
 };
 use serde::Serialize;
 
-use super::{Folded, Held, text::wall_text};
+use super::{
+    Folded, Held,
+    text::{instant_text, wall_text},
+};
 use crate::{
     import::metadata::CaptureSource,
     runtime::{BlobHere, View},
@@ -69,6 +72,17 @@ pub struct KeptOn {
     pub proved: bool,
 }
 
+/// How an asset came into the trash.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ListedFate {
+    /// Name of who put it there.
+    pub by: String,
+    /// Name of the device they had.
+    pub device: String,
+    /// When, by that device's clock.
+    pub at: String,
+}
+
 /// One asset.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Listed {
@@ -109,6 +123,9 @@ pub struct Listed {
     pub tags: Vec<String>,
     /// In the trash.
     pub trashed: bool,
+    /// By whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trash: Option<ListedFate>,
     /// Who added it.
     pub by: String,
     /// How many devices hold the original and have proved it lately.
@@ -281,6 +298,7 @@ impl Folded {
             favorite: self.is_favorite(view),
             tags,
             trashed: self.is_trashed(),
+            trash: self.listed_fate(view),
             by: view.person_name(&added.origin.author.person),
             copies: view.copies(self, original).devices,
             kept_on: None,
@@ -294,6 +312,19 @@ impl Folded {
             parts: self.listed_parts(),
             wall: captured.wall,
         }))
+    }
+
+    /// What put the last of its items into the trash.
+    fn listed_fate(&self, view: &View) -> Option<ListedFate> {
+        let fates = self.items.iter().map(|item| item.asset.trashed());
+        let fates: Option<Vec<_>> = fates.collect();
+        let last = fates?.into_iter().max_by_key(|fate| fate.origin.stamp)?;
+        let (author, stamp) = (&last.origin.author, &last.origin.stamp);
+        Some(ListedFate {
+            by: view.person_name(&author.person),
+            device: view.device_name(&stamp.log.device),
+            at: instant_text(stamp.hlc.time().0),
+        })
     }
 
     fn listed_parts(&self) -> Vec<ListedPart> {
