@@ -94,6 +94,16 @@ fn an_original_that_no_device_has_is_named_until_the_card_brings_it_back() {
     // It is the only device: nothing comes again from another.
     assert_eq!(problem(&device, "damaged"), None);
     assert_eq!(device.ok(&["status"])[0]["damaged"], 2);
+    let (checks, _) = device.start(&["doctor"]).all();
+    let check = checks.iter().find(|check| check["name"] == "files");
+    let check = check.expect("a look at the files");
+    assert_eq!(check["ok"], false, "{check}");
+    assert!(
+        check["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("2 files were")),
+        "{check}"
+    );
     // Nor is it called a copy.
     let mut copies = copies(&device);
     copies.sort();

@@ -84,10 +84,11 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     let view = node.view().await?;
     let live = Live::of(doorway, node).await?;
     let store = node.store().clone();
+    let missed = node.ask(|runtime| runtime.missed().len()).await?;
     let mut checks = node
         .blocking(move || {
             let mut checks = vec![permissions(store.home()), disk(&store), damage(&store)];
-            checks.push(files(&store));
+            checks.push(files(&store, missed));
             checks
         })
         .await?;
@@ -211,7 +212,9 @@ fn damage(store: &Store) -> Check {
 }
 
 /// Whether the packs and folders are there that photos lie in.
-fn files(store: &Store) -> Check {
+/// Whether what the index names is there, as far as is known: nothing is read for it. `missed` files were found
+/// damaged or missing before, and have not come again.
+fn files(store: &Store, missed: usize) -> Check {
     let gone = match store.gone() {
         Ok(gone) => gone,
         Err(error) => {
@@ -227,6 +230,17 @@ fn files(store: &Store) -> Check {
             "files",
             format!("pack {pack} could not be read when the index was made: {why}"),
             "mend that, and start the node anew: what lies in it is taken in again",
+        );
+    }
+    if gone.is_empty() && missed > 0 {
+        let files = match missed {
+            1 => "1 file was".to_owned(),
+            _ => format!("{missed} files were"),
+        };
+        return Check::wrong(
+            "files",
+            format!("{files} found damaged or missing, and not come again yet"),
+            "heirloom verify names what it is, and heirloom verify --repair gets what another device in reach has",
         );
     }
     if gone.is_empty() {
