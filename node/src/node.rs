@@ -194,7 +194,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::Stopped`] when the node is ending.
+    /// [`RuntimeError::Stopped`] when the node is ending, [`RuntimeError::Unread`] while a disk that fails keeps
+    /// it from knowing what is here.
     pub async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Runtime) -> T + Send + 'static,

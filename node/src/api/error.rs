@@ -139,6 +139,19 @@ impl ApiError {
             .hint("if it is of Heirloom's home, give that folder back to the account that runs Heirloom: sudo chown -R ACCOUNT FOLDER, then chmod -R u+rwX FOLDER; else choose a place that you may write to")
     }
 
+    /// What is here is not known again until the disk does what it should: until then it cannot be looked at either.
+    fn unread(error: StoreError) -> Self {
+        let until = match error {
+            StoreError::DiskFull => "there is room",
+            StoreError::ReadOnly => "the disk can be written to",
+            _ => return error.into(),
+        };
+        let safe = format!(
+            "Everything that was reported as added is safe, and can be looked at again once {until}."
+        );
+        Self::from(error).safe(safe)
+    }
+
     /// The network does not come up.
     pub fn network(error: &impl std::fmt::Display) -> Self {
         Self::new("E-IO", 1, format!("the network: {error}"))
@@ -259,6 +272,7 @@ impl From<RuntimeError> for ApiError {
     fn from(error: RuntimeError) -> Self {
         match error {
             RuntimeError::Store(error) => error.into(),
+            RuntimeError::Unread(error) => Self::unread(error),
             RuntimeError::Write(error) => error.into(),
             RuntimeError::NoRandomness | RuntimeError::Stopped => {
                 Self::new("E-IO", 1, error.to_string())

@@ -151,7 +151,10 @@ impl Runtime {
     pub(super) fn reload(&mut self) -> Result<(), RuntimeError> {
         // Until it has succeeded nobody may be told what is here: a part of it looks like a loss.
         self.is_stale = true;
-        self.fill_and_mend()?;
+        self.fill_and_mend().map_err(|error| match error {
+            RuntimeError::Store(error) => RuntimeError::Unread(error),
+            other => other,
+        })?;
         self.is_stale = false;
         Ok(())
     }

@@ -41,6 +41,8 @@ mod rebuild;
 mod seen;
 mod settled;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod trash;
 mod used;
 mod view;
@@ -114,6 +116,9 @@ pub enum RuntimeError {
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is stored could not be read again after a write that failed. Until it can be, nobody is told what is here.
+    #[error(transparent)]
+    Unread(StoreError),
     /// The family's rules say no.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -193,7 +198,7 @@ pub struct Runtime {
 }
 
 /// Work for the thread.
-pub(crate) type Work = Box<dyn FnOnce(&mut Runtime) + Send>;
+pub(crate) type Work = Box<dyn FnOnce(Result<&mut Runtime, RuntimeError>) + Send>;
 
 /// Most pieces of work that wait.
 const QUEUE: usize = 256;
@@ -216,13 +221,13 @@ impl Line {
         let (tell, told) = tokio::sync::oneshot::channel();
         let work: Work = Box::new(move |runtime| {
             // Nobody waits any more when the caller has gone; the work is done all the same.
-            let _ = tell.send(work(runtime));
+            let _ = tell.send(runtime.map(work));
         });
         self.work
             .send(work)
             .await
             .map_err(|_| RuntimeError::Stopped)?;
-        told.await.map_err(|_| RuntimeError::Stopped)
+        told.await.map_err(|_| RuntimeError::Stopped)?
     }
 
     /// The same from a thread that may block.
@@ -232,12 +237,12 @@ impl Line {
     ) -> Result<T, RuntimeError> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let work: Work = Box::new(move |runtime| {
-            let _ = tell.send(work(runtime));
+            let _ = tell.send(runtime.map(work));
         });
         self.work
             .blocking_send(work)
             .map_err(|_| RuntimeError::Stopped)?;
-        told.recv().map_err(|_| RuntimeError::Stopped)
+        told.recv().map_err(|_| RuntimeError::Stopped)?
     }
 
     /// What changes from now on.
@@ -246,33 +251,39 @@ impl Line {
     }
 }
 
-/// Starts the thread. It ends, and the home is free, when every handle is dropped.
-pub(crate) fn start(mut runtime: Runtime) -> Result<Line, std::io::Error> {
-    let (work, mut queue) = mpsc::channel::<Work>(QUEUE);
+fn line() -> (Line, mpsc::Receiver<Work>) {
+    let (work, queue) = mpsc::channel(QUEUE);
     let news = broadcast::Sender::new(NEWS);
-    let line = Line {
-        work,
-        news: news.clone(),
-    };
+    (Line { work, news }, queue)
+}
+
+/// Starts the thread. It ends, and the home is free, when every handle is dropped.
+pub(crate) fn start(runtime: Runtime) -> Result<Line, std::io::Error> {
+    let (line, queue) = line();
+    let news = line.news.clone();
     std::thread::Builder::new()
         .name("runtime".into())
-        .spawn(move || {
-            while let Some(work) = queue.blocking_recv() {
-                if runtime.is_stale
-                    && let Err(error) = runtime.reload()
-                {
-                    // Whoever asked hears that the node does not answer, instead of half of what is here.
-                    tracing::error!(%error, "the store cannot be read again");
-                    continue;
-                }
-                work(&mut runtime);
-                for told in std::mem::take(&mut runtime.news) {
-                    // Nobody may be listening.
-                    let _ = news.send(told);
-                }
-            }
-        })?;
+        .spawn(move || run(runtime, queue, &news))?;
     Ok(line)
+}
+
+fn run(mut runtime: Runtime, mut queue: mpsc::Receiver<Work>, news: &broadcast::Sender<News>) {
+    while let Some(work) = queue.blocking_recv() {
+        if runtime.is_stale
+            && let Err(error) = runtime.reload()
+        {
+            tracing::error!(%error, "the store cannot be read again");
+            // Whoever asked hears why, instead of half of what is here. The node has not stopped: who hears that
+            // asks no more, and the disk may do what it should at the next try.
+            work(Err(error));
+            continue;
+        }
+        work(Ok(&mut runtime));
+        for told in std::mem::take(&mut runtime.news) {
+            // Nobody may be listening.
+            let _ = news.send(told);
+        }
+    }
 }
 
 impl Runtime {
