@@ -464,6 +464,34 @@ fn a_sync_that_fails_is_never_told_as_a_success() {
 }
 
 #[test]
+fn a_home_that_takes_no_photo_is_blamed_for_it_and_not_the_photo() {
+    if is_left_out() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let pack = bench.device.home.join("blobs/packs/000001.pack");
+    let fault = Fault {
+        call: "pwrite64",
+        harm: Harm::ErrorsFrom("EIO"),
+        nth: 1,
+        at: Some(pack),
+    };
+    let import = bench.import().map(str::to_owned);
+    let (lines, exit, met) = bench.run(&import.each_ref().map(String::as_str), &fault);
+    assert!(met, "{lines:?}");
+    let last = lines.last().expect("a word");
+    assert_eq!((exit, &last["id"]), (Some(1), &"E-IO".into()), "{lines:?}");
+    let said = |field: &str| last[field].as_str().unwrap_or_default().to_owned();
+    assert!(said("message").contains("000001.pack"), "{last}");
+    assert!(said("safe").contains("is safe"), "{last}");
+    assert!(said("hint").contains("disk is connected"), "{last}");
+    let blamed = lines.iter().find(|line| line["outcome"] == "failed");
+    assert_eq!(blamed, None);
+    bench.completes(&added(&lines), "a pack that cannot be written");
+    bench.device.never_panicked();
+}
+
+#[test]
 fn a_second_crash_while_the_first_is_made_good_loses_nothing() {
     if is_left_out() {
         return;

@@ -50,7 +50,12 @@ use self::{
     prepare::{Again, Photo},
     scan::Found,
 };
-use crate::{api::ApiError, media::Pool, node::Node, runtime::AssetKey, store::StoreError};
+use crate::{
+    api::ApiError,
+    media::Pool,
+    node::Node,
+    runtime::{AssetKey, RuntimeError},
+};
 
 /// Files that wait between two stages.
 const QUEUE: usize = 64;
@@ -255,14 +260,14 @@ enum Ready {
     },
     /// Nothing to record.
     Told(Report),
-    /// The disk takes nothing more.
-    Ended(StoreError),
+    /// The disk of the home takes nothing more.
+    Ended(RuntimeError),
 }
 
 /// Imports; returns when everything that was added is durable. Blocks.
 ///
-/// A full disk ends it with an error after telling what is safe; one bad file
-/// does not.
+/// A home whose disk is full or fails ends it with an error after telling what is
+/// safe; one bad file does not.
 ///
 /// # Errors
 ///
@@ -294,7 +299,7 @@ pub fn run(
         scope.spawn(move || {
             if let Err(error) = scan::walk(shared, &found) {
                 // Whoever records may have come to an end already.
-                let _ = told.send(Ready::Ended(error));
+                let _ = told.send(Ready::Ended(error.into()));
             }
         });
         for _ in 0..workers {

@@ -86,8 +86,8 @@ enum Prepared {
 pub(super) enum Refused {
     Skipped(&'static str),
     Failed(String),
-    /// The disk takes nothing more, this file and those after it.
-    Ended(StoreError),
+    /// The disk of the home takes nothing more, this file and those after it.
+    Ended(RuntimeError),
     /// The album has it.
     Present(Option<OpId>, Option<String>, u64),
     /// The album has it, and nobody has said of it what its sidecars say.
@@ -115,7 +115,10 @@ impl From<std::io::Error> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::DiskFull | StoreError::ReadOnly => Self::Ended(error),
+            // What the system says no to here is the home, whose disk the next file needs as well.
+            StoreError::DiskFull | StoreError::ReadOnly | StoreError::Io(_) => {
+                Self::Ended(error.into())
+            }
             other => Self::Failed(other.to_string()),
         }
     }
@@ -125,6 +128,7 @@ impl From<RuntimeError> for Refused {
     fn from(error: RuntimeError) -> Self {
         match error {
             RuntimeError::Store(error) => error.into(),
+            RuntimeError::Unread(_) => Self::Ended(error),
             other => Self::Failed(other.to_string()),
         }
     }
