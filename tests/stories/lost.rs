@@ -128,13 +128,19 @@ fn a_database_that_was_made_again_says_that_copies_are_to_be_shown_anew() {
     };
     until_shown();
     assert_eq!(notes(&laptop), ["one-home"]);
-    fs::remove_file(laptop.home.join("heirloom.redb")).expect("a database");
-    // A second look knows no less than the first.
-    for _ in 0..2 {
-        assert_eq!(safe(&laptop), 0);
-        assert!(notes(&laptop).contains(&"shown-again".to_owned()));
+    let database = laptop.home.join("heirloom.redb");
+    for is_there in [false, true] {
+        match is_there {
+            false => fs::remove_file(&database).expect("a database"),
+            true => fs::write(&database, "").expect("emptied"),
+        }
+        // A second look knows no less than the first.
+        for _ in 0..2 {
+            assert_eq!(safe(&laptop), 0);
+            assert!(notes(&laptop).contains(&"shown-again".to_owned()));
+        }
+        until_shown();
     }
-    until_shown();
     assert_eq!(notes(&laptop), ["one-home"]);
 
     // The key of the database is replaced, and with it the database: no photo lies under it.

@@ -390,6 +390,10 @@ fn open_index(
 ) -> Result<(Index, States, Trust), StoreError> {
     let path = home.join("heirloom.redb");
     let present = files.list()?;
+    // A file without a byte is what a failing disk or an interrupted copy leaves: a new database would begin in it.
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == 0) {
+        fs::remove(&path)?;
+    }
     let unusable = if marker(home).exists() || super::pack::reads_again(&home.join("blobs"))? {
         Unusable::Asked
     } else if !path.exists() && !present.is_empty() {
