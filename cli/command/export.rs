@@ -46,6 +46,7 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
         ));
     }
     ui.say(format!("{told}."));
+    say_gone(ui, line);
     if line.count("failed") > 0 {
         ui.warn(format!(
             "{} could not be written.",
@@ -66,5 +67,30 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Export) {
         } else if damaged == 0 {
             ui.hint("run the same export again: it goes on where it stopped");
         }
+    }
+}
+
+/// That there was more than is known now: what was written is not all.
+fn say_gone(ui: &mut Ui, line: &Line) {
+    let (entries, unnamed) = (line.count("entries_lost"), line.count("unnamed"));
+    if entries > 0 {
+        ui.warn(match entries {
+            1 => "1 entry that was here is gone, and what it told of photos with it: this is not all there was.".to_owned(),
+            _ => format!(
+                "{} entries that were here are gone, and what they told of photos with them: this is not all there was.",
+                text::thousands(entries)
+            ),
+        });
+    }
+    if unnamed > 0 {
+        let lie = text::count(unnamed, "file of photos lies", "files of photos lie");
+        ui.warn(format!(
+            "{lie} in this home, and nothing in it tells of them any more: this is not all there was."
+        ));
+    }
+    if entries > 0 || unnamed > 0 {
+        ui.hint(
+            "heirloom sync gets them from a device that has them, then run the same export again; heirloom status says more",
+        );
     }
 }

@@ -105,7 +105,15 @@ fn say_safety(ui: &mut Ui, line: &Line) {
     let size = text::size(line.count("bytes"));
     let wanted = text::count(line.count("copies_wanted"), "copy", "copies");
     let have = if assets == 1 { "has" } else { "have" };
-    if assets == 0 {
+    let is_gone = |problem: &Line| {
+        let id = problem.exact("id");
+        matches!(id, Some("unnamed-files" | "entries-lost"))
+    };
+    if assets == 0 && line.inner("problem_details").iter().any(is_gone) {
+        ui.say(
+            "No photo can be shown: what told of them is gone. The problems below say what helps.",
+        );
+    } else if assets == 0 {
         ui.say("There are no photos yet.");
         ui.hint(match line.inner("peers").is_empty() {
             true => "add some: heirloom import ~/Pictures",

@@ -84,7 +84,8 @@ fn say_summary(ui: &mut Ui, line: &Line, args: &Verify) {
             ));
         }
         let lost = line.count("lost");
-        let left = left.saturating_sub(closed);
+        // Nothing of them is damaged: their line says the way.
+        let left = left.saturating_sub(closed + line.count("unnamed").min(1));
         if lost > 0 {
             let files = text::count(lost, "original", "originals");
             ui.say(format!(

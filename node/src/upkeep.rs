@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::{
     node::Node,
-    runtime::{RuntimeError, kept_since},
+    runtime::{RuntimeError, kept_since, waits_for_others},
     store::{Batch, Collected, DAMAGED, Store, StoreError, Table},
 };
 
@@ -67,6 +67,7 @@ pub async fn round(node: &Node) -> Result<Freed, RuntimeError> {
 ///
 /// Where entries were damaged, what they name is not known and may come again: nothing is removed while any are
 /// stranded or lost, and for 30 days that this device saw go by after damage was found, in this run or an earlier one.
+/// A lost database counts as damage, and until another device has told what it has.
 ///
 /// # Errors
 ///
@@ -113,7 +114,7 @@ fn may_be_damaged(store: &Store, now: u64) -> Result<bool, StoreError> {
         note(store, DAMAGED, now)?;
         return Ok(true);
     }
-    if since > kept_since(store, now)? {
+    if since > kept_since(store, now)? || waits_for_others(store)? {
         return Ok(true);
     }
     store.commit(&Batch {

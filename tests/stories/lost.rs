@@ -20,7 +20,8 @@ fn two(homes: &Homes) -> (Device, Device) {
     let photos = homes.path().join("photos");
     fs::create_dir(&photos).expect("a folder");
     for nth in 0..PHOTOS {
-        let photo = pictures::bmp(40, &mut dice);
+        // One is a file of its own, all others lie in a pack.
+        let photo = pictures::bmp(if nth == 0 { 320 } else { 40 }, &mut dice);
         fs::write(photos.join(format!("{nth}.bmp")), photo).expect("a photo");
     }
     laptop.ok(&["import", photos.to_str().expect("UTF-8")]);
@@ -57,6 +58,22 @@ fn is_missed(device: &Device) {
         lines.iter().any(|line| line["type"] == "damage"),
         "{lines:?}"
     );
+    // What is known is written, and nobody takes it for all there was.
+    let (lines, exit) = exported(device);
+    assert_eq!(exit, 9, "{lines:?}");
+    let summary = lines.last().expect("a summary");
+    assert!(summary["entries_lost"].as_u64() >= Some(1), "{summary}");
+}
+
+fn exported(device: &Device) -> (Vec<Value>, i32) {
+    let out = device.home.with_extension("export");
+    let all = device
+        .start(&["export", out.to_str().expect("UTF-8")])
+        .all();
+    if out.exists() {
+        fs::remove_dir_all(&out).expect("removed");
+    }
+    all
 }
 
 #[test]
@@ -139,6 +156,8 @@ fn a_database_that_was_made_again_says_that_copies_are_to_be_shown_anew() {
             assert_eq!(safe(&laptop), 0);
             assert!(notes(&laptop).contains(&"shown-again".to_owned()));
         }
+        let (problems, _) = problems(&laptop);
+        assert!(!problems.iter().any(is_unnamed), "{problems:?}");
         until_shown();
     }
     assert_eq!(notes(&laptop), ["one-home"]);
@@ -181,6 +200,82 @@ fn a_database_that_was_made_again_says_that_copies_are_to_be_shown_anew() {
     assert!(notes(&laptop).contains(&"device-key".to_owned()));
     assert!(!notes(&laptop).contains(&"device-key".to_owned()));
     laptop.is_whole();
+}
+
+fn is_unnamed(problem: &Value) -> bool {
+    problem["id"] == "unnamed-files"
+}
+
+/// Makes every file look as if it had lain there for long.
+fn age(folder: &Path) {
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(90 * 24 * 3600);
+    for path in files(folder) {
+        let file = fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_modified(long_ago))
+            .expect("older");
+    }
+}
+
+#[test]
+fn photos_that_nothing_tells_of_any_more_are_told_kept_and_found_again() {
+    let homes = Homes::new();
+    let (laptop, pi) = two(&homes);
+    let blobs = laptop.home.join("blobs");
+    age(&blobs);
+    let held = files(&blobs);
+    fs::remove_file(longest_log(&laptop.home)).expect("a log");
+    fs::remove_file(laptop.home.join("heirloom.redb")).expect("a database");
+    let tells = || {
+        assert!(laptop.assets().is_empty());
+        let (problems, exit) = problems(&laptop);
+        let unnamed = problems.iter().find(|problem| is_unnamed(problem));
+        let n = unnamed.and_then(|problem| problem["values"]["n"].as_u64());
+        // Small pictures lie there besides.
+        assert!(exit == 9 && n > u64::try_from(PHOTOS).ok(), "{problems:?}");
+        assert!(notes(&laptop).contains(&"shown-again".to_owned()));
+        for act in [&["verify", "--read-data"][..], &["doctor"]] {
+            let (lines, exit) = laptop.start(act).all();
+            let said = format!("{lines:?}");
+            let is_told = exit == 9 || act[0] == "doctor";
+            assert!(
+                is_told && said.contains("heirloom sync gets what"),
+                "{act:?}: {said}"
+            );
+        }
+        let (lines, exit) = exported(&laptop);
+        assert_eq!(exit, 9, "{lines:?}");
+        let summary = lines.last().expect("a summary");
+        assert_eq!(summary["unnamed"].as_u64(), n, "{summary}");
+    };
+    tells();
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_heirloom"))
+        .arg("--home")
+        .arg(&laptop.home)
+        .arg("status")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&said.stdout);
+    assert!(!said.contains("no photos yet"), "{said}");
+    // A node that runs looks at once what it may remove.
+    let node = laptop.serve();
+    tells();
+    node.stop();
+    assert_eq!(files(&blobs), held);
+    // No other device has them: who tells of them is enough.
+    fs::remove_dir_all(pi.home.join("blobs")).expect("removed");
+    let node = pi.serve();
+    laptop.know_only(&node.addresses()[0]);
+    laptop.ok(&["sync"]);
+    node.stop();
+    assert_eq!(laptop.assets().len(), PHOTOS);
+    let (lines, exit) = exported(&laptop);
+    assert_eq!(exit, 0, "{lines:?}");
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["written"], PHOTOS, "{summary}");
+    let (problems, _) = problems(&laptop);
+    assert!(!problems.iter().any(is_unnamed), "{problems:?}");
+    laptop.is_whole();
+    laptop.never_panicked();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     forms::counted,
     network::NetworkOptions,
     node::Node,
-    runtime::{Bounds, View},
+    runtime::{self, Bounds, View},
     store::Store,
 };
 
@@ -85,13 +85,21 @@ pub(super) async fn doctor(doorway: &Doorway, node: &Node, answer: &Answer) -> D
     let live = Live::of(doorway, node).await?;
     let store = node.store().clone();
     let missed = node.ask(|runtime| runtime.missed().len()).await?;
-    let mut checks = node
+    let (mut checks, there, unnamed) = node
         .blocking(move || {
-            let mut checks = vec![permissions(store.home()), disk(&store), damage(&store)];
-            checks.push(files(&store, missed));
-            checks
+            let checks = vec![permissions(store.home()), disk(&store), damage(&store)];
+            (checks, files(&store, missed), runtime::unnamed(&store))
         })
         .await?;
+    let unnamed = (unnamed > 0).then(|| {
+        Check::wrong(
+            "files",
+            super::unnamed::what(unnamed),
+            super::unnamed::way(&view),
+        )
+    });
+    checks.extend((unnamed.is_none() || there.verdict == Verdict::Wrong).then_some(there));
+    checks.extend(unnamed);
     checks.push(clock::check(node, &view).await?);
     checks.push(settings(doorway.home(), &live));
     let (own, others) = (ways::Own::of(&live), ways::Other::all(&live, &view));

@@ -15,6 +15,7 @@ use super::{
     edits::ids,
     offload::{bring, who_has},
     pick,
+    status::entries_lost,
     verify::closed,
 };
 use crate::{
@@ -32,6 +33,9 @@ struct Totals {
     failed: u64,
     damaged: u64,
     not_here: u64,
+    /// Entries that were here and are gone, and blobs of which nothing tells: there was more to write.
+    entries_lost: u64,
+    unnamed: usize,
     bytes: u64,
     done_bytes: u64,
 }
@@ -63,12 +67,18 @@ impl Totals {
             "not_here": self.not_here, "damaged": self.damaged, "bytes": self.bytes,
         });
         let exit = match self {
-            Self { damaged: 1.., .. } => 9,
+            Self { damaged: 1.., .. }
+            | Self {
+                entries_lost: 1.., ..
+            }
+            | Self { unnamed: 1.., .. } => 9,
             Self { failed: 1.., .. } => 3,
             _ => 0,
         };
         if let Some(fields) = summary.as_object_mut().filter(|_| exit > 0) {
             fields.insert("exit".into(), json!(exit));
+            fields.insert("entries_lost".into(), json!(self.entries_lost));
+            fields.insert("unnamed".into(), json!(self.unnamed));
         }
         summary
     }
@@ -136,8 +146,16 @@ pub(super) async fn export(
         layout,
         sidecars: Sidecars { json, xmp },
     };
-    let none = Totals::default();
-    run(doorway, node, answer, none, move |export| {
+    let store = node.store().clone();
+    let totals = node.blocking(move || {
+        Ok::<_, StoreError>(Totals {
+            entries_lost: entries_lost(&store)?,
+            unnamed: runtime::unnamed(&store),
+            ..Totals::default()
+        })
+    });
+    let totals = totals.await??;
+    run(doorway, node, answer, totals, move |export| {
         export.run(&request)
     })
     .await

@@ -51,6 +51,7 @@ mod status;
 mod talk;
 mod trash;
 mod undo;
+mod unnamed;
 mod verify;
 mod write;
 

@@ -24,14 +24,14 @@ use super::{
     offload::{limit_of, may_offload},
     past, people,
     problem::Problem,
-    undo,
+    undo, unnamed,
 };
 use crate::{
     catalog::{self, Held, Item, instant_text},
     forms::counted,
     gallery::kept_uploads,
     node::Node,
-    runtime::{Burst, Missing, Stored, Sum, View},
+    runtime::{Burst, Missing, Stored, Sum, View, unnamed},
     scrub::Scrub,
     store::{Store, StoreError},
 };
@@ -46,6 +46,8 @@ struct Sums {
     unshared: u64,
     /// Entries that were here and are gone.
     entries_lost: u64,
+    /// Blobs that lie here and of which nothing tells, since the database was lost.
+    unnamed: usize,
     /// What it means that packs or folders are gone, if any are.
     gone: Option<Problem>,
     /// Photos that were found damaged or missing here, and that no other device says it holds.
@@ -95,12 +97,13 @@ pub(super) async fn status(
     problems.extend(of_settings(doorway, node, &view, &sums).await?);
     problems.extend(of_uploads(doorway, node).await);
     problems.extend(of_entries(sums.entries_lost));
+    problems.extend(unnamed::problem(sums.unnamed, &view));
     let is_safe = is_safe(&sums, &live, node, &view, peers.is_empty());
     let depots = super::depot::all(node).await?;
     // Where something has no second copy at all, that comes first.
     let has_copies = view.keeps && sums.assets > 0 && sums.only_here == 0;
     let note = has_copies.then(|| spread::note(&view, &live, depots.len()));
-    let mut notes = came_back::notes(node, &view, sums.assets - sums.safe).await?;
+    let mut notes = came_back::notes(node, &view, &sums).await?;
     notes.extend(note.flatten());
     let gallery = doorway.gallery().await.map(|gallery| gallery.address());
     answer
@@ -138,6 +141,7 @@ fn is_safe(sums: &Sums, live: &Live, node: &Node, view: &View, is_alone: bool) -
     let store = node.store();
     sums.safe == sums.assets
         && sums.entries_lost == 0
+        && sums.unnamed == 0
         && sums.away.count() == 0
         && live.broken == 0
         && store.stranded().is_empty()
@@ -194,7 +198,7 @@ fn of_entries(lost: u64) -> Option<Problem> {
 }
 
 /// How many entries were here and are gone.
-fn entries_lost(store: &Store) -> Result<u64, StoreError> {
+pub(super) fn entries_lost(store: &Store) -> Result<u64, StoreError> {
     let lost = store.lost()?;
     let gone = lost
         .iter()
@@ -227,6 +231,7 @@ fn archives(view: &View) -> usize {
 fn sum(store: &Store, view: &View, missed: &[Missing], now: u64) -> Result<Sums, ApiError> {
     let mut sums = Sums {
         entries_lost: entries_lost(store)?,
+        unnamed: unnamed(store),
         gone: of_gone(store),
         away: ended::Away::of(store, view)?,
         ..Sums::default()

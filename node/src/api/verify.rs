@@ -12,11 +12,11 @@ use heirloom_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Done, Doorway, answer::Progress, pick, repair};
+use super::{Answer, Done, Doorway, answer::Progress, pick, repair, unnamed};
 use crate::{
     catalog::{self, Folded},
     node::Node,
-    runtime::{BlobNames, Missing, View},
+    runtime::{self, BlobNames, Missing, View},
     store::{BlobState, Damage, Depth, EntryRecord, Finding, Store, StoreError, Verified},
 };
 
@@ -31,6 +31,8 @@ struct Found {
     again: Vec<(LogId, u32)>,
     /// Lines about entries that nobody signed.
     unsigned: Vec<Value>,
+    /// Blobs that lie here and of which nothing tells, since the database was lost.
+    unnamed: usize,
 }
 
 /// The act; with `repair` what is damaged is put right or got again.
@@ -47,9 +49,9 @@ pub(super) async fn verify(
     };
     let view = node.view().await?;
     let missed = node.ask(|runtime| runtime.missed()).await?;
-    let (store, told) = (node.store().clone(), Arc::clone(answer));
+    let (store, seen, hears) = (node.store().clone(), view.clone(), Arc::clone(answer));
     let found = node
-        .blocking(move || find(&store, &view, depth, &missed, &told))
+        .blocking(move || find(&store, &view, depth, &missed, &hears))
         .await??;
     let findings = &found.verified.findings;
     let is_repair = pick::flag(body, "repair");
@@ -86,13 +88,18 @@ pub(super) async fn verify(
     for line in &found.unsigned {
         answer.line(line).await;
     }
-    let damaged = findings.len() + found.unsigned.len();
+    if found.unnamed > 0 {
+        let problem = format!("{}. {}", unnamed::what(found.unnamed), unnamed::way(&seen));
+        answer.line(&told("blob", "files", None, &problem)).await;
+    }
+    let damaged = findings.len() + found.unsigned.len() + usize::from(found.unnamed > 0);
     let repaired = repaired.iter().filter(|repaired| **repaired).count();
     Ok(json!({
         "checked": found.verified.entries + found.verified.blobs,
         "damaged": damaged,
         "repaired": repaired,
         "lost": lost,
+        "unnamed": found.unnamed,
         "closed": findings.iter().filter(|finding| is_closed(finding)).count(),
         "bytes": found.verified.bytes,
         "exit": if damaged > repaired { 9 } else { 0 },
@@ -172,6 +179,7 @@ fn find(
         named,
         again,
         unsigned,
+        unnamed: runtime::unnamed(store),
     })
 }
 

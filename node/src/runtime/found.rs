@@ -30,8 +30,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// Finds the blobs of an entry that was here once, is among the `lost` and comes again from a peer: the index
-    /// forgets where they lie when it is made anew without the entry.
+    /// Finds the blobs of an entry that was here once, is this device's own or among the `lost`, and comes again from a
+    /// peer: the index forgets where they lie when it is made anew without the entry.
     ///
     /// Without this an original that lies whole on this disk would be looked for elsewhere, or count as lost.
     /// Only what is whole counts. What is small is looked for in the packs too, which takes a walk through them.
@@ -49,9 +49,10 @@ impl Runtime {
         let was_here = lost
             .iter()
             .any(|(gone, seqs)| (*gone == log || *gone == kept) && seqs.contains(&header.seq));
-        // Of any other entry nothing is looked for: who names a blob must be given its bytes by somebody, or it would
-        // be served to everybody who may read what names it.
-        if !was_here {
+        // What this device wrote itself it had, also where a lost database does not say so. Of any other entry nothing is
+        // looked for: who names a blob must be given its bytes by somebody, or it would be served to everybody who
+        // may read what names it.
+        if !was_here && log.device != self.device() {
             return;
         }
         self.store.blobs().search_packs();

@@ -96,6 +96,7 @@ pub use self::{
 pub(crate) use self::{
     account::bytes,
     admit::Handed,
+    anew::{unnamed, waits_for_others},
     asset::{decode as decode_asset, items_with},
     audit::Challenge,
     days::kept_since,

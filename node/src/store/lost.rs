@@ -9,13 +9,18 @@
 //! without this a home whose logs were taken away looks like one that never had any.
 
 use std::{
-    ops::{ControlFlow, Range},
+    collections::BTreeSet,
+    ops::{Bound, ControlFlow, Range},
     path::Path,
+    time::SystemTime,
 };
 
-use heirloom_protocol::id::{LogId, SpaceId};
+use heirloom_protocol::id::{BlobId, LogId, SpaceId};
 
+use super::blobs::BlobPlace;
+use super::index::unreadable;
 use super::record::{Fields, log_bytes, log_of};
+use super::tables::BLOBS;
 use super::{Batch, Store, StoreError, Table, fs};
 
 const LOST: &[u8] = b"lost/";
@@ -114,5 +119,57 @@ impl Store {
     /// Whether somebody's photos lie here, whatever the index says.
     pub(crate) fn holds_blobs(&self) -> Result<bool, StoreError> {
         holds_blobs(self.home())
+    }
+
+    /// How many blobs no entry names, looked for again once there are other entries: a home with many photos is read
+    /// for it, and `status` asks all the time.
+    pub(crate) fn unnamed_among(
+        &self,
+        entries: u64,
+        look: impl FnOnce() -> Result<usize, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let known = *super::blobs::lock(&self.0.unnamed);
+        if let Some((_, unnamed)) = known.filter(|(of, _)| *of == entries) {
+            return Ok(unnamed);
+        }
+        let unnamed = look()?;
+        *super::blobs::lock(&self.0.unnamed) = Some((entries, unnamed));
+        Ok(unnamed)
+    }
+
+    /// The blobs written before then that no place names: large ones, and those in packs of which nothing is named.
+    /// Looks at every place and file once.
+    pub(crate) fn unnamed(&self, older: SystemTime) -> Result<BTreeSet<BlobId>, StoreError> {
+        let inner = &*self.0;
+        let blobs = &inner.blobs.0;
+        let (mut files, mut packs) = (BTreeSet::new(), BTreeSet::new());
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let snapshot = inner.index.snapshot()?;
+        snapshot.rows(&inner.sealer, BLOBS, all, |_, row| {
+            match BlobPlace::decode(row).ok_or(unreadable("row"))? {
+                BlobPlace::File { cid, .. } => drop(files.insert(cid)),
+                BlobPlace::Pack { pack, .. } => drop(packs.insert(pack)),
+            }
+            Ok(())
+        })?;
+        drop(snapshot);
+        let mut unnamed = BTreeSet::new();
+        blobs.walk_files(|cid, _, changed| {
+            if changed < older && !files.contains(&cid) {
+                unnamed.insert(cid);
+            }
+        })?;
+        let unread = blobs.packs.unread();
+        for pack in blobs.packs.numbers()? {
+            let changed =
+                std::fs::metadata(blobs.packs.path(pack)).and_then(|metadata| metadata.modified());
+            let is_read = !packs.contains(&pack) && !unread.contains_key(&pack);
+            if is_read && changed.is_ok_and(|changed| changed < older) {
+                blobs.packs.walk(pack, |record| {
+                    unnamed.extend(record.map(|packed| packed.cid))
+                })?;
+            }
+        }
+        Ok(unnamed)
     }
 }

@@ -86,6 +86,8 @@ struct Inner {
     /// One commit at a time.
     writer: Mutex<()>,
     collecting: Collecting,
+    /// What the last look for unnamed blobs came to, and of how many entries that was.
+    unnamed: Mutex<Option<(u64, usize)>>,
     reserve: Reserve,
     opened: Opened,
 }

@@ -167,6 +167,7 @@ impl Store {
             logs: RwLock::new(logs),
             writer: Mutex::new(()),
             collecting: Collecting::default(),
+            unnamed: Mutex::new(None),
             reserve: Reserve::open(home),
             opened,
         }));
@@ -204,10 +205,11 @@ impl Inner {
         Ok(logs)
     }
 
-    /// Notes that logs are damaged: what the damaged entries name is not known, and may be taken for
-    /// what nothing names. The row outlives the index.
+    /// Notes that logs are damaged, or may be: what the damaged entries name is not known, and may be taken for
+    /// what nothing names. With a database goes who would know that a log is gone. The row outlives the index.
     fn remember_damage(&self, found: &Opened) {
-        if found.damages.is_empty() && found.stranded.is_empty() {
+        let is_anew = !matches!(found.rebuilt, None | Some(Unusable::Asked));
+        if !is_anew && found.damages.is_empty() && found.stranded.is_empty() {
             return;
         }
         let noted = self.sealer.seal(Table::Kv, DAMAGED, &[0; 8]).map(|sealed| {
@@ -394,10 +396,11 @@ fn open_index(
     if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == 0) {
         fs::remove(&path)?;
     }
-    let unusable = if marker(home).exists() || super::pack::reads_again(&home.join("blobs"))? {
-        Unusable::Asked
-    } else if !path.exists() && !present.is_empty() {
+    let is_begun = || Ok::<_, StoreError>(!present.is_empty() || holds_blobs(home)?);
+    let unusable = if !path.exists() && is_begun()? {
         Unusable::Missing
+    } else if marker(home).exists() || super::pack::reads_again(&home.join("blobs"))? {
+        Unusable::Asked
     } else {
         match try_index(&path, sealer, files, &present, opened)? {
             Ok((index, states)) => return Ok((index, states, Trust::Index)),

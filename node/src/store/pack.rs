@@ -128,7 +128,7 @@ impl Packs {
         self.is_short.store(true, Ordering::Relaxed);
     }
 
-    fn path(&self, pack: u32) -> PathBuf {
+    pub(super) fn path(&self, pack: u32) -> PathBuf {
         self.root.join(format!("{pack:06}.pack"))
     }
 

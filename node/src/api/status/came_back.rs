@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::Sums;
 use crate::{
     api::{ApiError, problem::Problem},
     catalog::instant_text,
@@ -11,26 +12,29 @@ use crate::{
     store::{Damage, KeyFile, Store},
 };
 
-/// The notes; `exposed` is how many photos have too few copies that count.
-pub(super) async fn notes(
-    node: &Node,
-    view: &View,
-    exposed: u64,
-) -> Result<Vec<Problem>, ApiError> {
+/// The notes.
+pub(super) async fn notes(node: &Node, view: &View, sums: &Sums) -> Result<Vec<Problem>, ApiError> {
     let asked = node.ask(|runtime| (runtime.to_show_again(), runtime.log_back()));
     let (to_show, back) = asked.await?;
     let mut notes = Vec::new();
     notes.extend(of_key(node.store()));
     notes.extend(of_device_key(node.store()));
-    if let Some((at, silent)) = to_show?.filter(|_| exposed > 0) {
+    // Where no photo is known, it may be that none is any more.
+    let is_felt = sums.assets == 0 || sums.safe < sums.assets;
+    if let Some((at, silent)) = to_show?.filter(|_| is_felt) {
         let names: Vec<_> = silent
             .iter()
             .map(|device| view.device_name(device))
             .collect();
         let (names, at) = (names.join(", "), instant_text(at));
         let day = at.get(..10).unwrap_or(&at);
+        let is_all = sums.assets > 0 && sums.unnamed == 0 && sums.entries_lost == 0;
+        let what = match is_all {
+            true => "no photo is lost",
+            false => "what they tell of is shown",
+        };
         let text = format!(
-            "The database of this home was lost or damaged, and was made again from the logs on {day}: no photo is lost. What it knew of copies elsewhere has to be shown anew, so fewer count as safe until these were in reach: {names} (heirloom serve there and here)."
+            "The database of this home was lost or damaged, and was made again from the logs on {day}: {what}. What it knew of copies elsewhere has to be shown anew, so fewer count as safe until these were in reach: {names} (heirloom serve there and here)."
         );
         notes.push(Problem::new(
             "shown-again",

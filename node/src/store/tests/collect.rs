@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use heirloom_protocol::id::BlobId;
 
 use super::super::pack::path_of;
-use super::super::{Batch, BlobState, Collected, Damage, Depth, Store, Stored, Verified};
+use super::super::{Batch, BlobState, Collected, Damage, Depth, Store, Stored, Unusable, Verified};
 use super::{batch, bytes, entry, home, log, place, places, take_in};
 use crate::upkeep::sweep_daily;
 
@@ -194,6 +194,24 @@ fn nothing_is_swept_for_a_month_after_a_tail_was_set_aside() {
     }
     let left: Vec<_> = stored.iter().map(|stored| here(&store, stored)).collect();
     assert_eq!(left, [true, true, true, false]);
+}
+
+#[test]
+fn nothing_is_swept_for_a_month_after_the_database_was_lost_with_a_log() {
+    let home = home();
+    let (store, stored) = four(home.path());
+    let file = store.0.files.path(&log(1, 1));
+    drop(store);
+    fs::remove_file(file).unwrap();
+    fs::remove_file(home.path().join("heirloom.redb")).unwrap();
+    // No log is left, and no row: the blobs alone say that there was more.
+    let store = Store::open(home.path()).unwrap();
+    assert_eq!(store.opened().rebuilt, Some(Unusable::Missing));
+    for days in 2..=31 {
+        sweep_daily(&store, days_on(days)).unwrap();
+        let mut stored = stored.iter();
+        assert!(stored.all(|it| here(&store, it)), "after {days} days");
+    }
 }
 
 #[test]
